@@ -1,0 +1,270 @@
+"""What can go wrong, how it is said, and which exit code it gives.
+
+FirectlError                     code, message, hint, details; to_wire() and from_wire() make the round trip
+├── InputError                   the command line or a local file is wrong, nothing was sent      exit 2
+│   └── AdapterError             an adapter or a base model cannot be used as it is               exit 2
+├── ApiError                     the server said no                                               exit by code
+│   └── NetworkError             no usable answer came (refused, reset, timed out, not JSON)       exit 7 or 1
+├── ResourceFailed               the resource went to FAILED while waited for                     exit 1
+├── NotProven                    it is READY, but the adapter does not answer                     exit 1
+└── WaitTimeout                  the time of --wait-timeout ran out                               exit 8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum, IntEnum
+from typing import Any
+
+ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+
+
+class Code(Enum):
+    """gRPC status codes with their number and the HTTP status that carries them (google/rpc/code.proto)."""
+
+    CANCELLED = (1, 499)
+    UNKNOWN = (2, 500)
+    INVALID_ARGUMENT = (3, 400)
+    DEADLINE_EXCEEDED = (4, 504)
+    NOT_FOUND = (5, 404)
+    ALREADY_EXISTS = (6, 409)
+    PERMISSION_DENIED = (7, 403)
+    RESOURCE_EXHAUSTED = (8, 429)
+    FAILED_PRECONDITION = (9, 400)
+    ABORTED = (10, 409)
+    OUT_OF_RANGE = (11, 400)
+    UNIMPLEMENTED = (12, 501)
+    INTERNAL = (13, 500)
+    UNAVAILABLE = (14, 503)
+    DATA_LOSS = (15, 500)
+    UNAUTHENTICATED = (16, 401)
+
+    @property
+    def number(self) -> int:
+        return self.value[0]
+
+    @property
+    def http_status(self) -> int:
+        return self.value[1]
+
+    @property
+    def title(self) -> str:
+        """The code as people read it: `NotFound`."""
+        return "".join(word.capitalize() for word in self.name.split("_"))
+
+    @classmethod
+    def of(cls, value: object, http_status: int | None = None) -> Code:
+        """The code named by a gRPC number or name, else the one its HTTP status means, else UNKNOWN."""
+        for code in cls:
+            if value == code.number and not isinstance(value, bool):
+                return code
+            if isinstance(value, str) and value.upper() == code.name:
+                return code
+        return _BY_STATUS.get(http_status or 0, _by_status_class(http_status or 0))
+
+
+_BY_STATUS = {
+    400: Code.INVALID_ARGUMENT,
+    401: Code.UNAUTHENTICATED,
+    402: Code.FAILED_PRECONDITION,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    405: Code.UNIMPLEMENTED,
+    408: Code.DEADLINE_EXCEEDED,
+    409: Code.ALREADY_EXISTS,
+    412: Code.FAILED_PRECONDITION,
+    413: Code.INVALID_ARGUMENT,
+    415: Code.INVALID_ARGUMENT,
+    422: Code.INVALID_ARGUMENT,
+    429: Code.RESOURCE_EXHAUSTED,
+    499: Code.CANCELLED,
+    500: Code.INTERNAL,
+    501: Code.UNIMPLEMENTED,
+    502: Code.UNAVAILABLE,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
+}
+
+
+def _by_status_class(http_status: int) -> Code:
+    if 400 <= http_status < 500:
+        return Code.INVALID_ARGUMENT
+    if http_status >= 500:
+        return Code.INTERNAL
+    return Code.UNKNOWN
+
+
+class Exit(IntEnum):
+    """What a script sees. The table in docs/errors.md is checked against this."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    DENIED = 4
+    CONFLICT = 5
+    INVALID = 6
+    RETRY_LATER = 7
+    WAIT_TIMEOUT = 8
+    INTERRUPTED = 130
+
+
+EXIT_OF_CODE: Mapping[Code, Exit] = {
+    Code.NOT_FOUND: Exit.NOT_FOUND,
+    Code.UNAUTHENTICATED: Exit.DENIED,
+    Code.PERMISSION_DENIED: Exit.DENIED,
+    Code.ALREADY_EXISTS: Exit.CONFLICT,
+    Code.ABORTED: Exit.CONFLICT,
+    Code.FAILED_PRECONDITION: Exit.CONFLICT,
+    Code.INVALID_ARGUMENT: Exit.INVALID,
+    Code.OUT_OF_RANGE: Exit.INVALID,
+    Code.UNAVAILABLE: Exit.RETRY_LATER,
+    Code.RESOURCE_EXHAUSTED: Exit.RETRY_LATER,
+    Code.DEADLINE_EXCEEDED: Exit.RETRY_LATER,
+}
+
+
+class FirectlError(Exception):
+    """An error that a person can act on: what happened in their words, and a hint that is a command."""
+
+    exit_code: Exit = Exit.FAILED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: Code = Code.UNKNOWN,
+        hint: str | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+        self.details = tuple(details)
+
+
+class InputError(FirectlError):
+    """The command line or local input is wrong; nothing was sent or written."""
+
+    exit_code = Exit.USAGE
+
+    def __init__(self, message: str, *, hint: str | None = None, details: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message, code=Code.INVALID_ARGUMENT, hint=hint, details=details)
+
+
+class AdapterError(InputError):
+    """An adapter or base model folder that cannot be used: names the file, the field or the tensor."""
+
+
+class ApiError(FirectlError):
+    """An error answer of a server, or raised inside the local platform to become one."""
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        hint: str | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+        http_status: int | None = None,
+        request_id: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, hint=hint, details=details)
+        self.http_status = http_status if http_status is not None else code.http_status
+        self.request_id = request_id
+        self.reason = reason
+        """A finer code than gRPC's, as inference errors carry it: `DEPLOYMENT_SCALING_UP`."""
+        self.exit_code = EXIT_OF_CODE.get(code, Exit.FAILED)
+        if self.http_status == 412:
+            self.exit_code = Exit.CONFLICT
+
+
+class NetworkError(ApiError):
+    """No usable answer: refused, reset, timed out, or something else than the API was on the line."""
+
+
+class ResourceFailed(FirectlError):
+    """A resource that was waited for went to a failed state; the message is the server's reason."""
+
+
+class NotProven(FirectlError):
+    """A deployment says READY, yet the adapter does not answer through its route."""
+
+
+class WaitTimeout(FirectlError):
+    """`--wait-timeout` ran out; the resource is left as it is, and named in the message."""
+
+    exit_code = Exit.WAIT_TIMEOUT
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, code=Code.DEADLINE_EXCEEDED, hint=hint)
+
+
+def to_wire(error: FirectlError, request_id: str | None = None) -> dict[str, Any]:
+    """The control plane's error envelope, `{"code": <grpc int>, "message", "details"}`.
+
+    Hint and reason ride in `details` as an ErrorInfo, so that they come back out of `from_wire`.
+    """
+    details = [dict(detail) for detail in error.details]
+    reason = getattr(error, "reason", None)
+    if error.hint or reason:
+        metadata = {"hint": error.hint} if error.hint else {}
+        details.append(
+            {
+                "@type": ERROR_INFO,
+                "domain": "firectl",
+                "reason": reason or error.code.name,
+                "metadata": metadata,
+            }
+        )
+    body: dict[str, Any] = {"code": error.code.number, "message": error.message, "details": details}
+    if request_id:
+        body["request_id"] = request_id
+    return body
+
+
+def to_inference_wire(error: FirectlError, param: str | None = None) -> dict[str, Any]:
+    """The inference API's error envelope: `{"error": {"message", "type", "param", "code"}}`."""
+    reason = getattr(error, "reason", None)
+    message = f"{error.message} ({error.hint})" if error.hint else error.message
+    kind = "invalid_request_error" if error.code.http_status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": reason or error.code.name}}
+
+
+def from_wire(http_status: int, body: object, request_id: str | None = None) -> ApiError:
+    """The error that a JSON error answer means, in any of the three envelopes the API uses.
+
+    `body` is decoded JSON of any shape; whatever it lacks comes from the HTTP status.
+    """
+    fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+    inner = fields.get("error")
+    request_id = request_id or _text(fields.get("request_id"))
+    if isinstance(inner, Mapping):
+        fields = inner
+    elif isinstance(inner, str):
+        fields = {"message": inner}
+    raw_code = fields.get("code")
+    code = Code.of(raw_code, http_status)
+    reason = raw_code if isinstance(raw_code, str) and raw_code != code.name else None
+    hint = None
+    kept = []
+    raw_details = fields.get("details")
+    for detail in raw_details if isinstance(raw_details, list) else []:
+        if not isinstance(detail, Mapping):
+            continue
+        if detail.get("@type") == ERROR_INFO and detail.get("domain") == "firectl":
+            metadata = detail.get("metadata")
+            hint = _text(metadata.get("hint")) if isinstance(metadata, Mapping) else None
+            reason = _text(detail.get("reason")) if detail.get("reason") != code.name else reason
+        else:
+            kept.append(detail)
+    message = _text(fields.get("message")) or f"the server answered HTTP {http_status} without a message"
+    return ApiError(
+        code, message, hint=hint, details=kept, http_status=http_status, request_id=request_id, reason=reason
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,54 @@
+"""Accounts, users and API keys on the wire."""
+
+from __future__ import annotations
+
+from firectl.schemas.base import Page, Status, Time, Wire
+
+
+class Account(Wire):
+    name: str | None = None
+    display_name: str | None = None
+    email: str | None = None
+    account_type: str | None = None
+    state: str | None = None
+    status: Status | None = None
+    suspend_state: str | None = None
+    create_time: Time | None = None
+    update_time: Time | None = None
+
+
+class AccountList(Page):
+    accounts: list[Account] = []
+
+
+class User(Wire):
+    name: str | None = None
+    display_name: str | None = None
+    email: str | None = None
+    role: str | None = None
+    service_account: bool | None = None
+    state: str | None = None
+    status: Status | None = None
+    create_time: Time | None = None
+    update_time: Time | None = None
+
+
+class UserList(Page):
+    users: list[User] = []
+
+
+class ApiKey(Wire):
+    """`key`, the secret, comes once: in the answer to create."""
+
+    key_id: str | None = None
+    display_name: str | None = None
+    email: str | None = None
+    prefix: str | None = None
+    secure: bool | None = None
+    create_time: Time | None = None
+    expire_time: Time | None = None
+    key: str | None = None
+
+
+class ApiKeyList(Page):
+    api_keys: list[ApiKey] = []

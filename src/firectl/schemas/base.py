@@ -1,0 +1,83 @@
+"""How every wire model behaves: camelCase out, either case in, unknown fields ignored, unset fields left out.
+
+Must not know any resource.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+from firectl.errors import Code
+
+_WIRE_DURATION = re.compile(r"(\d+)(?:\.(\d{1,9}))?s")
+
+
+def parse_wire_duration(value: object) -> object:
+    """`"600s"` or `"0.5s"` (protobuf JSON) as a timedelta; anything else is left to pydantic to refuse."""
+    if isinstance(value, str):
+        match = _WIRE_DURATION.fullmatch(value)
+        if match is None:
+            raise ValueError(f"{value!r} is not a duration such as 600s")
+        seconds, fraction = match.groups()
+        return timedelta(seconds=int(seconds), microseconds=int((fraction or "0").ljust(6, "0")[:6]))
+    return value
+
+
+def format_wire_duration(value: timedelta) -> str:
+    """A timedelta as protobuf JSON: whole seconds without a fraction."""
+    whole, micro = divmod(value // timedelta(microseconds=1), 1_000_000)
+    return f"{whole}.{micro:06d}".rstrip("0") + "s" if micro else f"{whole}s"
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339 in UTC with a `Z`, microseconds only where there are any."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(format_time, return_type=str)]
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_wire_duration), PlainSerializer(format_wire_duration, return_type=str)
+]
+Int64 = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) and not isinstance(v, bool) else v)]
+"""An int64 as protobuf JSON carries it: a string of digits."""
+
+
+class Wire(BaseModel):
+    """Base of every resource, request and answer. None means absent on the wire."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", protected_namespaces=())
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON that travels: camelCase, absent fields left out, 0 and false kept."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON that people get from `-o json`: the same in snake_case."""
+        return self.model_dump(mode="json", by_alias=False, exclude_none=True)
+
+
+class Status(Wire):
+    """Why a resource is as it is; `code` is a gRPC code's name."""
+
+    code: str | None = None
+    message: str | None = None
+
+    @classmethod
+    def of(cls, code: Code | None, message: str) -> Status:
+        return cls(code=code.name if code else "OK", message=message)
+
+
+class Page(Wire):
+    """What every list answer has beside its rows."""
+
+    next_page_token: str | None = None
+    total_size: int | None = None

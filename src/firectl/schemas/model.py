@@ -1,0 +1,116 @@
+"""Models on the wire: bases, LoRA adapters, and the upload and download of their files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firectl.schemas.base import Int64, Page, Status, Time, Wire
+
+BASE = "HF_BASE_MODEL"
+ADDON = "HF_PEFT_ADDON"
+
+UPLOADING = "UPLOADING"
+READY = "READY"
+
+
+class BaseModelDetails(Wire):
+    checkpoint_format: str | None = None
+    default_precision: str | None = None
+    model_type: str | None = None
+    moe: bool | None = None
+    parameter_count: Int64 | None = None
+    supports_fireattention: bool | None = None
+    supports_mtp: bool | None = None
+    tunable: bool | None = None
+    world_size: int | None = None
+
+
+class PeftDetails(Wire):
+    """`r` is the rank; `target_modules` the modules the adapter changes, `["q_proj", …]`."""
+
+    base_model: str | None = None
+    r: int | None = None
+    target_modules: list[str] | None = None
+    base_model_type: str | None = None
+    merge_addon_model_name: str | None = None
+
+
+class ConversationConfig(Wire):
+    style: str | None = None
+    system: str | None = None
+    template: str | None = None
+
+
+class DeployedModelRef(Wire):
+    """Where a model is deployed, as `GET models/{m}` alone shows it."""
+
+    name: str | None = None
+    deployment: str | None = None
+    default: bool | None = None
+    state: str | None = None
+    public: bool | None = None
+
+
+class Model(Wire):
+    name: str | None = None
+    display_name: str | None = None
+    description: str | None = None
+    kind: str | None = None
+    state: str | None = None
+    status: Status | None = None
+    create_time: Time | None = None
+    update_time: Time | None = None
+    public: bool | None = None
+    base_model_details: BaseModelDetails | None = None
+    peft_details: PeftDetails | None = None
+    conversation_config: ConversationConfig | None = None
+    context_length: int | None = None
+    supports_lora: bool | None = None
+    supports_tools: bool | None = None
+    supports_image_input: bool | None = None
+    supports_serverless: bool | None = None
+    supported_precisions: list[str] | None = None
+    supported_precisions_with_calibration: list[str] | None = None
+    calibrated: bool | None = None
+    tunable: bool | None = None
+    github_url: str | None = None
+    hugging_face_url: str | None = None
+    imported_from: str | None = None
+    fine_tuning_job: str | None = None
+    cluster: str | None = None
+    default_draft_model: str | None = None
+    default_draft_token_count: int | None = None
+    default_sampling_params: dict[str, Any] | None = None
+    training_context_length: int | None = None
+    use_hf_apply_chat_template: bool | None = None
+    deployed_model_refs: list[DeployedModelRef] | None = None
+
+
+class ModelList(Page):
+    models: list[Model] = []
+
+
+class CreateModel(Wire):
+    model_id: str
+    model: Model
+
+
+class GetUploadEndpoint(Wire):
+    """`filename_to_size`: file name in the model's folder → its size in bytes, as a string."""
+
+    filename_to_size: dict[str, Int64]
+    enable_resumable_upload: bool | None = None
+
+
+class SignedUrls(Wire):
+    """Where each file is put or got: file name → URL that needs no key."""
+
+    filename_to_signed_urls: dict[str, str] = {}
+
+
+class ValidateUpload(Wire):
+    warnings: list[str] | None = None
+
+
+class PrepareModel(Wire):
+    precision: str | None = None

@@ -1,0 +1,88 @@
+"""What the platform remembers: one frozen dataclass per table, shared by store, control and reconcile.
+
+A row holds the wire resource as the user wrote it (`resource`) plus the columns that rules and queries need.
+What can be derived from running processes (replica counts) is not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from firectl.schemas.base import Status
+from firectl.schemas.deployed_model import DeployedModel
+from firectl.schemas.deployment import Deployment
+from firectl.schemas.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder."""
+
+    name: str
+    account: str
+    resource: Model
+    state: str
+    kind: str
+    base: str | None
+    """For an adapter, the full name of its base model."""
+    folder: str
+    content_hash: str | None
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentRow:
+    """`model` is what was asked for (a base or a LoRA), `base` the base model under it; equal unless live merge."""
+
+    name: str
+    account: str
+    resource: Deployment
+    state: str
+    status: Status
+    model: str
+    base: str
+    desired_replicas: int
+    """What reconcile drives the running replicas towards; 0 when parked or scaled to zero."""
+    served_folder: str | None
+    """The folder replicas load, relative to the data folder; None until merged or resolved."""
+    merge_record: dict[str, object] | None
+    """For live merge: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
+    last_request_time: datetime | None
+    create_time: datetime
+    update_time: datetime
+    delete_time: datetime | None
+    purge_time: datetime | None
+
+    @property
+    def is_live_merge(self) -> bool:
+        return self.model != self.base
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployedModelRow:
+    """`model_hash` binds the load to the weights it was asked for."""
+
+    name: str
+    account: str
+    resource: DeployedModel
+    model: str
+    deployment: str
+    state: str
+    status: Status
+    default: bool
+    model_hash: str | None
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRow:
+    """A file of a model: announced with its size, complete once every byte arrived and its sha256 is known."""
+
+    model: str
+    filename: str
+    size: int
+    sha256: str | None
+    complete: bool
