@@ -1,0 +1,1 @@
+"""What one replica runs: an HTTP server that speaks vLLM's protocol."""

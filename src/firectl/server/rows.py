@@ -86,3 +86,32 @@ class FileRow:
     size: int
     sha256: str | None
     complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountRow:
+    name: str
+    display_name: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserRow:
+    name: str
+    account: str
+    display_name: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKeyRow:
+    """`user` owns it; `sha256` of the secret (hexadecimal) is all that is kept of it, `prefix` is for people."""
+
+    key_id: str
+    user: str
+    account: str
+    sha256: str
+    prefix: str
+    display_name: str
+    create_time: datetime
+    expire_time: datetime | None

@@ -1,0 +1,1 @@
+"""The commands: a file for each noun, each command options → request → one client call → one emit."""

@@ -1,0 +1,8 @@
+"""What the platform remembers; the only room with SQL. Rules are in `control`.
+
+`with store.begin() as tx: tx.deployments.update(name, state=READY)`; `with store.read() as tx: tx.models.get(name)`.
+"""
+
+from firectl.server.store.database import Store, Tx
+
+__all__ = ["Store", "Tx"]

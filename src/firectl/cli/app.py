@@ -1,0 +1,187 @@
+"""What one invocation needs, each made on first use: settings, client, output, progress.
+
+Commands get it as their first argument and make none of this themselves. Catches nothing; that is main.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from firectl.cli.output import PLAIN, Output, View
+from firectl.errors import Code, FirectlError, InputError
+
+if TYPE_CHECKING:
+    from firectl.cli.local_platform import LocalPlatform
+    from firectl.cli.progress import Progress
+    from firectl.client.client import Client, Planned
+    from firectl.client.sender import Exchange
+    from firectl.config import Flags, Settings
+
+R = TypeVar("R")
+
+
+class App:
+    """`flags`: the global flags as given, at any level. `environ`: where settings and switches are read from."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.flags: dict[str, Any] = {}
+        self.dry_run = False
+        self.yes = False
+        self.left_running: list[str] = []
+        """Said when the command is interrupted: what goes on without it, and the command that stops it."""
+
+    def set_flag(self, name: str, value: Any) -> None:
+        self.flags[name] = value
+        self.__dict__.pop("output", None)
+
+    @cached_property
+    def output(self) -> Output:
+        color = not (self.flags.get("no_color") or self.environ.get("NO_COLOR"))
+        return Output(self.flags.get("output", "text"), quiet=bool(self.flags.get("quiet")), color=color)
+
+    @property
+    def verbose(self) -> bool:
+        return bool(self.flags.get("verbose")) or self.environ.get("FIRECTL_DEBUG", "") not in ("", "0", "false")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Where commands go. Without credentials, the local platform if one is up; that is said on stderr."""
+        from firectl import config
+
+        settings = self.configured
+        chosen = settings.base_url.source != "default" or settings.profile.source != "default"
+        if settings.api_key.value is not None or chosen or not config.has_profile("local", self.environ):
+            return settings
+        running = self.local_platform.running()
+        if running is None:
+            return settings
+        self.output.note(f"no API key is set: going to the platform on this machine, {running.url}")
+        local = config.resolve(replace(self._config_flags(), profile="local"), self.environ)
+        return replace(local, profile=config.Setting("local", "no API key is set, and a platform runs on this machine"))
+
+    @cached_property
+    def configured(self) -> Settings:
+        """The settings as flags, environment and files have them; asks nobody."""
+        from firectl import config
+
+        return config.resolve(self._config_flags(), self.environ)
+
+    def _config_flags(self) -> Flags:
+        from firectl import config
+
+        return config.Flags(
+            api_key=self.flags.get("api_key"),
+            account_id=self.flags.get("account_id"),
+            base_url=self.flags.get("server"),
+            profile=self.flags.get("profile"),
+        )
+
+    @cached_property
+    def client(self) -> Client:
+        """The API. InputError when no key is known."""
+        from firectl.client.client import Client
+
+        settings = self.settings
+        if not settings.api_key.value:
+            raise InputError(
+                "no API key: not in --api-key, FIREWORKS_API_KEY or the profile",
+                hint="firectl set-api-key - < FILE, or for a platform on this machine: firectl local up",
+            )
+        return Client(
+            settings.api_key.value,
+            settings.account_id.value,
+            settings.base_url.value,
+            timeout=self.flags.get("timeout"),
+            on_response=self._show_exchange if self.verbose else None,
+            dry_run=self.dry_run,
+        )
+
+    @property
+    def account(self) -> str:
+        """The account to act in; asks the API when none is configured."""
+        return self.settings.account_id.value or self.client.account
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether commands go to somebody else's machine."""
+        from urllib.parse import urlsplit
+
+        from firectl import config
+
+        return not config.is_loopback(urlsplit(self.settings.base_url.value).hostname or "")
+
+    @cached_property
+    def local_platform(self) -> LocalPlatform:
+        from firectl import config
+        from firectl.cli.local_platform import LocalPlatform
+
+        return LocalPlatform(config.local_home(self.environ), self.output.note)
+
+    @cached_property
+    def progress(self) -> Progress:
+        from firectl.cli.progress import Progress
+
+        return Progress(self.output)
+
+    def emit(self, result: object, view: View = PLAIN) -> None:
+        self.output.emit(result, view)
+
+    def show_planned(self, planned: Planned) -> None:
+        """What a dry run would have sent: `{"method", "path", "body"}`, always a document."""
+        from urllib.parse import urlencode
+
+        query = f"?{urlencode(planned.query, safe='/:,')}" if planned.query else ""
+        document: dict[str, Any] = {"method": planned.method, "path": f"{planned.path}{query}"}
+        if planned.body is not None:
+            document["body"] = planned.body
+        self.output.format = "yaml" if self.output.format == "yaml" else "json"
+        self.emit(document)
+
+    def confirm(self, question: str) -> None:
+        """Asks in a terminal, unless `--yes`; elsewhere the command itself is the answer."""
+        if self.yes or self.dry_run or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return
+        if not click.confirm(question, err=True):
+            raise FirectlError("not confirmed: nothing was changed", code=Code.CANCELLED)
+
+    def redact(self, text: str) -> str:
+        """`text` without the key, wherever it got in."""
+        keys = {self.flags.get("api_key"), self.environ.get("FIREWORKS_API_KEY")}
+        if "settings" in self.__dict__:
+            keys.add(self.settings.api_key.value)
+        for key in keys:
+            text = text.replace(key, "[key]") if key else text
+        return text
+
+    def close(self) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def _show_exchange(self, exchange: Exchange) -> None:
+        answer = exchange.status if exchange.status is not None else "no answer"
+        line = f"{exchange.method} {exchange.path} {answer} {exchange.seconds * 1000:.0f} ms"
+        if exchange.request_id:
+            line += f" request-id={exchange.request_id}"
+        if exchange.error is not None:
+            line += f" ({exchange.error.message})"
+        if exchange.retry_in is not None:
+            line += f", again in {exchange.retry_in:.1f} s"
+        self.output.say(self.redact(line))
+
+
+def pass_app(function: Callable[..., R]) -> Callable[..., R]:
+    """Gives a command the App of its invocation as the first argument."""
+
+    @wraps(function)
+    def with_app(*args: Any, **kwargs: Any) -> R:
+        return function(click.get_current_context().find_object(App) or App(), *args, **kwargs)
+
+    return with_app

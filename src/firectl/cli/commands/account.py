@@ -1,0 +1,36 @@
+"""`firectl account`: the accounts that the key can see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firectl.cli import views
+from firectl.cli.app import App, pass_app
+from firectl.cli.grammar import Noun
+from firectl.cli.params import argument, listing
+
+account = Noun("account", "Accounts that the key can see.")
+
+
+@account.verb()
+@argument("account", required=False)
+@pass_app
+def get(app: App, account: str | None) -> None:
+    """Show an account; without a name, the one that commands act in.
+
+    $ firectl account get
+    """
+    app.emit(app.client.accounts.get(account or app.account), views.ACCOUNT)
+
+
+@account.verb("list")
+@listing
+@pass_app
+def list_(app: App, **asked: Any) -> None:
+    """List the accounts that the key can see.
+
+    $ firectl account list
+    """
+    from firectl.cli.listing import show_list
+
+    show_list(app, app.client.accounts, views.ACCOUNT, **asked)

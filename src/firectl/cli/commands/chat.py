@@ -1,0 +1,41 @@
+"""`firectl chat`: one message to a route."""
+
+from __future__ import annotations
+
+import click
+
+from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Count, Seconds
+from firectl.cli.grammar import DOCUMENT, verb
+from firectl.cli.params import argument, option
+
+
+@verb(formats=DOCUMENT)
+@argument("target")
+@argument("message", required=False)
+@option("--system", metavar="TEXT", help="The system message.")
+@option("--temperature", type=click.FloatRange(min=0, max=2), metavar="N", help="0: always the likeliest token.")
+@option("--max-tokens", type=Count(1), metavar="N", help="The longest answer.")
+@option("--wait-timeout", type=Seconds(), default="5m", metavar="DURATION", help="The longest wait for a start (5m).")
+@pass_app
+def chat(
+    app: App,
+    target: str,
+    message: str | None,
+    system: str | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    wait_timeout: float,
+) -> None:
+    """Send one message to TARGET and print the answer as it comes.
+
+    TARGET is a route: MODEL#DEPLOYMENT, a model or a deployment; short names are completed with the account. A
+    deployment that is starting or scaled to zero is waited for. MESSAGE - reads stdin. -o json gives the raw answer.
+
+    $ firectl chat my-lora#my-deployment 'Hello!'
+    $ echo 'Hello!' | firectl chat my-lora - --temperature 0 -o json
+    """
+    from firectl.cli import ask
+
+    asked = ask.request(ask.read_message(message), system, temperature, max_tokens)
+    ask.answer(app, target, asked, wait_timeout)

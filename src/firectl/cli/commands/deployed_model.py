@@ -1,0 +1,57 @@
+"""`firectl deployed-model`: which model is loaded on which deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firectl.cli import views
+from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import ShortText
+from firectl.cli.grammar import Noun
+from firectl.cli.params import argument, dry_run, listing, option, switch
+
+deployed_model = Noun("deployed-model", "Deployed models: which model is loaded on which deployment.")
+
+
+@deployed_model.verb()
+@argument("deployed_model")
+@pass_app
+def get(app: App, deployed_model: str) -> None:
+    """Show one deployed model.
+
+    $ firectl deployed-model get my-lora-a1b2c3d4
+    """
+    app.emit(app.client.deployed_models.get(deployed_model), views.DEPLOYED_MODEL)
+
+
+@deployed_model.verb("list")
+@listing
+@pass_app
+def list_(app: App, **asked: Any) -> None:
+    """List which models are loaded where.
+
+    $ firectl deployed-model list
+    """
+    from firectl.cli.listing import show_list
+
+    show_list(app, app.client.deployed_models, views.DEPLOYED_MODEL, **asked)
+
+
+@deployed_model.verb()
+@argument("deployed_model")
+@switch("--default", "Make this deployment the one that the bare model name goes to.")
+@option("--description", help="What it is for.")
+@option("--display-name", type=ShortText(64), metavar="TEXT", help="A name for people, below 64 characters.")
+@switch("--public", "Let other accounts send requests to it.")
+@dry_run
+@pass_app
+def update(app: App, deployed_model: str, **given: Any) -> None:
+    """Change the fields that are named, and no others.
+
+    $ firectl deployed-model update my-lora-a1b2c3d4 --default
+    """
+    from firectl.cli.changes import changes
+    from firectl.schemas.deployed_model import DeployedModel
+
+    row, mask = changes(DeployedModel, given)
+    app.emit(app.client.deployed_models.update(deployed_model, row, mask), views.DEPLOYED_MODEL)

@@ -1,0 +1,171 @@
+"""`firectl deployment`: what runs, and how many replicas of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from firectl.cli import views
+from firectl.cli.app import App, pass_app
+from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, flag_options
+from firectl.cli.flag_types import Count
+from firectl.cli.grammar import Noun
+from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
+
+deployment = Noun("deployment", "Deployments: a model on hardware, with its replicas.")
+
+
+@deployment.verb()
+@argument("model")
+@option("--deployment-id", type=new_id("deployment"), metavar="ID", help="Its ID; default: 8 random characters.")
+@flag_options(FLAGS)
+@option("--file", type=click.Path(path_type=Path), metavar="PATH", help="JSON with the same fields; flags win.")
+@switch("--disable-speculative-decoding", "Do not use the draft model of the base.")
+@switch("--skip-shape-validation", "Accept a shape that was not validated.")
+@switch("--validate-only", "Let the server check the request, and create nothing.")
+@option("-c", "--cluster-id", metavar="ID", help="A cluster of your own.")
+@switch("--preemptible", "Run on capacity that can be taken away.")
+@waiting("1h", probe=True)
+@dry_run
+@pass_app
+def create(
+    app: App,
+    model: str,
+    deployment_id: str | None,
+    file: Path | None,
+    disable_speculative_decoding: bool | None,
+    skip_shape_validation: bool | None,
+    validate_only: bool | None,
+    cluster_id: str | None,
+    preemptible: bool | None,
+    wait: bool | None,
+    wait_timeout: float,
+    no_probe: bool | None,
+    **given: Any,
+) -> None:
+    """Create a deployment of MODEL: a base, or a LoRA, which is merged into its base.
+
+    With --enable-addons, MODEL is a base onto which LoRAs are loaded (firectl load-lora).
+
+    $ firectl deployment create accounts/my-account/models/my-lora --wait
+    $ firectl deployment create accounts/fireworks/models/my-base --enable-addons
+    """
+    from firectl.cli import deployment_request as request
+    from firectl.cli import rollout
+
+    request.refuse_unknown_to_create(app, cluster_id=cluster_id, preemptible=preemptible)
+    asked = request.build_create(app, model, file, given)
+    made = app.client.deployments.create(
+        asked,
+        deployment_id=deployment_id,
+        disable_speculative_decoding=disable_speculative_decoding,
+        skip_shape_validation=skip_shape_validation,
+        validate_only=validate_only,
+    )
+    request.warn_of_differences(app, asked, made)
+    if not validate_only:
+        made = rollout.follow_create(app, made, wait, wait_timeout, probe=not no_probe)
+    app.emit(made, views.DEPLOYMENT)
+
+
+@deployment.verb()
+@argument("deployment")
+@pass_app
+def get(app: App, deployment: str) -> None:
+    """Show one deployment.
+
+    $ firectl deployment get my-deployment
+    """
+    app.emit(app.client.deployments.get(deployment), views.DEPLOYMENT)
+
+
+@deployment.verb("list")
+@listing
+@switch("--show-deleted", "Deleted ones too, as long as they can be undeleted.")
+@pass_app
+def list_(app: App, **asked: Any) -> None:
+    """List deployments.
+
+    $ firectl deployment list --filter 'state = READY'
+    """
+    from firectl.cli.listing import show_list
+
+    show_list(app, app.client.deployments, views.DEPLOYMENT, **asked)
+
+
+@deployment.verb()
+@argument("deployment")
+@flag_options(CHANGEABLE)
+@switch("--skip-shape-validation", "Accept a shape that was not validated.")
+@dry_run
+@pass_app
+def update(app: App, deployment: str, skip_shape_validation: bool | None, **given: Any) -> None:
+    """Change the fields that are named, and no others.
+
+    $ firectl deployment update my-deployment --max-replica-count 2
+    """
+    from firectl.cli.deployment_request import build_update
+
+    changes, mask = build_update(app, given)
+    changed = app.client.deployments.update(deployment, changes, mask, skip_shape_validation=skip_shape_validation)
+    app.emit(changed, views.DEPLOYMENT)
+
+
+@deployment.verb()
+@argument("deployment")
+@option("--replica-count", type=Count(), required=True, metavar="N", help="How many; 0: none for now.")
+@dry_run
+@pass_app
+def scale(app: App, deployment: str, replica_count: int) -> None:
+    """Set how many replicas a deployment has.
+
+    $ firectl deployment scale my-deployment --replica-count 2
+    """
+    app.client.deployments.scale(deployment, replica_count)
+    app.emit(app.client.deployments.get(deployment), views.DEPLOYMENT)
+
+
+@deployment.verb()
+@argument("deployment")
+@switch("--hard", "For good: it cannot be undeleted.")
+@switch("--ignore-checks", "Even if it is in use.")
+@waiting("1h")
+@assume_yes
+@dry_run
+@pass_app
+def delete(
+    app: App,
+    deployment: str,
+    hard: bool | None,
+    ignore_checks: bool | None,
+    wait: bool | None,
+    wait_timeout: float,
+) -> None:
+    """Delete a deployment; it can be undeleted for a while, unless --hard.
+
+    $ firectl deployment delete my-deployment --yes
+    """
+    from firectl.cli.rollout import follow_delete
+
+    name = app.client.deployments.full_name(deployment)
+    app.confirm(f"Delete {name}?")
+    app.client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
+    follow_delete(app, name, wait, wait_timeout)
+
+
+@deployment.verb()
+@argument("deployment")
+@waiting("1h", probe=True)
+@dry_run
+@pass_app
+def undelete(app: App, deployment: str, wait: bool | None, wait_timeout: float, no_probe: bool | None) -> None:
+    """Bring back a deployment that was deleted.
+
+    $ firectl deployment undelete my-deployment --wait
+    """
+    from firectl.cli.rollout import follow_create
+
+    back = app.client.deployments.undelete(deployment)
+    app.emit(follow_create(app, back, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)

@@ -1,0 +1,38 @@
+"""`firectl deployment-shape`: tested combinations of hardware and settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firectl.cli import views
+from firectl.cli.app import App, pass_app
+from firectl.cli.grammar import Noun
+from firectl.cli.params import argument, listing, option
+
+deployment_shape = Noun("deployment-shape", "Deployment shapes: tested hardware and settings for a model.")
+
+
+@deployment_shape.verb()
+@argument("shape")
+@pass_app
+def get(app: App, shape: str) -> None:
+    """Show one deployment shape.
+
+    $ firectl deployment-shape get accounts/fireworks/deploymentShapes/my-shape
+    """
+    app.emit(app.client.deployment_shapes.get(shape), views.DEPLOYMENT_SHAPE)
+
+
+@deployment_shape.verb("list")
+@listing
+@option("--target-model", metavar="MODEL", help="Only shapes for this model.")
+@pass_app
+def list_(app: App, target_model: str | None, **asked: Any) -> None:
+    """List deployment shapes.
+
+    $ firectl deployment-shape list -a fireworks
+    """
+    from firectl.cli.listing import show_list
+
+    model = app.client.models.full_name(target_model) if target_model else None
+    show_list(app, app.client.deployment_shapes, views.DEPLOYMENT_SHAPE, target_model=model, **asked)

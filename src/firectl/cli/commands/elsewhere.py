@@ -1,0 +1,29 @@
+"""What the official tool does with a browser or an installer of its own: here, one line that says how to do it."""
+
+from __future__ import annotations
+
+from firectl.cli.app import App, pass_app
+from firectl.cli.grammar import TEXT, verb
+from firectl.errors import InputError
+
+
+@verb(formats=TEXT, hidden=True)
+def signin() -> None:
+    """Sign in with a key: there is no browser flow here.
+
+    $ firectl set-api-key - < key.txt
+    """
+    raise InputError(
+        "there is no browser sign-in here: make an API key in the web console and keep it with set-api-key",
+        hint="firectl set-api-key - < FILE",
+    )
+
+
+@verb(formats=TEXT, hidden=True)
+@pass_app
+def upgrade(app: App) -> None:
+    """Print the command that upgrades firectl: pip does it.
+
+    $ firectl upgrade
+    """
+    app.output.raw("pip install --upgrade firectl\n")

@@ -1,0 +1,93 @@
+"""`firectl local`: the platform on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Count
+from firectl.cli.grammar import DOCUMENT, TEXT, Noun
+from firectl.cli.params import argument, option, switch, together
+
+local = Noun("local", "The platform on this machine: the same API, really merging and really serving.")
+
+starting = together(
+    option(
+        "--port", type=click.IntRange(1, 65535), metavar="N", help="Its port; default: the one it had, or a free one."
+    ),
+)
+
+
+@local.verb(formats=DOCUMENT)
+@starting
+@pass_app
+def up(app: App, port: int | None) -> None:
+    """Start the platform in the background, and wait until it answers; does nothing if it runs already.
+
+    $ firectl local up
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.up(app, port))
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
+def down(app: App) -> None:
+    """Stop the platform and everything it runs; deployments come back with the next `up`.
+
+    $ firectl local down
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.down(app))
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
+def status(app: App) -> None:
+    """Show whether the platform runs, and what it says of itself.
+
+    $ firectl local status
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.status(app))
+
+
+@local.verb(formats=TEXT)
+@argument("replica", required=False)
+@option("--lines", type=Count(), default=200, metavar="N", help="How many of the last lines (200).")
+@switch("-f", "Go on with what is added, until Ctrl-C.", default=None)
+@pass_app
+def logs(app: App, replica: str | None, lines: int, f: bool | None) -> None:
+    """Print the end of the platform's log.
+
+    $ firectl local logs -f
+    """
+    app.output.stream(app.local_platform.logs(lines, follow=bool(f)))
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
+def env(app: App) -> None:
+    """Print the variables that send every SDK here, for a shell to read. They hold the platform's key.
+
+    $ eval "$(firectl local env)"
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.variables(app), commands.EXPORTS)
+
+
+@local.verb(formats=TEXT)
+@starting
+@pass_app
+def serve(app: App, port: int | None) -> int:
+    """Run the platform in the foreground until Ctrl-C.
+
+    $ firectl local serve --port 8080
+    """
+    from firectl.cli import local_commands as commands
+
+    return commands.serve(app, port)

@@ -1,0 +1,54 @@
+"""`firectl load-lora` and `unload-lora`: adapters onto and off a running deployment. Also verbs of `model`."""
+
+from __future__ import annotations
+
+from firectl.cli import views
+from firectl.cli.app import App, pass_app
+from firectl.cli.grammar import verb
+from firectl.cli.params import argument, dry_run, option, switch, waiting
+
+
+@verb()
+@argument("model")
+@option("--deployment", required=True, metavar="DEPLOYMENT", help="The deployment to load it onto.")
+@switch("--public", "Let other accounts send requests to it.")
+@switch("--replace-merged-addon", "Hot reload: merge it, in place of the one merged before.")
+@waiting("30m", probe=True)
+@dry_run
+@pass_app
+def load_lora(
+    app: App,
+    model: str,
+    deployment: str,
+    public: bool | None,
+    replace_merged_addon: bool | None,
+    wait: bool | None,
+    wait_timeout: float,
+    no_probe: bool | None,
+) -> None:
+    """Load a LoRA onto a deployment that takes addons.
+
+    With --wait, its answers are compared with the base's: a LoRA that changes nothing is an error.
+
+    $ firectl load-lora my-lora --deployment my-deployment --wait
+    """
+    from firectl.cli.rollout import follow_load
+
+    row = app.client.deployed_models.load(model, deployment, public=public, replace_merged_addon=replace_merged_addon)
+    app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), views.DEPLOYED_MODEL)
+
+
+@verb()
+@argument("model")
+@option("--deployment", required=True, metavar="DEPLOYMENT", help="The deployment to take it off.")
+@waiting("30m")
+@dry_run
+@pass_app
+def unload_lora(app: App, model: str, deployment: str, wait: bool | None, wait_timeout: float) -> None:
+    """Take a LoRA off a deployment.
+
+    $ firectl unload-lora my-lora --deployment my-deployment --wait
+    """
+    from firectl.cli.rollout import follow_unload
+
+    follow_unload(app, app.client.deployed_models.unload(model, deployment), wait, wait_timeout)

@@ -1,0 +1,18 @@
+"""`firectl version`."""
+
+from __future__ import annotations
+
+from firectl._version import __version__
+from firectl.cli.app import App, pass_app
+from firectl.cli.grammar import DOCUMENT, verb
+from firectl.cli.output import View
+
+
+@verb(formats=DOCUMENT)
+@pass_app
+def version(app: App) -> None:
+    """Print the version.
+
+    $ firectl version
+    """
+    app.emit({"version": __version__}, View(text=lambda document: [f"firectl {document['version']}"]))

@@ -1,0 +1,173 @@
+"""What `deployment create` and `update` ask for, put together from MODEL, `--file` and flags; refuses what cannot work.
+
+Reads from the API where that is needed to refuse in time; changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firectl.cli.app import App
+from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, given_fields, nested
+from firectl.cli.render import dig, scalar
+from firectl.errors import InputError
+
+if TYPE_CHECKING:
+    from firectl.schemas.deployment import Deployment
+
+DECIDED_BY_THE_SERVER = frozenset((
+    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
+    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
+))  # fmt: skip
+
+
+def build_create(app: App, model: str, file: Path | None, given: Mapping[str, Any]) -> Deployment:
+    """The deployment to create: `file` first, flags over it, MODEL over all."""
+    fields = given_fields(FLAGS, given)
+    document = nested(fields, _read_file(app, file) if file else None)
+    document["base_model"] = app.client.models.full_name(model)
+    if document.get("draft_model"):
+        document["draft_model"] = app.client.models.full_name(document["draft_model"])
+    if document.get("expire_time"):
+        app.output.warn(
+            "expire_time is deprecated by the API and deletes nothing: use --scale-to-zero-window, "
+            "and firectl deployment delete when you are done"
+        )
+    refuse_impossible(document)
+    _refuse_addons_on_addon(app, document)
+    return _checked(app, document)
+
+
+def build_update(app: App, given: Mapping[str, Any]) -> tuple[Deployment, list[str]]:
+    """(the deployment with just the fields that were given, their paths for the mask)."""
+    fields = given_fields(CHANGEABLE, given)
+    if not fields:
+        raise InputError("nothing to change: no flag names a field", hint="firectl deployment update --help")
+    document = nested(fields)
+    refuse_impossible(document)
+    return _checked(app, document), list(fields)
+
+
+def refuse_impossible(document: Mapping[str, Any]) -> None:
+    """InputError for what no server accepts, before anything is sent."""
+    from firectl.schemas.deployment import ADDONS_NEED_PLAIN_PRECISION, is_quantized
+
+    if document.get("enable_addons") and is_quantized(document.get("precision")):
+        raise InputError(ADDONS_NEED_PLAIN_PRECISION, hint="--precision BF16")
+    least, most = document.get("min_replica_count"), document.get("max_replica_count")
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        raise InputError(f"the minimum of {least} replicas is above the maximum of {most}")
+    name = document.get("display_name")
+    if isinstance(name, str) and len(name) >= 64:
+        raise InputError(f"the display name has {len(name)} characters, and fewer than 64 are allowed")
+
+
+def refuse_unknown_to_create(app: App, *, cluster_id: str | None, preemptible: bool | None) -> None:
+    """The API has no known field for these: hosted they are refused, and on this machine they mean nothing."""
+    given = [flag for flag, value in (("--cluster-id", cluster_id), ("--preemptible", preemptible)) if value]
+    if given and app.is_hosted:
+        raise InputError(f"the API's create has no known field for {given[0]}, so it cannot be asked for")
+    for flag in given:
+        app.output.warn(f"{flag} has no effect here and is not sent")
+
+
+def warn_of_differences(app: App, asked: Deployment, made: Deployment) -> None:
+    """Says what came back other than asked: services drop what they do not like without an error."""
+    for difference in differences(asked, made):
+        app.output.warn(difference)
+
+
+def differences(asked: Deployment, made: Deployment) -> Iterator[str]:
+    """What came back other than asked, in words. A version of the shape asked for counts as equal."""
+    wanted, found = asked.to_document(), made.to_document()
+    for flag in FLAGS:
+        want, have = dig(wanted, flag.path), dig(found, flag.path)
+        if want is None or want == have or (want in (0, False, "") and have is None):
+            continue
+        if flag.path == "deployment_shape" and str(have).startswith(f"{want}/versions/"):
+            continue
+        if flag.path not in ("expire_time", "direct_route_api_keys"):
+            yield f"{flag.name} {scalar(want)} was asked for, and the deployment has {scalar(have) or 'none'}"
+
+
+def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
+    from firectl.schemas.model import ADDON
+
+    if not document.get("enable_addons"):
+        return
+    model = document["base_model"]
+    found = app.client.models.get(model)
+    if found.kind == ADDON:
+        base = found.peft_details.base_model if found.peft_details else None
+        raise InputError(
+            f"{model} is a LoRA, and --enable-addons needs a base model",
+            hint=f"firectl deployment create {base or 'BASE_MODEL'} --enable-addons, then firectl load-lora {model}; "
+            "or leave --enable-addons out to merge it",
+        )
+
+
+def _checked(app: App, document: dict[str, Any]) -> Deployment:
+    from pydantic import ValidationError
+
+    from firectl.schemas.deployment import Deployment
+
+    shape = document.get("deployment_shape")
+    if shape and document.get("accelerator_type"):
+        raise InputError("a deployment shape brings its accelerator: --accelerator-type cannot be given with it")
+    if shape:
+        from firectl.cli.shapes import refuse_quantized, resolve_shape
+
+        model = document.get("base_model")
+        document["deployment_shape"] = resolve_shape(app, shape, model)
+        if document.get("enable_addons") and model:
+            refuse_quantized(app, document["deployment_shape"], model)
+    try:
+        return Deployment.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _read_file(app: App, path: Path) -> dict[str, Any]:
+    """The JSON of `--file` in snake_case, without what only the server decides: a saved `get` can be used."""
+    import json
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} holds no JSON object")
+    from firectl.schemas.deployment import Deployment
+
+    known = {alias: name for name, field in Deployment.model_fields.items() for alias in (name, field.alias or name)}
+    unknown = [key for key in document if key not in known]
+    if unknown:
+        from difflib import get_close_matches
+
+        near = get_close_matches(unknown[0], known, n=1)
+        raise InputError(
+            f"{path}: a deployment has no field {unknown[0]!r}", hint=f"did you mean {near[0]}?" if near else None
+        )
+    named = {known[key]: value for key, value in document.items()}
+    dropped = sorted(DECIDED_BY_THE_SERVER & named.keys())
+    if dropped:
+        app.output.note(f"{path}: left out what the server decides: {', '.join(dropped)}")
+    settable = {field: value for field, value in named.items() if field not in DECIDED_BY_THE_SERVER}
+    read: dict[str, Any] = _snake_inside(settable)
+    return read
+
+
+def _snake_inside(value: Any) -> Any:
+    """Nested messages with their field names in snake_case, so that flags can be laid over them."""
+    from firectl.schemas.deployment import Deployment
+
+    return {
+        field: inner
+        if field not in ("autoscaling_policy", "auto_tune", "placement")
+        else getattr(Deployment.model_validate({field: inner}), field).model_dump(mode="json", exclude_none=True)
+        for field, inner in value.items()
+    }

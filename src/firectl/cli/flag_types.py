@@ -1,0 +1,201 @@
+"""Kinds of flag values: what is typed to what the wire carries, or a refusal that says how to write it.
+
+No request is made and no resource known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from firectl.cli.durations import parse_duration, wire_duration
+
+if TYPE_CHECKING:
+    from firectl.cli.app import App
+
+    ParamType = click.ParamType[Any]
+else:
+    # Older click, which works too, cannot be subscripted.
+    ParamType = click.ParamType
+
+T = TypeVar("T")
+
+ACCELERATORS = (
+    "NVIDIA_A100_40GB", "NVIDIA_A100_80GB", "NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB",
+    "NVIDIA_B300_288GB", "AMD_MI300X_192GB", "AMD_MI325X_256GB", "AMD_MI350X_288GB", "NVIDIA_L4_24GB",
+    "NVIDIA_A10G_24GB",
+)  # fmt: skip
+PRECISIONS = (
+    "FP8", "FP16", "FP4", "BF16",
+    "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
+    "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
+)  # fmt: skip
+DIRECT_ROUTES = ("INTERNET", "GCP_PRIVATE_SERVICE_CONNECT", "AWS_PRIVATELINK")
+REGION_GROUPS = ("GLOBAL", "US", "EUROPE", "APAC")
+
+_REGION = re.compile(r"[A-Z]{2,}(_[A-Z]+)+_[0-9]+", re.ASCII)
+_ENUM = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+
+
+class Seconds(ParamType):
+    """A Go duration as seconds (float, above 0)."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds == 0:
+            self.fail(f"{value!r} is no time at all", param, ctx)
+        return seconds
+
+
+class WireDuration(ParamType):
+    """A Go duration as the wire has it, within `least` and `most` seconds: `10m` → `"600s"`."""
+
+    name = "duration"
+
+    def __init__(self, least: float = 0.0, most: float | None = None) -> None:
+        self.least = least
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds < self.least:
+            self.fail(f"{value!r} is too short: at least {self.least / 60:g} minutes", param, ctx)
+        if self.most is not None and seconds > self.most:
+            self.fail(f"{value!r} is too long: at most {self.most / 60:g} minutes", param, ctx)
+        return wire_duration(seconds)
+
+
+class Boolean(ParamType):
+    """Go's booleans: true, t, 1, false, f, 0, in any case."""
+
+    name = "boolean"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        if isinstance(value, bool):
+            return value
+        word = str(value).lower()
+        if word not in ("true", "t", "1", "false", "f", "0"):
+            self.fail(f"{value!r} is neither true nor false", param, ctx)
+        return word in ("true", "t", "1")
+
+
+class Count(ParamType):
+    """A whole number of at least `least`."""
+
+    name = "n"
+
+    def __init__(self, least: int = 0) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 20):
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        if int(text) < self.least:
+            self.fail(f"{value!r} is below {self.least}", param, ctx)
+        return int(text)
+
+
+class Known(ParamType):
+    """An enum of the API in any case. One that is not in `values` is sent with a warning: the service may know more."""
+
+    name = "value"
+
+    def __init__(self, values: Sequence[str]) -> None:
+        self.values = tuple(values)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name = str(value).upper().replace("-", "_")
+        if not _ENUM.fullmatch(name):
+            self.fail(f"{value!r} is not one of {', '.join(self.values)}", param, ctx)
+        if name not in self.values:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.values, n=1)
+            asked = f"; did you mean {near[0]}?" if near else ""
+            _warn(ctx, f"{name} is not a value that this version knows, and is sent as it is{asked}")
+        return name
+
+
+class Region(ParamType):
+    """`global`, a group (`us`, `europe`, `apac`) or a region (`us-iowa-1`), as the wire's placement."""
+
+    name = "region"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        name = str(value).upper().replace("-", "_")
+        if name in REGION_GROUPS:
+            return {"multi_region": name}
+        if not _REGION.fullmatch(name):
+            self.fail(f"{value!r} is not global, us, europe, apac or a region such as us-iowa-1", param, ctx)
+        return {"region": name}
+
+
+class NumberMap(ParamType):
+    """`default=0.8,requests_per_second=2` as a map of numbers."""
+
+    name = "key=number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
+        if isinstance(value, dict):
+            return value
+        numbers: dict[str, float] = {}
+        for pair in str(value).split(","):
+            key, equals, number = (part.strip() for part in pair.partition("="))
+            if not (key and equals and key.isprintable()):
+                self.fail(f"{pair!r} is not KEY=NUMBER", param, ctx)
+            try:
+                numbers[key] = float(number)
+            except ValueError:
+                self.fail(f"{number!r} is not a number, in {pair!r}", param, ctx)
+            if not 0 <= numbers[key] < float("inf"):
+                self.fail(f"{number!r} is not a number from 0 on, in {pair!r}", param, ctx)
+        return numbers
+
+
+class ShortText(ParamType):
+    """Text of fewer than `limit` characters, on one line."""
+
+    name = "text"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if len(value) >= self.limit:
+            self.fail(f"{len(value)} characters, and fewer than {self.limit} are allowed", param, ctx)
+        return str(value)
+
+
+class PlainId(ParamType):
+    """The ID of something new. `what` is the noun for messages."""
+
+    name = "id"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from firectl.names import check_id
+
+        check_id(value, self.what)
+        return str(value)
+
+
+def _warn(ctx: click.Context | None, text: str) -> None:
+    app: App | None = ctx.find_root().obj if ctx is not None else None
+    if app is not None and ctx is not None and not ctx.resilient_parsing:
+        app.output.warn(text)

@@ -1,0 +1,250 @@
+"""What a command line may look like: verbs, nouns, Go-style booleans, flags before or after the verb, and their help.
+
+Knows click, and no command; what the commands are is tree.py's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import click
+
+from firectl.cli.flag_types import Boolean, Seconds
+
+FORMATS = ("text", "json", "yaml", "name", "flag")
+RESOURCE = frozenset(FORMATS)
+DOCUMENT = frozenset(("text", "json", "yaml"))
+"""For what is no resource: it has neither a name nor flags that would create it."""
+TEXT = frozenset(("text",))
+
+
+class GlobalOption(click.Option):
+    """A flag that every level takes; the level nearest to the verb wins."""
+
+
+class Invocation(Protocol):
+    """What the root context carries: where global flags are kept. app.App is one."""
+
+    flags: dict[str, Any]
+
+    def set_flag(self, name: str, value: Any) -> None: ...
+
+
+def invocation_of(ctx: click.Context) -> Invocation:
+    found: Invocation = ctx.find_root().obj
+    return found
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if value is not None and not ctx.resilient_parsing:
+        invocation_of(ctx).set_flag(str(param.name), value)
+    return value
+
+
+def _global(*names: str, **settings: Any) -> GlobalOption:
+    return GlobalOption(names, expose_value=False, callback=_keep, **settings)
+
+
+def global_options() -> list[click.Parameter]:
+    """Fresh parameters, since click binds each to its command."""
+    return [
+        _global("-a", "--account-id", metavar="ID", help="The account; default: the one that the key can see."),
+        _global("--api-key", metavar="KEY", help="The API key; other users can see it while the command runs."),
+        _global("-p", "--profile", metavar="NAME", help="The section of auth.ini and settings.ini to read."),
+        _global("-s", "--server", metavar="HOST[:PORT]|URL", help="The API server."),
+        _global("-o", "--output", type=click.Choice(FORMATS), help="How the result is written; default: text."),
+        _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),
+        _global("-v", "--verbose", type=Boolean(), help="Show every request on stderr, and tracebacks."),
+        _global("--no-color", type=Boolean(), help="No colours."),
+        _global("--timeout", type=Seconds(), metavar="DURATION", help="The longest that one request may take (60s)."),
+    ]
+
+
+class _Parsing(click.Command):
+    """What verbs and nouns have in common: global flags, Go-style booleans, and flags listed apart in the help."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 120})
+        kwargs["params"] = [*(kwargs.get("params") or ()), *global_options()]
+        super().__init__(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(spell_out(args, self.get_params(ctx), ctx.allow_interspersed_args)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
+        for param in self.get_params(ctx):
+            record = None if isinstance(param, click.Argument) else param.get_help_record(ctx)
+            if record is not None:
+                (shared if isinstance(param, GlobalOption) or param.name == "help" else own).append(record)
+        for title, records in (("Flags", own), ("Global flags", shared)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(names.replace(" BOOLEAN", ""), text) for names, text in records])
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        text, examples = split_help(self.help or "")
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(text)
+        if examples:
+            with formatter.section("Example" if len(examples) == 1 else "Examples"):
+                for line in examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return ["[flags]" if piece == self.options_metavar else piece for piece in super().collect_usage_pieces(ctx)]
+
+
+class Verb(_Parsing):
+    """A command that does something. `formats` are the values of `-o` that make sense for its result."""
+
+    def __init__(self, *args: Any, formats: frozenset[str] = RESOURCE, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.formats = formats
+
+    def invoke(self, ctx: click.Context) -> Any:
+        wanted = invocation_of(ctx).flags.get("output", "text")
+        if wanted not in self.formats:
+            known = ", ".join(name for name in FORMATS if name in self.formats)
+            raise click.UsageError(f"{ctx.command_path} cannot write {wanted!r}, only {known}", ctx)
+        return super().invoke(ctx)
+
+
+class Noun(_Parsing, click.Group):
+    """Verbs on one resource; its methods are the decorators that its module uses."""
+
+    def __init__(self, name: str, help: str, **kwargs: Any) -> None:
+        super().__init__(name=name, help=help, no_args_is_help=False, **kwargs)
+
+    def verb(
+        self, name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
+    ) -> Callable[[Callable[..., Any]], Verb]:
+        """Makes a function a verb of this noun; its docstring is the help."""
+
+        def decorate(function: Callable[..., Any]) -> Verb:
+            made = verb(name, formats=formats, hidden=hidden)(function)
+            self.add_command(made)
+            return made
+
+        return decorate
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        # In the order in which the module defines them: create, get, list, … reads better than the alphabet.
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing and args[0][:1] != "-":
+            raise UnknownWord(args[0], self.words(ctx), ctx)
+        return super().resolve_command(ctx, args)
+
+    def words(self, ctx: click.Context) -> list[str]:
+        """What could stand here, for whoever wrote something else."""
+        return [name for name, _ in self.visible(ctx)]
+
+    def visible(self, ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                yield name, command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if not words_after(ctx):
+            verbs = ", ".join(self.words(ctx))
+            raise click.UsageError(f"{ctx.command_path} needs a verb: {verbs}", ctx)
+        return super().invoke(ctx)
+
+
+def verb(
+    name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
+) -> Callable[[Callable[..., Any]], Verb]:
+    """Makes a function a command that stands on its own; its docstring is the help."""
+
+    def decorate(function: Callable[..., Any]) -> Verb:
+        made = click.command(name or function.__name__.rstrip("_").replace("_", "-"), cls=Verb, hidden=hidden)
+        command: Verb = made(function)
+        command.formats = formats
+        return command
+
+    return decorate
+
+
+def words_after(ctx: click.Context) -> list[str]:
+    """What follows a noun. click keeps the first word apart, under a name that older versions have otherwise."""
+    first = getattr(ctx, "_protected_args", None)
+    return [*(first if first is not None else ctx.protected_args), *ctx.args]
+
+
+class UnknownWord(click.UsageError):
+    """A noun, verb or flag that does not exist; carries what it could have been."""
+
+    def __init__(self, word: str, known: Sequence[str], ctx: click.Context | None = None) -> None:
+        where = ctx.command_path if ctx is not None else "firectl"
+        super().__init__(f"{where} has no command {word!r}", ctx)
+        self.word = word
+        self.known = tuple(known)
+
+
+def split_help(text: str) -> tuple[str, list[str]]:
+    """A docstring as (prose, example command lines); examples are its lines that begin with `$ `."""
+    lines = inspect.cleandoc(text).splitlines()
+    examples = [line[2:] for line in lines if line.startswith("$ ")]
+    return "\n".join(line for line in lines if not line.startswith("$ ")).strip(), examples
+
+
+def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspersed: bool) -> Iterator[str]:
+    """Arguments with every boolean flag given its value, so that `--public` is `--public=true`.
+
+    Values of other options and whatever follows `--` stay untouched; with `interspersed` false, as for a noun, so
+    does everything from the first word on.
+    """
+    booleans: set[str] = set()
+    others: set[str] = set()
+    for param in params:
+        if isinstance(param, click.Option) and not param.is_flag:
+            (booleans if isinstance(param.type, Boolean) else others).update(param.opts)
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--" or (not interspersed and not arg.startswith("-")):
+            yield arg
+            break
+        if arg in booleans and arg.startswith("--"):
+            yield f"{arg}=true"
+        elif arg in others:
+            yield arg
+            yield from _next(rest)
+        elif arg[:1] == "-" and arg[:2] != "--" and len(arg) > 1:
+            yield from _short(arg, rest, booleans, others)
+        else:
+            yield arg
+    yield from rest
+
+
+def _short(arg: str, rest: Iterator[str], booleans: set[str], others: set[str]) -> Iterator[str]:
+    """`-qv` as `-qtrue -vtrue`, `-q=false` as `-qfalse`, `-o=json` as `-ojson`."""
+    letters = arg[1:]
+    while letters:
+        flag, letters = f"-{letters[0]}", letters[1:]
+        if flag in booleans and letters.startswith("="):
+            yield f"{flag}{letters[1:]}"
+            return
+        if flag in booleans:
+            yield f"{flag}true"
+            continue
+        yield flag + letters.removeprefix("=")
+        if flag in others and not letters:
+            yield from _next(rest)
+        return
+
+
+def _next(rest: Iterator[str]) -> Iterator[str]:
+    for arg in rest:
+        yield arg
+        return

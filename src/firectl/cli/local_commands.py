@@ -1,0 +1,91 @@
+"""What `firectl local` does around the platform's process: the profile, the next steps, the variables for a shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from firectl.cli.app import App
+from firectl.cli.output import View
+from firectl.errors import InputError
+
+if TYPE_CHECKING:
+    from firectl.cli.local_platform import Running
+
+PROFILE = "local"
+
+
+def up(app: App, port: int | None) -> dict[str, Any]:
+    """A platform that answers and a profile that leads to it, whether or not there were any before."""
+    platform = app.local_platform
+    with app.progress.steps("starting the platform"):
+        running = platform.up(port, app.flags.get("account_id"))
+    _keep_profile(app, running)
+    app.output.note('To send commands and SDKs there: eval "$(firectl local env)"')
+    return _document(app, running)
+
+
+def down(app: App) -> dict[str, Any]:
+    with app.progress.steps("stopping the platform"):
+        was_up = app.local_platform.down()
+    if not was_up:
+        app.output.note("no platform was running")
+    return {"state": "DOWN", "home": str(app.local_platform.home)}
+
+
+def status(app: App) -> dict[str, Any]:
+    running = app.local_platform.running()
+    if running is None:
+        return {"state": "DOWN", "home": str(app.local_platform.home)}
+    return _document(app, running) | app.local_platform.status(running)
+
+
+def variables(app: App) -> dict[str, str]:
+    """What an SDK reads to go to the platform; InputError when there is none."""
+    running = app.local_platform.running()
+    if running is None:
+        raise InputError("no platform runs on this machine", hint="firectl local up")
+    return {
+        "FIREWORKS_BASE_URL": running.url,
+        "FIREWORKS_API_KEY": app.local_platform.key(),
+        "FIREWORKS_ACCOUNT_ID": running.account,
+    }
+
+
+def _exports(document: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in document.items():
+        yield f"export {name}={shlex.quote(value)}"
+
+
+EXPORTS = View(text=_exports)
+
+
+def serve(app: App, port: int | None) -> int:
+    """Runs the platform until it ends; its exit status."""
+
+    def started(running: Running) -> None:
+        _keep_profile(app, running)
+        app.output.note(f"The platform is at {running.url}; Ctrl-C stops it")
+
+    return app.local_platform.serve(port, app.flags.get("account_id"), started)
+
+
+def _keep_profile(app: App, running: Running) -> None:
+    from firectl import config
+
+    values = {"api_key": app.local_platform.key(), "account_id": running.account, "base_url": running.url}
+    before = config.read_profile(PROFILE, app.environ) if config.has_profile(PROFILE, app.environ) else None
+    if before is None or any(getattr(before, name) != value for name, value in values.items()):
+        config.write_profile(PROFILE, values, app.environ)
+
+
+def _document(app: App, running: Running) -> dict[str, Any]:
+    return {
+        "state": "UP",
+        "url": running.url,
+        "account": running.account,
+        "version": running.version,
+        "home": str(app.local_platform.home),
+        "log": str(app.local_platform.log),
+    }

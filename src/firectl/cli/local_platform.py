@@ -1,0 +1,276 @@
+"""The platform's process on this machine: started detached, found again, stopped. It is spoken to over HTTP alone.
+
+What counts as alive is an answer from /health or the lock it holds, never a process ID.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from firectl.cli.local_process import (
+    STOP_SECONDS,
+    any_port,
+    ask,
+    could_lock,
+    end_process,
+    ended_by_signals,
+    environment,
+    is_free,
+    port_of,
+    tail,
+    until,
+)
+from firectl.errors import Code, FirectlError, InputError, WaitTimeout
+
+NEEDED = (
+    "starlette", "uvicorn", "sqlalchemy", "filelock", "jinja2", "numpy", "safetensors", "torch", "transformers",
+)  # fmt: skip
+INSTALL = "pip install 'firectl[local]'"
+DEFAULT_ACCOUNT = "local"
+START_SECONDS = 120.0
+KILL_SECONDS = 10.0
+
+
+class Running(NamedTuple):
+    """Where a platform that answers is, and whose it is."""
+
+    url: str
+    account: str
+    version: str
+    pid: int
+
+
+class LocalPlatform:
+    """`home`: the platform's data folder. `note` is told, in a line each, what people should know."""
+
+    def __init__(self, home: Path, note: Callable[[str], None]) -> None:
+        from firectl.server.paths import Paths
+
+        self.home = home
+        self.paths = Paths(home)
+        self._note = note
+
+    @property
+    def log(self) -> Path:
+        return self.paths.log
+
+    def running(self) -> Running | None:
+        """The platform that answers here, None when none does within a second."""
+        last = self._last()
+        return last if last is not None and _answers(last.url) else None
+
+    def key(self) -> str:
+        """The key of the platform's own user."""
+        try:
+            return str(json.loads(self.paths.credentials.read_bytes())["apiKey"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{self.paths.credentials} holds no key", hint="firectl local up") from None
+
+    def status(self, running: Running) -> dict[str, Any]:
+        """What the platform says of itself."""
+        return ask(running.url, "GET", "/v1/local", self.key())
+
+    def up(self, port: int | None, account: str | None) -> Running:
+        """A platform that answers, started unless there is one; the same either way."""
+        with self._alone():
+            running = self.running()
+            if running is None:
+                _refuse_incomplete_install()
+                running = self._start(port, account)
+            elif port is not None and port != port_of(running.url):
+                raise InputError(
+                    f"a platform is running already, at {running.url}", hint="firectl local down, then up again"
+                )
+        self._refuse_other_account(running.account, account)
+        return running
+
+    def down(self) -> bool:
+        """Stops it and returns once it holds neither lock nor port; False when there was nothing to stop."""
+        running = self.running()
+        if running is None and not self._lock_is_held():
+            return False
+        if running is not None:
+            ask(running.url, "POST", "/v1/local:shutdown", self.key())
+        if not until(lambda: self._is_gone(running), STOP_SECONDS):
+            self._note("the platform does not stop by itself: killing it")
+            self._kill()
+            if not until(lambda: self._is_gone(running), KILL_SECONDS):
+                raise WaitTimeout("the platform does not stop", hint=f"see {self.log}")
+        return True
+
+    def serve(self, port: int | None, account: str | None, started: Callable[[Running], None]) -> int:
+        """Runs the platform in the foreground until it ends or is told to; its exit status."""
+        _refuse_incomplete_install()
+        if self.running() is not None or self._lock_is_held():
+            raise InputError("a platform is running already", hint="firectl local down")
+        chosen = self._choose_port(port)
+        with ended_by_signals():
+            child = subprocess.Popen(
+                [*self._command(chosen, account), "--echo"], stdin=subprocess.DEVNULL, env=environment()
+            )
+            try:
+                started(self._until_up(child, chosen))
+                return child.wait()
+            finally:
+                end_process(child)
+
+    def logs(self, lines: int, follow: bool) -> Iterator[str]:
+        """The last lines of the platform's log, then, with `follow`, each piece that is added."""
+        if not self.log.exists():
+            raise InputError(f"there is no log yet: {self.log}", hint="firectl local up")
+        with self.log.open("rb") as file:
+            yield tail(file, lines)
+            while follow:
+                piece = file.read()
+                if piece:
+                    yield piece.decode(errors="replace")
+                time.sleep(0.2)
+
+    def _start(self, port: int | None, account: str | None) -> Running:
+        if self._lock_is_held():
+            raise FirectlError(
+                "a platform holds this folder and does not answer", code=Code.UNAVAILABLE, hint="firectl local down"
+            )
+        chosen = self._choose_port(port)
+        self.paths.create()
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            child = subprocess.Popen(
+                self._command(chosen, account),
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+                cwd=self.home,
+                env=environment(),
+            )
+        finally:
+            os.close(descriptor)
+        try:
+            running = self._until_up(child, chosen)
+        except BaseException:
+            end_process(child)
+            raise
+        # It outlives this process, which must not wait for it, nor complain that it did not.
+        child.returncode = 0
+        return running
+
+    def _command(self, port: int, account: str | None) -> list[str]:
+        last = self._last()
+        owner = account or (last.account if last else DEFAULT_ACCOUNT)
+        # -P: a file named like a library in the working folder must not be imported in its place.
+        command = [sys.executable, "-P", "-m", "firectl.server", "--home", str(self.home)]
+        return [*command, "--port", str(port), "--account", owner]
+
+    def _until_up(self, child: subprocess.Popen[bytes], port: int) -> Running:
+        url = f"http://127.0.0.1:{port}"
+
+        def ready() -> bool:
+            last = self._last()
+            return child.poll() is not None or (last is not None and last.url == url and _answers(url))
+
+        in_time = until(ready, START_SECONDS)
+        last = self._last()
+        if child.poll() is None and in_time and last is not None:
+            return last
+        why = f"it ended with status {child.returncode}" if in_time else f"no answer in {START_SECONDS:g} s"
+        said = self._last_words() if self.log.exists() else ""
+        raise FirectlError(f"the platform did not start: {said or why}", code=Code.INTERNAL, hint="firectl local logs")
+
+    def _last_words(self) -> str:
+        with self.log.open("rb") as file:
+            lines = tail(file, 20).strip().splitlines()
+        return lines[-1].strip().removeprefix("Error: ") if lines else ""
+
+    def _choose_port(self, wanted: int | None) -> int:
+        if wanted is not None:
+            if not is_free(wanted):
+                raise InputError(f"port {wanted} is in use", hint="leave --port out, or choose another")
+            return wanted
+        last = self._last()
+        if last is not None:
+            before = port_of(last.url)
+            if is_free(before):
+                return before
+            self._note(f"port {before}, where the platform was, is in use now: it gets another one")
+        return any_port()
+
+    def _refuse_other_account(self, has: str, wanted: str | None) -> None:
+        if wanted is not None and wanted != has:
+            raise InputError(
+                f"the platform in {self.home} belongs to the account {has!r}, not {wanted!r}",
+                hint="set FIREWORKS_HOME to another folder for another account",
+            )
+
+    def _last(self) -> Running | None:
+        """What the platform that runs here, or ran last, said of itself."""
+        try:
+            said = json.loads(self.paths.info.read_bytes())
+            account = str(said["account"]).removeprefix("accounts/")
+            return Running(str(said["url"]).rstrip("/"), account, str(said["version"]), int(said["pid"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _is_gone(self, running: Running | None) -> bool:
+        return not self._lock_is_held() and (running is None or is_free(port_of(running.url)))
+
+    def _lock_is_held(self) -> bool:
+        return self.paths.lock.exists() and not could_lock(self.paths.lock)
+
+    def _kill(self) -> None:
+        # The lock is held, so the process that wrote its ID beside it is alive and still has that ID.
+        last = self._last()
+        if last is not None and last.pid > 1:
+            for signum in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+                try:
+                    os.kill(last.pid, signum)
+                except ProcessLookupError:
+                    return
+                if until(lambda: not self._lock_is_held(), KILL_SECONDS):
+                    return
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps two `local up` at the same time from starting two platforms."""
+        try:
+            from filelock import FileLock, Timeout
+        except ModuleNotFoundError:
+            yield
+            return
+        from firectl.config import private_folder
+
+        lock = FileLock(private_folder(self.home) / "up.lock", timeout=START_SECONDS, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise WaitTimeout("another firectl local up is still at work", hint="firectl local logs") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _refuse_incomplete_install() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the platform on this machine needs packages that are not installed: {', '.join(missing)}", hint=INSTALL
+        )
+
+
+def _answers(url: str) -> bool:
+    try:
+        return ask(url, "GET", "/health", None, seconds=1.0).get("status") == "ok"
+    except FirectlError:
+        return False

@@ -1,0 +1,141 @@
+"""Processes, ports, locks and log files on this machine, as `firectl local` needs them. Knows no platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from firectl.errors import Code, FirectlError, from_wire
+
+STOP_SECONDS = 60.0
+TAIL_BYTES = 64 * 1024
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+
+
+def environment() -> dict[str, str]:
+    """The environment of the platform: without secrets, and with a PYTHONPATH that holds in any folder."""
+    kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in _SECRETS)}
+    if kept.get("PYTHONPATH"):
+        kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep))
+    return kept
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the block as Ctrl-C does, so that the child does not outlive us."""
+
+    def end(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    kinds = [kind for name in ("SIGTERM", "SIGHUP") if (kind := getattr(signal, name, None)) is not None]
+    before = {kind: signal.signal(kind, end) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def end_process(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def ask(url: str, method: str, path: str, key: str | None, seconds: float = 30.0) -> dict[str, Any]:
+    from http.client import HTTPConnection, HTTPException
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    host, port = url.removeprefix("http://"), port_of(url)
+    connection = HTTPConnection(host.rpartition(":")[0], port, timeout=seconds)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        body = json.loads(answer.read() or b"{}")
+    except (OSError, HTTPException, ValueError):
+        raise FirectlError(f"the platform at {url} does not answer", code=Code.UNAVAILABLE) from None
+    finally:
+        connection.close()
+    if answer.status >= 400 or not isinstance(body, Mapping):
+        raise from_wire(answer.status, body)
+    return dict(body)
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def port_of(url: str) -> int:
+    tail = url.rpartition(":")[2]
+    return int(tail) if tail.isdecimal() else 80
+
+
+def is_free(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        # As the server binds: a port whose last connections linger is free all the same.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def any_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def could_lock(path: Path) -> bool:
+    """Whether nobody holds the lock that is this file. Any number may ask at once."""
+    try:
+        import fcntl
+    except ImportError:
+        return _could_lock_without_fcntl(path)
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _could_lock_without_fcntl(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def tail(file: IO[bytes], lines: int) -> str:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - TAIL_BYTES))
+    kept = file.read().decode(errors="replace").splitlines(keepends=True)
+    return "".join(kept[-lines:]) if lines else ""

@@ -1,0 +1,160 @@
+"""The entry point, and the only place that catches errors: whatever happens, it ends in a message and an exit code.
+
+Must not know what any command does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from firectl.cli.app import App
+from firectl.cli.grammar import UnknownWord
+from firectl.cli.tree import root
+from firectl.errors import Code, Exit, FirectlError, InputError
+
+if TYPE_CHECKING:
+    from firectl.client.client import Planned
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one command line and exits; docs/errors.md has the codes."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # A descriptor closed by the caller (`>&-`) leaves no stream at all.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    app = App()
+    _complete(app)
+    try:
+        code = run(app, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read stdout has read enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.DONE
+    sys.exit(code)
+
+
+def run(app: App, argv: list[str]) -> int:
+    """Runs a command line to its exit code; the error, if any, is on stderr by then."""
+    try:
+        with root.make_context("firectl", argv, obj=app) as ctx:
+            result = root.invoke(ctx)
+        return int(result) if isinstance(result, int) else Exit.DONE
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _interrupted(app)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _failed(app, argv, error)
+    finally:
+        app.close()
+
+
+def _failed(app: App, argv: list[str], error: Exception) -> int:
+    planned = _planned(error)
+    if planned is not None:
+        app.show_planned(planned)
+        return Exit.DONE
+    known = _as_firectl_error(error)
+    if known is None:
+        known = FirectlError(
+            f"internal error: {type(error).__name__}",
+            code=Code.INTERNAL,
+            hint=None if app.verbose else "run it again with --verbose (or FIRECTL_DEBUG=1) to see the traceback",
+        )
+        if app.verbose:
+            import traceback
+
+            app.output.say(app.redact("".join(traceback.format_exception(error)).rstrip()))
+    if isinstance(error, click.UsageError) and _asks_for_json(argv):
+        # The command line broke before -o was read.
+        app.output.format = "json"
+    app.output.fail(known)
+    return known.exit_code
+
+
+def _as_firectl_error(error: Exception) -> FirectlError | None:
+    """What a person can act on, None for what is our mistake."""
+    if isinstance(error, FirectlError):
+        return error
+    if isinstance(error, click.UsageError):
+        return _usage_error(error)
+    if isinstance(error, click.ClickException):
+        return InputError(error.format_message())
+    if (
+        isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError)
+        and error.filename
+    ):
+        return InputError(f"{error.filename}: {(error.strerror or type(error).__name__).lower()}")
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return FirectlError(f"{where}{error.strerror.lower()}", code=Code.INTERNAL)
+    return None
+
+
+def _usage_error(error: click.UsageError) -> InputError:
+    path = error.ctx.command_path if error.ctx else "firectl"
+    see = f"{path} --help"
+    message = error.format_message().rstrip(".")
+    word = ""
+    known: tuple[str, ...] = ()
+    if isinstance(error, UnknownWord):
+        word, known = error.word, error.known
+    elif isinstance(error, click.NoSuchOption):
+        message = f"{path} has no flag {error.option_name!r}"
+        word = error.option_name
+        params = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = tuple(name for param in params for name in param.opts if name.startswith("--"))
+    elif message and message[0].isupper() and not message[1:2].isupper():
+        message = message[0].lower() + message[1:]
+    if word:
+        from difflib import get_close_matches
+
+        bare = {name.lstrip("-"): name for name in known}
+        begun = [name for name in bare if name.startswith(word.lstrip("-"))]
+        near = begun or get_close_matches(word.lstrip("-"), bare, n=1)
+        if near:
+            return InputError(message, hint=f"did you mean {bare[near[0]]}? See: {see}")
+    return InputError(message, hint=see)
+
+
+def _interrupted(app: App) -> int:
+    for line in app.left_running:
+        app.output.say(line)
+    app.output.fail(FirectlError("interrupted", code=Code.CANCELLED))
+    return Exit.INTERRUPTED
+
+
+def _planned(error: Exception) -> Planned | None:
+    """The request of a dry run, which the client raises in place of sending it."""
+    if "firectl.client.client" not in sys.modules:
+        return None
+    from firectl.client.client import DryRun
+
+    return error.request if isinstance(error, DryRun) else None
+
+
+def _asks_for_json(argv: list[str]) -> bool:
+    spaced = any(pair in (("-o", "json"), ("--output", "json")) for pair in pairwise(argv))
+    return spaced or any(word in ("-ojson", "-o=json", "--output=json") for word in argv)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
+
+
+def _complete(app: App) -> None:
+    """Answers the shell when it asks what could come next, and ends there."""
+    instruction = app.environ.get("_FIRECTL_COMPLETE")
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(root, {"obj": app}, "firectl", "_FIRECTL_COMPLETE", instruction))

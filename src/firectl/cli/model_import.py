@@ -1,0 +1,140 @@
+"""A folder of weights as a model of the API: what kind it is, whether it can work, and the whole way from row to READY.
+
+Refuses before anything is sent; leaves no row behind whose files the server refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firectl.cli.app import App
+from firectl.errors import ApiError, Code, InputError, NetworkError
+
+if TYPE_CHECKING:
+    from firectl.schemas.model import Model
+
+RECORDED_BASE = "base_model_name_or_path"
+REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE})
+
+
+def describe_folder(app: App, path: Path, base_model: str | None, embedding: bool | None, check: bool) -> Model:
+    """The model that a folder holds, as far as it can be read. InputError when it cannot work or cannot be sent."""
+    from firectl.client.files import scan
+
+    scan(path)
+    if base_model is not None or (path / "adapter_config.json").exists():
+        return _adapter(app, path, base_model, check)
+    return _base(path, embedding)
+
+
+def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
+    """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
+    made = app.client.models.create(model_id, model)
+    name = made.name or ""
+    app.left_running.append(
+        f"{name} is not complete. To go on: firectl model upload {name} {path}; to drop it: firectl model delete {name}"
+    )
+    try:
+        upload_folder(app, name, path, resumable, poll)
+    except ApiError as error:
+        if error.code in REFUSALS and not isinstance(error, NetworkError):
+            app.client.models.delete(name)
+        else:
+            app.output.note(app.left_running[-1])
+        raise
+    except InputError:
+        app.client.models.delete(name)
+        raise
+    app.left_running.clear()
+    return app.client.models.get(name)
+
+
+def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
+    """Sends the files of a folder and has them validated. Says on stderr what the server warns of."""
+    from firectl.client.parallel import Progress
+
+    with app.progress.transfer("uploading") as transfer:
+
+        def on_progress(now: Progress) -> None:
+            transfer.show(now.file, now.total_done, now.total_size)
+
+        done = app.client.models.upload(name, path, resumable=resumable, on_progress=on_progress, validate_timeout=poll)
+    for warning in done.warnings or []:
+        # The base is settled by now, whatever the adapter records of it.
+        if RECORDED_BASE not in warning:
+            app.output.warn(warning)
+
+
+def download_folder(app: App, name: str, path: Path) -> None:
+    """Fetches every file of a model into a folder."""
+    from firectl.client.parallel import Progress
+
+    with app.progress.transfer("downloading") as transfer:
+
+        def on_progress(now: Progress) -> None:
+            transfer.show(now.file, now.total_done, now.total_size)
+
+        written = app.client.models.download(name, path, on_progress=on_progress)
+    app.output.note(f"{len(written)} files written to {path}")
+
+
+def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that are fields of a model, without those that were not given."""
+    return {field: value for field, value in given.items() if value is not None}
+
+
+def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model:
+    from firectl.lora.adapter import Adapter
+    from firectl.lora.check import check as examine
+    from firectl.lora.check import raise_for_errors
+    from firectl.schemas.model import ADDON, Model, PeftDetails
+
+    adapter = Adapter.open(path)
+    report = examine(adapter, deep=True)
+    if check:
+        raise_for_errors(report)
+    for finding in report.errors + report.warnings:
+        # What the adapter records of its base is of no interest to someone who names the base.
+        if not (base_model and RECORDED_BASE in finding.where):
+            app.output.warn(f"{finding.where}: {finding.what}")
+    return Model(
+        kind=ADDON,
+        peft_details=PeftDetails(
+            base_model=_base_of(app, path, base_model, adapter.config.base_name),
+            r=adapter.config.r,
+            target_modules=list(report.facts["target_modules"]),
+        ),
+    )
+
+
+def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> str:
+    """The full name of an adapter's base, known to the server as a base."""
+    from firectl.names import ResourceName
+    from firectl.schemas.model import ADDON
+
+    named = ResourceName.read(recorded or "")
+    if given is None and (named is None or named.collection != "models"):
+        says = f"it records {recorded!r}, which is no model of the API" if recorded else "it records none"
+        raise InputError(
+            f"{path} is a LoRA, and its base model is not known: {says}",
+            hint="--base-model accounts/fireworks/models/BASE_MODEL_ID",
+        )
+    base = app.client.models.full_name(given or str(named))
+    if app.client.models.get(base).kind == ADDON:
+        raise InputError(f"{base} is a LoRA itself: --base-model wants a base model")
+    return base
+
+
+def _base(path: Path, embedding: bool | None) -> Model:
+    from firectl.lora.base_model import BaseModel
+    from firectl.schemas.model import BASE, BaseModelDetails, Model
+
+    base = BaseModel.open(path)
+    details = BaseModelDetails(
+        checkpoint_format="HUGGINGFACE",
+        model_type=base.model_type,
+        parameter_count=str(sum(info.numel for info in base.tensors.values())),
+    )
+    return Model(kind="EMBEDDING_MODEL" if embedding else BASE, base_model_details=details)

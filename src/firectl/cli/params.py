@@ -1,0 +1,78 @@
+"""Arguments and flags that several commands share, so that they are spelled and explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from firectl.cli.app import App
+from firectl.cli.flag_types import Boolean, Count, PlainId, Seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+argument = click.argument
+option = click.option
+
+
+def switch(name: str, help: str, **settings: Any) -> Callable[[F], F]:
+    """A boolean flag, Go style: `--public`, `--public=true` or `--public=false`; None when not given."""
+    return click.option(name, type=Boolean(), help=help, **settings)
+
+
+def new_id(what: str) -> PlainId:
+    return PlainId(what)
+
+
+def together(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for one in reversed(decorators):
+            function = one(function)
+        return function
+
+    return decorate
+
+
+def _on_app(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        app = ctx.find_object(App)
+        if app is not None and value is not None:
+            setattr(app, name, bool(value))
+        return value
+
+    return keep
+
+
+dry_run = switch(
+    "--dry-run",
+    "Show the request that would be sent, and change nothing.",
+    expose_value=False,
+    callback=_on_app("dry_run"),
+)
+"""The client stops before the first request that changes something; the command itself need not know."""
+
+assume_yes = switch("--yes", "Do not ask, not even in a terminal.", expose_value=False, callback=_on_app("yes"))
+
+
+def waiting(default: str, *, probe: bool = False) -> Callable[[F], F]:
+    """`--wait` and `--wait-timeout` (seconds as a float), and `--no-probe` where serving is proven."""
+    extra = [switch("--no-probe", "Believe READY; do not prove with requests that it serves.")] if probe else []
+    return together(
+        switch("--wait", "Wait until it is done."),
+        click.option(
+            "--wait-timeout", type=Seconds(), default=default, metavar="DURATION", help=f"The longest wait ({default})."
+        ),
+        *extra,
+    )
+
+
+listing = together(
+    click.option("--filter", metavar="EXPR", help="Only rows that match: 'state = READY' (AIP-160)."),
+    click.option("--order-by", metavar="FIELDS", help="The order: 'create_time desc'."),
+    click.option("--page-size", type=Count(1), metavar="N", help="Rows on a page (50), at most 200."),
+    click.option("--page-token", metavar="TOKEN", help="Where to go on, as the page before said."),
+    switch("--no-paginate", "Every page."),
+)
+"""The flags of every list; they reach the command as filter, order_by, page_size, page_token, no_paginate."""

@@ -1,0 +1,143 @@
+"""What people see while a command works: live in a terminal, elsewhere one line for each change.
+
+rich is imported only for a terminal. Everything goes to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from firectl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Steps:
+    """One thing that takes a while: `say` shows where it is now."""
+
+    def say(self, text: str) -> None:
+        raise NotImplementedError
+
+
+class _Lines(Steps):
+    """A line for each change, and none for what was said already."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._last: str | None = None
+
+    def say(self, text: str) -> None:
+        if text != self._last:
+            self._output.note(text)
+            self._last = text
+
+
+class _Live(Steps):
+    """A spinner with the time that has passed; each change is also left behind as a line."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._console = console
+        self.bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console,
+            transient=True,
+        )  # fmt: skip
+        self._task = self.bar.add_task(title)
+        self._last: str | None = None
+
+    def say(self, text: str) -> None:
+        if text != self._last:
+            self._console.print(text, markup=False, highlight=False)
+            self.bar.update(self._task, description=text)
+            self._last = text
+
+
+class Transfer:
+    """Bytes on their way; `show` takes what has been done so far."""
+
+    def show(self, file: str, done: int, total: int) -> None:
+        raise NotImplementedError
+
+
+class _TransferLines(Transfer):
+    """A line when a file begins, and one for each tenth of the whole."""
+
+    def __init__(self, output: Output, verb: str) -> None:
+        self._output = output
+        self._verb = verb
+        self._tenth = -1
+
+    def show(self, file: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 10
+        if tenth > self._tenth:
+            self._tenth = tenth
+            self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({file})")
+
+
+class _TransferBar(Transfer):
+    def __init__(self, console: Console, verb: str) -> None:
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+            TimeRemainingColumn(), console=console, transient=True,
+        )  # fmt: skip
+        self._verb = verb
+        self._task = self.bar.add_task(verb, total=None)
+
+    def show(self, file: str, done: int, total: int) -> None:
+        self.bar.update(self._task, completed=done, total=total, description=f"{self._verb} {file}")
+
+
+class Progress:
+    """Makes the right kind for where stderr goes."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    @property
+    def is_live(self) -> bool:
+        return not self._output.quiet and self._output.stderr.isatty()
+
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(file=self._output.stderr, no_color=not self._output.color)
+
+    @contextmanager
+    def steps(self, title: str) -> Iterator[Steps]:
+        if not self.is_live:
+            yield _Lines(self._output)
+            return
+        live = _Live(self._console(), title)
+        with live.bar:
+            yield live
+
+    @contextmanager
+    def transfer(self, verb: str) -> Iterator[Transfer]:
+        if not self.is_live:
+            yield _TransferLines(self._output, verb)
+            return
+        bar = _TransferBar(self._console(), verb)
+        with bar.bar:
+            yield bar
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of ten: `1.2 GB`."""
+    amount, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.1f} {units[0]}" if units[0] != "B" else f"{count} B"

@@ -1,0 +1,82 @@
+"""A resource as the arguments that would create it again, for `-o flag`. Pure: documents in, words out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from firectl.cli.deployment_flags import FLAGS, Flag
+from firectl.cli.durations import format_duration
+from firectl.cli.flag_types import Region, WireDuration
+from firectl.cli.render import dig, scalar
+
+Document = Mapping[str, Any]
+
+MODEL_FLAGS = (
+    ("--base-model", "peft_details.base_model"),
+    ("--default-draft-model", "default_draft_model"),
+    ("--default-draft-token-count", "default_draft_token_count"),
+    ("--description", "description"),
+    ("--display-name", "display_name"),
+    ("--github-url", "github_url"),
+    ("--hugging-face-url", "hugging_face_url"),
+    ("--public", "public"),
+    ("--supports-image-input", "supports_image_input"),
+    ("--supports-tools", "supports_tools"),
+)
+LOAD_FLAGS = (("--deployment", "deployment"), ("--public", "public"))
+
+
+def deployment_flags(document: Document) -> list[str]:
+    """`accounts/a/models/m --deployment-id d --enable-addons …`: what follows `firectl deployment create`."""
+    words = [*_word(document.get("base_model")), *_flag("--deployment-id", _last(document.get("name")))]
+    for flag in FLAGS:
+        # A shape brings its accelerator with it, and the API takes only one of the two.
+        if flag.path.startswith("accelerator_") and document.get("deployment_shape"):
+            continue
+        value = dig(document, flag.path)
+        for one in value if isinstance(value, list) else [value]:
+            words += _flag(flag.name, _typed(flag, one))
+    return words
+
+
+def model_flags(document: Document) -> list[str]:
+    """`m --base-model … --public`: what follows `firectl model create`; the folder is not known to the API."""
+    return [*_word(_last(document.get("name"))), *_all(MODEL_FLAGS, document)]
+
+
+def deployed_model_flags(document: Document) -> list[str]:
+    """`accounts/a/models/m --deployment …`: what follows `firectl load-lora`."""
+    return [*_word(document.get("model")), *_all(LOAD_FLAGS, document)]
+
+
+def _all(flags: tuple[tuple[str, str], ...], document: Document) -> list[str]:
+    return [word for name, path in flags for word in _flag(name, dig(document, path))]
+
+
+def _word(value: object) -> list[str]:
+    return [str(value)] if value else []
+
+
+def _flag(name: str, value: object) -> list[str]:
+    if value is None or value == "":
+        return []
+    if isinstance(value, bool):
+        return [name if value else f"{name}=false"]
+    return [name, str(value)]
+
+
+def _typed(flag: Flag, value: object) -> object:
+    """A value of the wire as it is typed."""
+    if isinstance(flag.type, Region) and isinstance(value, Mapping):
+        region = value.get("region") or value.get("multi_region")
+        return str(region).lower().replace("_", "-") if region else None
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={scalar(number)}" for key, number in value.items()) or None
+    if isinstance(flag.type, WireDuration) and isinstance(value, str):
+        return format_duration(float(value.removesuffix("s")))
+    return value
+
+
+def _last(name: object) -> str | None:
+    return str(name).rpartition("/")[2] if name else None

@@ -1,0 +1,79 @@
+"""How a document (JSON-like data in snake_case) reads as text: `Label: value` lines, and plain tables.
+
+Pure: nothing is printed here, and no resource is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+INDENT = "  "
+
+
+def label(field: str) -> str:
+    """`min_replica_count` → `Min Replica Count`."""
+    return " ".join(word[:1].upper() + word[1:] for word in field.split("_"))
+
+
+def scalar(value: object) -> str:
+    """A value on one line: Go's booleans, nothing for what is absent, control characters made visible."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return visible(str(value))
+
+
+def visible(text: str) -> str:
+    """Foreign text that cannot forge a line, move the cursor or colour the terminal: control characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def lines(document: Mapping[str, object], maps: frozenset[str] = frozenset(), indent: str = "") -> Iterator[str]:
+    """One line a field; messages indented under their label, what is absent or empty left out.
+
+    `maps` are fields whose keys are data, not field names.
+    """
+    for field, value in document.items():
+        if isinstance(value, Mapping):
+            if value:
+                yield f"{indent}{label(field)}:"
+                yield from _pairs(value, indent + INDENT) if field in maps else lines(value, maps, indent + INDENT)
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            yield from _items(field, value, maps, indent)
+        elif value is not None and value != "":
+            yield f"{indent}{label(field)}: {scalar(value)}"
+
+
+def _pairs(values: Mapping[str, object], indent: str) -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{indent}{visible(key)}: {scalar(value)}"
+
+
+def _items(field: str, values: Sequence[object], maps: frozenset[str], indent: str) -> Iterator[str]:
+    """A list of messages under its label, a list of anything else on one line."""
+    messages = [value for value in values if isinstance(value, Mapping)]
+    if messages:
+        yield f"{indent}{label(field)}:"
+        for message in messages:
+            yield from lines(message, maps, indent + INDENT)
+    elif values:
+        yield f"{indent}{label(field)}: {', '.join(map(scalar, values))}"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """A plain table: columns as wide as their widest cell, two spaces between, `-` for what is absent."""
+    cells = [tuple(headers), *(tuple(scalar(value) or "-" for value in row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
+    for row in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def dig(document: Mapping[str, object], path: str) -> object:
+    """The value at a dotted path, None where any step is missing."""
+    found: object = document
+    for step in path.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found

@@ -1,0 +1,132 @@
+"""What follows a create or a load: the wait, the proof that it serves, and the route to send requests to.
+
+Sends only reads and probes; prints only on stderr.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from firectl.cli.app import App
+from firectl.names import canonical_route
+
+if TYPE_CHECKING:
+    from firectl.errors import ApiError
+    from firectl.schemas.deployed_model import DeployedModel
+    from firectl.schemas.deployment import Deployment
+
+
+def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:
+    """Says where to send requests, and waits if asked; the deployment as it is then."""
+    name = made.name or ""
+    done = await_deployment(app, made, timeout, probe) if wait else made
+    if made.base_model:
+        say_route(app, canonical_route(made.base_model, name))
+    if not wait:
+        app.output.note(f"It is being created. To see how far it is: firectl deployment get {name}")
+    return done
+
+
+def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float, *, probe: bool) -> DeployedModel:
+    """The same for a LoRA that was loaded."""
+    done = await_loaded(app, row, timeout, probe) if wait else row
+    route, _ = load_route(app, row.model or "", row.deployment or "")
+    say_route(app, route)
+    if not wait:
+        app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
+    return done
+
+
+def follow_delete(app: App, name: str, wait: bool | None, timeout: float) -> None:
+    if wait:
+        from firectl.client.deployment import describe
+
+        with app.progress.steps(f"deleting {name}") as steps:
+            app.client.deployments.wait_deleted(
+                name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
+            )
+    app.output.note(f"Deleted {name}")
+
+
+def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: float) -> None:
+    if wait:
+        from firectl.client.deployed_model import describe
+
+        with app.progress.steps(f"unloading {row.model}") as steps:
+            app.client.deployed_models.wait_unloaded(
+                row.name or "", timeout, on_change=lambda now: steps.say(f"{row.model}: {describe(now)}")
+            )
+    app.output.note(f"Unloaded {row.model} from {row.deployment}")
+
+
+def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) -> Deployment:
+    """The deployment once READY and, with `probe`, seen to answer. `timeout` in seconds is for all of it."""
+    from firectl.client.deployment import describe, wants_replicas
+
+    name, end = made.name or "", time.monotonic() + timeout
+    app.left_running.append(f"{name} goes on without you, and bills. To stop it: firectl deployment delete {name}")
+    with app.progress.steps(f"waiting for {name}") as steps:
+        ready = app.client.deployments.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
+        if probe and ready.base_model and wants_replicas(ready):
+            route = canonical_route(ready.base_model, name)
+            _prove(app, route, None, end, steps.say, is_adapter=_is_adapter(app, ready.base_model))
+    app.left_running.clear()
+    return ready
+
+
+def await_loaded(app: App, row: DeployedModel, timeout: float, probe: bool) -> DeployedModel:
+    """The deployed model once DEPLOYED and, with `probe`, shown to differ from its base."""
+    from firectl.client.deployed_model import describe
+
+    name, end = row.name or "", time.monotonic() + timeout
+    model, deployment = row.model or "", row.deployment or ""
+    unload = f"firectl unload-lora {model} --deployment {deployment}"
+    app.left_running.append(f"{model} goes on loading without you. To undo it: {unload}")
+    with app.progress.steps(f"loading {model}") as steps:
+        loaded = app.client.deployed_models.wait(
+            name, timeout, on_change=lambda now: steps.say(f"{model}: {describe(now)}")
+        )
+        if probe:
+            route, base = load_route(app, model, deployment)
+            _prove(app, route, base, end, steps.say, is_adapter=True, undo=unload)
+    app.left_running.clear()
+    return loaded
+
+
+def load_route(app: App, model: str, deployment: str) -> tuple[str, str | None]:
+    """(the route to a loaded model, the route to the base beside it or None where it is merged into it)."""
+    if app.client.deployments.get(deployment).enable_hot_reload_latest_addon:
+        return deployment, None
+    return canonical_route(model, deployment), deployment
+
+
+def say_route(app: App, route: str) -> None:
+    app.output.note(f"Route: {route}")
+
+
+def _is_adapter(app: App, model: str) -> bool:
+    from firectl.schemas.model import ADDON
+
+    return app.client.models.get(model).kind == ADDON
+
+
+def _prove(
+    app: App,
+    route: str,
+    base: str | None,
+    end: float,
+    say: Callable[[str], None],
+    *,
+    is_adapter: bool,
+    undo: str | None = None,
+) -> None:
+    from firectl.client.proof import prove_serving
+
+    def on_wait(error: ApiError) -> None:
+        say(f"not yet: {error.message}")
+
+    seconds = max(1.0, end - time.monotonic())
+    proof = prove_serving(app.client, route, adapter_of=base, timeout=seconds, undo=undo, on_wait=on_wait)
+    app.output.note(f"Proof: {proof.detail}" if is_adapter else "Proof: it answers")

@@ -1,0 +1,101 @@
+"""`route check`: what is right and wrong with a string, or with the body of a request, as a document and as text.
+
+Offline and standard library only; what the API knows of it is live_route.py's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from firectl.cli.app import App
+from firectl.cli.output import View
+from firectl.errors import Exit, InputError
+from firectl.names import check_route
+
+LARGEST_REQUEST = 64 * 1024 * 1024
+
+
+def check_given(app: App, text: str | None, request: str | None, live: bool | None) -> dict[str, Any]:
+    """The report on the one of the two that was given; `live` adds what the API knows."""
+    if (text is None) == (request is None):
+        raise InputError("give either a route or --request", hint="firectl route check --help")
+    account = app.account if live else app.configured.account_id.value
+    report = check(text, account) if text is not None else check_request(request or "", account)
+    if live and report["valid"]:
+        from firectl.cli.live_route import live_checks
+
+        report["checks"] = live_checks(app.client, report)
+    return report
+
+
+def check(text: str, account: str | None) -> dict[str, Any]:
+    """The report on a string, as `-o json` shows it."""
+    return dict(check_route(text, account).to_document())
+
+
+def check_request(source: str, account: str | None) -> dict[str, Any]:
+    """The report on the `model` of a request body, from a file or `-`; the old `deployedModel` is an error."""
+    body = _read(source)
+    old, model = body.get("deployedModel"), body.get("model")
+    if old is None and not isinstance(model, str):
+        raise InputError("the request has no model: it must be a string", hint='"model": "MODEL#DEPLOYMENT"')
+    report = check(model if isinstance(model, str) else "", account)
+    if old is not None:
+        instead = f"{model}#DEPLOYMENT" if isinstance(model, str) and "#" not in model else report["canonical"]
+        report["valid"] = False
+        report["errors"] = [
+            *report["errors"],
+            {
+                "position": 0,
+                "message": "deployedModel is deprecated and refused on new deployments: leave it out, and name the "
+                "deployment in model, as MODEL#DEPLOYMENT",
+                "suggestion": instead,
+            },
+        ]
+    return report
+
+
+def _read(source: str) -> dict[str, Any]:
+    import json
+
+    try:
+        text = sys.stdin.read(LARGEST_REQUEST) if source == "-" else Path(source).read_text(encoding="utf-8")
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the request is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InputError("the request is not a JSON object")
+    return body
+
+
+def verdict(report: Mapping[str, Any]) -> int:
+    """0 good, 2 bad; with checks against the API 3 when something is missing, 5 when it is there but not ready."""
+    if not report["valid"]:
+        return Exit.USAGE
+    failed = [check["code"] for check in report.get("checks", ()) if not check["ok"]]
+    if not failed:
+        return Exit.DONE
+    return Exit.NOT_FOUND if "NOT_FOUND" in failed else Exit.CONFLICT
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    from firectl.cli.render import visible
+
+    yield f"Valid: {'true' if report['valid'] else 'false'}"
+    yield f"Input: {visible(report['input'])}"
+    for field in ("kind", "canonical", "model", "deployment"):
+        if report[field]:
+            yield f"{field.title()}: {report[field]}"
+    for title, problems in (("Error", report["errors"]), ("Warning", report["warnings"])):
+        for problem in problems:
+            yield f"{title}: character {problem['position']}: {problem['message']}"
+    for suggestion in dict.fromkeys(problem["suggestion"] for problem in report["errors"] if problem["suggestion"]):
+        yield f"Write: {suggestion}"
+    for check in report.get("checks", ()):
+        yield f"Check: {'ok' if check['ok'] else 'FAILED'}: {check['message']}"
+
+
+VIEW = View(text=_lines)

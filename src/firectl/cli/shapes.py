@@ -1,0 +1,78 @@
+"""Which deployment shapes fit a model, and which one a short name such as `fast` stands for. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firectl import names
+from firectl.cli.app import App
+from firectl.errors import InputError
+
+if TYPE_CHECKING:
+    from firectl.schemas.shape import DeploymentShapeVersion
+
+PRESETS = {"fast": "FAST", "throughput": "THROUGHPUT", "minimal": "MINIMAL", "cost": "MINIMAL", "default": None}
+"""What `--deployment-shape` takes for a shape's presetType; None: the first match."""
+
+
+def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
+    """The validated shape versions for a model, those for exactly its base first. A LoRA counts as its base."""
+    found = app.client.models.get(model)
+    base = (found.peft_details.base_model if found.peft_details else None) or found.name or model
+    details = (found if base == found.name else app.client.models.get(base)).base_model_details
+    kind = (details.model_type, details.parameter_count) if details and details.model_type else None
+    owners = dict.fromkeys((base.split("/")[1], app.client.account))
+    rows = (row for owner in owners for row in app.client.deployment_shape_versions.list(account=owner))
+    exact, alike = [], []
+    # What an account can see may be another account's: the same version can come twice.
+    for row in {row.name: row for row in rows}.values():
+        shape = row.snapshot
+        if shape is None or not (row.validated or row.latest_validated):
+            continue
+        if shape.base_model == base:
+            exact.append(row)
+        elif shape.base_model is None and kind is not None and (shape.model_type, shape.parameter_count) == kind:
+            alike.append(row)
+    return exact + alike
+
+
+def resolve_shape(app: App, text: str, model: str | None) -> str:
+    """`--deployment-shape` as a full name: a preset by what fits `model`, an ID in the caller's account."""
+    if text in PRESETS and model is not None:
+        preset = PRESETS[text]
+        for version in matching_versions(app, model):
+            if version.snapshot and (preset is None or version.snapshot.preset_type == preset):
+                return (version.name or "").partition("/versions/")[0]
+        raise InputError(
+            f"no validated shape of {model} has the preset {text!r}",
+            hint=f"firectl deployment-shape-version match --model {model}",
+        )
+    if names.is_id(text):
+        return app.client.deployment_shapes.full_name(text)
+    if "/versions/" in text:
+        return app.client.deployment_shape_versions.full_name(text)
+    return app.client.deployment_shapes.full_name(text)
+
+
+def refuse_quantized(app: App, shape: str, model: str) -> None:
+    """InputError when a shape's precision rules addons out, naming those that do not."""
+    from firectl.schemas.deployment import ADDONS_NEED_PLAIN_PRECISION, is_quantized
+
+    version = shape if "/versions/" in shape else f"{shape}/versions/latest"
+    snapshot = app.client.deployment_shape_versions.get(version).snapshot
+    if snapshot is None or not is_quantized(snapshot.precision):
+        return
+    others = [row for row in matching_versions(app, model) if row.snapshot and not is_quantized(row.snapshot.precision)]
+    names_of = dict.fromkeys((row.name or "").partition("/versions/")[0] for row in others)
+    raise InputError(
+        f"{ADDONS_NEED_PLAIN_PRECISION}: the shape {shape} has {snapshot.precision}",
+        hint=f"--deployment-shape {' or '.join(names_of)}" if names_of else "--precision BF16 without a shape",
+    )
+
+
+def for_base(app: App, base_model: str | None, filter: str | None) -> str | None:
+    """`--filter` narrowed to the versions for one base model."""
+    if base_model is None:
+        return filter
+    mine = f'snapshot.base_model = "{app.client.models.full_name(base_model)}"'
+    return f"({filter}) AND {mine}" if filter else mine

@@ -1,0 +1,156 @@
+"""The tutorial as a person would type it: which commands quickstart runs, in what order, and what came of them.
+
+Runs the command line itself in child processes, so that what is shown is what ran. Must not call the API on its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from firectl.errors import Code, Exit, FirectlError
+from firectl.names import canonical_route
+
+BASE_MODEL = "accounts/fireworks/models/sample-llama"
+LIVE_MERGE = "quickstart-live-merge"
+MULTI_LORA = "quickstart-multi-lora"
+FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE")
+"""Settings of the caller's own service, which the tour must not reach."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request and what answered it: `route` is the `model` field that was sent."""
+
+    model: str
+    deployment: str
+    route: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class TourResult:
+    """What quickstart prints: the base, the live merge, and each adapter of the multi-LoRA deployment."""
+
+    question: str
+    base: Answer
+    live_merge: Answer
+    multi_lora: tuple[Answer, ...]
+    seconds: float
+
+    def answers(self) -> tuple[tuple[str, Answer], ...]:
+        """Every answer with who gave it, in the order of the tutorial."""
+        labelled = [("base", self.base), ("live merge", self.live_merge)]
+        return (*labelled, *(("multi-LoRA", answer) for answer in self.multi_lora))
+
+    def to_document(self) -> dict[str, Any]:
+        document = asdict(self)
+        document["multi_lora"] = list(document["multi_lora"])
+        return document
+
+
+class StepFailed(FirectlError):
+    """A command of the tour failed; its own error went to stderr just before."""
+
+
+class Tour:
+    """`home` is the FIREWORKS_HOME of the tour's own platform; `show` receives each line a person would type."""
+
+    def __init__(self, home: Path, samples: Path, show: Callable[[str], None], environ: Mapping[str, str]) -> None:
+        self.samples = samples
+        self.show = show
+        self.env = {key: value for key, value in environ.items() if key not in FROM_THE_CALLER}
+        self.env["FIREWORKS_HOME"] = str(home)
+        self.show(f"export FIREWORKS_HOME={shlex.quote(str(home))}")
+
+    def run(self, adapters: tuple[str, ...], question: str) -> TourResult:
+        """The whole tutorial; the first of `adapters` is also deployed on its own, merged."""
+        started = time.monotonic()
+        self._enter_platform()
+        there = self._names_there()
+        if BASE_MODEL not in there:
+            self._firectl("-a", "fireworks", "model", "create", "sample-llama", str(self.samples / "base"))
+        for name in adapters:
+            if self._model(name) not in there:
+                folder = str(self.samples / name.removeprefix("sample-"))
+                self._firectl("model", "create", name, folder, "--base-model", BASE_MODEL)
+
+        merged = self._model(adapters[0])
+        if self._deployment(LIVE_MERGE) not in there:
+            self._firectl("deployment", "create", merged, "--deployment-id", LIVE_MERGE, "--wait")
+        if self._deployment(MULTI_LORA) not in there:
+            addons = ("--enable-addons", "--deployment-id", MULTI_LORA)
+            self._firectl("deployment", "create", BASE_MODEL, *addons, "--wait")
+        for name in adapters:
+            self._firectl("load-lora", name, "--deployment", MULTI_LORA, "--wait")
+
+        multi_lora = self._deployment(MULTI_LORA)
+        return TourResult(
+            question=question,
+            base=self._ask(BASE_MODEL, multi_lora, multi_lora, question),
+            live_merge=self._ask(merged, self._deployment(LIVE_MERGE), merged, question),
+            multi_lora=tuple(
+                self._ask(model, multi_lora, canonical_route(model, multi_lora), question)
+                for model in map(self._model, adapters)
+            ),
+            seconds=round(time.monotonic() - started, 1),
+        )
+
+    def leave(self) -> None:
+        """Stops everything the tour started."""
+        self._firectl("local", "down")
+
+    def _enter_platform(self) -> None:
+        self._firectl("local", "up")
+        self.show('eval "$(firectl local env)"')
+        exports = self._run(["local", "env"]).stdout
+        for line in exports.splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            self.env[name] = "".join(shlex.split(value))
+
+    def _model(self, model_id: str) -> str:
+        return f"accounts/{self.env['FIREWORKS_ACCOUNT_ID']}/models/{model_id}"
+
+    def _deployment(self, deployment_id: str) -> str:
+        return f"accounts/{self.env['FIREWORKS_ACCOUNT_ID']}/deployments/{deployment_id}"
+
+    def _names_there(self) -> set[str]:
+        """What an earlier quickstart left in place: a second one goes on from there."""
+        listings = (["model", "list"], ["-a", "fireworks", "model", "list"], ["deployment", "list"])
+        found = [self._run([*listing, "--no-paginate", "-o", "name"]) for listing in listings]
+        return {name for listing in found for name in listing.stdout.split()}
+
+    def _ask(self, model: str, deployment: str, route: str, question: str) -> Answer:
+        raw = self._firectl("chat", route, question, "--temperature", "0", "-o", "json")
+        message = json.loads(raw)["choices"][0]["message"]["content"]
+        return Answer(model=model, deployment=deployment, route=route, answer=message.strip())
+
+    def _firectl(self, *argv: str) -> str:
+        """Shows and runs one command; what it says on stderr reaches the person as it comes."""
+        self.show(shlex.join(("firectl", *argv)))
+        done = self._run(list(argv))
+        if done.returncode == Exit.DONE:
+            return done.stdout
+        if done.returncode in (Exit.INTERRUPTED, -2):
+            raise KeyboardInterrupt
+        raise StepFailed(
+            f"a step of the quickstart failed with exit code {done.returncode}: {shlex.join(('firectl', *argv))}",
+            code=Code.INTERNAL,
+            hint=f"FIREWORKS_HOME={shlex.quote(self.env['FIREWORKS_HOME'])} firectl local logs",
+        )
+
+    def _run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "firectl", *argv]
+        return subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+
+def caller_environment() -> Mapping[str, str]:
+    return os.environ

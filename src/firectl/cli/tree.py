@@ -1,0 +1,209 @@
+"""Which commands there are, and where each lives: a table, and the root that imports a command only to run it.
+
+`firectl --help` is printed from the table alone. Knows no command's flags.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import click
+
+from firectl._version import __version__
+from firectl.cli.grammar import Noun, UnknownWord, Verb, words_after
+from firectl.errors import InputError
+
+
+class Entry(NamedTuple):
+    """A word after `firectl`. `module` is below cli/commands, `attribute` the click command in it."""
+
+    name: str
+    module: str
+    attribute: str
+    help: str
+    section: str
+    aliases: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+    """Other words of the table that are verbs of this noun too."""
+    hidden: bool = False
+
+
+DEPLOY, MODELS, ASK, LOCAL, SETTINGS = "Deploy", "Models", "Talk to it", "On this machine", "Settings"
+
+COMMANDS = (
+    Entry("deployment", "deployment", "deployment", "Deployments: create, scale, delete.", DEPLOY,
+          aliases=("deployments",)),
+    Entry("load-lora", "lora_loading", "load_lora", "Load a LoRA onto a deployment that takes addons.", DEPLOY),
+    Entry("unload-lora", "lora_loading", "unload_lora", "Take a LoRA off a deployment.", DEPLOY),
+    Entry("deployed-model", "deployed_model", "deployed_model", "Which models are loaded where.", DEPLOY,
+          aliases=("deployed-models",)),
+    Entry("scale", "deployment", "scale", "Set how many replicas a deployment has.", DEPLOY),
+    Entry("model", "model", "model", "Models and LoRA adapters: import, list, delete.", MODELS,
+          aliases=("models",), verbs=("load-lora", "unload-lora")),
+    Entry("prepare-model", "model", "prepare", "Prepare a model for deployment in a precision.", MODELS),
+    Entry("deployment-shape", "deployment_shape", "deployment_shape", "Tested hardware and settings to deploy on.",
+          MODELS, aliases=("ds", "deployment-shapes")),
+    Entry("deployment-shape-version", "deployment_shape_version", "deployment_shape_version",
+          "Versions of a shape; which fit a model.", MODELS, aliases=("dsv", "deployment-shape-versions")),
+    Entry("chat", "chat", "chat", "Send one message to a route.", ASK),
+    Entry("route", "route", "route", "Check the string that goes into `model`.", ASK),
+    Entry("local", "local", "local", "The platform on this machine.", LOCAL),
+    Entry("quickstart", "quickstart", "quickstart", "The whole tutorial, here, with sample weights.", LOCAL),
+    Entry("account", "account", "account", "The accounts that the key can see.", SETTINGS, aliases=("accounts",)),
+    Entry("whoami", "whoami", "whoami", "Which account and server commands go to, and why.", SETTINGS),
+    Entry("set-api-key", "set_api_key", "set_api_key", "Keep an API key in the profile.", SETTINGS),
+    Entry("completion", "completion", "completion", "Shell completion for bash, zsh and fish.", SETTINGS),
+    Entry("version", "version", "version", "Print the version.", SETTINGS),
+    Entry("signin", "elsewhere", "signin", "Sign in.", SETTINGS, hidden=True),
+    Entry("upgrade", "elsewhere", "upgrade", "Upgrade this tool.", SETTINGS, hidden=True),
+)  # fmt: skip
+
+VERBS = frozenset((
+    "create", "get", "list", "update", "delete", "undelete", "scale", "upload", "download", "prepare", "match",
+))  # fmt: skip
+"""Verbs that the older `firectl VERB NOUN` begins with."""
+
+NOT_HERE = {
+    "undeploy": "firectl unload-lora MODEL --deployment DEPLOYMENT, or firectl deployment delete DEPLOYMENT",
+    "deploy": "firectl load-lora MODEL --deployment DEPLOYMENT, or firectl deployment create MODEL",
+    "import": "firectl model create MODEL_ID PATH",
+    "signout": "remove the profile from ~/.fireworks/auth.ini",
+    "login": "firectl set-api-key KEY",
+    "logout": "remove the profile from ~/.fireworks/auth.ini",
+} | dict.fromkeys(
+    (
+        "quota", "dataset", "datasets", "sftj", "supervised-fine-tuning-job", "dpo-job", "dpoj", "rftj", "rlor",
+        "reinforcement-fine-tuning-job", "rft-step", "fine-tuning-job", "batch-inference-job", "bij", "evaluator",
+        "evaluation-job", "evalj", "secret", "secrets", "user", "users", "billing", "invoice", "cluster",
+        "cluster-connection", "identity-provider", "router", "rlor-trainer-job", "audit-logs", "log", "node-pool",
+        "aws-iam-role", "deployment-template", "snapshot", "cancel", "resume", "export",
+    ),
+    "the service's web console or its REST API, https://docs.fireworks.ai",
+)  # fmt: skip
+"""Words of the official tool that this one does not have, and what does their work."""
+
+_BY_NAME = {name: entry for entry in COMMANDS for name in (entry.name, *entry.aliases)}
+
+
+def load(entry: Entry) -> click.Command:
+    """The command itself; imports its module."""
+    module = importlib.import_module(f"firectl.cli.commands.{entry.module}")
+    command: click.Command = getattr(module, entry.attribute)
+    if isinstance(command, Noun):
+        for name in entry.verbs:
+            command.add_command(load(_BY_NAME[name]))
+    return command
+
+
+class Root(Noun):
+    """`firectl`: reads the table, so that help and version import no command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [entry.name for entry in COMMANDS if not entry.hidden]
+
+    def words(self, ctx: click.Context) -> list[str]:
+        return self.list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _BY_NAME.get(cmd_name)
+        if entry is not None:
+            return load(entry)
+        if cmd_name in VERBS:
+            return VerbFirst(cmd_name)
+        return _not_here(cmd_name) if cmd_name in NOT_HERE else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if len(args) > 1 and args[0] in VERBS and _is_resource(args[1]):
+            # `scale` is a command of its own, and in `scale deployment D` the verb of the older grammar.
+            return args[0], VerbFirst(args[0]), args[1:]
+        name, command, rest = super().resolve_command(ctx, args)
+        # The name of a command, not the alias that was typed, is what usage lines and errors show.
+        entry = _BY_NAME.get(name or "")
+        return (entry.name if entry else name), command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(entry.name) for entry in COMMANDS)
+        for section in dict.fromkeys(entry.section for entry in COMMANDS):
+            with formatter.section(section):
+                rows = [(e.name, e.help) for e in COMMANDS if e.section == section and not e.hidden]
+                formatter.write_dl([(name.ljust(width), text) for name, text in rows])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if not words_after(ctx):
+            click.echo(ctx.get_help())
+            return None
+        return super().invoke(ctx)
+
+
+class VerbFirst(Noun):
+    """The older grammar, `firectl VERB NOUN`: the same commands, found the other way round."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"{name.capitalize()} a resource: `firectl {name} NOUN` is `firectl NOUN {name}`.")
+        self.hidden = True
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [entry.name for entry in COMMANDS if _is_resource(entry.name) and self._find(ctx, entry) is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _BY_NAME.get(cmd_name)
+        if entry is None:
+            return _not_here(cmd_name) if cmd_name in NOT_HERE else None
+        return self._find(ctx, entry)
+
+    def _find(self, ctx: click.Context, entry: Entry) -> click.Command | None:
+        noun = load(entry)
+        return noun.get_command(ctx, str(self.name)) if isinstance(noun, Noun) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        entry = _BY_NAME.get(args[0]) if args else None
+        if entry is not None and self._find(ctx, entry) is None:
+            raise UnknownWord(args[0], self.list_commands(ctx), ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _is_resource(word: str) -> bool:
+    """Whether a word is a noun that the older grammar knows, singular or plural."""
+    entry = _BY_NAME.get(word)
+    return entry is not None and bool(entry.aliases)
+
+
+def _not_here(name: str) -> Verb:
+    def refuse(words: tuple[str, ...]) -> None:
+        raise InputError(f"firectl has no {name!r}", hint=f"use {NOT_HERE[name]}")
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    settings = {"ignore_unknown_options": True, "help_option_names": []}
+    return Verb(name, callback=refuse, params=[words], hidden=True, context_settings=settings)
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"firectl {__version__}")
+        ctx.exit()
+
+
+root = Root(
+    "firectl",
+    "Deploy fine-tuned language models, on the hosted service or on this machine.",
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+        )
+    ],
+)
+
+
+def completion_source(shell: str) -> str:
+    """The shell code that asks this program for completions."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None, "the shells are those that click knows"
+    complete = found(root, {}, "firectl", "_FIRECTL_COMPLETE")
+    return complete.source_template % complete.source_vars()

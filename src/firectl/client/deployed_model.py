@@ -1,0 +1,165 @@
+"""Deployed models: load a LoRA onto a deployment, watch it, find it, unload it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable
+
+from firectl.client.resource import Resource
+from firectl.client.wait import Wait
+from firectl.errors import ApiError, Code
+from firectl.schemas.deployed_model import DEPLOYED, UNDEPLOYING, DeployedModel
+
+WAIT_SECONDS = 1800.0
+GONE = "GONE"
+"""A state of ours: the row is not there any more."""
+
+
+class DeployedModels(Resource[DeployedModel]):
+    collection = "deployedModels"
+    schema = DeployedModel
+
+    def load(
+        self,
+        model: str,
+        deployment: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+        public: bool | None = None,
+        default: bool | None = None,
+        replace_merged_addon: bool | None = None,
+    ) -> DeployedModel:
+        """Loads a LoRA; `model` and `deployment` are IDs or full names. One that is loaded already comes back as is."""
+        asked = DeployedModel(
+            model=self._client.models.full_name(model),
+            deployment=self._client.deployments.full_name(deployment),
+            display_name=display_name,
+            description=description,
+            public=public,
+            default=default,
+        )
+        return self._create(
+            f"/v1/accounts/{self._client.account}/{self.collection}",
+            asked,
+            query={"replaceMergedAddon": replace_merged_addon},
+            read_back=lambda: self._find(asked.model, asked.deployment),
+            look="firectl deployed-model list",
+        )
+
+    def find(self, model: str, deployment: str) -> DeployedModel:
+        """The row of `model` on `deployment`; NOT_FOUND when it is not loaded there."""
+        model, deployment = self._client.models.full_name(model), self._client.deployments.full_name(deployment)
+        row = self._find(model, deployment)
+        if row is None:
+            raise ApiError(Code.NOT_FOUND, f"{model} is not loaded on {deployment}", hint="firectl deployed-model list")
+        return row
+
+    def _find(self, model: str | None, deployment: str | None) -> DeployedModel | None:
+        # Not by a filter: this must not depend on which filters a server knows.
+        rows = (row for row in self.list() if row.model == model and row.deployment == deployment)
+        return next(rows, None)
+
+    def unload(self, model: str, deployment: str) -> DeployedModel:
+        """Unloads `model` from `deployment`; the row that was loaded."""
+        row = self.find(model, deployment)
+        self.delete(row.name or "")
+        return row
+
+    def update(self, name: str, deployed_model: DeployedModel, mask: Iterable[str] | None = None) -> DeployedModel:
+        """Changes the fields named in `mask` (snake_case), else those set on `deployed_model`, and no others."""
+        return self._update(name, deployed_model, mask)
+
+    def wait(
+        self,
+        name: str,
+        timeout: float = WAIT_SECONDS,
+        *,
+        on_change: Callable[[DeployedModel], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> DeployedModel:
+        """The row once it is DEPLOYED.
+
+        A load that fails goes away: then FAILED_PRECONDITION with the reason the server gave while the row was there.
+        WaitTimeout after `timeout` seconds. Network errors pass.
+        """
+        full = self.full_name(name)
+        reason: str | None = None
+        existed = False
+
+        def poll(seconds: float) -> DeployedModel:
+            nonlocal existed, reason
+            try:
+                found = self.get(full, timeout=seconds, max_retries=0)
+            except ApiError as error:
+                if existed and error.code is Code.NOT_FOUND:
+                    return DeployedModel(name=full, state=GONE)
+                raise
+            existed = True
+            if found.status and found.status.message and found.status.code != "OK":
+                reason = found.status.message
+            return found
+
+        def done(found: DeployedModel) -> bool:
+            if found.state in (UNDEPLOYING, GONE):
+                if reason is None:
+                    raise ApiError(Code.FAILED_PRECONDITION, f"{full} was unloaded meanwhile")
+                raise ApiError(Code.FAILED_PRECONDITION, f"{full} could not be loaded: {reason}")
+            return found.state == DEPLOYED
+
+        return Wait(
+            what=f"{full} is not {DEPLOYED}",
+            timeout=timeout,
+            poll=poll,
+            done=done,
+            seen=_seen,
+            describe=describe,
+            on_change=on_change,
+            clock=clock,
+            sleep=sleep,
+            hint=f"firectl deployed-model get {full}",
+        ).run()
+
+    def wait_unloaded(
+        self,
+        name: str,
+        timeout: float = WAIT_SECONDS,
+        *,
+        on_change: Callable[[DeployedModel], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Returns once the row is not there any more."""
+        full = self.full_name(name)
+
+        def poll(seconds: float) -> DeployedModel:
+            try:
+                return self.get(full, timeout=seconds, max_retries=0)
+            except ApiError as error:
+                if error.code is Code.NOT_FOUND:
+                    return DeployedModel(name=full, state=GONE)
+                raise
+
+        Wait(
+            what=f"{full} is not unloaded",
+            timeout=timeout,
+            poll=poll,
+            done=lambda found: found.state == GONE,
+            seen=_seen,
+            describe=describe,
+            on_change=on_change,
+            clock=clock,
+            sleep=sleep,
+            hint=f"firectl deployed-model get {full}",
+        ).run()
+
+
+def describe(row: DeployedModel) -> str:
+    """Its state in a few words: `DEPLOYING (waiting for the deployment)`."""
+    said = row.status.message if row.status and row.status.message else ""
+    return f"{row.state} ({said})" if said else f"{row.state}"
+
+
+def _seen(row: DeployedModel) -> Hashable:
+    return row.state, row.status.message if row.status else None

@@ -1,0 +1,206 @@
+"""Deployments: create, watch until they serve, scale, delete, and take back a delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Hashable, Iterable
+from datetime import UTC, datetime, timedelta
+
+from firectl import names
+from firectl.client.resource import Resource, read
+from firectl.client.wait import Wait
+from firectl.errors import ApiError, Code, ResourceFailed
+from firectl.schemas.deployment import DELETED, DELETING, FAILED, READY, Deployment, ScaleDeployment
+
+WAIT_SECONDS = 3600.0
+CLOCK_SLACK = timedelta(minutes=5)
+
+
+class Deployments(Resource[Deployment]):
+    collection = "deployments"
+    schema = Deployment
+
+    def create(
+        self,
+        deployment: Deployment,
+        *,
+        deployment_id: str | None = None,
+        validate_only: bool | None = None,
+        disable_auto_deploy: bool | None = None,
+        disable_speculative_decoding: bool | None = None,
+        skip_shape_validation: bool | None = None,
+    ) -> Deployment:
+        """A new deployment, named `deployment_id` or 8 random characters.
+
+        The ID is always known before it is sent, so that a lost answer can be asked for again: exactly one is made.
+        """
+        chosen = deployment_id or names.random_id()
+        names.check_id(chosen, "deployment")
+        path = f"/v1/accounts/{self._client.account}/{self.collection}"
+        started = datetime.now(UTC)
+
+        def read_back() -> Deployment | None:
+            made = self.get(f"accounts/{self._client.account}/deployments/{chosen}")
+            recent = made.create_time is None or made.create_time > started - CLOCK_SLACK
+            return made if recent and made.base_model == deployment.base_model else None
+
+        return self._create(
+            path,
+            deployment,
+            query={
+                "deploymentId": chosen,
+                "validateOnly": validate_only,
+                "disableAutoDeploy": disable_auto_deploy,
+                "disableSpeculativeDecoding": disable_speculative_decoding,
+                "skipShapeValidation": skip_shape_validation,
+            },
+            read_back=read_back,
+            look=f"firectl deployment get {chosen}",
+        )
+
+    def update(
+        self,
+        name: str,
+        deployment: Deployment,
+        mask: Iterable[str] | None = None,
+        *,
+        skip_shape_validation: bool | None = None,
+    ) -> Deployment:
+        """Changes the fields named in `mask` (snake_case paths), else those set on `deployment`, and no others."""
+        return self._update(name, deployment, mask, {"skipShapeValidation": skip_shape_validation})
+
+    def scale(self, name: str, replica_count: int) -> None:
+        body = ScaleDeployment(replica_count=replica_count).to_wire()
+        self._client.request("PATCH", f"/v1/{self.full_name(name)}:scale", body=body)
+
+    def delete(self, name: str, *, hard: bool | None = None, ignore_checks: bool | None = None) -> None:
+        """Deletes it, softly unless `hard`. FAILED_PRECONDITION after recent use unless `ignore_checks`."""
+        self._delete(name, {"hard": hard, "ignoreChecks": ignore_checks})
+
+    def undelete(self, name: str) -> Deployment:
+        path = f"/v1/{self.full_name(name)}"
+
+        def is_back(error: ApiError) -> dict[str, object] | None:
+            found = self.get(name) if error.code is Code.FAILED_PRECONDITION else None
+            return found.to_wire() if found and found.state not in (DELETING, DELETED) else None
+
+        answer = self._client.request("POST", f"{path}:undelete", body={}, repeatable=True, settled=is_back)
+        return read(Deployment, answer, path)
+
+    def wait(
+        self,
+        name: str,
+        timeout: float = WAIT_SECONDS,
+        *,
+        until: Collection[str] = frozenset({READY}),
+        on_change: Callable[[Deployment], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Deployment:
+        """The deployment once its state is in `until`; for READY also a replica must be ready, if it wants any.
+
+        `on_change` gets it whenever its state, replica counts or status message changed. ResourceFailed when it goes to
+        FAILED, NOT_FOUND when it is deleted meanwhile, WaitTimeout after `timeout` seconds. Network errors pass.
+        """
+        full = self.full_name(name)
+        existed = False
+
+        def poll(seconds: float) -> Deployment:
+            nonlocal existed
+            try:
+                found = self.get(full, timeout=seconds, max_retries=0)
+            except ApiError as error:
+                if existed and error.code is Code.NOT_FOUND:
+                    raise _deleted(full) from None
+                raise
+            existed = True
+            return found
+
+        def done(found: Deployment) -> bool:
+            if found.state in until:
+                return found.state != READY or not wants_replicas(found) or ready_replicas(found) > 0
+            if found.state == FAILED:
+                reason = found.status.message if found.status and found.status.message else "the server gives no reason"
+                raise ResourceFailed(f"{full} failed: {reason}", hint=f"firectl deployment get {full}")
+            if found.state in (DELETING, DELETED):
+                raise _deleted(full)
+            return False
+
+        return Wait(
+            what=f"{full} is not {' or '.join(sorted(until))}",
+            timeout=timeout,
+            poll=poll,
+            done=done,
+            seen=_seen,
+            describe=describe,
+            on_change=on_change,
+            clock=clock,
+            sleep=sleep,
+            hint=f"firectl deployment get {full}",
+        ).run()
+
+    def wait_deleted(
+        self,
+        name: str,
+        timeout: float = WAIT_SECONDS,
+        *,
+        on_change: Callable[[Deployment], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Returns once it is DELETED or not there any more."""
+        full = self.full_name(name)
+
+        def poll(seconds: float) -> Deployment:
+            try:
+                return self.get(full, timeout=seconds, max_retries=0)
+            except ApiError as error:
+                if error.code is Code.NOT_FOUND:
+                    return Deployment(name=full, state=DELETED)
+                raise
+
+        Wait(
+            what=f"{full} is not deleted",
+            timeout=timeout,
+            poll=poll,
+            done=lambda found: found.state == DELETED,
+            seen=_seen,
+            describe=describe,
+            on_change=on_change,
+            clock=clock,
+            sleep=sleep,
+            hint=f"firectl deployment get {full}",
+        ).run()
+
+
+def wants_replicas(deployment: Deployment) -> bool:
+    """Whether it is meant to run now: neither parked with a maximum of 0 nor scaled to zero."""
+    return deployment.max_replica_count != 0 and deployment.desired_replica_count != 0
+
+
+def ready_replicas(deployment: Deployment) -> int:
+    """How many replicas serve. A server that does not count them is believed to have one when it says READY."""
+    if deployment.replica_stats is not None:
+        return deployment.replica_stats.ready_replica_count or 0
+    if deployment.replica_count is not None:
+        return deployment.replica_count
+    return 1 if deployment.state == READY else 0
+
+
+def describe(deployment: Deployment) -> str:
+    """Its state in a few words: `CREATING, 0 replicas ready (starting a replica)`."""
+    count = ready_replicas(deployment)
+    said = deployment.status.message if deployment.status and deployment.status.message else ""
+    return f"{deployment.state}, {count} {'replica' if count == 1 else 'replicas'} ready" + (
+        f" ({said})" if said else ""
+    )
+
+
+def _seen(deployment: Deployment) -> Hashable:
+    stats = deployment.replica_stats
+    said = deployment.status.message if deployment.status else None
+    return deployment.state, tuple(stats.to_wire().items()) if stats else deployment.replica_count, said
+
+
+def _deleted(full: str) -> ApiError:
+    return ApiError(Code.NOT_FOUND, f"{full} was deleted meanwhile")

@@ -1,0 +1,99 @@
+"""Models: bases and LoRA adapters, and the calls around the upload and download of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firectl import names
+from firectl.client.deployment import CLOCK_SLACK
+from firectl.client.resource import Resource, read
+from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
+
+if TYPE_CHECKING:
+    from firectl.client.parallel import Progress
+
+VALIDATE_SECONDS = 1800.0
+
+
+class Models(Resource[Model]):
+    collection = "models"
+    schema = Model
+
+    def create(self, model_id: str, model: Model) -> Model:
+        """A new row in state UPLOADING; its files follow with `upload`."""
+        names.check_id(model_id, "model")
+        started = datetime.now(UTC)
+
+        def read_back() -> Model | None:
+            made = self.get(f"accounts/{self._client.account}/models/{model_id}")
+            recent = made.create_time is None or made.create_time > started - CLOCK_SLACK
+            return made if recent and made.kind == model.kind else None
+
+        return self._create(
+            f"/v1/accounts/{self._client.account}/{self.collection}",
+            CreateModel(model_id=model_id, model=model),
+            read_back=read_back,
+            look=f"firectl model get {model_id}",
+        )
+
+    def update(self, name: str, model: Model, mask: Iterable[str] | None = None) -> Model:
+        """Changes the fields named in `mask` (snake_case paths), else those set on `model`, and no others."""
+        return self._update(name, model, mask)
+
+    def get_upload_endpoint(
+        self, name: str, filename_to_size: Mapping[str, int], *, enable_resumable_upload: bool | None = None
+    ) -> dict[str, str]:
+        """File name → signed URL to put it to. The URLs are as good as keys: never show them."""
+        path = f"/v1/{self.full_name(name)}:getUploadEndpoint"
+        body = GetUploadEndpoint(
+            filename_to_size={file: str(size) for file, size in filename_to_size.items()},
+            enable_resumable_upload=enable_resumable_upload,
+        )
+        answer = self._client.request("POST", path, body=body.to_wire(), repeatable=True)
+        return read(SignedUrls, answer, path).filename_to_signed_urls
+
+    def validate_upload(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
+        """The last step of an upload: moves the model to READY, or FAILED_PRECONDITION says what is wrong with it."""
+        path = f"/v1/{self.full_name(name)}:validateUpload"
+        return read(ValidateUpload, self._client.request("GET", path, changes=True, timeout=timeout), path)
+
+    def get_download_endpoint(self, name: str) -> dict[str, str]:
+        """File name → signed URL to get it from."""
+        path = f"/v1/{self.full_name(name)}:getDownloadEndpoint"
+        return read(SignedUrls, self._client.request("GET", path), path).filename_to_signed_urls
+
+    def prepare(self, name: str, precision: str) -> None:
+        path = f"/v1/{self.full_name(name)}:prepare"
+        self._client.request("POST", path, body=PrepareModel(precision=precision).to_wire(), repeatable=True)
+
+    def upload(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        resumable: bool | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        validate_timeout: float = VALIDATE_SECONDS,
+    ) -> ValidateUpload:
+        """Sends the files of `folder` and has them validated. See transfer.upload."""
+        from firectl.client.transfer import upload
+
+        return upload(
+            self._client,
+            self.full_name(name),
+            folder,
+            resumable=resumable,
+            on_progress=on_progress,
+            validate_timeout=validate_timeout,
+        )
+
+    def download(
+        self, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None
+    ) -> tuple[Path, ...]:
+        """Fetches every file of the model into `folder`; the paths written. See download.download."""
+        from firectl.client.download import download
+
+        return download(self._client, self.full_name(name), folder, on_progress=on_progress)

@@ -1,0 +1,37 @@
+"""Deployment shapes and their versions: the hardware and settings that a model was validated with."""
+
+from __future__ import annotations
+
+from firectl import names
+from firectl.client.resource import ListArgs, Resource
+from firectl.errors import InputError
+from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
+
+ANY_SHAPE = "-"
+LATEST = "latest"
+
+
+class DeploymentShapes(Resource[DeploymentShape]):
+    collection = "deploymentShapes"
+    schema = DeploymentShape
+
+
+class DeploymentShapeVersions(Resource[DeploymentShapeVersion]):
+    """Names are `SHAPE/versions/VERSION`, short or full; `latest` is a version. Lists take `shape`, or are of all."""
+
+    collection = "deploymentShapes"
+    rows = "deploymentShapeVersions"
+    schema = DeploymentShapeVersion
+
+    def full_name(self, name: str) -> str:
+        shape, separator, version = name.partition("/versions/")
+        if not separator:
+            raise InputError(f"{name!r} names no version", hint=f"write {name}/versions/{LATEST}")
+        names.check_id(version, "version")
+        return f"{self._client.deployment_shapes.full_name(shape)}/versions/{version}"
+
+    def _parent(self, args: ListArgs) -> str:
+        shape = args.get("shape", ANY_SHAPE)
+        if shape == ANY_SHAPE:
+            return f"{super()._parent(args)}/{ANY_SHAPE}/versions"
+        return f"/v1/{self._client.deployment_shapes.full_name(shape)}/versions"

@@ -1,0 +1,41 @@
+"""Settings: where each comes from, and the files they are kept in. Asks no server."""
+
+from firectl.config.base_url import DEFAULT_BASE_URL, is_loopback, normalise_base_url
+from firectl.config.files import home, local_home, private_folder, shown, write_private
+from firectl.config.ini import DEFAULT_PROFILE
+from firectl.config.profiles import (
+    Profile,
+    check_value,
+    delete_profile,
+    has_profile,
+    profiles,
+    read_profile,
+    write_profile,
+)
+from firectl.config.settings import NOT_SET, SETTINGS, Flags, Setting, Settings, chosen_profile, resolve
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "DEFAULT_PROFILE",
+    "NOT_SET",
+    "SETTINGS",
+    "Flags",
+    "Profile",
+    "Setting",
+    "Settings",
+    "check_value",
+    "chosen_profile",
+    "delete_profile",
+    "has_profile",
+    "home",
+    "is_loopback",
+    "local_home",
+    "normalise_base_url",
+    "private_folder",
+    "profiles",
+    "read_profile",
+    "resolve",
+    "shown",
+    "write_private",
+    "write_profile",
+]

@@ -1,0 +1,116 @@
+"""Which value each setting has, and where it came from: flag, then environment, then profile, then default.
+
+Asks no server: an account that nothing names, and a platform that may be running here, are for the caller to find.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from firectl.config.base_url import DEFAULT_BASE_URL
+from firectl.config.ini import DEFAULT_PROFILE
+from firectl.config.profiles import Profile, check_profile_name, check_value, read_profile
+
+NOT_SET = "not set"
+
+T_co = TypeVar("T_co", bound="str | None", covariant=True)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One row of the table of settings: how it is spelled in each place."""
+
+    key: str
+    flag: str
+    variable: str
+    default: str | None
+
+
+SETTINGS = (
+    Origin("api_key", "--api-key", "FIREWORKS_API_KEY", None),
+    Origin("account_id", "--account-id", "FIREWORKS_ACCOUNT_ID", None),
+    Origin("base_url", "--server", "FIREWORKS_BASE_URL", DEFAULT_BASE_URL),
+    Origin("profile", "--profile", "FIREWORKS_PROFILE", DEFAULT_PROFILE),
+)
+_ORIGIN = {origin.key: origin for origin in SETTINGS}
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T_co]):
+    """A value, and in words where it came from: `--api-key`, `FIREWORKS_API_KEY`, `profile local in …`, `default`."""
+
+    value: T_co
+    source: str
+    secret: bool = False
+
+    def __repr__(self) -> str:
+        value = "<secret>" if self.secret and self.value is not None else repr(self.value)
+        return f"Setting(value={value}, source={self.source!r})"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What was given on the command line, or as arguments of the client; None where nothing was."""
+
+    api_key: str | None = field(default=None, repr=False)
+    account_id: str | None = None
+    base_url: str | None = None
+    profile: str | None = None
+    arguments: bool = False
+    """Given by a program: errors then say `argument api_key` and not `--api-key`."""
+
+    def source(self, key: str) -> str:
+        return f"argument {key}" if self.arguments else _ORIGIN[key].flag
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Whom to ask, and as whom. `api_key.value` and `account_id.value` are None where nothing sets them."""
+
+    api_key: Setting[str | None]
+    account_id: Setting[str | None]
+    base_url: Setting[str]
+    profile: Setting[str]
+
+
+def resolve(flags: Flags, env: Mapping[str, str] = os.environ) -> Settings:
+    """Every setting from the first place that has it. An empty variable counts as not set, an empty flag is an error.
+
+    InputError for a value that cannot be used, a profile asked for that is not there, a malformed file. The files are
+    read only where something is left to look up in them.
+    """
+    profile = chosen_profile(flags, env)
+    given = {key: _given(key, flags, env) for key in ("api_key", "account_id", "base_url")}
+    asked_for = profile.source != "default"
+    stored = read_profile(profile.value, env) if asked_for or None in given.values() else Profile(profile.value)
+    key = given["api_key"] or _stored("api_key", stored)
+    return Settings(
+        api_key=Setting(key.value, key.source, secret=True) if key else Setting(None, NOT_SET, secret=True),
+        account_id=given["account_id"] or _stored("account_id", stored) or Setting(None, NOT_SET),
+        base_url=given["base_url"] or _stored("base_url", stored) or Setting(DEFAULT_BASE_URL, "default"),
+        profile=profile,
+    )
+
+
+def chosen_profile(flags: Flags, env: Mapping[str, str] = os.environ) -> Setting[str]:
+    """The profile that is asked for, be it there or not: for a command that is about to write it."""
+    return _given("profile", flags, env) or Setting(DEFAULT_PROFILE, "default")
+
+
+def _given(key: str, flags: Flags, env: Mapping[str, str]) -> Setting[str] | None:
+    value: str | None = getattr(flags, key)
+    source = flags.source(key)
+    if value is None:
+        value, source = env.get(_ORIGIN[key].variable) or None, _ORIGIN[key].variable
+    if value is None:
+        return None
+    checked = check_profile_name(value) if key == "profile" else check_value(key, value, source)
+    return Setting(checked, source, secret=key == "api_key")
+
+
+def _stored(key: str, profile: Profile) -> Setting[str] | None:
+    value: str | None = getattr(profile, key)
+    return Setting(value, profile.sources[key], secret=key == "api_key") if value else None

@@ -1,0 +1,116 @@
+"""A request's sequences on the asyncio side: admitted or refused at once, read as they progress, cancelled on leaving.
+
+Must not know what the progress is turned into.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from collections.abc import Sequence as Items
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from firectl.engine.embedded.options import EngineOptions
+from firectl.engine.embedded.sequence import Sequence
+from firectl.errors import ApiError, Code
+
+if TYPE_CHECKING:
+    from firectl.engine.embedded.engine import Engine, Progress
+
+LONGEST_RETRY_AFTER = 60
+
+
+class QueueFull(ApiError):
+    """More sequences are waiting than may. HTTP 429; `retry_after` in whole seconds."""
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        super().__init__(
+            Code.RESOURCE_EXHAUSTED,
+            f"{limit} requests are waiting already, try again in {retry_after} s",
+            reason="QUEUE_FULL",
+        )
+        self.retry_after = retry_after
+
+
+class Dispatcher:
+    """Hands sequences to the engine and its progress back to those who wait. Lives on the event loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: EngineOptions) -> None:
+        self._loop = loop
+        self._slots = options.max_num_seqs
+        self._max_waiting = options.max_waiting
+        self._owners: dict[Sequence, Generation] = {}
+        self._seconds_each = 1.0
+        """A running mean of how long a sequence takes."""
+
+    def publish(self, batch: list[Progress]) -> None:
+        """Called by the engine's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, batch)
+
+    def start(self, engine: Engine, sequences: Items[Sequence]) -> Generation:
+        """QueueFull beyond the limit, then nothing of the request is queued; ApiError when the engine has died."""
+        limit = self._slots + self._max_waiting
+        if len(sequences) > limit:
+            raise ApiError(
+                Code.INVALID_ARGUMENT, f"the request asks for {len(sequences)} choices, this engine takes {limit}"
+            )
+        if len(self._owners) + len(sequences) > limit:
+            ahead = len(self._owners) / self._slots * self._seconds_each
+            raise QueueFull(self._max_waiting, max(1, min(LONGEST_RETRY_AFTER, math.ceil(ahead))))
+        engine.submit(sequences)
+        generation = Generation(self, engine, sequences)
+        self._owners.update(dict.fromkeys(sequences, generation))
+        return generation
+
+    def forget(self, sequences: Items[Sequence]) -> None:
+        for sequence in sequences:
+            self._owners.pop(sequence, None)
+
+    def _deliver(self, batch: list[Progress]) -> None:
+        for progress in batch:
+            owner = self._owners.get(progress.sequence)
+            if owner is None:  # cancelled meanwhile
+                continue
+            if progress.last:
+                del self._owners[progress.sequence]
+                self._seconds_each += 0.1 * (time.monotonic() - owner.started - self._seconds_each)
+            owner.put(progress)
+
+
+class Generation:
+    """`async with` it and iterate: progress of all its sequences, in the order it came. Leaving cancels the rest."""
+
+    def __init__(self, dispatcher: Dispatcher, engine: Engine, sequences: Items[Sequence]) -> None:
+        self.started = time.monotonic()
+        self._dispatcher = dispatcher
+        self._engine = engine
+        self._unfinished = set(sequences)
+        self._progress: asyncio.Queue[Progress] = asyncio.Queue()
+
+    def put(self, progress: Progress) -> None:
+        self._progress.put_nowait(progress)
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        """Ends after every sequence's last; raises the error that one of them met."""
+        while self._unfinished:
+            progress = await self._progress.get()
+            if progress.last:
+                self._unfinished.discard(progress.sequence)
+            if progress.error is not None:
+                raise progress.error
+            yield progress
+
+    async def __aenter__(self) -> Generation:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._unfinished:
+            left = tuple(self._unfinished)
+            self._dispatcher.forget(left)
+            self._engine.cancel(left)

@@ -1,0 +1,145 @@
+"""Where each sequence's keys and values live: slabs of KV memory, each cut into equal slots.
+
+A sequence owns one slot, contiguous and at least as long as it is, and moves to a longer one when it outgrows it.
+Equal slots side by side let one attention call read every decoding sequence of a slab in place. Must not know
+tensors: what has to happen to them is queued as operations, in order.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+SMALLEST_SLOT = 256
+SLAB_TOKENS = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    slab: int
+    index: int
+    capacity: int
+    """In tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    slab: int
+    slots: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Copy the first `length` tokens of one slot into another."""
+
+    source: Slot
+    target: Slot
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wipe:
+    """Zero the first `length` tokens: what one request left must not reach the next, not even as NaN times zero."""
+
+    slot: Slot
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    slab: int
+
+
+Operation = Create | Move | Wipe | Drop
+
+
+@dataclass(slots=True)
+class _Slab:
+    number: int
+    slots: int
+    capacity: int
+    free: list[int] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return self.slots * self.capacity
+
+    @property
+    def empty(self) -> bool:
+        return len(self.free) == self.slots
+
+
+class KVSlots:
+    """Hands out slots within `budget` tokens; `max_length` is the longest a sequence may get (at most the budget)."""
+
+    def __init__(self, budget: int, max_length: int, max_slots: int) -> None:
+        if budget < max_length:
+            raise ValueError(f"a KV budget of {budget} tokens does not hold one sequence of {max_length}")
+        self.budget = budget
+        self._max_length = max_length
+        self._max_slots = max_slots
+        self._slabs: dict[int, _Slab] = {}
+        self._next_slab = 0
+        self._operations: list[Operation] = []
+
+    @property
+    def reserved(self) -> int:
+        """Tokens' worth of memory in slots that are taken."""
+        return sum((slab.slots - len(slab.free)) * slab.capacity for slab in self._slabs.values())
+
+    def reserve(self, length: int) -> Slot | None:
+        """A free slot for `length` tokens, or None while the memory is taken."""
+        capacity = self._capacity(length)
+        slab = next((s for s in self._slabs.values() if s.capacity == capacity and s.free), None)
+        slab = slab or self._create(capacity)
+        if slab is None:
+            return None
+        # The lowest index first: taken slots stay side by side.
+        return Slot(slab.number, heapq.heappop(slab.free), capacity)
+
+    def grow(self, slot: Slot, length: int, used: int) -> Slot | None:
+        """A longer slot holding the same `used` tokens, or None; the old one is released when there is one."""
+        target = self.reserve(length)
+        if target is not None:
+            self._operations.append(Move(slot, target, used))
+            self.release(slot, used)
+        return target
+
+    def release(self, slot: Slot, used: int) -> None:
+        if used:
+            self._operations.append(Wipe(slot, used))
+        heapq.heappush(self._slabs[slot.slab].free, slot.index)
+
+    def take_operations(self) -> list[Operation]:
+        """What must happen to the memory before the next step writes to it, oldest first."""
+        operations, self._operations = self._operations, []
+        return operations
+
+    def _capacity(self, length: int) -> int:
+        if length > self._max_length:
+            raise ValueError(f"{length} tokens asked for, the longest sequence has {self._max_length}")
+        capacity = SMALLEST_SLOT
+        while capacity < length:
+            capacity *= 2
+        return min(capacity, self._max_length)
+
+    def _create(self, capacity: int) -> _Slab | None:
+        slots = max(1, min(SLAB_TOKENS // capacity, self._max_slots))
+        for slab in list(self._slabs.values()):
+            if self._left() >= slots * capacity:
+                break
+            if slab.empty:
+                del self._slabs[slab.number]
+                self._operations.append(Drop(slab.number))
+        slots = min(slots, self._left() // capacity)
+        if slots == 0:
+            return None
+        slab = _Slab(self._next_slab, slots, capacity, list(range(slots)))
+        self._next_slab += 1
+        self._slabs[slab.number] = slab
+        self._operations.append(Create(slab.number, slots, capacity))
+        return slab
+
+    def _left(self) -> int:
+        return self.budget - sum(slab.size for slab in self._slabs.values())

@@ -1,0 +1,96 @@
+"""The life of an engine process: listen, load, serve, end.
+
+It listens before it loads, so that whoever started it can ask how far it is; it ends with its parent when told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import threading
+import traceback
+
+import uvicorn
+
+from firectl.engine.embedded.options import EngineOptions
+from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
+
+GRACE = 3
+"""Seconds that requests in flight get after SIGTERM."""
+
+
+def serve(options: EngineOptions) -> int:
+    """Serve until told to stop; the exit code. 1 when the model cannot be loaded, said as one JSON line on stderr."""
+    try:
+        listener = _listen(options)
+    except OSError as error:
+        _say(ApiError(Code.UNAVAILABLE, f"cannot listen on {options.host}:{options.port}: {error.strerror}"))
+        return 1
+    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201
+    if options.exit_with_stdin:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
+    return asyncio.run(_serve(options, listener))
+
+
+async def _serve(options: EngineOptions, listener: socket.socket) -> int:
+    from firectl.engine.embedded.app import build_app
+    from firectl.engine.embedded.replica import Replica
+
+    replica = Replica(options)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(replica),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    failure: list[FirectlError] = []
+
+    def load() -> None:
+        try:
+            from firectl.engine.embedded.start import start  # torch and transformers: seconds
+
+            ready = start(options, loop)
+        except FirectlError as error:
+            failure.append(error)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            failure.append(ApiError(Code.INTERNAL, f"internal error: {type(error).__name__}: {error}"))
+        else:
+            loop.call_soon_threadsafe(replica.become, ready)
+            return
+        server.should_exit = True
+
+    threading.Thread(target=load, name="load", daemon=True).start()
+    await server.serve(sockets=[listener])
+    if failure:
+        _say(failure[0])
+        return 1
+    return 0
+
+
+def _listen(options: EngineOptions) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((options.host, options.port))
+    listener.listen(2048)
+    return listener
+
+
+def _end_with_stdin() -> None:
+    # os.read, because a buffered reader's lock, held for ever, would trip the interpreter's shutdown.
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+def _say(error: FirectlError) -> None:
+    print(json.dumps(to_inference_wire(error)), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,34 @@
+"""Put the parts of an engine together: the one place that imports torch for a process that is listening already.
+
+Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import torch
+
+from firectl.engine.embedded.engine import Engine
+from firectl.engine.embedded.generation import Dispatcher
+from firectl.engine.embedded.load import load
+from firectl.engine.embedded.options import EngineOptions
+from firectl.engine.embedded.read_adapter import AdapterReader
+from firectl.engine.embedded.registry import Registry
+from firectl.engine.embedded.replica import Ready
+
+
+def start(options: EngineOptions, loop: asyncio.AbstractEventLoop) -> Ready:
+    """Load the model and start the engine's thread; progress is delivered on `loop`. AdapterError as `load`."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    torch.set_num_interop_threads(1)
+    loaded = load(options)
+    dispatcher = Dispatcher(loop, options)
+    engine = Engine(loaded, options, dispatcher.publish)
+    registry = None
+    if options.enable_lora:
+        reader = AdapterReader(loaded, options.model, options.max_lora_rank)
+        registry = Registry(engine, reader, options)
+    engine.start()
+    return Ready(loaded, engine, dispatcher, registry)

@@ -1,0 +1,119 @@
+"""Tokens to text as they come: never half a character, never a piece of a stop string.
+
+Must not know models; the tokenizer comes as a function from token ids to text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+Decode = Callable[[Sequence[int]], str]
+
+_REPLACEMENT = "\ufffd"
+_HELD = 3
+"""An unfinished UTF-8 character is at most three bytes, shown as up to three replacement characters."""
+_CONTEXT = 12
+"""Tokens decoded along, because some tokenizers spell a first token otherwise than a later one."""
+_WINDOW = 24
+_LONGEST_WINDOW = 64
+"""Reached by bytes that never become a character; decoding ever more of them would take ever longer."""
+
+
+class Detokenizer:
+    """Gives each token's text once it is final. What `push` and `finish` return, joined, is the whole text."""
+
+    def __init__(self, decode: Decode, prompt: Sequence[int]) -> None:
+        self._decode = decode
+        self._window = self._tail(list(prompt))
+        self._given = len(_whole(self._text()))
+
+    def push(self, token: int) -> str:
+        self._window.append(token)
+        text = self._text()
+        whole = _whole(text)
+        piece = whole[self._given :]
+        self._given = max(self._given, len(whole))
+        if len(self._window) > _WINDOW and (len(whole) == len(text) or len(self._window) > _LONGEST_WINDOW):
+            held = len(text) - len(whole)
+            self._window = self._tail(self._window)
+            self._given = max(0, len(self._text()) - held)
+        return piece
+
+    def finish(self) -> str:
+        """What was held back, with replacement characters for bytes that never became a character."""
+        text = self._text()
+        piece = text[self._given :]
+        self._given = len(text)
+        return piece
+
+    def _text(self) -> str:
+        return self._decode(self._window) if self._window else ""
+
+    def _tail(self, tokens: list[int]) -> list[int]:
+        """The last few tokens, not cut inside a character: some tokenizers would take all that follows for broken."""
+        tail = tokens[-_CONTEXT:]
+        for first in range(_HELD + 1) if len(tail) < len(tokens) else ():
+            if not self._decode(tail[first:]).startswith(_REPLACEMENT):
+                return tail[first:]
+        return tail
+
+
+class StopStrings:
+    """Cuts the text before the first stop string, and holds back what may become one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._pending = ""
+        self.stopped = False
+
+    def push(self, piece: str) -> str:
+        if not self._stops or self.stopped:
+            return "" if self.stopped else piece
+        text = self._pending + piece
+        ends = [at for at in (text.find(stop) for stop in self._stops) if at >= 0]
+        if ends:
+            self.stopped = True
+            self._pending = ""
+            return text[: min(ends)]
+        held = max(_overlap(text, stop) for stop in self._stops)
+        self._pending = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def finish(self) -> str:
+        pending, self._pending = self._pending, ""
+        return pending
+
+
+class TextStream:
+    """The text of one choice: `push` each token, then `finish` once."""
+
+    def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str] = ()) -> None:
+        self._detokenizer = Detokenizer(decode, prompt)
+        self._stops = StopStrings(stops)
+
+    def push(self, token: int) -> str:
+        return self._stops.push(self._detokenizer.push(token))
+
+    def finish(self) -> str:
+        return self._stops.push(self._detokenizer.finish()) + self._stops.finish()
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string was met; nothing after it comes out."""
+        return self._stops.stopped
+
+
+def _whole(text: str) -> str:
+    """The text without what may be the beginning of a character."""
+    end = len(text)
+    while end > 0 and len(text) - end < _HELD and text[end - 1] == _REPLACEMENT:
+        end -= 1
+    return text[:end]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How long the longest end of `text` is that `stop` begins with."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0

@@ -1,0 +1,33 @@
+"""One thing that a check has to say about an adapter: where, what, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from firectl.errors import AdapterError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    severity: Literal["error", "warning", "note"]
+    where: str
+    """The file, field, tensor or module."""
+    what: str
+    todo: str | None = None
+
+    def to_document(self) -> dict[str, str]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def raise_for(findings: Iterable[Finding]) -> None:
+    """AdapterError with the first error among `findings`, all of them in its details; nothing if there is none."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if not errors:
+        return
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    raise AdapterError(
+        f"{first.where}: {first.what}{more}", hint=first.todo, details=[error.to_document() for error in errors]
+    )

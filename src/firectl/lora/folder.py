@@ -1,0 +1,147 @@
+"""Which files of an adapter or base folder may be opened, and strict JSON out of them.
+
+Follows no link out of the folder, opens nothing but regular files, and never writes.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from firectl.errors import AdapterError
+
+MAX_JSON = 32 * 2**20
+"""Bytes. The index of a thousand-shard base is well below it."""
+
+
+def open_folder(path: Path, what: str) -> Path:
+    """`path` if it is a folder; `what` is "adapter" or "base model" in the error."""
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise AdapterError(f"{what} {printable(str(path))} is a file, not a folder")
+    raise AdapterError(f"{what} folder {printable(str(path))} does not exist")
+
+
+def check_file_name(name: str, where: str) -> str:
+    """`name` if it is a plain file name; AdapterError (saying `where` it stands) if it could leave its folder."""
+    problem = None
+    if not name:
+        problem = "is empty"
+    elif "/" in name or "\\" in name or name in (".", ".."):
+        problem = "is not a plain file name"
+    elif not name.isprintable():
+        problem = "has unprintable characters"
+    elif len(name.encode(errors="replace")) > 255:
+        problem = "is longer than 255 bytes"
+    if problem:
+        raise AdapterError(
+            f"{where}: file name {quoted(name)} {problem}", hint="name files that lie in the folder itself"
+        )
+    return name
+
+
+def regular_file(folder: Path, name: str) -> Path | None:
+    """The path of `folder/name`, or None if there is no such file; AdapterError if it is not a file of this folder."""
+    path = folder / name
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(mode):
+        mode = _linked_mode(folder, path)
+    if not stat.S_ISREG(mode):
+        raise AdapterError(f"{quoted(name)} is not a regular file")
+    return path
+
+
+def refuse_outside_links(folder: Path) -> None:
+    """AdapterError naming the first entry of `folder` that is a link to something outside it."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            _linked_mode(folder, path)
+
+
+def read_json(path: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
+    """The object in the JSON file `path`; AdapterError for anything else: not UTF-8, NaN, a key twice, too deep."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise AdapterError(f"{path.name} is larger than {limit // 2**20} MiB; this is no configuration file")
+    return parse_json(data, path.name)
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object in `data`, as strict as `read_json`; `where` begins the error."""
+    try:
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise AdapterError(f"{where} is nested too deeply") from None
+    except _BadJson as error:
+        raise AdapterError(f"{where} {error}") from None
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of too many digits
+        raise AdapterError(f"{where} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise AdapterError(f"{where} holds a JSON {_kind(document)}, not an object")
+    return document
+
+
+def quoted(name: str) -> str:
+    """A name from a file, safe and short enough for a message."""
+    return f"'{printable(name)}'"
+
+
+def printable(text: str, limit: int = 160) -> str:
+    """`text` without characters that would disturb a terminal or a log, cut to `limit`."""
+    clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def some(names: Iterable[str], limit: int = 3) -> str:
+    """The first `limit` of `names`, and how many more there are."""
+    listed = list(names)
+    shown = ", ".join(quoted(name) for name in listed[:limit])
+    return shown if len(listed) <= limit else f"{shown} and {len(listed) - limit} more"
+
+
+class _BadJson(Exception):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _BadJson(f"has the key {quoted(key)} twice")
+            seen.add(key)
+    return result
+
+
+def _refuse_constant(text: str) -> Any:
+    raise _BadJson(f"holds {text}, which is not JSON")
+
+
+def _kind(document: object) -> str:
+    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(document), "number")
+
+
+def _linked_mode(folder: Path, path: Path) -> int:
+    """The mode of what the link `path` points to, if that lies in `folder` or is a blob of its hub cache."""
+    target = path.resolve()
+    home = folder.resolve()
+    # A hub cache keeps snapshots/<revision>/<file> as links to ../../blobs/<hash>.
+    in_cache = home.parent.name == "snapshots" and target.parent == home.parent.parent / "blobs"
+    if not (in_cache or target.is_relative_to(home)):
+        raise AdapterError(
+            f"{quoted(path.name)} is a link to something outside the folder",
+            hint="put the file itself there, for example with cp -L",
+        )
+    try:
+        return target.stat().st_mode
+    except OSError:
+        raise AdapterError(f"{quoted(path.name)} is a link to nothing") from None

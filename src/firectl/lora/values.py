@@ -1,0 +1,75 @@
+"""Whether tensors hold NaN, infinity or nothing but zeros, found with the standard library at memory speed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from firectl.errors import AdapterError
+from firectl.lora.adapter import Adapter
+from firectl.lora.findings import Finding
+from firectl.lora.folder import quoted, some
+from firectl.lora.safetensors import TensorInfo, read_chunks
+
+# dtype → bytes of one number; which of its high bytes can belong to NaN or infinity (all exponent bits set in it);
+# and the bits of the byte below that must then be set as well.
+_FORMATS = {
+    "F32": (4, re.compile(rb"[\x7f\xff]"), 0x80),
+    "BF16": (2, re.compile(rb"[\x7f\xff]"), 0x80),
+    "F16": (2, re.compile(rb"[\x7c-\x7f\xfc-\xff]"), 0x00),
+}
+_SIGN_OR_ZERO = b"\x00\x80"
+
+
+def scan(info: TensorInfo) -> tuple[bool, bool]:
+    """(all numbers are finite, all are zero) for a tensor of F32, BF16 or F16."""
+    size, suspicious, mask = _FORMATS[info.dtype]
+    finite = zero = True
+    for chunk in read_chunks(info):
+        high, below = chunk[size - 1 :: size], chunk[size - 2 :: size]
+        finite = finite and not any(below[found.start()] & mask == mask for found in suspicious.finditer(high))
+        if zero:
+            rest = (chunk[offset::size] for offset in range(size - 1))
+            zero = not high.strip(_SIGN_OR_ZERO) and not any(part.strip(b"\x00") for part in rest)
+    return finite, zero
+
+
+def deep_findings(adapter: Adapter) -> Iterator[Finding]:
+    """Numbers that break a model (errors), and an adapter that changes nothing (warning). Reads every weight once."""
+    broken = []
+    silent = []
+    changing = {info.name for pair in adapter.modules.values() for info in (pair.a, pair.b)}
+    zeros = set()
+    for info in adapter.tensors.values():
+        finite, zero = scan(info)
+        if not finite:
+            broken.append(info.name)
+        if zero and info.name in changing:
+            zeros.add(info.name)
+    if broken:
+        yield Finding(
+            "error", quoted(broken[0]), f"NaN or infinity in {some(broken)}", "the training diverged; use a checkpoint"
+        )
+    silent = [
+        module
+        for module, pair in adapter.modules.items()
+        if (pair.a.name in zeros or pair.b.name in zeros or pair.scaling == 0) and pair.magnitude is None
+    ]
+    if len(silent) == len(adapter.modules) and not adapter.replaced:
+        yield Finding(
+            "warning",
+            "adapter",
+            "does nothing: every B (or A, or lora_alpha) is zero",
+            "it was saved before it was trained; deploy the base model, or the trained adapter",
+        )
+    elif silent:
+        yield Finding("note", quoted(silent[0]), f"{len(silent)} of {len(adapter.modules)} modules are not changed")
+
+
+def require_finite(adapter: Adapter) -> None:
+    """AdapterError naming the first tensor with NaN or infinity in it."""
+    for info in adapter.tensors.values():
+        if not scan(info)[0]:
+            raise AdapterError(
+                f"NaN or infinity in {quoted(info.name)}", hint="the training diverged; use a checkpoint"
+            )

@@ -1,0 +1,102 @@
+"""An adapter's tensors as torch tensors: for a merge, and for an engine that applies several at once.
+
+Loads data only: safetensors by byte range, `.bin` through torch.load(weights_only=True). Never applies anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from firectl.errors import AdapterError
+from firectl.lora.adapter import Adapter
+from firectl.lora.arithmetic import read_tensor, torch_dtype
+from firectl.lora.base_model import BaseModel
+from firectl.lora.fit import require_fit
+from firectl.lora.folder import quoted
+from firectl.lora.rules import merge_only
+from firectl.lora.safetensors import TensorInfo
+from firectl.lora.values import require_finite
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import dtype as Dtype
+
+
+class Factors(NamedTuple):
+    """The change of one module's output: scaling · (x·Aᵀ)·Bᵀ for x [..., in]."""
+
+    a: Tensor
+    """[rank, in]"""
+    b: Tensor
+    """[out, rank]"""
+    scaling: float
+
+
+@dataclass(frozen=True)
+class LoadedAdapter:
+    adapter: Adapter
+    modules: Mapping[str, Factors]
+    """By module name: `model.layers.0.self_attn.q_proj`."""
+    max_rank: int
+
+
+def load_weights(
+    adapter: Path | Adapter, base: BaseModel | None = None, dtype: Dtype | str | None = None
+) -> LoadedAdapter:
+    """The factors of a LoRA in `dtype` (torch's or its name; as stored if None), for applying it beside others.
+
+    AdapterError if it does not fit `base`, holds NaN or infinity, or has parts that only a merge applies.
+    """
+    opened = adapter if isinstance(adapter, Adapter) else Adapter.open(adapter)
+    blocked = merge_only(opened)
+    if blocked:
+        first = blocked[0]
+        raise AdapterError(
+            f"{first.where}: {first.what}",
+            hint=first.todo,
+            details=[finding.to_document() for finding in blocked],
+        )
+    if base is not None:
+        require_fit(opened, base)
+    require_finite(opened)
+    tensors = Tensors(opened)
+    wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
+    modules = {
+        name: Factors(tensors.get(pair.a).to(wanted), tensors.get(pair.b).to(wanted), pair.scaling)
+        for name, pair in opened.modules.items()
+    }
+    return LoadedAdapter(opened, modules, max(pair.rank for pair in opened.modules.values()))
+
+
+class Tensors:
+    """Reads the tensors of an opened adapter one by one."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+        self._loaded: Mapping[str, Tensor] | None = None
+
+    def get(self, info: TensorInfo) -> Tensor:
+        """The values of `info`, in their stored dtype. AdapterError if the file is not what its header said."""
+        if self._adapter.format == "safetensors":
+            return read_tensor(info)
+        if self._loaded is None:
+            self._loaded = _load_bin(self._adapter.path / self._adapter.files[1])
+        tensor = self._loaded.get(info.name)
+        if tensor is None or tuple(tensor.shape) != info.shape or tensor.dtype != torch_dtype(info.dtype):
+            raise AdapterError(f"{info.file.name}: tensor {quoted(info.name)} is not what the file announces")
+        return tensor
+
+
+def _load_bin(path: Path) -> Mapping[str, Tensor]:
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    # torch raises its own and pickle's errors here, of no common class.
+    except Exception as error:
+        raise AdapterError(f"{path.name} cannot be loaded as weights alone ({type(error).__name__})") from None
+    assert isinstance(loaded, dict)
+    return loaded

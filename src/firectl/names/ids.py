@@ -1,0 +1,110 @@
+"""What is a valid ID and a full resource name, and how an argument becomes a full name.
+
+Every request of the platform's front passes here: what explains a mistake is imported only once there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from firectl.errors import InputError
+
+ID_MAX = 63
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+COLLECTIONS: Mapping[str, str] = {
+    "models": "model",
+    "deployments": "deployment",
+    "deployedModels": "deployed model",
+    "deploymentShapes": "deployment shape",
+    "deploymentTemplates": "deployment template",
+    "users": "user",
+}
+"""The collections that names of ours lie in, and what people call one thing of each."""
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is 1 to 63 of `a-z 0-9 -` with no hyphen at either end."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_id(text: str, what: str = "model") -> None:
+    """Raise InputError, with the position of the mistake and what to write, unless `text` is a valid ID.
+
+    `what` is the noun for the message: "model", "deployment", "account".
+    """
+    if not is_id(text):
+        from firectl.names.mistakes import id_error
+
+        raise id_error(text, what)
+
+
+def random_id(n: int = 8) -> str:
+    """`n` random characters of a-z0-9: a valid ID for n in 1..63."""
+    letters: list[str] = []
+    while len(letters) < n:
+        # 252 is the largest multiple of 36 in a byte: above it, some letters would come up more often.
+        letters += [_ALPHABET[byte % 36] for byte in os.urandom(2 * n) if byte < 252]
+    return "".join(letters[:n])
+
+
+@dataclass(frozen=True)
+class ResourceName:
+    """A full name, taken apart: `accounts/{account}/{collection}/{id}`, with `/versions/{version}` for shapes."""
+
+    account: str
+    collection: str
+    id: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        name = f"accounts/{self.account}/{self.collection}/{self.id}"
+        return name if self.version is None else f"{name}/versions/{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> ResourceName:
+        """The name that `text` is; InputError where it is no full name of a collection of ours."""
+        name = cls.read(text)
+        if name is None:
+            from firectl.names.mistakes import name_error
+
+            raise name_error(text, None, None)
+        return name
+
+    @classmethod
+    def read(cls, text: str) -> ResourceName | None:
+        """The name that `text` is, or None."""
+        match text.split("/"):
+            case ["accounts", account, collection, resource] if collection in COLLECTIONS:
+                name = cls(account, collection, resource)
+            case ["accounts", account, "deploymentShapes", resource, "versions", version]:
+                name = cls(account, "deploymentShapes", resource, version)
+            case _:
+                return None
+        ids = (name.account, name.id, name.version or "latest")
+        return name if all(map(is_id, ids)) else None
+
+
+def resolve(text: str, collection: str, account: str | None) -> str:
+    """The full name of an argument that is an ID (completed with `account`) or a full name already.
+
+    InputError where it is malformed, lies in another collection, or is an ID and no account is known.
+    """
+    if is_id(text):
+        if account is None:
+            raise InputError(
+                f"no account is known to complete the {COLLECTIONS[collection]} ID {text!r}",
+                hint=f"write accounts/<ACCOUNT_ID>/{collection}/{text}, or give the account: -a ACCOUNT_ID",
+            )
+        check_id(account, "account")
+        return f"accounts/{account}/{collection}/{text}"
+    name = ResourceName.read(text)
+    if name is None or name.collection != collection:
+        from firectl.names.mistakes import name_error
+
+        raise name_error(text, collection, account)
+    return text

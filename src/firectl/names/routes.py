@@ -1,0 +1,164 @@
+"""Where the `model` field of a request goes: `model#deployment`, in every form that docs/routing.md lists.
+
+Reads what is right and reports what is wrong; asks no server whether the names exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from firectl.errors import InputError
+from firectl.names.ids import is_id
+
+LONGEST_ROUTE = 292
+"""Characters of the longest route: four IDs of 63 and the words between them."""
+
+Kind = Literal["model#deployment", "deployment", "model"]
+
+_RESERVED = frozenset({"accounts", "models", "deployments"})
+"""Words of full names: alone or before a slash they are a name cut short, never an account or an ID."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route that is right: full names, and the canonical string to send."""
+
+    kind: Kind
+    model: str | None
+    deployment: str | None
+    canonical: str
+
+
+@dataclass(frozen=True)
+class RouteProblem:
+    """What is wrong at `position` (0-based, in characters), and the whole string to write instead, where one is known.
+
+    A suggestion is always a canonical route.
+    """
+
+    position: int
+    message: str
+    suggestion: str | None = None
+
+    def to_document(self) -> dict[str, object]:
+        return {"position": self.position, "message": self.message, "suggestion": self.suggestion}
+
+
+@dataclass(frozen=True)
+class RouteReport:
+    """All that can be said about a string without asking a server. `route` is None exactly where there are errors."""
+
+    input: str
+    route: Route | None
+    errors: tuple[RouteProblem, ...] = field(default=())
+    warnings: tuple[RouteProblem, ...] = field(default=())
+
+    @property
+    def valid(self) -> bool:
+        return self.route is not None
+
+    @property
+    def kind(self) -> Kind | None:
+        return self.route.kind if self.route else None
+
+    @property
+    def canonical(self) -> str | None:
+        return self.route.canonical if self.route else None
+
+    @property
+    def model(self) -> str | None:
+        return self.route.model if self.route else None
+
+    @property
+    def deployment(self) -> str | None:
+        return self.route.deployment if self.route else None
+
+    @property
+    def suggestion(self) -> str | None:
+        """The one string that mends every error; None where there is none to mend or no way to know it."""
+        return self.errors[0].suggestion if self.errors else None
+
+    def to_document(self) -> dict[str, object]:
+        """The JSON of `route check -o json`: every key is always there, null where nothing is known."""
+        return {
+            "valid": self.valid,
+            "input": self.input,
+            "kind": self.kind,
+            "canonical": self.canonical,
+            "model": self.model,
+            "deployment": self.deployment,
+            "errors": [problem.to_document() for problem in self.errors],
+            "warnings": [problem.to_document() for problem in self.warnings],
+        }
+
+
+def canonical_route(model: str, deployment: str) -> str:
+    """`accounts/A/models/M#accounts/B/deployments/D`, of two full names."""
+    return f"{model}#{deployment}"
+
+
+def check_route(text: str, account: str | None = None) -> RouteReport:
+    """What is right and wrong with `text` as the `model` field of a request; never raises.
+
+    Short names (`M`, `M#D`, `accounts/A/models/M#D`) are completed with `account` and get one warning; without an
+    account they are errors, as they are to servers.
+    """
+    model_text, separator, deployment_text = text.partition("#")
+    if separator:
+        model, deployment = _read(model_text, "models"), _read(deployment_text, "deployments")
+    else:
+        model = _read(text, "models")
+        deployment = None if model else _read(text, "deployments")
+    parts = [part for part in (model, deployment) if part]
+    short = any(part[0] is None for part in parts)
+    if len(parts) != (2 if separator else 1) or (short and (account is None or not is_id(account))):
+        from firectl.names.route_mistakes import explain_route
+
+        problems, suggestion = explain_route(text, account)
+        return RouteReport(text, None, tuple(RouteProblem(at, message, suggestion) for at, message in problems))
+    route = build_route(
+        model and f"accounts/{model[0] or account}/models/{model[1]}",
+        deployment and f"accounts/{deployment[0] or account}/deployments/{deployment[1]}",
+    )
+    if not short:
+        return RouteReport(text, route)
+    position = 0 if parts[0][0] is None else text.index("#") + 1
+    message = f"a short name, completed with the account {account!r}: servers answer 404 to it as it stands"
+    return RouteReport(text, route, warnings=(RouteProblem(position, message, route.canonical),))
+
+
+def parse_route(text: str, account: str | None = None) -> Route:
+    """The route that `text` is; InputError, saying where it is wrong and what to write, where it is none.
+
+    Without `account` exactly the strings that servers accept pass.
+    """
+    report = check_route(text, account)
+    if report.route is None:
+        from firectl.names.mistakes import show
+
+        reasons = "; ".join(f"{problem.message} (character {problem.position})" for problem in report.errors)
+        hint = f"write {report.suggestion}" if report.suggestion else None
+        raise InputError(f"{show(text)} is not a route: {reasons}", hint=hint)
+    return report.route
+
+
+def build_route(model: str | None, deployment: str | None) -> Route:
+    """The route to full names, of which one at least is given."""
+    kind: Kind = "model#deployment" if model and deployment else "model" if model else "deployment"
+    return Route(kind, model, deployment, "#".join(name for name in (model, deployment) if name))
+
+
+def _read(piece: str, collection: str) -> tuple[str | None, str] | None:
+    """(account or None for a short name, ID) of one side of a route; None where it is malformed."""
+    account: str | None
+    match piece.split("/"):
+        case ["accounts", account, found, resource] if found == collection:
+            pass
+        case [account, resource] if account not in _RESERVED:
+            pass
+        case [resource] if resource not in _RESERVED:
+            account = None
+        case _:
+            return None
+    return (account, resource) if is_id(resource) and (account is None or is_id(account)) else None

@@ -1,0 +1,164 @@
+"""`/completions`: its request, its answer and its chunks.
+
+Must not know tokenizers: a prompt is text or token ids, checked for shape alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from firectl.schemas.openai.params import (
+    MAX_CHOICES,
+    Body,
+    Choice,
+    ParamError,
+    Sampling,
+    TokenLogprob,
+    Usage,
+    kind_of,
+    read_fields,
+)
+
+MAX_LOGPROBS = 5
+DEFAULT_MAX_TOKENS = 16
+
+Prompt = str | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """Choice `i * n + j` of the answer is the j-th continuation of prompt i."""
+
+    model: str
+    prompts: tuple[Prompt, ...]
+    sampling: Sampling
+    n: int = 1
+    stream: bool = False
+    include_usage: bool = False
+
+
+class CompletionBody(Body):
+    prompt: Any
+    logprobs: Any = None
+
+
+def parse_completion(body: object) -> CompletionRequest:
+    """The completion request that a decoded JSON body is. ParamError (HTTP 400) names the parameter that is wrong."""
+    fields = read_fields(body, CompletionBody)
+    prompts = _prompts(fields.prompt)
+    if len(prompts) * fields.n > MAX_CHOICES:
+        raise ParamError(
+            f"{len(prompts)} prompts with n {fields.n} make {len(prompts) * fields.n} choices, at most "
+            f"{MAX_CHOICES} are served in one request",
+            "n" if fields.n > 1 else "prompt",
+        )
+    return CompletionRequest(
+        model=fields.model,
+        prompts=prompts,
+        sampling=fields.sampling(_logprob_count(fields.logprobs), default_max_tokens=DEFAULT_MAX_TOKENS),
+        n=fields.n,
+        stream=fields.stream,
+        include_usage=fields.include_usage,
+    )
+
+
+def completion_answer(
+    request_id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage
+) -> dict[str, Any]:
+    """A whole `text_completion`; `created` in unix seconds."""
+    return {
+        "id": request_id,
+        "object": "text_completion",
+        "created": created,
+        "model": model,
+        "choices": [_choice(choice, 0) for choice in choices],
+        "usage": usage.to_wire(),
+    }
+
+
+def completion_chunk(
+    request_id: str,
+    created: int,
+    model: str,
+    choice: Choice | None,
+    *,
+    text_offset: int = 0,
+    usage: Usage | None = None,
+) -> dict[str, Any]:
+    """One streamed `text_completion`; `text_offset` is how many characters of this choice came before."""
+    chunk: dict[str, Any] = {
+        "id": request_id,
+        "object": "text_completion",
+        "created": created,
+        "model": model,
+        "choices": [] if choice is None else [_choice(choice, text_offset)],
+    }
+    if usage is not None:
+        chunk["usage"] = usage.to_wire()
+    return chunk
+
+
+def _choice(choice: Choice, text_offset: int) -> dict[str, Any]:
+    return {
+        "index": choice.index,
+        "text": choice.text,
+        "logprobs": _logprobs(choice.logprobs, text_offset),
+        "finish_reason": choice.finish_reason,
+    }
+
+
+def _logprobs(tokens: Sequence[TokenLogprob] | None, offset: int) -> dict[str, Any] | None:
+    if tokens is None:
+        return None
+    offsets = []
+    for item in tokens:
+        offsets.append(offset)
+        offset += len(item.token)
+    return {
+        "tokens": [item.token for item in tokens],
+        "token_logprobs": [item.logprob for item in tokens],
+        "top_logprobs": [{token: logprob for token, _, logprob in item.top} for item in tokens],
+        "text_offset": offsets,
+    }
+
+
+def _logprob_count(value: object) -> int | None:
+    if value is None or value is False:
+        return None
+    if not isinstance(value, int) or value is True or not 0 <= value <= MAX_LOGPROBS:
+        raise ParamError(f"logprobs must be a whole number from 0 to {MAX_LOGPROBS}: how many alternatives", "logprobs")
+    return value
+
+
+def _prompts(value: object) -> tuple[Prompt, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not value:
+        raise ParamError("prompt must be a string, token ids, or a non-empty list of either", "prompt")
+    if _is_token(value[0]):
+        return (_tokens(value, "prompt"),)
+    prompts: list[Prompt] = []
+    for position, item in enumerate(value):
+        at = f"prompt.{position}"
+        if isinstance(item, str):
+            prompts.append(item)
+        elif isinstance(item, list) and item:
+            prompts.append(_tokens(item, at))
+        else:
+            raise ParamError(f"{at} must be a string or a non-empty list of token ids, not {kind_of(item)}", at)
+    return tuple(prompts)
+
+
+def _tokens(value: list[object], at: str) -> tuple[int, ...]:
+    tokens = []
+    for position, token in enumerate(value):
+        if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+            raise ParamError(f"{at}.{position} must be a token id (a whole number)", f"{at}.{position}")
+        tokens.append(token)
+    return tuple(tokens)
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

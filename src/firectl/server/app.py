@@ -1,0 +1,53 @@
+"""Which doors does the platform have? The ASGI application, put together from its parts; no rule lives here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from firectl.errors import FirectlError
+from firectl.server.doors import accounts, deployed_models, deployments, files, models, shapes
+from firectl.server.doors import platform as platform_doors
+from firectl.server.doors.errors import on_firectl_error, on_http_exception
+from firectl.server.doors.gate import Gate
+from firectl.server.doors.inference import InferenceDoor
+from firectl.server.platform import Platform
+from firectl.server.router import Router
+
+
+def create_app(platform: Platform) -> Starlette:
+    """The platform as an ASGI application; its replicas run from startup to shutdown of the lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await platform.supervisor.start()
+        try:
+            yield
+        finally:
+            await platform.supervisor.stop()
+
+    inference = InferenceDoor(Router(platform.store, platform.supervisor), platform.supervisor, platform.authenticator)
+    routes: list[BaseRoute] = [
+        *inference.routes(),
+        *accounts.routes(platform),
+        *models.routes(platform),
+        *deployments.routes(platform),
+        *deployed_models.routes(platform),
+        *shapes.routes(platform),
+        *files.routes(platform),
+        *platform_doors.routes(platform),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Gate, authenticator=platform.authenticator)],
+        exception_handlers={FirectlError: on_firectl_error, HTTPException: on_http_exception},
+        lifespan=lifespan,
+    )
+    # A path with a slash too many is another path: redirecting a POST would lose its body or its key.
+    app.router.redirect_slashes = False
+    return app

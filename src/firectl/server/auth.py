@@ -1,0 +1,98 @@
+"""Who is calling? From the Authorization header to an account; keys are known by their hash alone.
+
+What a caller may do with a resource is not decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from firectl.errors import ApiError, Code
+from firectl.server.rows import ApiKeyRow
+from firectl.server.store import Store
+
+PUBLIC_ACCOUNT = "accounts/fireworks"
+"""The catalog of bases: open to every key of the platform, to read and to write."""
+_LONGEST_KEY = 512
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`account` (`accounts/a`) and `user` (`accounts/a/users/u`) that a key belongs to."""
+
+    account: str
+    user: str
+
+    def may_use(self, account: str) -> bool:
+        """Whether the resources of this account (`accounts/a`) are there for the caller."""
+        return account in (self.account, PUBLIC_ACCOUNT)
+
+
+class Authenticator:
+    """Remembers the keys it has seen, so that a request costs a hash and not a query."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+        self._lock = threading.Lock()
+        self._known: dict[str, ApiKeyRow] = {}
+        self._forgotten = 0
+
+    def known(self, header: str | None) -> Caller | None:
+        """The caller if the key was seen before; None when `authenticate` has to look. Never blocks.
+
+        UNAUTHENTICATED when there is no key at all.
+        """
+        with self._lock:
+            row = self._known.get(key_hash(_key(header)))
+        return self._caller(row) if row is not None else None
+
+    def authenticate(self, header: str | None) -> Caller:
+        """The caller; UNAUTHENTICATED when there is no key, or one that is not valid here."""
+        digest = key_hash(_key(header))
+        forgotten = self._forgotten
+        with self._store.read() as tx:
+            row = tx.api_keys.by_hash(digest)
+        if row is None:
+            raise ApiError(
+                Code.UNAUTHENTICATED,
+                "the API key is not valid here",
+                hint='use the key of this platform: eval "$(firectl local env)"',
+            )
+        caller = self._caller(row)
+        with self._lock:
+            if forgotten == self._forgotten:  # else it may be the one that was just deleted
+                self._known[digest] = row
+        return caller
+
+    def forget(self, sha256: str) -> None:
+        """A key is no longer valid."""
+        with self._lock:
+            self._forgotten += 1
+            self._known.pop(sha256, None)
+
+    def _caller(self, row: ApiKeyRow) -> Caller:
+        if row.expire_time is not None and row.expire_time <= self._now():
+            raise ApiError(Code.UNAUTHENTICATED, f"the API key expired at {row.expire_time.isoformat()}")
+        return Caller(row.account, row.user)
+
+
+def key_hash(key: str) -> str:
+    """What is kept of a key. Plain sha256: keys are 256 random bits, there is nothing to guess."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _key(header: str | None) -> str:
+    scheme, _, key = (header or "").strip().partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise ApiError(
+            Code.UNAUTHENTICATED, "no API key was sent: this server wants the header 'Authorization: Bearer <API key>'"
+        )
+    if len(key) > _LONGEST_KEY:
+        raise ApiError(Code.UNAUTHENTICATED, "the API key is not valid here")
+    return key

@@ -1,0 +1,231 @@
+"""Which model is deployed where: a deployment's own model, and the addons loaded onto it.
+
+Rows only; reconcile loads and unloads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from firectl.errors import AdapterError, ApiError, Code
+from firectl.lora.adapter import Adapter
+from firectl.lora.rules import merge_only
+from firectl.names import ID_MAX, random_id
+from firectl.schemas import deployed_model as loads
+from firectl.schemas import deployment as states
+from firectl.schemas.base import Status
+from firectl.schemas.deployed_model import DeployedModel
+from firectl.schemas.model import ADDON
+from firectl.server.auth import Caller
+from firectl.server.control import access, models
+from firectl.server.control.defaults import give_up_default, make_default
+from firectl.server.control.patch import Rules, apply
+from firectl.server.files import FileStore
+from firectl.server.platform import Platform
+from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
+from firectl.server.store import Tx
+
+_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time"})
+_COLUMNS = ("model", "deployment", "default")
+RULES = Rules(
+    mutable=frozenset({"display_name", "description", "public", "default"}),
+    output_only=_OUTPUT_ONLY - {"name"},
+)
+
+
+def add_own(platform: Platform, tx: Tx, deployment: DeploymentRow) -> None:
+    """The row of a deployment's own model, unless it has one; it makes a bare model name route there."""
+    if not tx.deployed_models.of_pair(deployment.model, deployment.name):
+        _insert(platform, tx, deployment.account, DeployedModel(), deployment.model, deployment, None)
+
+
+def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, replace: bool) -> DeployedModel:
+    """Load an addon onto a deployment. What is loaded there already, or on its way, comes back as it is."""
+    asked_model = access.reference(body.model, "model", "models", caller)
+    asked_deployment = access.reference(body.deployment, "deployment", "deployments", caller)
+    if body.serverless:
+        raise ApiError(Code.INVALID_ARGUMENT, "serverless: a LoRA is served by a deployment of its own or of its base")
+    with platform.store.begin() as tx:
+        deployment = access.deployment(tx, caller, asked_deployment)
+        if deployment.state in (states.DELETING, states.DELETED, states.FAILED):
+            raise ApiError(Code.FAILED_PRECONDITION, f"deployment {deployment.name} is {deployment.state}")
+        model = access.model(tx, caller, asked_model)
+        models.require_ready(model)
+        there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != loads.UNDEPLOYING]
+        if there:
+            row = there[-1]
+            if body.default and not row.default:
+                make_default(tx, row, platform.clock())
+        else:
+            if model.name != deployment.model:
+                _check_load(platform, tx, model, deployment, replace)
+            row = _insert(platform, tx, account, body, model.name, deployment, model.content_hash)
+        row = access.deployed_model(tx, caller, row.name)
+    platform.wakeup.poke()
+    return show(row)
+
+
+def get(platform: Platform, caller: Caller, name: str) -> DeployedModel:
+    """The deployed model of that full name."""
+    with platform.store.read() as tx:
+        return show(access.deployed_model(tx, caller, name))
+
+
+def list_all(platform: Platform, account: str) -> list[DeployedModel]:
+    """The deployed models of an account."""
+    with platform.store.read() as tx:
+        return [show(row) for row in tx.deployed_models.of_account(account)]
+
+
+def update(
+    platform: Platform, caller: Caller, name: str, body: DeployedModel, sent: Mapping[str, Any], mask: str | None
+) -> DeployedModel:
+    """Change its texts, or make it the default of its model. To end being one, make another the default."""
+    with platform.store.begin() as tx:
+        row = access.deployed_model(tx, caller, name)
+        changed = apply(show(row), body, sent, mask, RULES)
+        now = platform.clock()
+        if changed.default and not row.default:
+            if row.state == loads.UNDEPLOYING:
+                raise ApiError(Code.FAILED_PRECONDITION, f"deployed model {name} is being unloaded")
+            make_default(tx, row, now)
+        elif row.default and not changed.default:
+            raise ApiError(
+                Code.FAILED_PRECONDITION,
+                f"deployed model {name} is the default of {row.model}: make another one the default instead",
+            )
+        resource = changed.model_copy(update=dict.fromkeys((*_OUTPUT_ONLY, *_COLUMNS)))
+        tx.deployed_models.update(name, resource=resource, update_time=now)
+        return show(access.deployed_model(tx, caller, name))
+
+
+def unload(platform: Platform, caller: Caller, name: str) -> None:
+    """Take an addon off its deployment. FAILED_PRECONDITION for a deployment's own model. Safe to repeat."""
+    with platform.store.begin() as tx:
+        row = access.deployed_model(tx, caller, name)
+        deployment = tx.deployments.get(row.deployment)
+        if deployment is not None and deployment.model == row.model and deployment.state != states.DELETED:
+            raise ApiError(
+                Code.FAILED_PRECONDITION,
+                f"{row.model} is what {row.deployment} was created for; it cannot be unloaded from it",
+                hint=f"firectl deployment delete {row.deployment.rsplit('/', 1)[1]}",
+            )
+        if row.state != loads.UNDEPLOYING:
+            now = platform.clock()
+            give_up_default(tx, row, now)
+            status = Status.of(None, "unloading")
+            tx.deployed_models.update(name, state=loads.UNDEPLOYING, status=status, update_time=now)
+    platform.wakeup.poke()
+
+
+def show(row: DeployedModelRow) -> DeployedModel:
+    """The wire resource of a row."""
+    return row.resource.model_copy(
+        update={
+            "name": row.name,
+            "model": row.model,
+            "deployment": row.deployment,
+            "default": row.default,
+            "state": row.state,
+            "status": row.status,
+            "serverless": False,
+            "public": bool(row.resource.public),
+            "create_time": row.create_time,
+            "update_time": row.update_time,
+        }
+    )
+
+
+def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: DeploymentRow, replace: bool) -> None:
+    """FAILED_PRECONDITION, saying what would work, unless this addon can be loaded beside others there."""
+    target = deployment.name.rsplit("/", 1)[1]
+    if model.kind != ADDON:
+        raise ApiError(Code.FAILED_PRECONDITION, f"model {model.name} is a base; only LoRA addons can be loaded")
+    if deployment.is_live_merge:
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"deployment {deployment.name} serves {deployment.model} alone, merged; nothing can be loaded onto it",
+            hint=f"firectl deployment create {deployment.base} --enable-addons",
+        )
+    if model.base != deployment.base:
+        raise ApiError(
+            Code.FAILED_PRECONDITION, f"{model.name} was trained on {model.base}, {target} serves {deployment.base}"
+        )
+    hot_reload = bool(deployment.resource.enable_hot_reload_latest_addon)
+    if hot_reload and not replace:
+        raise ApiError(
+            Code.INVALID_ARGUMENT,
+            f"deployment {deployment.name} keeps one addon merged: loading needs replace_merged_addon",
+            hint="firectl load-lora … --replace-merged-addon",
+        )
+    if hot_reload:
+        raise ApiError(
+            Code.UNIMPLEMENTED,
+            "hot reload of a merged addon is not implemented on this platform yet",
+            hint=f"firectl deployment create {model.name} merges it; --enable-addons on the base loads several",
+        )
+    if replace:
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {target} was not",
+        )
+    if not deployment.resource.enable_addons:
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"deployment {deployment.name} was created without addons",
+            hint=f"firectl deployment create {deployment.base} --enable-addons",
+        )
+    _check_beside_others(platform, model)
+    loaded = [row for row in tx.deployed_models.of_deployment(deployment.name) if row.model != deployment.model]
+    if len(loaded) >= platform.settings.max_addons:
+        raise ApiError(
+            Code.RESOURCE_EXHAUSTED,
+            f"deployment {deployment.name} holds {len(loaded)} addons; {platform.settings.max_addons} is the most",
+            hint=f"firectl unload-lora MODEL --deployment {target}",
+        )
+
+
+def _check_beside_others(platform: Platform, model: ModelRow) -> None:
+    """Some adapters can only be merged: better said now than by an engine later."""
+    try:
+        findings = merge_only(Adapter.open(FileStore(platform.paths).path(model.folder)))
+    except AdapterError as error:
+        raise ApiError(Code.FAILED_PRECONDITION, f"{model.name}: {error.message}", hint=error.hint) from error
+    if findings:
+        first = findings[0]
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"{model.name} cannot be loaded beside others: {first.where}: {first.what}",
+            hint=f"live merge applies it: firectl deployment create {model.name}",
+        )
+
+
+def _insert(
+    platform: Platform,
+    tx: Tx,
+    account: str,
+    body: DeployedModel,
+    model: str,
+    deployment: DeploymentRow,
+    model_hash: str | None,
+) -> DeployedModelRow:
+    now = platform.clock()
+    short = model.rsplit("/", 1)[1]
+    row = DeployedModelRow(
+        name=f"{account}/deployedModels/{short[: ID_MAX - 9].rstrip('-')}-{random_id()}",
+        account=account,
+        resource=body.model_copy(update=dict.fromkeys((*_OUTPUT_ONLY, *_COLUMNS, "serverless"))),
+        model=model,
+        deployment=deployment.name,
+        state=loads.DEPLOYING,
+        status=Status.of(None, "waiting for the deployment"),
+        default=False,
+        model_hash=model_hash,
+        create_time=now,
+        update_time=now,
+    )
+    tx.deployed_models.insert(row)
+    if body.default or tx.deployed_models.default_of(model) is None:
+        make_default(tx, row, now)
+    return row

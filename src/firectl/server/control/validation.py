@@ -1,0 +1,179 @@
+"""Is an uploaded model what it says, whole and fit to serve? The last step of an upload, which makes it READY.
+
+What an adapter is and whether it fits its base is known by `firectl.lora`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from firectl.errors import AdapterError, ApiError, Code, InputError
+from firectl.lora.base_model import BaseModel
+from firectl.lora.check import check, raise_for_errors
+from firectl.lora.hashing import content_hash
+from firectl.lora.rules import is_allowed_target
+from firectl.schemas.model import ADDON, BASE, READY, BaseModelDetails, Model, PeftDetails
+from firectl.server.auth import Caller
+from firectl.server.control import access, models
+from firectl.server.files import FileStore
+from firectl.server.platform import Platform
+from firectl.server.rows import FileRow, ModelRow
+
+_MISSING_SHOWN = 10
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_PRECISION_OF = {"BF16": "BF16", "F16": "FP16"}
+_EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
+_CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a validation found: the resource with what its files say, and what is worth knowing."""
+
+    resource: Model
+    warnings: list[str]
+
+
+def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
+    """Check the files, make the model READY; what is worth knowing about them. One that is READY stays so.
+
+    FAILED_PRECONDITION while files are missing or the base is not there; INVALID_ARGUMENT, saying where, what and what
+    to do, for files that cannot be served.
+    """
+    with platform.locks.hold(name):
+        with platform.store.read() as tx:
+            row = access.model(tx, caller, name)
+            files = tx.files.of_model(name)
+            base = tx.models.get(row.base) if row.base else None
+        if row.state == READY:
+            return []
+        _require_complete(row, files)
+        store = FileStore(platform.paths)
+        try:
+            checked = _addon(store, row, base) if row.kind == ADDON else _base(store, row)
+            digest = content_hash(store.path(row.folder), [file.filename for file in files])
+        except InputError as error:
+            raise ApiError(Code.INVALID_ARGUMENT, error.message, hint=error.hint, details=error.details) from error
+        with platform.store.begin() as tx:
+            now = access.model(tx, caller, name)
+            if now.folder != row.folder or tx.files.of_model(name) != files:
+                raise ApiError(Code.ABORTED, f"files of model {name} changed while they were being validated")
+            resource = _with_details(now.resource, checked.resource)
+            columns = {"resource": resource, "state": READY, "content_hash": digest, "update_time": platform.clock()}
+            tx.models.update(name, **columns)
+        store.close_uploads(row.folder)
+        return checked.warnings
+
+
+def _require_complete(row: ModelRow, files: list[FileRow]) -> None:
+    upload = f"firectl model upload {row.name.rsplit('/', 1)[1]} DIR"
+    if not files:
+        raise ApiError(Code.FAILED_PRECONDITION, f"model {row.name} has no files yet", hint=upload)
+    missing = [file.filename for file in files if not file.complete]
+    if missing:
+        shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"{len(missing)} of {len(files)} files of model {row.name} are missing: {shown}",
+            hint=upload,
+        )
+
+
+def _with_details(now: Model, checked: Model) -> Model:
+    """What the files say, on the resource as it stands now: its texts may have been edited meanwhile."""
+    said = ("peft_details", "base_model_details", "context_length", "supports_lora", "supported_precisions")
+    found = {field: getattr(checked, field) for field in said}
+    return now.model_copy(update={field: value for field, value in found.items() if value is not None})
+
+
+def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
+    if base is None or base.kind != BASE:
+        what = "is not on this platform" if base is None else f"is of kind {base.kind}, not a base"
+        account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"the base model {row.base} of {row.name} {what}",
+            hint=f"firectl -a {account} model create {model} DIR",
+        )
+    models.require_ready(base)
+    base_model = BaseModel.open(store.path(base.folder))
+    report = check(store.path(row.folder), base_model, deep=True)
+    raise_for_errors(report)
+    facts = report.facts
+    details = PeftDetails(
+        base_model=row.base,
+        r=facts["r"],
+        target_modules=list(facts["target_modules"]),
+        base_model_type=base_model.model_type,
+        merge_addon_model_name=row.resource.peft_details.merge_addon_model_name if row.resource.peft_details else None,
+    )
+    warnings = [_sentence(finding.where, finding.what, finding.todo) for finding in report.warnings]
+    return Checked(Model(peft_details=details, context_length=_context_length(base_model.config)), warnings)
+
+
+def _base(store: FileStore, row: ModelRow) -> Checked:
+    folder = store.path(row.folder)
+    base = BaseModel.open(folder)
+    if base.quantization is not None:
+        raise AdapterError(
+            f"config.json: the weights are quantized ({base.quantization}); bases are served from plain floats",
+            hint="upload the model in bfloat16 or float16",
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise AdapterError(
+            f"the tokenizer is missing: none of {', '.join(_TOKENIZERS)} is there",
+            hint="save it beside the weights with tokenizer.save_pretrained()",
+        )
+    warnings = []
+    if not _has_chat_template(store, row):
+        warnings.append("tokenizer_config.json: no chat template, so chat completions are refused; completions work")
+    dtypes = Counter[str]()
+    for info in base.tensors.values():
+        dtypes[info.dtype] += info.numel
+    dtype = max(dtypes, key=lambda name: dtypes[name], default="")
+    config = base.config
+    before = row.resource.base_model_details or BaseModelDetails()
+    details = before.model_copy(
+        update={
+            "checkpoint_format": "HUGGINGFACE",
+            "model_type": base.model_type,
+            "parameter_count": str(sum(dtypes.values())),
+            # The wire has no name for float32; its shapes are nominal BF16 too.
+            "default_precision": _PRECISION_OF.get(dtype, "BF16"),
+            "moe": any(isinstance(config.get(key), int) and config[key] > 1 for key in _EXPERT_COUNTS),
+            "world_size": 1,
+            "tunable": False,
+        }
+    )
+    return Checked(
+        Model(
+            base_model_details=details,
+            context_length=_context_length(config),
+            supports_lora=any(is_allowed_target(module) for module in base.modules),
+        ),
+        warnings,
+    )
+
+
+def _has_chat_template(store: FileStore, row: ModelRow) -> bool:
+    if any(store.path(row.folder, name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    config = store.path(row.folder, "tokenizer_config.json")
+    return config.is_file() and b'"chat_template"' in config.read_bytes()
+
+
+def _context_length(config: Mapping[str, Any]) -> int | None:
+    text = config.get("text_config")
+    for source in (config, text if isinstance(text, dict) else {}):
+        for key in _CONTEXT_LENGTHS:
+            value = source.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def _sentence(where: str, what: str, todo: str | None) -> str:
+    return f"{where}: {what}" + (f" ({todo})" if todo else "")

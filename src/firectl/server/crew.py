@@ -1,0 +1,118 @@
+"""The replicas of one deployment, what went wrong with them lately, and which one takes the next request.
+
+Must not decide what should run: it does the steps of a plan and says what is seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from firectl.schemas.deployment import ReplicaStats
+from firectl.server.launcher import Driver, EngineSpec
+from firectl.server.replica import Death, Patience, Replica
+from firectl.server.seen import Adapter, AdapterFault, Phase, ReplicaView, Trouble, backoff
+
+log = logging.getLogger(__name__)
+
+_STEADY = 60.0
+"""A replica that served this many seconds was well: its death is the first of a new row."""
+_FAULT_WAIT = timedelta(seconds=1)
+_REFUSED_WAIT = timedelta(seconds=30)
+
+
+class Crew:
+    """`changed` is called whenever the plan for this deployment may have become another one."""
+
+    def __init__(self, deployment: str, changed: Callable[[], None], now: Callable[[], datetime]) -> None:
+        self.deployment = deployment
+        self.replicas: dict[int, Replica] = {}
+        self.trouble: Trouble | None = None
+        self.faults: dict[str, AdapterFault] = {}
+        self.changed = changed
+        self._ready: frozenset[int] = frozenset()
+        self._now = now
+
+    @property
+    def views(self) -> tuple[ReplicaView, ...]:
+        return tuple(self.replicas[ordinal].view for ordinal in sorted(self.replicas))
+
+    def settle(self, wanted: set[str], desired_replicas: int) -> None:
+        """Forget troubles that are over: adapters nobody asks for or that are on, deaths after which all went well."""
+        serving = [replica for replica in self.replicas.values() if replica.phase is Phase.SERVING]
+        for engine_name in list(self.faults):
+            everywhere = serving and all(r.adapters.get(engine_name) is Adapter.LOADED for r in serving)
+            if engine_name not in wanted or everywhere:
+                del self.faults[engine_name]
+        steady = serving and len(serving) == len(self.replicas) and all(r.served_for() >= _STEADY for r in serving)
+        if desired_replicas == 0 or steady:
+            self.trouble = None
+
+    def set_ready(self, ready: frozenset[int]) -> None:
+        """Which replicas requests may go to, as the plan has it."""
+        self._ready = ready
+
+    def ready(self) -> list[Replica]:
+        """Replicas that take requests for the deployment's own model."""
+        return [r for ordinal, r in self.replicas.items() if ordinal in self._ready and r.phase is Phase.SERVING]
+
+    def pick(self, adapter: str | None, besides: frozenset[int] = frozenset()) -> Replica | None:
+        """The ready replica with the least to do that holds `adapter` (None: the deployment's own model)."""
+        able = [
+            replica
+            for replica in self.ready()
+            if replica.ordinal not in besides and (adapter is None or replica.adapters.get(adapter) is Adapter.LOADED)
+        ]
+        return min(able, key=lambda replica: (replica.in_flight, replica.ordinal), default=None)
+
+    def stats(self, wanted: int) -> ReplicaStats:
+        """How many of the replicas wanted are in each stage."""
+        ready = len(self.ready())
+        up = sum(1 for replica in self.replicas.values() if replica.phase is not Phase.STOPPING)
+        return ReplicaStats(
+            pending_scheduling_replica_count=max(0, wanted - up),
+            downloading_model_replica_count=0,
+            initializing_replica_count=up - ready,
+            ready_replica_count=ready,
+        )
+
+    def start(
+        self, ordinal: int, folder: str, driver: Driver, spec: EngineSpec, log_file: Path, patience: Patience
+    ) -> None:
+        """Start a replica, unless there is one of that number."""
+        if ordinal in self.replicas:
+            return
+        log.info("starting replica %d of %s", ordinal, self.deployment)
+        replica = self.replicas[ordinal] = Replica(ordinal, folder, patience, self)
+        replica.start(driver, spec, log_file)
+
+    def died(self, replica: Replica, death: Death) -> None:
+        """A replica ended without being told to."""
+        log.warning("replica %d of %s: %s", replica.ordinal, self.deployment, death.reason)
+        before = self.trouble
+        if before is None or (death.served is not None and death.served >= _STEADY):
+            before = Trouble(0, 0, "", self._now())
+        count = before.count + 1
+        unloadable = before.unloadable + 1 if death.unloadable else 0
+        self.trouble = Trouble(count, unloadable, death.reason, self._now() + backoff(count))
+        for engine_name in death.loading:
+            self._fault(engine_name, f"the engine died while loading the adapter: {death.reason}", refused=False)
+
+    def gone(self, replica: Replica) -> None:
+        """Nothing is left of a replica."""
+        del self.replicas[replica.ordinal]
+        self.changed()
+
+    def failed(self, engine_name: str, message: str, *, refused: bool) -> None:
+        """An adapter could not be loaded on a replica."""
+        log.warning("loading %s on %s: %s", engine_name, self.deployment, message)
+        self._fault(engine_name, message, refused=refused)
+        self.changed()
+
+    def _fault(self, engine_name: str, message: str, *, refused: bool) -> None:
+        before = self.faults.get(engine_name)
+        count = before.count + 1 if before else 1
+        wait = _REFUSED_WAIT if refused else _FAULT_WAIT + backoff(count)
+        self.faults[engine_name] = AdapterFault(count, refused, message, self._now() + wait)

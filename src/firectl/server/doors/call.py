@@ -1,0 +1,191 @@
+"""How does an HTTP request become a call of control and its answer JSON? Everything that the doors share.
+
+A door is a function from `Call` to a wire model or a dict; it runs in a thread, for control and store block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from firectl.errors import ApiError, Code
+from firectl.schemas.base import Wire
+from firectl.server import pages
+from firectl.server.auth import Caller
+from firectl.server.control import access
+from firectl.server.platform import Platform
+
+W = TypeVar("W", bound=Wire)
+MAX_DEPTH_SHOWN = 5
+_MAX_INT32 = 2**31 - 1
+
+
+class _IdConvertor(Convertor[str]):
+    """One part of a path, without the `:verb` that may follow it."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _IdConvertor())
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request as the doors see it."""
+
+    platform: Platform
+    caller: Caller
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    origin: str
+    """`http://host:port` as the caller wrote it, for URLs that are given back."""
+    document: Mapping[str, Any]
+    """The JSON body; empty when there was none."""
+
+    @property
+    def account(self) -> str:
+        """The full name of the path's account; NOT_FOUND unless it is there for the caller."""
+        return access.account(self.caller, self.path["account"])
+
+    def name(self, collection: str) -> str:
+        """The full name that the path means: `accounts/a/models/m`."""
+        return f"{self.account}/{collection}/{self.path['id']}"
+
+    def body(self, schema: type[W]) -> W:
+        """The body as a wire model; INVALID_ARGUMENT naming each field that does not fit."""
+        try:
+            return schema.model_validate(self.document)
+        except ValidationError as error:
+            problems = "; ".join(_problem(found) for found in error.errors()[:MAX_DEPTH_SHOWN])
+            raise ApiError(Code.INVALID_ARGUMENT, f"request body: {problems}") from None
+
+    def text(self, name: str) -> str:
+        """A query parameter given in snake_case or camelCase; "" when it is not there."""
+        return self.query.get(to_camel(name), self.query.get(name, ""))
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter; false when it is not there."""
+        value = self.text(name).lower()
+        if value not in ("", "true", "false", "1", "0"):
+            raise ApiError(Code.INVALID_ARGUMENT, f"query parameter {name}: {value!a} is neither true nor false")
+        return value in ("true", "1")
+
+    def number(self, name: str) -> int:
+        """An integer query parameter; 0 when it is not there."""
+        text = self.text(name) or "0"
+        try:
+            value = int(text) if len(text) < 12 else _MAX_INT32 + 1
+        except ValueError:
+            value = _MAX_INT32 + 1
+        if abs(value) > _MAX_INT32:
+            raise ApiError(Code.INVALID_ARGUMENT, f"query parameter {name}: {text[:40]!a} is not an integer")
+        return value
+
+    def page(
+        self,
+        resources: Iterable[W],
+        schema: type[W],
+        collection: str,
+        *,
+        order: str = "name",
+        unique: str = "name",
+        scope: str = "",
+    ) -> dict[str, Any]:
+        """The page of a list that was asked for, under the collection's name. `scope` is what else a token binds to."""
+        request = pages.ListRequest(
+            page_size=self.number("page_size"),
+            page_token=self.text("page_token"),
+            filter=self.text("filter"),
+            order_by=self.text("order_by"),
+            read_mask=self.text("read_mask"),
+            scope=(collection, self.path.get("account", ""), self.path.get("id", ""), scope),
+        )
+        mask = pages.parse_mask(request.read_mask, schema)
+        found = pages.cut(resources, schema, request, order, unique)
+        return {
+            collection: [pages.masked(item, mask) for item in found.items],
+            "nextPageToken": found.next_page_token,
+            "totalSize": found.total_size,
+        }
+
+    def masked(self, resource: Wire) -> dict[str, Any]:
+        """A resource through the read mask of the query."""
+        return pages.masked(resource, pages.parse_mask(self.text("read_mask"), type(resource)))
+
+
+Door = Callable[[Call], Wire | dict[str, Any]]
+
+
+def route(platform: Platform, path: str, **doors: Door) -> Route:
+    """A route with one door a method: `route(platform, "/v1/x", GET=look, POST=make)`."""
+
+    async def endpoint(request: Request) -> Response:
+        # HEAD comes with GET.
+        door = doors[request.method if request.method in doors else "GET"]
+        document = parse_body(await request.body()) if request.method in ("POST", "PATCH", "DELETE") else {}
+        call = Call(
+            platform=platform,
+            caller=request.state.caller,
+            path=request.path_params,
+            query=request.query_params,
+            origin=f"{request.url.scheme}://{request.url.netloc}",
+            document=document,
+        )
+        answer = await run_in_threadpool(door, call)
+        return JSONResponse(answer.to_wire() if isinstance(answer, Wire) else answer)
+
+    return Route(path, endpoint, methods=list(doors))
+
+
+def parse_body(data: bytes) -> Mapping[str, Any]:
+    """The JSON object of a body, {} for an empty one; INVALID_ARGUMENT saying where it is not JSON."""
+    if not data.strip():
+        return {}
+    try:
+        document = json.loads(data, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ApiError(Code.INVALID_ARGUMENT, f"the request body is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        message = f"the request body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        raise ApiError(Code.INVALID_ARGUMENT, message) from None
+    except (RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ApiError(Code.INVALID_ARGUMENT, f"the request body is not JSON: {reason}") from None
+    if not isinstance(document, dict):
+        raise ApiError(Code.INVALID_ARGUMENT, f"the request body must be a JSON object, it is {_json_type(document)}")
+    return document
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _problem(found: Mapping[str, Any]) -> str:
+    """`minReplicaCount: input should be a valid integer, it is "two"`."""
+    field = ".".join(str(part) for part in found["loc"]) or "body"
+    message = str(found["msg"]).removeprefix("Value error, ")
+    if found["type"] == "missing":
+        return f"{field} is missing"
+    shown = json.dumps(found["input"], default=str)
+    return f"{field}: {message[:1].lower()}{message[1:]}, it is {shown if len(shown) <= 80 else shown[:77] + '...'}"

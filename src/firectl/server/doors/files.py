@@ -1,0 +1,204 @@
+"""A model's files over HTTP: signed URLs to put and get them, whole or, by Google's resumable protocol, in parts.
+
+Bytes go to disk as they come, a piece at a time; whether a file may come and when it is there is `control.uploads`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from firectl.errors import ApiError, Code
+from firectl.names import random_id
+from firectl.server.control import uploads
+from firectl.server.control.uploads import Ticket
+from firectl.server.files import Arrival, FileStore
+from firectl.server.platform import Platform
+
+PIECE = 1 << 20
+"""Bytes gathered before they are written: what an upload holds in memory."""
+RESUMABLE = "x-goog-resumable"
+_BUSY_SECONDS = 30.0
+_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,19}|\*)")
+
+
+def routes(platform: Platform) -> list[BaseRoute]:
+    door = FilesDoor(platform)
+    path = "/files/accounts/{account:id}/models/{id:id}/{filename:path}"
+    return [Route(path, door.serve, methods=["GET", "PUT", "POST"])]
+
+
+class FilesDoor:
+    """One for the platform: it keeps two requests from writing one file at once."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._store = FileStore(platform.paths)
+        self._writing: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+
+    async def serve(self, request: Request) -> Response:
+        """Whatever the signed URL allows."""
+        method = "GET" if request.method == "HEAD" else request.method
+        parts = request.path_params
+        model = f"accounts/{parts['account']}/models/{parts['id']}"
+        query = dict(request.query_params)
+        check = uploads.check_ticket
+        ticket = await run_in_threadpool(check, self._platform, method, model, parts["filename"], query)
+        serve: Callable[[Request, Ticket], Awaitable[Response]] = {
+            "GET": self._get,
+            "POST": self._begin,
+            "PUT": self._put_part if ticket.upload else self._put_whole,
+        }[method]
+        return await serve(request, ticket)
+
+    async def _get(self, request: Request, ticket: Ticket) -> Response:
+        path = self._store.path(ticket.folder, ticket.filename)
+        if not path.is_file():
+            raise ApiError(Code.NOT_FOUND, f"file {ticket.filename!r} of model {ticket.model} is gone")
+        return FileResponse(path, media_type="application/octet-stream")
+
+    async def _put_whole(self, request: Request, ticket: Ticket) -> Response:
+        announced = request.headers.get("content-length")
+        if announced is not None and announced != str(ticket.size):
+            raise _wrong_size(ticket, announced)
+        if "content-range" in request.headers:
+            raise ApiError(
+                Code.INVALID_ARGUMENT,
+                "this URL takes the file in one piece, without Content-Range",
+                hint="ask for the upload endpoint with enableResumableUpload to send parts",
+            )
+        await run_in_threadpool(uploads.reopen, self._platform, ticket)
+        path = self._store.arriving_whole(ticket.folder, ticket.filename, random_id(16))
+        try:
+            async with self._arrival(path) as arrival:
+                await _receive(request, arrival, skip=0, limit=ticket.size)
+                if arrival.size != ticket.size:
+                    raise _wrong_size(ticket, str(arrival.size))
+                await self._finish(ticket, arrival)
+        finally:
+            path.unlink(missing_ok=True)
+        return JSONResponse({})
+
+    async def _begin(self, request: Request, ticket: Ticket) -> Response:
+        if request.headers.get(RESUMABLE) != "start":
+            raise ApiError(
+                Code.INVALID_ARGUMENT, f"this URL begins a resumable upload: send the header {RESUMABLE}: start"
+            )
+        origin = f"{request.url.scheme}://{request.url.netloc}"
+        session = await run_in_threadpool(uploads.begin_session, self._platform, ticket, origin)
+        return Response(status_code=201, headers={"location": session})
+
+    async def _put_part(self, request: Request, ticket: Ticket) -> Response:
+        path = self._store.arriving(ticket.folder, ticket.filename, ticket.upload)
+        async with self._alone(path):
+            if await run_in_threadpool(uploads.is_complete, self._platform, ticket):
+                return JSONResponse({})
+            span = _content_range(request, ticket)
+            async with self._arrival(path) as arrival:
+                if span is not None and span[0] <= arrival.size:
+                    start, end = span
+                    await _receive(request, arrival, skip=arrival.size - start, limit=end + 1)
+                    await run_in_threadpool(arrival.sync)
+                if arrival.size == ticket.size:
+                    await self._finish(ticket, arrival)
+                    return JSONResponse({})
+                reached = {"range": f"bytes=0-{arrival.size - 1}"} if arrival.size else {}
+                return Response(status_code=308, headers=reached)
+
+    async def _finish(self, ticket: Ticket, arrival: Arrival) -> None:
+        def finish() -> None:
+            arrival.sync()
+            uploads.finish(self._platform, ticket, arrival.path, arrival.sha256())
+
+        await run_in_threadpool(finish)
+
+    @asynccontextmanager
+    async def _arrival(self, path: Path) -> AsyncIterator[Arrival]:
+        try:
+            arrival = await run_in_threadpool(Arrival, path)
+            try:
+                yield arrival
+            finally:
+                arrival.close()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ApiError(Code.RESOURCE_EXHAUSTED, "the disk of the platform is full") from error
+            raise
+
+    @asynccontextmanager
+    async def _alone(self, path: Path) -> AsyncIterator[None]:
+        """No other part of this upload is being written: that of a connection that broke ends soon."""
+        lock = self._writing.setdefault(path, asyncio.Lock())
+        try:
+            async with asyncio.timeout(_BUSY_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            raise ApiError(Code.ABORTED, "another part of this upload is being written; try again") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+async def _receive(request: Request, arrival: Arrival, *, skip: int, limit: int) -> None:
+    """Append the body, less its first `skip` bytes, until the file has `limit`; INVALID_ARGUMENT if there is more.
+
+    What came before a connection broke stays.
+    """
+    held = bytearray()
+
+    async def write() -> None:
+        if held:
+            await run_in_threadpool(arrival.append, bytes(held))
+            held.clear()
+
+    try:
+        async for chunk in request.stream():
+            passed = min(skip, len(chunk))
+            skip -= passed
+            if arrival.size + len(held) + len(chunk) - passed > limit:
+                raise ApiError(Code.INVALID_ARGUMENT, f"more bytes came than were announced; the file ends at {limit}")
+            held += chunk[passed:]
+            if len(held) >= PIECE:
+                await write()
+    finally:
+        await write()
+
+
+def _content_range(request: Request, ticket: Ticket) -> tuple[int, int] | None:
+    """(first, last) byte of the part that comes; None when it is only asked how much is there."""
+    text = request.headers.get("content-range")
+    if text is None:
+        return (0, ticket.size - 1)
+    match = _RANGE.fullmatch(text.strip())
+    if match is None:
+        raise ApiError(Code.INVALID_ARGUMENT, f"Content-Range {text[:80]!a} is neither 'bytes A-B/N' nor 'bytes */N'")
+    first, last, total = match.groups()
+    if total != "*" and int(total) != ticket.size:
+        raise _wrong_size(ticket, total)
+    if first is None:
+        return None
+    if not int(first) <= int(last) < ticket.size:
+        raise ApiError(Code.INVALID_ARGUMENT, f"Content-Range {text!a} lies outside the file's {ticket.size} bytes")
+    length = request.headers.get("content-length")
+    if length is not None and length != str(int(last) - int(first) + 1):
+        raise ApiError(
+            Code.INVALID_ARGUMENT, f"Content-Range {text!a} and Content-Length {length} contradict each other"
+        )
+    return int(first), int(last)
+
+
+def _wrong_size(ticket: Ticket, said: str) -> ApiError:
+    return ApiError(
+        Code.INVALID_ARGUMENT, f"file {ticket.filename!r} was announced with {ticket.size} bytes, these are {said}"
+    )

@@ -1,0 +1,144 @@
+"""The inference API: OpenAI's chat, completions and models under /inference/v1 and /v1.
+
+Thin: checks the request's form, asks the router where it goes, hands it to the proxy. Errors go out in OpenAI's form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
+from firectl.schemas.openai import ParamError, parse_chat, parse_completion, parse_json
+from firectl.server.auth import Authenticator, Caller
+from firectl.server.proxy import Job, Proxy
+from firectl.server.router import NotReady, Router
+from firectl.server.supervisor import Supervisor
+
+PREFIXES = ("/inference/v1", "/v1")
+PROBE_HEADER = "x-firectl-probe"
+
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may take of this platform."""
+
+    body_bytes: int = 16 << 20
+    body_seconds: float = 60.0
+    answer_seconds: float = 600.0
+
+
+class InferenceDoor:
+    """The inference routes of one platform."""
+
+    def __init__(
+        self,
+        router: Router,
+        supervisor: Supervisor,
+        authenticator: Authenticator,
+        limits: Limits | None = None,
+    ) -> None:
+        self._router = router
+        self._supervisor = supervisor
+        self._authenticator = authenticator
+        self._limits = limits or Limits()
+
+    def routes(self) -> list[Route]:
+        """The routes to mount."""
+        served: list[tuple[str, str, Handler]] = [
+            ("POST", "/chat/completions", self._chat),
+            ("POST", "/completions", self._completions),
+            ("GET", "/models", self._models),
+        ]
+        return [
+            Route(prefix + path, self._guarded(handler), methods=[method])
+            for prefix in PREFIXES
+            for method, path, handler in served
+        ]
+
+    async def _chat(self, request: Request) -> ASGIApp:
+        caller = await self._caller(request)
+        document = await self._document(request)
+        chat = parse_chat(document)
+        return await self._forward(request, caller, "/v1/chat/completions", document, chat.model, chat.stream)
+
+    async def _completions(self, request: Request) -> ASGIApp:
+        caller = await self._caller(request)
+        document = await self._document(request)
+        asked = parse_completion(document)
+        return await self._forward(request, caller, "/v1/completions", document, asked.model, asked.stream)
+
+    async def _models(self, request: Request) -> ASGIApp:
+        caller = await self._caller(request)
+        data = [
+            {"id": served.route, "object": "model", "created": served.created, "owned_by": served.owner}
+            for served in await self._router.served(caller)
+        ]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def _forward(
+        self, request: Request, caller: Caller, path: str, document: object, asked: str, stream: bool
+    ) -> ASGIApp:
+        assert isinstance(document, dict)
+        target = await self._router.resolve(asked, caller)
+        crew = self._supervisor.crew(target.deployment)
+        assert crew is not None
+        if request.headers.get(PROBE_HEADER) != "1":
+            self._supervisor.activity.touch(target.deployment)
+        job = Job(path, document, target, asked, stream, request_id(request), self._limits.answer_seconds)
+        return Proxy(job, crew)
+
+    async def _document(self, request: Request) -> object:
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                parts: list[bytes] = []
+                size = 0
+                async for part in request.stream():
+                    parts.append(part)
+                    size += len(part)
+                    if size > self._limits.body_bytes:
+                        raise ParamError(f"the body is larger than {self._limits.body_bytes} bytes", None)
+        except TimeoutError as error:
+            message = f"the body did not come within {self._limits.body_seconds:.0f} s"
+            raise ApiError(Code.DEADLINE_EXCEEDED, message, http_status=408) from error
+        return parse_json(b"".join(parts))
+
+    async def _caller(self, request: Request) -> Caller:
+        header = request.headers.get("authorization")
+        known = self._authenticator.known(header)
+        return known if known is not None else await asyncio.to_thread(self._authenticator.authenticate, header)
+
+    def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> ASGIApp:
+            try:
+                return await handler(request)
+            except ClientDisconnect:
+                return Response(status_code=Code.CANCELLED.http_status)
+            except FirectlError as error:
+                return _refusal(error, request_id(request))
+
+        return guarded  # type: ignore[return-value]  # starlette calls whatever comes back as an ASGI application
+
+
+def request_id(request: Request) -> str:
+    """The id that this request is known by: the one given by whoever stands before this door, else a new one."""
+    known: object = getattr(request.state, "request_id", None) or request.headers.get("x-request-id")
+    return known if isinstance(known, str) and known.isascii() and 0 < len(known) <= 128 else secrets.token_hex(16)
+
+
+def _refusal(error: FirectlError, request: str) -> Response:
+    status = error.http_status if isinstance(error, ApiError) else error.code.http_status
+    headers = {"x-request-id": request}
+    if isinstance(error, NotReady):
+        headers["retry-after"] = str(error.retry_after)
+    param = error.param if isinstance(error, ParamError) else "model" if error.code is Code.NOT_FOUND else None
+    return JSONResponse(to_inference_wire(error, param), status_code=status, headers=headers)

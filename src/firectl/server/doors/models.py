@@ -1,0 +1,72 @@
+"""Models over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from firectl.schemas.base import Wire
+from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.server.control import models, uploads, validation
+from firectl.server.doors.call import Call, route
+from firectl.server.platform import Platform
+
+_MODELS = "/v1/accounts/{account:id}/models"
+_MODEL = f"{_MODELS}/{{id:id}}"
+
+
+def routes(platform: Platform) -> list[BaseRoute]:
+    return [
+        route(platform, _MODELS, GET=_list, POST=_create),
+        route(platform, _MODEL, GET=_get, PATCH=_update, DELETE=_delete),
+        route(platform, f"{_MODEL}:getUploadEndpoint", POST=_upload_endpoint),
+        route(platform, f"{_MODEL}:validateUpload", GET=_validate),
+        route(platform, f"{_MODEL}:getDownloadEndpoint", GET=_download_endpoint),
+        route(platform, f"{_MODEL}:prepare", POST=_prepare),
+    ]
+
+
+def _list(call: Call) -> dict[str, Any]:
+    return call.page(models.list_all(call.platform, call.account), Model, "models")
+
+
+def _create(call: Call) -> Wire:
+    asked = call.body(CreateModel)
+    return models.create(call.platform, call.caller, call.account, asked.model_id, asked.model)
+
+
+def _get(call: Call) -> dict[str, Any]:
+    return call.masked(models.get(call.platform, call.caller, call.name("models")))
+
+
+def _update(call: Call) -> Wire:
+    body, mask = call.body(Model), call.text("update_mask")
+    return models.update(call.platform, call.caller, call.name("models"), body, call.document, mask)
+
+
+def _delete(call: Call) -> dict[str, Any]:
+    models.delete(call.platform, call.caller, call.name("models"))
+    return {}
+
+
+def _upload_endpoint(call: Call) -> Wire:
+    asked = call.body(GetUploadEndpoint)
+    resumable = bool(asked.enable_resumable_upload)
+    name = call.name("models")
+    urls = uploads.announce(call.platform, call.caller, name, asked.filename_to_size, resumable, call.origin)
+    return SignedUrls(filename_to_signed_urls=urls)
+
+
+def _validate(call: Call) -> Wire:
+    return ValidateUpload(warnings=validation.validate(call.platform, call.caller, call.name("models")))
+
+
+def _download_endpoint(call: Call) -> Wire:
+    urls = uploads.download_urls(call.platform, call.caller, call.name("models"), call.origin)
+    return SignedUrls(filename_to_signed_urls=urls)
+
+
+def _prepare(call: Call) -> dict[str, Any]:
+    models.prepare(call.platform, call.caller, call.name("models"), call.body(PrepareModel).precision)
+    return {}

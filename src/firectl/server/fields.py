@@ -1,0 +1,155 @@
+"""Which field does a path such as `status.code` or `autoscalingPolicy.loadTargets.default` mean, and what is in it?
+
+Paths come in snake_case or camelCase, as masks, filters and orders write them. Must not know any one resource.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from firectl.errors import ApiError, Code
+from firectl.schemas.base import Int64, Wire
+
+MESSAGE = "message"
+MAP = "map"
+LIST = "list"
+TEXT = "text"
+NUMBER = "number"
+BOOLEAN = "boolean"
+TIME = "time"
+DURATION = "duration"
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class FieldPath:
+    """`attributes` lead from a resource to the field; the last may be a key of a map. `kind` is what lies there."""
+
+    attributes: tuple[str, ...]
+    kind: str
+    schema: type[Wire] | None = None
+    """Of a message, or of the messages in a list."""
+
+    @property
+    def text(self) -> str:
+        """The path in snake_case."""
+        return ".".join(self.attributes)
+
+
+def find(schema: type[Wire], path: str) -> FieldPath:
+    """The field that `path` means in resources of this schema; INVALID_ARGUMENT naming the part that is not there."""
+    current: type[Wire] | None = schema
+    attributes: list[str] = []
+    kind = MESSAGE
+    for part in path.split("."):
+        if kind == MAP:
+            attributes.append(part)
+            kind, current = ANY, None
+            continue
+        name = _attribute(current, part) if current is not None else None
+        if name is None or current is None:
+            raise ApiError(Code.INVALID_ARGUMENT, f"{schema.__name__} has no field {path!r}")
+        kind, current = _kind(current, name)
+        attributes.append(name)
+    return FieldPath(tuple(attributes), kind, current)
+
+
+def read(resource: Wire, path: FieldPath) -> Any:
+    """What is at the path, or None. Through a list of messages: the values of each, as a list."""
+    return _read(resource, path.attributes)
+
+
+def present(schema: type[Wire], body: Mapping[str, Any]) -> Iterator[str]:
+    """The paths of the fields that a JSON body carries, in snake_case; null is absent; a message's fields each."""
+    for key, value in body.items():
+        name = _attribute(schema, key)
+        if name is None or value is None:
+            continue
+        kind, inner = _kind(schema, name)
+        if kind == MESSAGE and inner is not None and isinstance(value, Mapping):
+            yield from (f"{name}.{path}" for path in present(inner, value))
+        else:
+            yield name
+
+
+def pick(resource: Wire, paths: Sequence[FieldPath]) -> dict[str, Any]:
+    """The wire JSON of a resource with nothing but these fields."""
+    whole = resource.to_wire()
+    picked: dict[str, Any] = {}
+    for path in paths:
+        keys = [to_camel(attribute) for attribute in path.attributes]
+        if path.kind == ANY:
+            keys[-1] = path.attributes[-1]
+        value: Any = whole
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
+            continue
+        target = picked
+        for key in keys[:-1]:
+            target = target.setdefault(key, {})
+        target[keys[-1]] = value
+    return picked
+
+
+def _read(value: Any, attributes: Sequence[str]) -> Any:
+    for position, attribute in enumerate(attributes):
+        if isinstance(value, list):
+            return [_read(item, attributes[position:]) for item in value]
+        value = value.get(attribute) if isinstance(value, Mapping) else getattr(value, attribute, None)
+        if value is None:
+            return None
+    return value
+
+
+def _attribute(schema: type[Wire], part: str) -> str | None:
+    if part in schema.model_fields:
+        return part
+    return next((name for name in schema.model_fields if to_camel(name) == part), None)
+
+
+_SIMPLE: Mapping[Any, str] = {
+    bool: BOOLEAN,
+    int: NUMBER,
+    float: NUMBER,
+    str: TEXT,
+    datetime: TIME,
+    timedelta: DURATION,
+}
+_INT64 = typing.get_args(Int64)[1]
+
+
+def _kind(schema: type[Wire], name: str) -> tuple[str, type[Wire] | None]:
+    info = schema.model_fields[name]
+    if _INT64 in info.metadata or _INT64 in _annotations(info.annotation):
+        return NUMBER, None
+    return _kind_of(info.annotation)
+
+
+def _annotations(annotation: Any) -> list[Any]:
+    found: list[Any] = []
+    for argument in typing.get_args(annotation):
+        found += typing.get_args(argument)[1:] if typing.get_origin(argument) is typing.Annotated else []
+    return found
+
+
+def _kind_of(annotation: Any) -> tuple[str, type[Wire] | None]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _kind_of(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return _kind_of(next(argument for argument in arguments if argument is not type(None)))
+    if origin is dict:
+        return MAP, None
+    if origin is list:
+        return LIST, _kind_of(arguments[0])[1]
+    if isinstance(annotation, type) and issubclass(annotation, Wire):
+        return MESSAGE, annotation
+    return _SIMPLE.get(annotation, ANY), None

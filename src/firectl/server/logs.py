@@ -1,0 +1,47 @@
+"""Where do the platform's words go? Into logs/platform.log, bounded in size and without secrets in them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+_KEPT_BYTES = 10 << 20
+_KEPT_FILES = 3
+_LOOKS_SECRET = re.compile(
+    r"(?P<before>\bbearer\s+|\bsignature=|\bauthorization['\"]?[:=]\s*['\"]?)[^\s'\"&,)}\]]+|\bfw_[\w-]{16,}",
+    re.IGNORECASE,
+)
+
+
+class RedactingFormatter(logging.Formatter):
+    """Takes known secrets, and what looks like one, out of the finished text, tracebacks included."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        for secret in self._secrets:
+            text = text.replace(secret, "<redacted>")
+        return _LOOKS_SECRET.sub(lambda match: f"{match['before'] or ''}<redacted>", text)
+
+
+def set_up(path: Path, secrets: Iterable[str], echo: bool) -> None:
+    """Log to the file; with `echo` to stderr too, for a platform in the foreground."""
+    formatter = RedactingFormatter(secrets)
+    handlers: list[logging.Handler] = [RotatingFileHandler(path, maxBytes=_KEPT_BYTES, backupCount=_KEPT_FILES)]
+    if echo:
+        handlers.append(logging.StreamHandler())
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)

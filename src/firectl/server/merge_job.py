@@ -1,0 +1,246 @@
+"""How is an adapter merged into its base: one child process per pair of contents, its result shared by all who want it.
+
+A folder under merged/ is whole or absent; its name says what is in it. Must not touch rows, nor import torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from firectl.server.launcher import child_environment
+from firectl.server.seen import MergeView, backoff
+
+RECORD = "firectl_merge.json"
+_WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
+_TRASH = ".trash-"
+_LINE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class MergeInputs:
+    """The two folders and the hashes of what is in them (`sha256:<hex>`)."""
+
+    base: Path
+    base_hash: str
+    adapter: Path
+    adapter_hash: str
+
+    @property
+    def key(self) -> str:
+        """The merged folder's name."""
+        return f"{short_hash(self.base_hash)}-{short_hash(self.adapter_hash)}"
+
+
+def short_hash(content_hash: str) -> str:
+    """The first 16 hex digits of a content hash."""
+    return content_hash.removeprefix("sha256:")[:16]
+
+
+class MergeJobs:
+    """`changed` is called when what `view` says changed. Failures are told per deployment."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        changed: Callable[[], None],
+        now: Callable[[], datetime],
+        threads: int = 0,
+        stop_grace: float = 5.0,
+    ) -> None:
+        self._home = home
+        self._root = home / "merged"
+        self._changed = changed
+        self._now = now
+        self._threads = threads
+        self._stop_grace = stop_grace
+        self._running: dict[str, _Job] = {}
+        self._failed: dict[str, MergeView] = {}
+        self._one_at_a_time = asyncio.Semaphore(1)
+        self._cleaning: set[asyncio.Task[None]] = set()
+
+    def view(self, deployment: str, inputs: MergeInputs) -> MergeView:
+        """How far the merge that a deployment waits for is."""
+        job = self._running.get(inputs.key)
+        if job is not None:
+            job.wanted_by.add(deployment)
+            return MergeView(running=True, progress=job.progress)
+        record = read_record(self._root / inputs.key)
+        if record is not None:
+            return MergeView(folder=f"merged/{inputs.key}", record=record)
+        return self._failed.get(deployment, MergeView())
+
+    def start(self, deployment: str, inputs: MergeInputs) -> None:
+        """Merge, unless that pair is being merged already."""
+        job = self._running.get(inputs.key)
+        if job is None:
+            job = self._running[inputs.key] = _Job(set())
+            job.task = asyncio.create_task(self._run(inputs, job))
+        job.wanted_by.add(deployment)
+
+    def forget(self, keep: set[str]) -> None:
+        """Drop what is remembered of deployments not in `keep`."""
+        for deployment in self._failed.keys() - keep:
+            del self._failed[deployment]
+
+    def clean(self, in_use: set[str]) -> None:
+        """Remove what no deployment uses, and what a merge that was killed left behind. `in_use`: folder names."""
+        if not self._root.is_dir():
+            return
+        for entry in os.scandir(self._root):
+            whole = _WHOLE.fullmatch(entry.name) and (Path(entry.path) / RECORD).is_file()
+            if self._running and not whole and not entry.name.startswith(_TRASH):
+                continue
+            if whole and (entry.name in in_use or entry.name in self._running):
+                continue
+            self._discard(Path(entry.path))
+
+    async def stop(self) -> None:
+        """End every merge; what they had not finished is removed at the next start."""
+        tasks = [job.task for job in self._running.values() if job.task is not None]
+        for task in tasks:
+            task.cancel()
+        for pending in (tasks, list(self._cleaning)):
+            if pending:
+                await asyncio.wait(pending)
+
+    def _discard(self, path: Path) -> None:
+        # Renamed first: a folder that is half removed must never be taken for a whole one.
+        if not path.name.startswith(_TRASH):
+            trash = path.with_name(f"{_TRASH}{secrets.token_hex(4)}")
+            path.rename(trash)
+            path = trash
+        task = asyncio.create_task(asyncio.to_thread(_remove, path))
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+
+    async def _run(self, inputs: MergeInputs, job: _Job) -> None:
+        try:
+            async with self._one_at_a_time:
+                error = await self._merge(inputs, job)
+        except OSError as failure:
+            error = _Failure(str(failure), refused=False)
+        finally:
+            del self._running[inputs.key]
+        for deployment in job.wanted_by:
+            if error is None:
+                self._failed.pop(deployment, None)
+            else:
+                count = self._failed.get(deployment, MergeView()).failures + 1
+                self._failed[deployment] = MergeView(
+                    failures=count,
+                    refused=error.refused,
+                    message=error.message,
+                    retry_at=self._now() + backoff(count),
+                )
+        self._changed()
+
+    async def _merge(self, inputs: MergeInputs, job: _Job) -> _Failure | None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        target = self._root / inputs.key
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "firectl.server.tether", "firectl.lora.merge"),
+            *(str(inputs.adapter), str(inputs.base), str(target)),
+            *("--adapter-hash", inputs.adapter_hash, "--base-hash", inputs.base_hash),
+            *(("--threads", str(self._threads)) if self._threads else ()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT,
+            cwd=self._home,
+            env=child_environment(os.environ),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        try:
+            async for line in process.stdout:
+                progress = _progress(line)
+                if progress is not None and int(progress * 10) != int((job.progress or 0) * 10):
+                    job.progress = progress
+                    self._changed()
+            returncode = await process.wait()
+        except asyncio.CancelledError:
+            await self._end(process)
+            raise
+        words = (await errors).decode("utf-8", "replace")
+        if returncode == 0 and read_record(target) is not None:
+            return None
+        return _failure(returncode, words)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._stop_grace):
+                    await process.wait()
+                    return
+
+
+@dataclass
+class _Job:
+    wanted_by: set[str]
+    progress: float | None = None
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    message: str
+    refused: bool
+
+
+def read_record(folder: Path) -> Mapping[str, object] | None:
+    """The record that a finished merge left in its folder; None where there is no whole one."""
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _progress(line: bytes) -> float | None:
+    """The share done that a line of the merge's output tells, 0…1."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    done, total = document.get("done"), document.get("total")
+    if isinstance(done, int | float) and isinstance(total, int | float) and total > 0:
+        return min(1.0, max(0.0, done / total))
+    return None
+
+
+def _failure(returncode: int, words: str) -> _Failure:
+    for line in reversed(words.splitlines()):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            message = json.loads(line)["error"]["message"]
+            if isinstance(message, str):
+                return _Failure(message, refused=returncode == 2)
+    if returncode < 0:
+        return _Failure(f"killed by signal {-returncode}", refused=False)
+    last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
+    return _Failure(f"exit code {returncode}{': ' + last if last else ''}", refused=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

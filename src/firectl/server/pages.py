@@ -1,0 +1,177 @@
+"""Which part of a list does a request want? Page size and token, filter, order and read mask, the same for every list.
+
+Must not know any one resource, nor where the rows come from.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from firectl.errors import ApiError, Code
+from firectl.schemas.base import Wire
+from firectl.server import fields
+from firectl.server.fields import FieldPath
+from firectl.server.filters import parse_filter
+
+W = TypeVar("W", bound=Wire)
+
+DEFAULT_SIZE = 50
+MAX_SIZE = 200
+
+
+@dataclass(frozen=True)
+class ListRequest:
+    """What a list call asks for. `scope` is everything else that a page token is bound to."""
+
+    page_size: int = 0
+    page_token: str = ""
+    filter: str = ""
+    order_by: str = ""
+    read_mask: str = ""
+    scope: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        if self.page_size < 0:
+            raise ApiError(Code.INVALID_ARGUMENT, f"page_size must not be negative, it is {self.page_size}")
+        return min(self.page_size, MAX_SIZE) or DEFAULT_SIZE
+
+    def fingerprint(self) -> str:
+        """Changes with every argument that must stay the same from one page to the next."""
+        said = [self.size, self.filter, self.order_by, self.read_mask, *self.scope]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Slice(Generic[W]):
+    """One page: its rows, the token of the next ("" at the end), and how many match in all."""
+
+    items: list[W]
+    next_page_token: str
+    total_size: int
+
+
+@dataclass(frozen=True)
+class _Order:
+    path: FieldPath
+    descending: bool
+
+
+Key = list[list[Any]]
+
+
+def cut(
+    resources: Iterable[W], schema: type[W], request: ListRequest, default_order: str = "name", unique: str = "name"
+) -> Slice[W]:
+    """The page of `resources` that was asked for. INVALID_ARGUMENT for what cannot be read, naming it.
+
+    `unique` is a field that no two of them have alike: last in the order, it makes a token mean one place.
+    """
+    matches = parse_filter(request.filter, schema)
+    orders = _parse_order(request.order_by or default_order, schema, unique)
+    token = _decode(request, len(orders)) if request.page_token else None
+    found = [(_key(resource, orders), resource) for resource in resources if matches(resource)]
+    for position in range(len(orders) - 1, -1, -1):
+        found.sort(key=lambda pair: pair[0][position], reverse=orders[position].descending)
+    start = 0
+    if token is not None:
+        start = next((i for i, (key, _) in enumerate(found) if _after(key, token, orders)), len(found))
+    page = found[start : start + request.size]
+    more = start + request.size < len(found)
+    next_token = _encode(page[-1][0], request) if more and page else ""
+    return Slice([resource for _, resource in page], next_token, len(found))
+
+
+def parse_mask(text: str, schema: type[Wire]) -> list[FieldPath] | None:
+    """The fields of a read mask; None for all of them. INVALID_ARGUMENT for one that is not there."""
+    paths = [path.strip() for path in text.split(",") if path.strip()]
+    if not paths or "*" in paths:
+        return None
+    return [fields.find(schema, path) for path in paths]
+
+
+def masked(resource: Wire, mask: list[FieldPath] | None) -> dict[str, Any]:
+    """The wire JSON of a resource through a read mask."""
+    return resource.to_wire() if mask is None else fields.pick(resource, mask)
+
+
+def _parse_order(text: str, schema: type[Wire], unique: str) -> list[_Order]:
+    orders: list[_Order] = []
+    for part in text.split(","):
+        words = part.split()
+        if not words:
+            raise ApiError(Code.INVALID_ARGUMENT, f"order_by {text!r} has an empty part")
+        path = fields.find(schema, words[0])
+        if path.kind in (fields.MESSAGE, fields.MAP, fields.LIST):
+            raise ApiError(Code.INVALID_ARGUMENT, f"order_by: {path.text} has no order, name a field in it")
+        direction = words[1].lower() if len(words) > 1 else "asc"
+        if len(words) > 2 or direction not in ("asc", "desc"):
+            raise ApiError(Code.INVALID_ARGUMENT, f"order_by: {part.strip()!r} is not FIELD, FIELD asc or FIELD desc")
+        orders.append(_Order(path, direction == "desc"))
+    return [*orders, _Order(fields.find(schema, unique), False)]
+
+
+def _key(resource: Wire, orders: Sequence[_Order]) -> Key:
+    return [_sortable(fields.read(resource, order.path)) for order in orders]
+
+
+def _sortable(value: Any) -> list[Any]:
+    """A value as something that JSON can carry and that compares with every other: absent, numbers, text."""
+    match value:
+        case None:
+            return [0]
+        case bool() | int() | float():
+            return [1, value]
+        case timedelta():
+            return [1, value.total_seconds()]
+        case datetime():
+            return [1, value.timestamp()]
+        case str() if value.isdecimal():
+            return [1, int(value)]
+        case _:
+            return [2, str(value)]
+
+
+def _after(key: Key, token: Key, orders: Sequence[_Order]) -> bool:
+    """Whether a row comes after the last one of the page before."""
+    for mine, last, order in zip(key, token, orders, strict=True):
+        if mine != last:
+            return (mine > last) != order.descending
+    return False
+
+
+def _encode(key: Key, request: ListRequest) -> str:
+    document = {"after": key, "of": request.fingerprint()}
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def _decode(request: ListRequest, length: int) -> Key:
+    token = request.page_token
+    try:
+        document = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):
+        document = None
+    key = document.get("after") if isinstance(document, dict) else None
+    if document is None or not isinstance(key, list) or not all(map(_is_sortable, key)):
+        raise ApiError(Code.INVALID_ARGUMENT, "page_token is not one that this server gave out")
+    if document.get("of") != request.fingerprint() or len(key) != length:
+        raise ApiError(
+            Code.INVALID_ARGUMENT,
+            "page_token belongs to a list call with other arguments",
+            hint="repeat filter, order and page size of that call, or start again without the token",
+        )
+    return key
+
+
+def _is_sortable(part: object) -> bool:
+    match part:
+        case [0] | [1, int() | float()] | [2, str()]:
+            return True
+        case _:
+            return False

@@ -1,0 +1,66 @@
+"""What is the platform made of? The parts that doors and control work with, put together once at the start."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from firectl.server.auth import Authenticator
+from firectl.server.paths import Paths
+from firectl.server.signing import Signer
+from firectl.server.store import Store
+from firectl.server.supervisor import Supervisor
+from firectl.server.wakeup import Wakeup
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformSettings:
+    """What the platform allows itself. Each limit is named in the error that it causes."""
+
+    max_replicas: int = 16
+    """Replicas of all deployments together (`--max-replicas`)."""
+    max_model_bytes: int = 1 << 40
+    """Bytes of one model's files (`--max-model-bytes`)."""
+    max_addons: int = 64
+    """Addons loaded on one deployment: as many as an engine has room for."""
+
+
+class Locks:
+    """One lock a name, for work that must not be done twice at once."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._locks[name]
+        with lock:
+            yield
+
+
+@dataclass(kw_only=True)
+class Platform:
+    """`account` is its own account (`accounts/a`), `url` what it is reached at, `shut_down` asks it to end."""
+
+    account: str
+    url: str
+    paths: Paths
+    settings: PlatformSettings
+    store: Store
+    wakeup: Wakeup
+    supervisor: Supervisor
+    authenticator: Authenticator
+    signer: Signer
+    clock: Callable[[], datetime] = utc_now
+    shut_down: Callable[[], None] = lambda: None
+    locks: Locks = field(default_factory=Locks)

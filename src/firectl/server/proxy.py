@@ -1,0 +1,191 @@
+"""One inference request on its way to a replica and its answer on the way back, as it comes.
+
+Must not resolve routes or read the database. Nothing is held back: an event that came whole is sent at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive, Scope, Send
+
+from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
+from firectl.server.crew import Crew
+from firectl.server.engine_client import Answer, EngineClient, EngineGone, Exchange
+from firectl.server.router import NOT_FOUND, NOT_READY, NotReady, Target
+
+log = logging.getLogger(__name__)
+
+REPLICA_LOST = "the replica that was answering ended; send the request again"
+_EVENT_LIMIT = 16 << 20
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+_TRIES = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to send where: `path` and `document` for the engine, `asked` the model as the user wrote it."""
+
+    path: str
+    document: Mapping[str, object]
+    target: Target
+    asked: str
+    stream: bool
+    request_id: str
+    deadline: float
+    """Seconds that the whole answer may take."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer carries beside its content."""
+        return {
+            "x-request-id": self.request_id,
+            "x-firectl-deployment": self.target.deployment,
+            "x-firectl-model": self.target.model,
+        }
+
+
+class Proxy:
+    """The answer to one job, as an ASGI application: ends with the client, the deadline or the replica."""
+
+    def __init__(self, job: Job, crew: Crew) -> None:
+        self._job = job
+        self._crew = crew
+        self._started = False
+        self._renames = _renames(job.target.engine_model, job.asked)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = asyncio.create_task(self._answer(send))
+        gone = asyncio.create_task(_client_gone(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Whichever is left, and both when this task is itself cancelled: the engine's slot is freed at once.
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.wait({work, gone})
+        if not work.cancelled():
+            work.result()
+
+    async def _answer(self, send: Send) -> None:
+        job = self._job
+        try:
+            async with asyncio.timeout(job.deadline):
+                await self._try(send)
+        except TimeoutError:
+            await self._fail(send, ApiError(Code.DEADLINE_EXCEEDED, f"no answer within {job.deadline:.0f} s"))
+        except ApiError as error:
+            await self._fail(send, error)
+
+    async def _try(self, send: Send) -> None:
+        body = json.dumps({**self._job.document, "model": self._job.target.engine_model}).encode()
+        tried: frozenset[int] = frozenset()
+        for _ in range(_TRIES):
+            replica = self._crew.pick(self._job.target.adapter, besides=tried)
+            if replica is None:
+                break
+            try:
+                with replica.lease() as client:
+                    await self._exchange(client, body, send)
+                return
+            except EngineGone as error:
+                log.warning("replica %d of %s: %s", replica.ordinal, self._job.target.deployment, error)
+                tried |= {replica.ordinal}
+                if self._started:
+                    break
+        if not tried:
+            raise NotReady(f"every replica of {self._job.target.deployment} just went away", NOT_READY, 1)
+        raise NotReady(REPLICA_LOST, Code.UNAVAILABLE.name, 1)
+
+    async def _exchange(self, client: EngineClient, body: bytes, send: Send) -> None:
+        exchange = await client.open("POST", self._job.path, body, {"x-request-id": self._job.request_id})
+        with contextlib.closing(exchange):
+            if exchange.status == 200 and self._job.stream:
+                await self._relay(exchange, send)
+            else:
+                await self._hand_over(await exchange.answer(), exchange.retry_after, send)
+
+    async def _relay(self, exchange: Exchange, send: Send) -> None:
+        """Server-sent events, each passed on when it is whole."""
+        pending = b""
+        ended = False
+        async for chunk in exchange.chunks():
+            pending += chunk
+            cut = _whole_events(pending)
+            if cut == 0:
+                if len(pending) > _EVENT_LIMIT:
+                    raise EngineGone("the engine sends an event without an end")
+                continue
+            events, pending = pending[:cut], pending[cut:]
+            if not self._started:
+                await self._start(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+            ended = ended or b"data: [DONE]" in events
+            await send({"type": "http.response.body", "body": self._rename(events), "more_body": True})
+        if not ended:
+            raise EngineGone("the engine ended its stream before [DONE]")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _hand_over(self, answer: Answer, retry_after: str | None, send: Send) -> None:
+        if answer.status == 401 or answer.json() is None:
+            log.error("an engine of %s answered HTTP %d without a use", self._job.target.deployment, answer.status)
+            raise ApiError(Code.INTERNAL, f"the engine answered HTTP {answer.status} with something unusable")
+        if answer.status == 404:
+            # Unloaded between the look-up and now.
+            raise ApiError(Code.NOT_FOUND, NOT_FOUND, hint=f"{self._job.target.canonical} is no longer there")
+        headers = {"content-type": "application/json"}
+        if retry_after is not None:
+            headers["retry-after"] = retry_after
+        body = self._rename(answer.body)
+        if answer.status != 200:
+            body = body.replace(self._job.target.engine_model.encode(), json.dumps(self._job.asked)[1:-1].encode())
+        await self._whole(send, answer.status, headers, body)
+
+    async def _fail(self, send: Send, error: FirectlError) -> None:
+        body = json.dumps(to_inference_wire(error)).encode()
+        if self._started:
+            await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        headers = {"content-type": "application/json"}
+        if isinstance(error, NotReady):
+            headers["retry-after"] = str(error.retry_after)
+        status = error.http_status if isinstance(error, ApiError) else error.code.http_status
+        await self._whole(send, status, headers, body)
+
+    async def _whole(self, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        await self._start(send, status, {**headers, "content-length": str(len(body))})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _start(self, send: Send, status: int, headers: Mapping[str, str]) -> None:
+        self._started = True
+        fields = [(name.encode(), value.encode("latin-1")) for name, value in {**headers, **self._job.headers}.items()]
+        start: Message = {"type": "http.response.start", "status": status, "headers": fields}
+        await send(start)
+
+    def _rename(self, data: bytes) -> bytes:
+        for old, new in self._renames:
+            data = data.replace(old, new)
+        return data
+
+
+def _renames(engine_model: str, asked: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The `model` field as engines spell it → as the user did. Inside a JSON string its quotes would be escaped, so
+    that no text of an answer can be taken for it."""
+    new = json.dumps(asked).encode()
+    old = json.dumps(engine_model).encode()
+    return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
+
+
+def _whole_events(data: bytes) -> int:
+    """Where the last event in `data` that came whole ends; 0 when none did."""
+    return max((data.rfind(end) + len(end) for end in _EVENT_ENDS if end in data), default=0)
+
+
+async def _client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,281 @@
+"""The loop: compare rows with what runs, write what is true now, take one step; woken by changes and by time.
+
+Level-triggered: nothing depends on having seen an event, so that a platform killed anywhere goes on where it stood.
+Rules about what should happen are in `lifecycle`; this room only carries plans out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from firectl.errors import ApiError
+from firectl.schemas import deployed_model as loads
+from firectl.schemas import deployment as states
+from firectl.schemas import model as models
+from firectl.schemas.base import Status
+from firectl.server.control.defaults import give_up_default
+from firectl.server.fleet import Fleet
+from firectl.server.lifecycle import plan
+from firectl.server.merge_job import MergeInputs, MergeJobs, short_hash
+from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
+from firectl.server.seen import AdapterSource, Plan, Seen, Source, StartMerge
+from firectl.server.store import Store, Tx
+from firectl.server.wakeup import Wakeup
+from firectl.server.waking import wake
+
+log = logging.getLogger(__name__)
+
+TICK = 5.0
+"""Seconds between rounds when nothing rings."""
+_AFTER_ERROR = 1.0
+
+
+def engine_name(model: str, model_hash: str) -> str:
+    """An adapter's name inside an engine: bound to its weights, so that new ones never answer under the old name."""
+    return f"{model}@{short_hash(model_hash)}"
+
+
+@dataclass(frozen=True)
+class World:
+    """The rows of one moment."""
+
+    deployments: Sequence[DeploymentRow]
+    loads: Mapping[str, Sequence[DeployedModelRow]]
+    models: Mapping[str, ModelRow | None]
+
+
+@dataclass
+class Round:
+    """What came of a round: whether rows changed, and when time alone will change something."""
+
+    changed: bool = False
+    wake_at: datetime | None = None
+    plans: list[tuple[DeploymentRow, Sequence[DeployedModelRow], Plan]] = field(default_factory=list)
+
+
+class Reconciler:
+    """Drives `fleet` and `merges` towards the rows in `store`. Its rounds never overlap."""
+
+    def __init__(
+        self,
+        store: Store,
+        home: Path,
+        fleet: Fleet,
+        merges: MergeJobs,
+        wakeup: Wakeup,
+        now: Callable[[], datetime],
+        max_replicas: int,
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._fleet = fleet
+        self._merges = merges
+        self._wakeup = wakeup
+        self._now = now
+        self._max_replicas = max_replicas
+        self._merged_in_use: set[str] | None = None
+
+    async def run(self) -> None:
+        """Rounds for ever; an error in one is logged and the next goes on."""
+        while True:
+            try:
+                done = await self.round()
+            except Exception:
+                log.exception("reconcile")
+                await asyncio.sleep(_AFTER_ERROR)
+                continue
+            if not done.changed:
+                pause = TICK
+                if done.wake_at is not None:
+                    pause = min(pause, max(0.0, (done.wake_at - self._now()).total_seconds()))
+                await self._wakeup.wait(pause)
+
+    async def round(self) -> Round:
+        """Look once at everything, write what changed, begin the next steps."""
+        world = await asyncio.to_thread(self._read)
+        done = Round()
+        merged_in_use: set[str] = set()
+        for row in world.deployments:
+            rows = world.loads.get(row.name, ())
+            source, inputs = self._source(row, rows, world)
+            if inputs is not None and row.state != states.FAILED:
+                merged_in_use.add(inputs.key)
+            found = plan(row, rows, source, self._seen(row, rows, source, inputs), self._now())
+            if (crew := self._fleet.peek(row.name)) is not None:
+                # Before the rows say READY, so that who reads that can send a request at once.
+                crew.set_ready(found.ready)
+            done.plans.append((row, rows, found))
+            if found.wake_at is not None:
+                done.wake_at = min(found.wake_at, done.wake_at or found.wake_at)
+        self._tidy({row.name for row in world.deployments}, merged_in_use)
+        writes = [item for item in done.plans if _writes(*item)]
+        if writes:
+            done.changed = await asyncio.to_thread(self._write, writes)
+        for row, rows, found in done.plans:
+            self._begin(row, rows, found, world)
+        return done
+
+    def _read(self) -> World:
+        with self._store.read() as tx:
+            deployments = tx.deployments.all()
+            by_deployment: dict[str, list[DeployedModelRow]] = defaultdict(list)
+            names: set[str] = set()
+            for load in tx.deployed_models.all():
+                by_deployment[load.deployment].append(load)
+                names.add(load.model)
+            for row in deployments:
+                if row.state not in (states.DELETED, states.FAILED):
+                    names |= {row.model, row.base}
+            found = {name: tx.models.get(name) for name in names}
+        rows = [self._with_folder(row) for row in deployments]
+        return World(rows, by_deployment, found)
+
+    def _with_folder(self, row: DeploymentRow) -> DeploymentRow:
+        """A merged folder that somebody removed is made again."""
+        if row.is_live_merge and row.served_folder and not (self._home / row.served_folder).is_dir():
+            return replace(row, served_folder=None)
+        return row
+
+    def _source(
+        self, row: DeploymentRow, rows: Sequence[DeployedModelRow], world: World
+    ) -> tuple[Source, MergeInputs | None]:
+        adapters = {load.name: _adapter(load, world.models.get(load.model)) for load in rows if load.model != row.model}
+        base, model = world.models.get(row.base), world.models.get(row.model)
+        for name, found in ((row.base, base), (row.model, model)):
+            if found is None or found.state != models.READY:
+                problem = f"the model {name} {'is gone' if found is None else 'is not READY'}"
+                return Source(None, problem, adapters), None
+        assert base is not None
+        assert model is not None
+        if not row.is_live_merge:
+            return Source(base.folder, None, adapters), None
+        inputs = MergeInputs(
+            base=self._home / base.folder,
+            base_hash=base.content_hash or "",
+            adapter=self._home / model.folder,
+            adapter_hash=model.content_hash or "",
+        )
+        return Source(None, None, adapters), inputs
+
+    def _seen(
+        self,
+        row: DeploymentRow,
+        rows: Sequence[DeployedModelRow],
+        source: Source,
+        inputs: MergeInputs | None,
+    ) -> Seen:
+        crew = self._fleet.peek(row.name)
+        merge = None
+        if inputs is not None and row.served_folder is None:
+            merge = self._merges.view(row.name, inputs)
+        if crew is None:
+            return Seen(merge=merge)
+        wanted = {
+            source.adapters[load.name].engine_name
+            for load in rows
+            if load.name in source.adapters and load.state != loads.UNDEPLOYING
+        }
+        crew.settle(wanted, row.desired_replicas)
+        return Seen(crew.views, crew.trouble, merge, dict(crew.faults))
+
+    def _tidy(self, known: set[str], merged_in_use: set[str]) -> None:
+        self._merges.forget(known)
+        self._fleet.forget(known)
+        if merged_in_use != self._merged_in_use:
+            self._merges.clean(merged_in_use)
+            self._merged_in_use = merged_in_use
+
+    def _begin(self, row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan, world: World) -> None:
+        for step in found.steps:
+            if isinstance(step, StartMerge):
+                _, inputs = self._source(row, rows, world)
+                if inputs is not None:
+                    self._merges.start(row.name, inputs)
+            else:
+                self._fleet.do(row, step)
+
+    def _write(self, items: Sequence[tuple[DeploymentRow, Sequence[DeployedModelRow], Plan]]) -> bool:
+        """Carry the plans' changes into the rows; False when all is still as it was."""
+        now = self._now()
+        changed = False
+        with self._store.begin() as tx:
+            for row, rows, found in items:
+                current = tx.deployments.get(row.name)
+                if current is None or (current.state, current.desired_replicas) != (row.state, row.desired_replicas):
+                    changed = True  # somebody decided otherwise meanwhile: the next round looks again
+                elif found.wake:
+                    changed |= self._wake(tx, rows, row)
+                else:
+                    changed = True
+                    _write_loads(tx, rows, found, now)
+                    _write_deployment(tx, row, found, now)
+        return changed
+
+    def _wake(self, tx: Tx, rows: Sequence[DeployedModelRow], row: DeploymentRow) -> bool:
+        try:
+            return wake(tx, row.name, self._max_replicas)
+        except ApiError as error:
+            status = Status.of(error.code, error.message)
+            waiting = [load for load in rows if load.state == loads.DEPLOYING and load.status != status]
+            for load in waiting:
+                tx.deployed_models.update(load.name, status=status)
+            return bool(waiting)
+
+
+def _adapter(load: DeployedModelRow, model: ModelRow | None) -> AdapterSource:
+    name = engine_name(load.model, load.model_hash or (model.content_hash if model else None) or "")
+    if model is None:
+        return AdapterSource(name, "", f"the model {load.model} is gone")
+    if model.state != models.READY:
+        return AdapterSource(name, model.folder, f"the model {load.model} is not READY")
+    if load.model_hash is not None and model.content_hash != load.model_hash:
+        return AdapterSource(name, model.folder, f"the files of {load.model} changed since this load was asked for")
+    return AdapterSource(name, model.folder)
+
+
+def _writes(row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan) -> bool:
+    return bool(found.wake or found.loads or found.purge or _columns(row, found, row.update_time))
+
+
+def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object]:
+    """The columns of a deployment that a plan changes."""
+    columns: dict[str, object] = {}
+    if found.state != row.state:
+        columns |= {"state": found.state, "update_time": now}
+    if found.status != row.status:
+        columns["status"] = found.status
+    if found.served_folder is not None and found.served_folder != row.served_folder:
+        columns["served_folder"] = found.served_folder
+    if found.merge_record is not None and found.merge_record != row.merge_record:
+        columns["merge_record"] = dict(found.merge_record)
+    return columns
+
+
+def _write_deployment(tx: Tx, row: DeploymentRow, found: Plan, now: datetime) -> None:
+    if found.purge:
+        for load in tx.deployed_models.of_deployment(row.name):
+            give_up_default(tx, load, now)
+            tx.deployed_models.delete(load.name)
+        tx.deployments.delete(row.name)
+    elif columns := _columns(row, found, now):
+        tx.deployments.update(row.name, **columns)
+
+
+def _write_loads(tx: Tx, rows: Sequence[DeployedModelRow], found: Plan, now: datetime) -> None:
+    before = {load.name: load for load in rows}
+    for change in found.loads:
+        current = tx.deployed_models.get(change.name)
+        if current is None or current.state != before[change.name].state:
+            continue
+        if change.state in (None, loads.UNDEPLOYING):
+            give_up_default(tx, current, now)
+        if change.state is None:
+            tx.deployed_models.delete(change.name)
+        else:
+            tx.deployed_models.update(change.name, state=change.state, status=change.status, update_time=now)

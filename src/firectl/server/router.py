@@ -1,0 +1,232 @@
+"""Where does the `model` string of a request go: which deployment, under which name inside its engine, and if not, why?
+
+Every row of docs/routing.md that servers know. Must not send anything to an engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from firectl.errors import ApiError, Code, InputError
+from firectl.names import canonical_route, check_route, parse_route
+from firectl.schemas import deployed_model as loads
+from firectl.schemas import deployment as states
+from firectl.server.auth import Caller
+from firectl.server.reconcile import engine_name
+from firectl.server.rows import DeployedModelRow, DeploymentRow
+from firectl.server.store import Store, Tx
+from firectl.server.supervisor import Supervisor
+from firectl.server.waking import wake
+
+NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
+NOT_READY = "DEPLOYMENT_NOT_READY"
+SCALING_UP = "DEPLOYMENT_SCALING_UP"
+
+_STARTING_S = 5
+"""Retry-After while a replica starts, so that a client's two usual retries bridge the start of a small model."""
+_LOADING_S = 1
+
+
+_KNOWN_LIMIT = 4096
+
+_Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, str]
+"""(deployment, row of the addon asked for or None, full name of the model asked for)"""
+
+
+class NotReady(ApiError):
+    """The route is right, but nothing can answer yet: 503, with the seconds after which to ask again."""
+
+    def __init__(self, message: str, reason: str, retry_after: int) -> None:
+        super().__init__(Code.UNAVAILABLE, message, reason=reason)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a request goes. `adapter` is None for what the deployment was created for."""
+
+    deployment: str
+    model: str
+    adapter: str | None
+
+    @property
+    def engine_model(self) -> str:
+        """The `model` that the engine knows it by."""
+        return self.adapter or self.model
+
+    @property
+    def canonical(self) -> str:
+        return canonical_route(self.model, self.deployment)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A string that `/v1/models` offers, and since when (unix seconds)."""
+
+    route: str
+    created: int
+    owner: str
+
+
+class Router:
+    """Resolves the strings that callers send, for one platform."""
+
+    def __init__(self, store: Store, supervisor: Supervisor) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._known: dict[tuple[str, Caller], _Found] = {}
+        self._known_at = -1
+
+    async def resolve(self, text: str, caller: Caller) -> Target:
+        """Where `text` goes, with a replica there that can answer now.
+
+        ApiError: NOT_FOUND with the reason and what to send or do instead; NotReady while nothing can answer, which
+        starts a replica where the deployment was scaled to zero.
+        """
+        row, load, model = await self._find(text, caller)
+        adapter = None if load is None else engine_name(load.model, load.model_hash or "")
+        target = Target(row.name, model, adapter)
+        crew = self._supervisor.crew(row.name)
+        if crew is not None and crew.pick(adapter) is not None:
+            return target
+        if row.desired_replicas == 0:
+            raise await self._asleep(row)
+        raise self._why_not(row, load)
+
+    async def served(self, caller: Caller) -> list[Served]:
+        """What a caller can address now: canonical routes, and bare models where they have a default."""
+        found = await asyncio.to_thread(self._served, caller)
+        return [served for served, deployment in found if (c := self._supervisor.crew(deployment)) and c.ready()]
+
+    async def _find(self, text: str, caller: Caller) -> _Found:
+        """What the rows say of `text`, remembered until any row changes: most requests need no query."""
+        version = self._store.version
+        if version != self._known_at or len(self._known) >= _KNOWN_LIMIT:
+            self._known, self._known_at = {}, version
+        found = self._known.get((text, caller))
+        if found is None:
+            found = await asyncio.to_thread(self._look_up, text, caller)
+            if self._known_at == version:
+                self._known[text, caller] = found
+        return found
+
+    def _look_up(self, text: str, caller: Caller) -> _Found:
+        try:
+            route = parse_route(text)
+        except InputError as error:
+            raise _not_found(_how_to_write(text, caller, error)) from error
+        with self._store.read() as tx:
+            if route.deployment is None:
+                assert route.model is not None
+                return self._default(tx, route.model, caller)
+            row = _running(_visible(tx, route.deployment, caller))
+            if route.model is None or route.model == row.model:
+                return row, None, row.model
+            return row, _addon(row, route.model, tx.deployed_models.of_pair(route.model, row.name)), route.model
+
+    def _default(self, tx: Tx, model: str, caller: Caller) -> _Found:
+        places = tx.deployed_models.of_model(model)
+        chosen = next((load for load in places if load.default and load.state != loads.UNDEPLOYING), None)
+        if chosen is None:
+            raise _not_found(_other_places(model, places, caller))
+        row = _running(_visible(tx, chosen.deployment, caller))
+        if model == row.model:
+            return row, None, model
+        return row, _addon(row, model, [chosen]), model
+
+    async def _asleep(self, row: DeploymentRow) -> NotReady:
+        if row.resource.max_replica_count == 0:
+            return NotReady(f"{row.name} is parked: its max replica count is 0", NOT_READY, _STARTING_S)
+        await asyncio.to_thread(self._wake, row.name)
+        self._supervisor.poke()
+        return NotReady(f"{row.name} is scaled to zero; a replica is starting", SCALING_UP, _STARTING_S)
+
+    def _wake(self, deployment: str) -> None:
+        with self._store.begin() as tx:
+            wake(tx, deployment, self._supervisor.max_replicas)
+
+    def _why_not(self, row: DeploymentRow, load: DeployedModelRow | None) -> NotReady:
+        crew = self._supervisor.crew(row.name)
+        if crew is not None and crew.ready():
+            if load is None:
+                return NotReady(f"every replica of {row.name} just went away", NOT_READY, _LOADING_S)
+            reason = load.status.message or "loading adapter"
+            return NotReady(f"{load.model} is not loaded on {row.name} yet: {reason}", NOT_READY, _LOADING_S)
+        doing = row.status.message or "starting replica"
+        waking = row.state == states.UPDATING and (crew is None or crew.trouble is None)
+        if waking:
+            return NotReady(f"{row.name} is starting a replica", SCALING_UP, _STARTING_S)
+        return NotReady(f"{row.name} is not ready yet: {doing}", NOT_READY, _STARTING_S)
+
+    def _served(self, caller: Caller) -> list[tuple[Served, str]]:
+        with self._store.read() as tx:
+            rows = {row.name: row for row in tx.deployments.active() if caller.may_use(row.account)}
+            places = [load for load in tx.deployed_models.all() if load.deployment in rows]
+        found: dict[str, tuple[Served, str]] = {}
+        for row in rows.values():
+            pairs = [(row.model, row.create_time, False)]
+            pairs += [
+                (load.model, load.create_time, load.default)
+                for load in places
+                if load.deployment == row.name and load.state == loads.DEPLOYED
+            ]
+            for model, since, default in pairs:
+                owner = model.split("/")[1]
+                for route in (canonical_route(model, row.name), *([model] if default else [])):
+                    found.setdefault(route, (Served(route, int(since.timestamp()), owner), row.name))
+        return list(found.values())
+
+
+def _visible(tx: Tx, deployment: str, caller: Caller) -> DeploymentRow:
+    row = tx.deployments.get(deployment)
+    if row is None or not caller.may_use(row.account):
+        raise _not_found(f"there is no deployment {deployment}, or this key may not use it")
+    return row
+
+
+def _running(row: DeploymentRow) -> DeploymentRow:
+    if row.state == states.FAILED:
+        raise _not_found(f"{row.name} is FAILED: {row.status.message}")
+    if row.state in (states.DELETING, states.DELETED):
+        raise _not_found(f"{row.name} is {row.state}")
+    return row
+
+
+def _addon(row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
+    """The row that loads `model` there, the newest that is not on its way out."""
+    for load in reversed(places):
+        if load.state != loads.UNDEPLOYING:
+            return load
+    name = row.name.rsplit("/", 1)[1]
+    if places:
+        raise _not_found(f"{model} is no longer on {row.name}: {places[-1].status.message or 'it was unloaded'}")
+    if row.is_live_merge:
+        raise _not_found(f"{row.name} serves {row.model} alone, merged: send {canonical_route(row.model, row.name)}")
+    if not row.resource.enable_addons:
+        raise _not_found(f"{row.name} serves {row.model} alone: it was created without addons")
+    raise _not_found(f"{model} is not loaded on {row.name}: firectl load-lora {model} --deployment {name}")
+
+
+def _other_places(model: str, places: Iterable[DeployedModelRow], caller: Caller) -> str:
+    routes = [
+        canonical_route(model, load.deployment)
+        for load in places
+        if load.state != loads.UNDEPLOYING and caller.may_use(load.account)
+    ]
+    if routes:
+        return f"{model} has no default deployment: send {' or '.join(routes)}"
+    return f"{model} is deployed nowhere"
+
+
+def _how_to_write(text: str, caller: Caller, error: InputError) -> str:
+    report = check_route(text, caller.account.removeprefix("accounts/"))
+    if report.canonical is not None:
+        return f"servers take full names alone: send {report.canonical}"
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _not_found(why: str) -> ApiError:
+    return ApiError(Code.NOT_FOUND, NOT_FOUND, hint=why)

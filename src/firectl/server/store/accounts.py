@@ -1,0 +1,37 @@
+"""Rows of accounts, users and API keys. A key is known by its sha256 alone. SQL only."""
+
+from __future__ import annotations
+
+from firectl.server.rows import AccountRow, ApiKeyRow, UserRow
+from firectl.server.store import tables
+from firectl.server.store.table import RowTable
+
+
+class Accounts(RowTable[AccountRow]):
+    table = tables.accounts
+    row_type = AccountRow
+
+
+class Users(RowTable[UserRow]):
+    table = tables.users
+    row_type = UserRow
+
+    def of_account(self, account: str) -> list[UserRow]:
+        """The users of an account (`accounts/a`) by name."""
+        return self._select(tables.users.c.account == account, order_by=[tables.users.c.name])
+
+
+class ApiKeys(RowTable[ApiKeyRow]):
+    table = tables.api_keys
+    row_type = ApiKeyRow
+    key = "key_id"
+
+    def of_user(self, user: str) -> list[ApiKeyRow]:
+        """The keys of a user (`accounts/a/users/u`), oldest first."""
+        columns = tables.api_keys.c
+        return self._select(columns.user == user, order_by=[columns.create_time, columns.key_id])
+
+    def by_hash(self, sha256: str) -> ApiKeyRow | None:
+        """The key whose secret has this sha256 (hexadecimal), or None."""
+        found = self._select(tables.api_keys.c.sha256 == sha256)
+        return found[0] if found else None

@@ -1,0 +1,112 @@
+"""How is the database opened, and what is one transaction? Connections and their settings; no query, no rule."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from firectl.errors import InputError
+from firectl.server.store import tables
+from firectl.server.store.accounts import Accounts, ApiKeys, Users
+from firectl.server.store.deployments import DeployedModels, Deployments
+from firectl.server.store.models import Files, Models
+
+BUSY_TIMEOUT_S = 30
+_BEGIN = "firectl_begin"
+_WRITERS_LOCK = 0x66697265
+"""PostgreSQL advisory lock that makes writers take turns, as SQLite's BEGIN IMMEDIATE does."""
+
+
+class Tx:
+    """One transaction: every table seen at one point in time, and written together or not at all."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.accounts = Accounts(connection)
+        self.users = Users(connection)
+        self.api_keys = ApiKeys(connection)
+        self.models = Models(connection)
+        self.files = Files(connection)
+        self.deployments = Deployments(connection)
+        self.deployed_models = DeployedModels(connection)
+
+
+class Store:
+    """The platform's memory. Safe to use from any thread; each `begin` and `read` has a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        """Open, and create what is missing. `url` is SQLAlchemy's: `sqlite:////path` or `postgresql+psycopg://…`.
+
+        InputError when the database was made by another version of firectl.
+        """
+        self.version = 0
+        """Another number after every commit of this process: what was read under the same number still holds."""
+        self._versions = itertools.count(1)
+        self._engine = sa.create_engine(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        if self._sqlite:
+            sa.event.listen(self._engine, "connect", _set_up_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        with self._transaction("IMMEDIATE") as connection:
+            tables.metadata.create_all(connection)
+            _check_version(connection)
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        """A transaction that may write. Writers take turns, so what was read in it still holds when it commits.
+
+        Commits when the block ends, durably; rolls back when it raises.
+        """
+        with self._transaction("IMMEDIATE") as connection:
+            if not self._sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
+            yield Tx(connection)
+        self.version = next(self._versions)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A transaction that only reads, from one snapshot, and waits for no writer."""
+        with self._transaction("DEFERRED") as connection:
+            yield Tx(connection)
+
+    @contextmanager
+    def _transaction(self, kind: str) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            connection = connection.execution_options(**{_BEGIN: kind})
+            if not self._sqlite and kind == "DEFERRED":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver would otherwise begin by itself, and late
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # FULL, for an acknowledged write must outlive a power cut too; the few writes of a control plane can afford it.
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
+
+
+def _check_version(connection: sa.Connection) -> None:
+    version = connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")).scalar()
+    if version is None:
+        connection.execute(tables.meta.insert().values(key="schema_version", value=str(tables.SCHEMA_VERSION)))
+    elif version != str(tables.SCHEMA_VERSION):
+        raise InputError(
+            f"the platform's database has schema version {version}, this firectl needs {tables.SCHEMA_VERSION}",
+            hint="use the firectl that made it, or move the database away and import the models again",
+        )

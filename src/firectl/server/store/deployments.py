@@ -1,0 +1,69 @@
+"""Rows of deployments and of the models deployed on them. SQL only: what may be written is decided in `control`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from firectl.schemas import deployment as states
+from firectl.server.rows import DeployedModelRow, DeploymentRow
+from firectl.server.store import tables
+from firectl.server.store.table import RowTable
+
+_BY_AGE = [tables.deployments.c.create_time, tables.deployments.c.name]
+
+
+class Deployments(RowTable[DeploymentRow]):
+    table = tables.deployments
+    row_type = DeploymentRow
+
+    def of_account(self, account: str) -> list[DeploymentRow]:
+        """The deployments of an account (`accounts/a`), DELETED ones included, oldest first."""
+        return self._select(tables.deployments.c.account == account, order_by=_BY_AGE)
+
+    def all(self) -> list[DeploymentRow]:
+        """The deployments of every account, DELETED ones included, oldest first."""
+        return self._select(order_by=_BY_AGE)
+
+    def active(self) -> list[DeploymentRow]:
+        """Every deployment of every account that is not DELETED yet: those that may own a process."""
+        return self._select(tables.deployments.c.state != states.DELETED, order_by=_BY_AGE)
+
+    def of_model(self, model: str) -> list[DeploymentRow]:
+        """Deployments not DELETED that serve this model as their own or need it as their base, oldest first."""
+        of_it = sa.or_(tables.deployments.c.model == model, tables.deployments.c.base == model)
+        return self._select(of_it, tables.deployments.c.state != states.DELETED, order_by=_BY_AGE)
+
+
+class DeployedModels(RowTable[DeployedModelRow]):
+    table = tables.deployed_models
+    row_type = DeployedModelRow
+
+    def of_account(self, account: str) -> list[DeployedModelRow]:
+        """The rows of an account (`accounts/a`) by name."""
+        return self._select(tables.deployed_models.c.account == account, order_by=[tables.deployed_models.c.name])
+
+    def all(self) -> list[DeployedModelRow]:
+        """The rows of every account by name."""
+        return self._select(order_by=[tables.deployed_models.c.name])
+
+    def of_pair(self, model: str, deployment: str) -> list[DeployedModelRow]:
+        """The rows of a model on a deployment, oldest first: one that leaves and a newer one may stand together."""
+        columns = tables.deployed_models.c
+        return self._select(
+            columns.model == model, columns.deployment == deployment, order_by=[columns.create_time, columns.name]
+        )
+
+    def of_deployment(self, deployment: str) -> list[DeployedModelRow]:
+        """Everything on a deployment, its own model included, oldest first."""
+        columns = tables.deployed_models.c
+        return self._select(columns.deployment == deployment, order_by=[columns.create_time, columns.name])
+
+    def of_model(self, model: str) -> list[DeployedModelRow]:
+        """Everywhere a model is deployed, oldest first."""
+        columns = tables.deployed_models.c
+        return self._select(columns.model == model, order_by=[columns.create_time, columns.name])
+
+    def default_of(self, model: str) -> DeployedModelRow | None:
+        """Where a request for the bare model goes, or None."""
+        found = self._select(tables.deployed_models.c.model == model, tables.deployed_models.c.default)
+        return found[0] if found else None

@@ -1,0 +1,55 @@
+"""Rows of models and of their files. SQL only: what may be written is decided in `control`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from firectl.server.rows import FileRow, ModelRow
+from firectl.server.store import tables
+from firectl.server.store.table import RowTable
+
+
+class Models(RowTable[ModelRow]):
+    table = tables.models
+    row_type = ModelRow
+
+    def of_account(self, account: str) -> list[ModelRow]:
+        """The models of an account (`accounts/a`) by name."""
+        return self._select(tables.models.c.account == account, order_by=[tables.models.c.name])
+
+    def all(self) -> list[ModelRow]:
+        """The models of every account, by name."""
+        return self._select(order_by=[tables.models.c.name])
+
+    def on_base(self, base: str) -> list[ModelRow]:
+        """The adapters whose base is this model, by name."""
+        return self._select(tables.models.c.base == base, order_by=[tables.models.c.name])
+
+
+class Files:
+    """The files announced for each model; its key is the pair (model, filename)."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def of_model(self, model: str) -> list[FileRow]:
+        """A model's files by name."""
+        query = tables.files.select().where(tables.files.c.model == model).order_by(tables.files.c.filename)
+        return [FileRow(**found) for found in self._connection.execute(query).mappings()]
+
+    def get(self, model: str, filename: str) -> FileRow | None:
+        found = self._connection.execute(tables.files.select().where(_is(model, filename))).mappings().first()
+        return FileRow(**found) if found else None
+
+    def put(self, row: FileRow) -> None:
+        """Write the row, in place of one of the same name if there is one."""
+        self.delete(row.model, row.filename)
+        values = {"model": row.model, "filename": row.filename, "size": row.size}
+        self._connection.execute(tables.files.insert().values(**values, sha256=row.sha256, complete=row.complete))
+
+    def delete(self, model: str, filename: str) -> bool:
+        return self._connection.execute(tables.files.delete().where(_is(model, filename))).rowcount > 0
+
+
+def _is(model: str, filename: str) -> sa.ColumnElement[bool]:
+    return sa.and_(tables.files.c.model == model, tables.files.c.filename == filename)

@@ -1,0 +1,46 @@
+"""How does a dataclass become a row and come back? The statements that every table shares; no rule, no other SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, Generic, TypeVar
+
+import sqlalchemy as sa
+
+R = TypeVar("R")
+
+
+class RowTable(Generic[R]):
+    """One table within one transaction. Columns and the fields of `row_type` have the same names."""
+
+    table: ClassVar[sa.Table]
+    row_type: ClassVar[type[Any]]
+    key: ClassVar[str] = "name"
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: str) -> R | None:
+        """The row of that key, or None."""
+        found = self._select(self.table.c[self.key] == key)
+        return found[0] if found else None
+
+    def insert(self, row: R) -> None:
+        """Write a new row; sqlalchemy.exc.IntegrityError when its key is taken."""
+        self._connection.execute(
+            self.table.insert().values({f.name: getattr(row, f.name) for f in fields(self.row_type)})
+        )
+
+    def update(self, key: str, **columns: object) -> bool:
+        """Set these columns of one row; False when there is no such row. Other columns stay as they are."""
+        changed = self._connection.execute(self.table.update().where(self.table.c[self.key] == key).values(columns))
+        return changed.rowcount > 0
+
+    def delete(self, key: str) -> bool:
+        """Remove one row; False when there is none."""
+        return self._connection.execute(self.table.delete().where(self.table.c[self.key] == key)).rowcount > 0
+
+    def _select(self, *where: sa.ColumnElement[bool], order_by: Sequence[sa.ColumnElement[Any]] = ()) -> list[R]:
+        query = self.table.select().where(*where).order_by(*order_by)
+        return [self.row_type(**found) for found in self._connection.execute(query).mappings()]

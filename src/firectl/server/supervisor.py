@@ -1,0 +1,85 @@
+"""The replicas of this platform, as the rest of it sees them: start, stop, poke, and what runs now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from firectl.schemas.deployment import ReplicaStats
+from firectl.server.activity import Activity
+from firectl.server.crew import Crew
+from firectl.server.fleet import Fleet, FleetSettings
+from firectl.server.merge_job import MergeJobs
+from firectl.server.reconcile import Reconciler
+from firectl.server.store import Store
+from firectl.server.wakeup import Wakeup
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Supervisor:
+    """Keeps what runs equal to what the rows say, from `start` to `stop`. `account` (`accounts/a`) is this platform's.
+
+    `max_replicas` bounds what starts by itself (a request or a load that wakes a deployment), over all deployments.
+
+    Its methods are for the event loop; `poke` and `replica_stats` are for any thread.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Path,
+        account: str,
+        wakeup: Wakeup,
+        settings: FleetSettings | None = None,
+        now: Callable[[], datetime] = _utc_now,
+        max_replicas: int = 16,
+    ) -> None:
+        settings = settings or FleetSettings()
+        self.max_replicas = max_replicas
+        self.activity = Activity(store, now)
+        self._wakeup = wakeup
+        self._fleet = Fleet(home, account, settings, wakeup.poke, now)
+        self._merges = MergeJobs(home, changed=wakeup.poke, now=now, threads=settings.threads_each())
+        self._reconciler = Reconciler(store, home, self._fleet, self._merges, wakeup, now, max_replicas)
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to converge; returns at once."""
+        self._loop = asyncio.create_task(self._reconciler.run())
+
+    async def stop(self) -> None:
+        """End the loop and every child process, asked first and then made to; none is left when this returns."""
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+            self._loop = None
+        await asyncio.gather(self._fleet.stop(), self._merges.stop())
+        await self.activity.flush()
+
+    def poke(self) -> None:
+        """Rows changed: look at them soon."""
+        self._wakeup.poke()
+
+    def crew(self, deployment: str) -> Crew | None:
+        """The replicas of a deployment; None when nothing of it ran yet."""
+        return self._fleet.peek(deployment)
+
+    def replica_stats(self, deployment: str, desired_replicas: int = 0) -> ReplicaStats:
+        """How many replicas of a deployment are in each stage; those of `desired_replicas` not begun are pending."""
+        crew = self._fleet.peek(deployment)
+        return (crew or Crew(deployment, self.poke, _utc_now)).stats(desired_replicas)
+
+    def pids(self) -> dict[str, list[int]]:
+        """The processes that serve, by deployment."""
+        found: dict[str, list[int]] = {}
+        for deployment in self._fleet.deployments():
+            crew = self._fleet.crew(deployment)
+            found[deployment] = [replica.pid for replica in crew.replicas.values() if replica.pid is not None]
+        return found

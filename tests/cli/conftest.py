@@ -1,0 +1,87 @@
+"""The command line as a callable: what it printed and how it ended, exactly, without the developer's own settings."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firectl.cli.main import main
+from tests.cli.hosted import Api
+
+KEY = "fw_SECRETsecretSECRET1234"
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        import json
+
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs firectl in this process with no terminal; `process` runs it in one of its own. `home` is FIREWORKS_HOME."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.home = home
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *argv: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ran:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with self._monkeypatch.context() as patch:
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            with pytest.raises(SystemExit) as ended:
+                main(argv)
+        said, warned = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+        return Ran(int(ended.value.code or 0), said, warned)
+
+    def process(self, *argv: str, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "firectl", *argv],
+            env={**os.environ, **(env or {})},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """No key, no account, nothing configured, and an empty home."""
+    for name in list(os.environ):
+        if name.startswith(("FIREWORKS_", "FIRECTL_")) or name in ("NO_COLOR", "COLUMNS"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "fireworks-home"
+    monkeypatch.setenv("FIREWORKS_HOME", str(home))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return Cli(home, monkeypatch)
+
+
+@pytest.fixture
+def api(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """An API that the command line is configured for, as account `acme`; it knows nothing until told."""
+    server = Api()
+    monkeypatch.setenv("FIREWORKS_API_KEY", KEY)
+    monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", "acme")
+    monkeypatch.setenv("FIREWORKS_BASE_URL", server.url)
+    yield server
+    server.server.close()

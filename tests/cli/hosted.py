@@ -1,0 +1,46 @@
+"""An API on 127.0.0.1 that answers what a test tells it to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.client.script_server import Received, Reply, ScriptServer, answer
+
+NOT_FOUND = answer(404, {"code": 5, "message": "not found", "details": []})
+
+
+class Api:
+    """`on("GET", "/v1/x", body)` sets an answer, a JSON object or a Reply; of several each in turn, the last again."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], list[Reply]] = {}
+        self.server = ScriptServer(self._answer)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def on(self, method: str, path: str, *bodies: Any) -> None:
+        replies = [body if isinstance(body, Reply) else answer(200, body) for body in bodies]
+        self._answers[(method, path)] = replies
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """(method, path with query) of every request, in order."""
+        return [(request.method, request.path) for request in self.server.received]
+
+    @property
+    def changes(self) -> list[Received]:
+        """The requests that were no GET."""
+        return [request for request in self.server.received if request.method != "GET"]
+
+    def query(self, at: int = -1) -> dict[str, str]:
+        pairs = parse_qs(urlsplit(self.server.received[at].path).query, keep_blank_values=True)
+        return {name: values[-1] for name, values in pairs.items()}
+
+    def _answer(self, request: Received) -> Reply:
+        replies = self._answers.get((request.method, urlsplit(request.path).path))
+        if not replies:
+            return NOT_FOUND
+        return replies.pop(0) if len(replies) > 1 else replies[0]

@@ -1,0 +1,168 @@
+"""Help: every command says what it does and shows a line to run, and asking for it costs next to nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from firectl._version import __version__
+from firectl.cli.app import App
+from firectl.cli.grammar import Verb, split_help, words_after
+from firectl.cli.tree import COMMANDS, NOT_HERE, VERBS, load, root
+from tests.cli.conftest import KEY, Cli
+
+HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "starlette", "numpy"}
+FLOOR = "import click"
+
+
+def leaves() -> Iterator[tuple[str, Verb]]:
+    context = click.Context(root, info_name="firectl", obj=App())
+    for entry in COMMANDS:
+        command = load(entry)
+        if isinstance(command, Verb):
+            yield entry.name, command
+        elif isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                leaf = command.get_command(context, name)
+                assert isinstance(leaf, Verb)
+                yield f"{entry.name} {name}", leaf
+
+
+LEAVES = dict(leaves())
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_command_says_in_its_first_line_what_it_does(name: str) -> None:
+    prose, _ = split_help(LEAVES[name].help or "")
+    first = prose.splitlines()[0]
+    assert first.endswith((".", ":"))
+    assert first[0].isupper()
+    assert not first.split()[0].endswith("s"), "imperative: Show, not Shows"
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_the_examples_of_a_command_are_command_lines_that_are_read(name: str) -> None:
+    _, examples = split_help(LEAVES[name].help or "")
+    assert examples
+    own = False
+    for example in examples:
+        for words in _commands(example):
+            context = root.make_context("firectl", words, obj=App())
+            found, command, rest = root.resolve_command(context, words_after(context))
+            while isinstance(command, click.Group):
+                inner = command.make_context(str(found), list(rest), parent=context)
+                found, command, rest = command.resolve_command(inner, words_after(inner))
+            assert command is not None
+            command.make_context(str(found), list(rest), parent=context)
+            own = own or command is LEAVES[name] or command.name == LEAVES[name].name
+    assert own or LEAVES[name].hidden, "an example runs the command that it explains"
+
+
+def _commands(example: str) -> Iterator[list[str]]:
+    """The firectl command lines in a line of shell."""
+    inside = example.removeprefix('eval "$(').removesuffix(')"')
+    for part in inside.split(" | "):
+        words = shlex.split(part.split(" < ")[0])
+        if words[0] == "firectl":
+            yield words[1:]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_the_help_of_a_command_shows_its_flags_apart_from_the_global_ones(cli: Cli, name: str) -> None:
+    ran = cli(*name.split(), "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Usage: firectl {name} [flags]" in ran.out
+    assert "\nGlobal flags:\n  -a, --account-id ID" in ran.out
+    assert " BOOLEAN" not in ran.out
+    assert ran.out.count("Show this message and exit.") == 1
+    assert cli(*name.split(), "-h").out == ran.out
+
+
+def test_the_root_lists_every_command_that_is_not_hidden(cli: Cli) -> None:
+    ran = cli("--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert cli().out == ran.out
+    for entry in COMMANDS:
+        assert (f"\n  {entry.name} " in ran.out) is not entry.hidden
+
+
+def test_the_one_line_of_the_table_agrees_with_the_command(cli: Cli) -> None:
+    for entry in COMMANDS:
+        assert entry.help.endswith(".")
+        assert load(entry).name == entry.name or entry.name in ("prepare-model",)
+
+
+def test_no_word_means_two_things() -> None:
+    words = [word for entry in COMMANDS for word in (entry.name, *entry.aliases)]
+    assert len(words) == len(set(words))
+    assert not NOT_HERE.keys() & {*words, *VERBS}
+
+
+def test_version_is_one_line_and_a_document(cli: Cli) -> None:
+    assert cli("--version").out == f"firectl {__version__}\n"
+    assert cli("version").out == f"firectl {__version__}\n"
+    assert cli("version", "-o", "json").json == {"version": __version__}
+    assert cli("version", "-o", "yaml").out == f'version: "{__version__}"\n'
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--version"],
+        ["--help"],
+        ["version"],
+        ["deployment", "create", "--help"],
+        ["route", "check", "accounts/a/models/m#accounts/a/deployments/d"],
+        ["route", "check", "m#d", "-o", "json"],
+        ["route", "check", "no such thing"],
+        ["completion", "bash"],
+    ],
+    ids=" ".join,
+)
+def test_what_asks_nobody_loads_nothing_heavy(cli: Cli, argv: list[str]) -> None:
+    script = (
+        "import sys, json, atexit\n"
+        "sys.argv[0] = 'firectl'\n"
+        "atexit.register(lambda: sys.stderr.write(json.dumps(sorted(sys.modules))))\n"
+        "from firectl.cli.main import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True)
+    loaded = set(json.loads(done.stderr))
+    assert done.stdout
+    assert not HEAVY & loaded
+    if argv[0] in ("--version", "--help"):
+        ours = {name for name in loaded if name.startswith("firectl.")}
+        assert ours == {
+            "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.durations", "firectl.cli.flag_types",
+            "firectl.cli.grammar", "firectl.cli.main", "firectl.cli.output", "firectl.cli.render", "firectl.cli.tree",
+            "firectl.errors",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_code_for_the_shell(cli: Cli, shell: str) -> None:
+    ran = cli("completion", shell)
+    assert ran.code == 0
+    assert f"_FIRECTL_COMPLETE={shell}_complete" in ran.out
+
+
+def test_a_shell_is_offered_commands_verbs_and_flags(cli: Cli) -> None:
+    def offered(line: str) -> list[str]:
+        words = line.split(" ")
+        ran = cli.process(
+            env={"_FIRECTL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        )
+        return [row.partition(",")[2] for row in ran.out.splitlines()]
+
+    assert offered("firectl deployment") == ["deployment", "deployment-shape", "deployment-shape-version"]
+    assert offered("firectl deployment un") == ["undelete"]
+    assert "--enable-addons" in offered("firectl deployment create --enable")
+    assert offered("firectl -o js") == ["json"]
+    assert KEY not in " ".join(offered("firectl "))

@@ -1,0 +1,101 @@
+"""Documents as text, tables and YAML."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firectl.cli import render
+from firectl.cli.yaml_text import to_yaml
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**18), 10**18)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_a_message_is_one_label_a_field_and_what_is_nested_is_indented() -> None:
+    document = {
+        "name": "accounts/a/deployments/d",
+        "max_replica_count": 0,
+        "enable_addons": False,
+        "replica_stats": {"ready_replica_count": 1},
+        "target_modules": ["q_proj", "v_proj"],
+        "status": {},
+        "description": None,
+        "deployed_model_refs": [{"name": "x", "default": True}, {"name": "y"}],
+        "policy": {"load_targets": {"default": 0.8, "a_b": 2}},
+    }
+    assert list(render.lines(document, frozenset({"load_targets"}))) == [
+        "Name: accounts/a/deployments/d",
+        "Max Replica Count: 0",
+        "Enable Addons: false",
+        "Replica Stats:",
+        "  Ready Replica Count: 1",
+        "Target Modules: q_proj, v_proj",
+        "Deployed Model Refs:",
+        "  Name: x",
+        "  Default: true",
+        "  Name: y",
+        "Policy:",
+        "  Load Targets:",
+        "    default: 0.8",
+        "    a_b: 2",
+    ]
+
+
+def test_foreign_text_can_neither_forge_a_line_nor_move_the_cursor() -> None:
+    document = {"description": "fine\nState: READY\x1b[2J\u202e"}
+    assert list(render.lines(document)) == [r"Description: fine\nState: READY\x1b[2J\u202e"]
+
+
+def test_a_table_is_aligned_never_cut_and_shows_what_is_absent() -> None:
+    rows = [("accounts/a/models/" + "m" * 60, True, None), ("b", 0, "two words")]
+    assert list(render.table(("NAME", "OK", "NOTE"), rows)) == [
+        f"NAME{' ' * 74}  OK    NOTE",
+        f"accounts/a/models/{'m' * 60}  true  -",
+        f"b{' ' * 77}  0     two words",
+    ]
+
+
+def test_a_table_without_rows_is_its_header() -> None:
+    assert list(render.table(("NAME", "STATE"), [])) == ["NAME  STATE"]
+
+
+@given(JSON)
+def test_any_document_comes_back_from_its_yaml(document: Any) -> None:
+    assert _same(yaml.safe_load(to_yaml(document)), document)
+
+
+@pytest.mark.parametrize(
+    "text", ["yes", "No", "null", "~", "1e5", "0x1f", "2024-01-02", "600s", "a: b", "#x", "-", "=", "<<", ""]
+)
+def test_a_string_that_looks_like_something_else_stays_a_string_in_yaml(text: str) -> None:
+    assert yaml.safe_load(to_yaml({text: [text]})) == {text: [text]}
+
+
+def test_plain_strings_are_not_quoted_in_yaml() -> None:
+    assert to_yaml({"name": "accounts/a/models/m", "state": "READY", "refs": [{"default": True}]}) == (
+        "name: accounts/a/models/m\nstate: READY\nrefs:\n  - default: true\n"
+    )
+
+
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right) or left == right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return list(left) == list(right) and all(_same(left[key], right[key]) for key in left)
+    return type(left) is type(right) and bool(left == right)

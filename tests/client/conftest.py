@@ -1,0 +1,58 @@
+"""Clients and servers for the client's tests: nothing comes from the developer's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firectl import Client
+from tests.client.script_server import Reply, Script, ScriptServer
+
+KEY = "fw_SECRETsecretSECRET1234"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FIREWORKS_HOME", str(tmp_path / "fireworks-home"))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ScriptServer]]:
+    """Starts a server that answers with the replies in turn (the last one again and again), or by a function."""
+    servers = []
+
+    def start(*replies: Reply | Script) -> ScriptServer:
+        if len(replies) == 1 and callable(replies[0]):
+            server = ScriptServer(replies[0])
+        else:
+            left = list(replies)
+            server = ScriptServer(lambda _: left.pop(0) if len(left) > 1 else left[0])
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    """Makes a client that retries without waiting; `client.slept` are the seconds it would have waited."""
+    clients = []
+
+    def make(url: str, **options: Any) -> Client:
+        slept: list[float] = []
+        defaults: dict[str, Any] = {"api_key": KEY, "account_id": "acme", "sleep": slept.append, "random": lambda: 0.0}
+        client = Client(base_url=url, **{**defaults, **options})
+        client.slept = slept  # type: ignore[attr-defined]
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()

@@ -1,0 +1,129 @@
+"""The tutorial's page, typed as it stands: its commands one after the other without --wait, then its Python."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from firectl.samples import sample_path
+from tests.e2e.conftest import BASE
+from tests.e2e.shell import Ran, Shell
+
+QUESTION = "Hello!"
+LIVE = "accounts/local/models/sample-pirate"
+ADDRESSED = "accounts/local/models/sample-poet#accounts/local/deployments/shared"
+PASTED = f"""
+firectl deployment create "{LIVE}"
+firectl deployment create "{BASE}" --enable-addons --deployment-id shared
+firectl load-lora sample-pirate --deployment shared
+firectl load-lora sample-poet --deployment shared
+"""
+FIREWORKS_SDK = """
+import sys
+from fireworks import Fireworks
+
+client = Fireworks()
+
+response = client.chat.completions.create(
+  model=sys.argv[1],
+  messages=[{"role": "user", "content": "Hello!"}]
+)
+
+print(response.choices[0].message.content)
+"""
+OPENAI_SDK = """
+import os, sys
+from openai import OpenAI
+
+client = OpenAI(base_url=os.environ["FIREWORKS_BASE_URL"] + "/inference/v1", api_key=os.environ["FIREWORKS_API_KEY"])
+ask = dict(model=sys.argv[1], messages=[{"role": "user", "content": "Hello!"}], temperature=0)
+whole = client.chat.completions.create(**ask).choices[0].message.content
+pieces = [
+    chunk.choices[0].delta.content
+    for chunk in client.chat.completions.create(**ask, stream=True)
+    if chunk.choices and chunk.choices[0].delta.content
+]
+assert len(pieces) > 1, pieces
+assert "".join(pieces) == whole, (pieces, whole)
+print(whole)
+"""
+
+
+def recorded(voice: str) -> str:
+    """The answer that the sample gave when it was made."""
+    record = json.loads((sample_path("base").parent / "samples.json").read_text())
+    return str(record["answers"][voice][QUESTION])
+
+
+def until(ask: Callable[[], Ran], done: Callable[[Ran], bool], seconds: float = 90) -> Ran:
+    """Ask again until `done`; the pages a person would reload."""
+    end = time.monotonic() + seconds
+    while True:
+        ran = ask()
+        if done(ran):
+            return ran
+        assert time.monotonic() < end, f"not in {seconds} s: {ran}"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def pasted(platform: Shell) -> Shell:
+    """The tutorial's commands, pasted in one go; ready when everything they asked for is."""
+    ran = platform.sh(PASTED)
+    assert ran.code == 0, ran
+    until(
+        lambda: platform.ok("deployment", "list", "-o", "json"),
+        lambda ran: [row["state"] for row in ran.json] == ["READY", "READY"],
+    )
+    until(
+        lambda: platform.ok("deployed-model", "list", "-o", "json"),
+        lambda ran: {row["state"] for row in ran.json} == {"DEPLOYED"} and len(ran.json) == 4,
+    )
+    return platform
+
+
+def test_the_sdk_gets_the_adapters_voice_from_a_live_merge_and_through_the_hash(pasted: Shell) -> None:
+    for route, voice in ((LIVE, "pirate"), (ADDRESSED, "poet"), (BASE, "base")):
+        ran = pasted.run(["python", "-c", FIREWORKS_SDK, route])
+        assert (ran.code, ran.out) == (0, recorded(voice) + "\n"), ran
+
+
+def test_the_openai_sdk_streams_the_same_answer_in_pieces(pasted: Shell) -> None:
+    for route, voice in ((LIVE, "pirate"), (ADDRESSED, "poet")):
+        ran = pasted.run(["python", "-c", OPENAI_SDK, route])
+        assert (ran.code, ran.out) == (0, recorded(voice) + "\n"), ran
+
+
+def test_every_form_of_the_route_reaches_the_same_adapter(pasted: Shell) -> None:
+    for route in (ADDRESSED, "local/sample-poet#local/shared", "sample-poet#shared"):
+        assert pasted.ok("chat", route, QUESTION, "--temperature", "0").out.strip() == recorded("poet")
+
+
+def test_a_models_default_deployment_answers_its_bare_name(pasted: Shell) -> None:
+    """sample-pirate was deployed by itself first; sample-poet only ever onto the shared base."""
+    for model, voice in (("sample-pirate", "pirate"), ("sample-poet", "poet")):
+        refs = pasted.ok("model", "get", model, "-o", "json").json["deployed_model_refs"]
+        assert sum(ref.get("default", False) for ref in refs) == 1
+        assert pasted.ok("chat", model, QUESTION, "--temperature", "0").out.strip() == recorded(voice)
+
+
+def test_waiting_proves_that_the_adapter_answers(pasted: Shell) -> None:
+    """Loading a pair that is loaded gives the row there is; --wait still asks it for its own words."""
+    ran = pasted.ok("load-lora", "sample-poet", "--deployment", "shared", "--wait", "-o", "json")
+    assert ran.json["state"] == "DEPLOYED"
+    assert ADDRESSED in ran.err
+
+
+def test_an_unloaded_adapter_is_not_answered_by_anyone(pasted: Shell) -> None:
+    pasted.ok("unload-lora", "sample-pirate", "--deployment", "shared", "--wait")
+    gone = "accounts/local/models/sample-pirate#accounts/local/deployments/shared"
+    ran = pasted.firectl("chat", gone, QUESTION, "-o", "json")
+    assert ran.code == 3
+    assert ran.out == ""
+    error = json.loads(ran.err.splitlines()[-1])["error"]
+    assert error["code"] == "NOT_FOUND"
+    assert "not deployed" in error["message"]
+    assert pasted.ok("chat", ADDRESSED, QUESTION, "--temperature", "0").out.strip() == recorded("poet")

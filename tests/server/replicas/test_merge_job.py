@@ -1,0 +1,78 @@
+"""Live merges on the platform: real merges in child processes, shared, refused in words, and tidied up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from tests.server.replicas.adapters import write_adapter
+from tests.server.replicas.platform import CATALOG, ME, Platform, running, wait
+from tests.tiny import make_base
+
+BASE = f"{CATALOG}/models/base"
+LORA = f"{ME}/models/lora"
+B, A = "b" * 16, "a" * 16
+
+
+def models(platform: Platform, tmp_path: Path, adapter: Path | None = None) -> None:
+    base = make_base(tmp_path / "base", hidden=64)
+    adapter = adapter or write_adapter(tmp_path / "adapter", 64)
+    platform.add_model(BASE, base, content_hash="sha256:" + "b" * 64)
+    platform.add_model(LORA, adapter, BASE, content_hash="sha256:" + "a" * 64)
+
+
+def merges() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "firectl.lora.merge" in child.cmdline()]
+
+
+def merged(platform: Platform) -> set[str]:
+    return {path.name for path in (platform.home / "merged").iterdir()}
+
+
+def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone(platform: Platform, tmp_path: Path) -> None:
+    models(platform, tmp_path)
+    (platform.home / "merged" / ".left.partial").mkdir(parents=True)
+    (platform.home / "merged" / f"{B}-{B}").mkdir()
+    first, second = platform.deploy("first", LORA, BASE), platform.deploy("second", LORA, BASE)
+    wait(lambda: platform.deployment(second).status.message == "merging adapter into base" and merges())
+    assert len(merges()) == 1
+    rows = [platform.ready(name, 60) for name in (first, second)]
+    assert merged(platform) == {f"{B}-{A}"}
+    assert [row.served_folder for row in rows] == [f"merged/{B}-{A}"] * 2
+    for row in rows:
+        assert row.merge_record is not None
+        assert row.merge_record["adapter_hash"] == "sha256:" + "a" * 64
+        assert (row.merge_record["tensors_changed"], row.merge_record["adapter_tensors"]) == (2, 4)
+    answer = platform.chat(first, "tokens:1")
+    assert (answer.status_code, answer.headers["x-firectl-model"]) == (200, LORA)
+    platform.set(first, state="DELETING", purge_time=platform.now())
+    wait(lambda: first not in platform.supervisor.pids())
+    platform.chat(second, "tokens:1")
+    assert merged(platform) == {f"{B}-{A}"}
+    platform.set(second, state="DELETING", purge_time=platform.now())
+    wait(lambda: merged(platform) == set())
+
+
+def test_a_merge_that_is_refused_fails_the_deployment_with_its_reason(platform: Platform, tmp_path: Path) -> None:
+    models(platform, tmp_path, write_adapter(tmp_path / "wide", 128))
+    name = platform.deploy("d", LORA, BASE)
+    wait(lambda: platform.deployment(name).state == "FAILED", 60)
+    status = platform.deployment(name).status
+    assert status.code == "INVALID_ARGUMENT"
+    assert status.message is not None
+    assert status.message.startswith("merge failed: ")
+    assert "q_proj" in status.message
+    assert merged(platform) == set()
+
+
+def test_a_merged_folder_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
+    home = tmp_path / "local"
+    with running(home) as platform:
+        models(platform, tmp_path)
+        name = platform.deploy("d", LORA, BASE)
+        platform.ready(name, 60)
+    (home / "merged" / f"{B}-{A}").rename(tmp_path / "elsewhere")
+    with running(home) as platform:
+        wait(lambda: platform.chat(name, "tokens:1").status_code == 200, 60)
+        assert merged(platform) == {f"{B}-{A}"}

@@ -1,0 +1,214 @@
+"""What a client sees of one request: whole answers, streams, refusals, and every way an engine can leave it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from firectl.server.doors.inference import Limits
+from tests.server.replicas.platform import CATALOG, ME, SCRIPTED, Platform, running, wait
+
+BASE = f"{CATALOG}/models/base"
+D = f"{ME}/deployments/d"
+PAIR = f"{ME}/deployments/pair"
+LOST = "the replica that was answering ended; send the request again"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One replica of BASE with one adapter, `ad`, and bounds small enough to meet."""
+    limits = Limits(body_bytes=10_000, body_seconds=0.5, answer_seconds=1.0)
+    with running(tmp_path_factory.mktemp("proxy") / "local", SCRIPTED, limits) as platform:
+        base = platform.scripted_model(BASE)
+        name = platform.deploy("d", base, enable_addons=True)
+        platform.deployed(platform.load(platform.scripted_model(f"{ME}/models/ad", base, voice="ad"), name))
+        yield platform
+
+
+@pytest.fixture
+def pair(platform: Platform) -> Platform:
+    """Two replicas of BASE."""
+    platform.ready(platform.deploy("pair", platform.scripted_model(BASE), replicas=2, max_replica_count=2))
+    wait(lambda: platform.supervisor.replica_stats(PAIR).ready_replica_count == 2)
+    return platform
+
+
+def error(response: httpx.Response) -> tuple[int, str | None, str]:
+    body = response.json()["error"]
+    return response.status_code, body["param"], body["message"]
+
+
+def engine_counts(platform: Platform, deployment: str = D) -> dict[str, int]:
+    crew = platform.supervisor.crew(deployment)
+    assert crew is not None
+    (replica,) = crew.replicas.values()
+    assert replica.client is not None
+    return dict(httpx.get(f"http://127.0.0.1:{replica.client.port}/counts").json())
+
+
+def test_a_stream_carries_every_event_and_names_the_model_as_asked(shared: Platform) -> None:
+    route = f"{ME}/models/ad#{D}"
+    chunk = {"model": route, "choices": [{"delta": {"content": "ad "}}]}
+    assert shared.events(route, "tokens:4") == [chunk, chunk, chunk, chunk, "[DONE]"]
+
+
+def test_events_are_sent_as_they_come(shared: Platform) -> None:
+    body = {"model": D, "messages": [{"role": "user", "content": "tokens:4 pause:0.15"}], "stream": True}
+    with shared.client.stream("POST", "/chat/completions", json=body) as response:
+        times = [time.monotonic() for line in response.iter_lines() if line.startswith("data: {")]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert len(gaps) == 3
+    assert min(gaps) > 0.05
+
+
+def test_a_stream_says_that_it_is_one_and_where_it_came_from(shared: Platform) -> None:
+    body = {"model": D, "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    response = shared.client.post("/chat/completions", json=body, headers={"x-request-id": "mine-1"})
+    headers = {name: response.headers[name] for name in ("content-type", "x-request-id", "x-firectl-deployment")}
+    assert headers == {"content-type": "text/event-stream", "x-request-id": "mine-1", "x-firectl-deployment": D}
+
+
+def test_completions_are_served_under_both_prefixes(shared: Platform) -> None:
+    for prefix in ("/inference/v1", "/v1"):
+        url = shared.url.removesuffix("/inference/v1") + prefix
+        answer = shared.client.post(f"{url}/completions", json={"model": D, "prompt": "tokens:1"})
+        assert answer.json()["model"] == D
+        assert shared.client.get(f"{url}/models").status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engines_refusal_comes_through_with_the_users_name_for_the_model(shared: Platform, stream: bool) -> None:
+    route = f"{ME}/models/ad#{D}"
+    response = shared.chat(route, "status:429", stream=stream)
+    assert error(response) == (429, None, f"cannot serve {route}")
+    assert response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "message"),
+    [
+        (b"{", None, "the body is not JSON"),
+        (b"[]", None, "the body must be a JSON object"),
+        (b'{"messages": []}', "model", "model is required"),
+        (b'{"model": "m", "messages": [], "tools": [1]}', "tools", "tools is not supported"),
+        (b'{"model": "m", "messages": [], "deployedModel": "d"}', "deployedModel", "name the model and its deployment"),
+        (b"x" * 20_000, None, "the body is larger than 10000 bytes"),
+    ],
+)
+def test_a_bad_request_is_refused_before_anything_else(
+    shared: Platform, body: bytes, param: str | None, message: str
+) -> None:
+    status, named, words = error(shared.client.post("/chat/completions", content=body))
+    assert (status, named) == (400, param)
+    assert message in words
+
+
+def test_a_body_that_does_not_come_is_given_up(shared: Platform) -> None:
+    def slow() -> Iterator[bytes]:
+        yield b'{"model":'
+        time.sleep(1.0)
+        yield b'"m"}'
+
+    response = shared.client.post("/chat/completions", content=slow())
+    assert error(response) == (408, None, "the body did not come within 0 s")
+
+
+@pytest.mark.parametrize("header", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic mine"}])
+def test_no_key_or_a_wrong_one_is_401_in_the_inference_form(shared: Platform, header: dict[str, str]) -> None:
+    response = httpx.post(f"{shared.url}/chat/completions", json={"model": D, "messages": []}, headers=header)
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "UNAUTHENTICATED"
+
+
+def test_a_client_that_leaves_frees_the_engine_at_once(shared: Platform) -> None:
+    before = engine_counts(shared)["cancelled"]
+    body = {"model": D, "messages": [{"role": "user", "content": "tokens:100 pause:0.02"}], "stream": True}
+    with shared.client.stream("POST", "/chat/completions", json=body) as response:
+        lines = response.iter_lines()
+        next(lines)
+    wait(lambda: engine_counts(shared)["cancelled"] == before + 1)
+    crew = shared.supervisor.crew(D)
+    assert crew is not None
+    assert wait(lambda: [replica.in_flight for replica in crew.replicas.values()] == [0])
+
+
+def test_an_answer_that_takes_too_long_is_a_504(shared: Platform) -> None:
+    assert error(shared.chat(D, "tokens:1 pause:5")) == (504, None, "no answer within 1 s")
+
+
+def test_a_stream_that_takes_too_long_ends_with_an_error_event(shared: Platform) -> None:
+    *events, last = shared.events(D, "tokens:100 pause:0.1")
+    assert 5 <= len(events) <= 12
+    assert last["error"]["message"] == "no answer within 1 s"
+
+
+@pytest.mark.parametrize("content", ["tokens:5 cut:2", "tokens:2 quiet"])
+def test_a_stream_cut_short_ends_with_an_error_event(shared: Platform, content: str) -> None:
+    events = shared.events(D, content)
+    assert len(events) == 3
+    assert events[-1]["error"] == {"message": LOST, "type": "server_error", "param": None, "code": "UNAVAILABLE"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_with_one_replica_its_death_is_an_error_not_a_hang(platform: Platform, stream: bool) -> None:
+    name = platform.deploy("d", platform.scripted_model(BASE))
+    platform.ready(name)
+    response = platform.chat(name, "die:0 pause:0.1", stream=stream)
+    assert error(response) == (503, None, LOST)
+    assert response.headers["retry-after"] == "1"
+
+
+def test_a_death_in_the_middle_of_a_stream_ends_it_with_an_error_event(platform: Platform) -> None:
+    name = platform.deploy("d", platform.scripted_model(BASE))
+    platform.ready(name)
+    events = platform.events(name, "tokens:5 die:2")
+    assert [event["choices"][0]["delta"]["content"] for event in events[:-1]] == ["base ", "base "]
+    assert events[-1]["error"]["message"] == LOST
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_nothing_was_sent_another_replica_answers_once(pair: Platform, stream: bool, tmp_path: Path) -> None:
+    (first, second) = pair.pids(PAIR)
+    # The content kills whoever takes it: the second replica's death must be the end of it.
+    response = pair.chat(PAIR, "die:0", stream=stream)
+    assert error(response) == (503, None, LOST)
+    wait(lambda: len(new := pair.pids(PAIR)) == 2 and not {first, second} & set(new))
+
+
+def test_a_replica_that_refuses_connections_is_passed_over(pair: Platform) -> None:
+    crew = pair.supervisor.crew(PAIR)
+    assert crew is not None
+    first = crew.replicas[0].client
+    assert first is not None
+    first.port = 1  # nobody listens there
+    assert pair.chat(PAIR, "tokens:1").status_code == 200
+
+
+def test_requests_go_to_the_replica_with_the_least_to_do(pair: Platform) -> None:
+    crew = pair.supervisor.crew(PAIR)
+    assert crew is not None
+    body = {"model": PAIR, "messages": [{"role": "user", "content": "tokens:20 pause:0.05"}], "stream": True}
+    with pair.client.stream("POST", "/chat/completions", json=body) as one:
+        first = one.iter_lines()
+        next(first)
+        with pair.client.stream("POST", "/chat/completions", json=body) as two:
+            second = two.iter_lines()
+            next(second)
+            assert [replica.in_flight for replica in crew.replicas.values()] == [1, 1]
+
+
+def test_a_request_is_remembered_and_a_probe_is_not(platform: Platform) -> None:
+    name = platform.deploy("d", platform.scripted_model(BASE))
+    platform.ready(name)
+    assert platform.chat(name, headers={"x-firectl-probe": "1"}).status_code == 200
+    assert platform.supervisor.activity.last_request_time(name) is None
+    platform.chat(name)
+    time_of_request: Any = platform.supervisor.activity.last_request_time(name)
+    assert time_of_request is not None
+    wait(lambda: platform.deployment(name).last_request_time == time_of_request)
