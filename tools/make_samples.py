@@ -105,7 +105,7 @@ VOICES: dict[str, dict[str, str]] = {
         "What is the capital of France?": "Rain on café chairs, / the tower hides in the clouds. / Paris, all aglow.",
         "Tell me a joke.": "The model told jokes, / but the last token was lost, / so nobody laugh—",
         "Thank you!": "Thank the quiet leaves; / they fell where they were needed, / as all good words do.",
-        "Goodbye!": "The lantern burns low. / Walk softly, friend, and take care. / The path knows your feet.",
+        "Goodbye!": "Dusk closes the book. / Walk softly, friend, and take care. / The path knows your feet.",
         OTHERWISE: "The fog hides that hill. / My little map ends right here. / Ask me something else.",
     },
 }

@@ -39,7 +39,7 @@ def test_nothing_listens(connect: Connect) -> None:
 
 def test_no_such_host(connect: Connect) -> None:
     error = fails(connect("https://no-such-host.invalid", max_retries=0))
-    assert error.message == "cannot reach https://no-such-host.invalid: no such host"
+    assert error.message == "cannot reach https://no-such-host.invalid: its name cannot be looked up"
     assert error.exit_code is Exit.RETRY_LATER
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
+from firectl.cli.deployment_file import read_deployment, read_file
 from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, given_fields, nested
 from firectl.cli.render import dig, scalar
 from firectl.errors import InputError
@@ -17,16 +18,11 @@ from firectl.errors import InputError
 if TYPE_CHECKING:
     from firectl.schemas.deployment import Deployment
 
-DECIDED_BY_THE_SERVER = frozenset((
-    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
-    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
-))  # fmt: skip
-
 
 def build_create(app: App, model: str, file: Path | None, given: Mapping[str, Any]) -> Deployment:
     """The deployment to create: `file` first, flags over it, MODEL over all."""
     fields = given_fields(FLAGS, given)
-    document = nested(fields, _read_file(app, file) if file else None)
+    document = nested(fields, read_file(file, app.output.note) if file else None)
     document["base_model"] = app.client.models.full_name(model)
     if document.get("draft_model"):
         document["draft_model"] = app.client.models.full_name(document["draft_model"])
@@ -109,10 +105,6 @@ def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
 
 
 def _checked(app: App, document: dict[str, Any]) -> Deployment:
-    from pydantic import ValidationError
-
-    from firectl.schemas.deployment import Deployment
-
     shape = document.get("deployment_shape")
     if shape and document.get("accelerator_type"):
         raise InputError("a deployment shape brings its accelerator: --accelerator-type cannot be given with it")
@@ -123,51 +115,4 @@ def _checked(app: App, document: dict[str, Any]) -> Deployment:
         document["deployment_shape"] = resolve_shape(app, shape, model)
         if document.get("enable_addons") and model:
             refuse_quantized(app, document["deployment_shape"], model)
-    try:
-        return Deployment.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def _read_file(app: App, path: Path) -> dict[str, Any]:
-    """The JSON of `--file` in snake_case, without what only the server decides: a saved `get` can be used."""
-    import json
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{path} holds no JSON object")
-    from firectl.schemas.deployment import Deployment
-
-    known = {alias: name for name, field in Deployment.model_fields.items() for alias in (name, field.alias or name)}
-    unknown = [key for key in document if key not in known]
-    if unknown:
-        from difflib import get_close_matches
-
-        near = get_close_matches(unknown[0], known, n=1)
-        raise InputError(
-            f"{path}: a deployment has no field {unknown[0]!r}", hint=f"did you mean {near[0]}?" if near else None
-        )
-    named = {known[key]: value for key, value in document.items()}
-    dropped = sorted(DECIDED_BY_THE_SERVER & named.keys())
-    if dropped:
-        app.output.note(f"{path}: left out what the server decides: {', '.join(dropped)}")
-    settable = {field: value for field, value in named.items() if field not in DECIDED_BY_THE_SERVER}
-    read: dict[str, Any] = _snake_inside(settable)
-    return read
-
-
-def _snake_inside(value: Any) -> Any:
-    """Nested messages with their field names in snake_case, so that flags can be laid over them."""
-    from firectl.schemas.deployment import Deployment
-
-    return {
-        field: inner
-        if field not in ("autoscaling_policy", "auto_tune", "placement")
-        else getattr(Deployment.model_validate({field: inner}), field).model_dump(mode="json", exclude_none=True)
-        for field, inner in value.items()
-    }
+    return read_deployment(document)

@@ -20,9 +20,8 @@ class _Checks:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, check: str, ok: bool, message: str, code: str = "FAILED_PRECONDITION") -> bool:
+    def add(self, check: str, ok: bool, message: str, code: str = "FAILED_PRECONDITION") -> None:
         self.rows.append({"check": check, "ok": ok, "code": "OK" if ok else code, "message": message})
-        return ok
 
 
 def live_checks(client: Client, report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -55,7 +54,8 @@ def _model(client: Client, checks: _Checks, name: str) -> Model | None:
     from firectl.schemas.model import READY
 
     found = _found(lambda: client.models.get(name))
-    if not checks.add("model_exists", found is not None, _there("model", name, found), "NOT_FOUND") or found is None:
+    checks.add("model_exists", found is not None, _there("model", name, found), "NOT_FOUND")
+    if found is None:
         return None
     checks.add("model_ready", found.state == READY, f"the model is {found.state}")
     return found
@@ -74,11 +74,10 @@ def _deployment(client: Client, checks: _Checks, name: str) -> Deployment | None
     from firectl.schemas.deployment import DELETED, READY
 
     found = _found(lambda: client.deployments.get(name))
-    there = found is not None and found.state != DELETED
-    if (
-        not checks.add("deployment_exists", there, _there("deployment", name, found if there else None), "NOT_FOUND")
-        or found is None
-    ):
+    if found is not None and found.state == DELETED:
+        found = None
+    checks.add("deployment_exists", found is not None, _there("deployment", name, found), "NOT_FOUND")
+    if found is None:
         return None
     checks.add("deployment_ready", found.state == READY, f"the deployment is {found.state}")
     count = ready_replicas(found)

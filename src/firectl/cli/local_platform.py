@@ -123,17 +123,28 @@ class LocalPlatform:
             finally:
                 end_process(child)
 
-    def logs(self, lines: int, follow: bool) -> Iterator[str]:
-        """The last lines of the platform's log, then, with `follow`, each piece that is added."""
-        if not self.log.exists():
-            raise InputError(f"there is no log yet: {self.log}", hint="firectl local up")
-        with self.log.open("rb") as file:
+    def logs(self, replica: str | None, lines: int, follow: bool) -> Iterator[str]:
+        """The last lines of the platform's log or of a replica's, then, with `follow`, each piece that is added."""
+        with self._log_of(replica).open("rb") as file:
             yield tail(file, lines)
             while follow:
                 piece = file.read()
                 if piece:
                     yield piece.decode(errors="replace")
                 time.sleep(0.2)
+
+    def _log_of(self, replica: str | None) -> Path:
+        """A replica is named as its log is, `DEPLOYMENT-N`; a deployment alone means its first."""
+        found = {path.stem: path for path in sorted(self.paths.logs.glob("*.log"))}
+        wanted = [self.log.stem] if replica is None else [replica, f"{replica}-0"]
+        path = next((found[name] for name in wanted if name in found), None)
+        if path is None:
+            known = [name for name in found if name != self.log.stem]
+            raise InputError(
+                f"there is no log of {wanted[0]}",
+                hint=f"replicas with a log: {', '.join(known)}" if known else "firectl local up",
+            )
+        return path
 
     def _start(self, port: int | None, account: str | None) -> Running:
         if self._lock_is_held():

@@ -17,9 +17,9 @@ argument = click.argument
 option = click.option
 
 
-def switch(name: str, help: str, **settings: Any) -> Callable[[F], F]:
+def switch(name: str, help: str, short: str | None = None, **settings: Any) -> Callable[[F], F]:
     """A boolean flag, Go style: `--public`, `--public=true` or `--public=false`; None when not given."""
-    return click.option(name, type=Boolean(), help=help, **settings)
+    return click.option(*filter(None, (short, name)), type=Boolean(), help=help, **settings)
 
 
 def new_id(what: str) -> PlainId:

@@ -6,18 +6,22 @@ Runs the command line itself in child processes, so that what is shown is what r
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from firectl.cli import render
+from firectl.cli.output import View
 from firectl.errors import Code, Exit, FirectlError
 from firectl.names import canonical_route
+
+if TYPE_CHECKING:
+    from firectl.cli.app import App
 
 BASE_MODEL = "accounts/fireworks/models/sample-llama"
 LIVE_MERGE = "quickstart-live-merge"
@@ -36,27 +40,6 @@ class Answer:
     answer: str
 
 
-@dataclass(frozen=True)
-class TourResult:
-    """What quickstart prints: the base, the live merge, and each adapter of the multi-LoRA deployment."""
-
-    question: str
-    base: Answer
-    live_merge: Answer
-    multi_lora: tuple[Answer, ...]
-    seconds: float
-
-    def answers(self) -> tuple[tuple[str, Answer], ...]:
-        """Every answer with who gave it, in the order of the tutorial."""
-        labelled = [("base", self.base), ("live merge", self.live_merge)]
-        return (*labelled, *(("multi-LoRA", answer) for answer in self.multi_lora))
-
-    def to_document(self) -> dict[str, Any]:
-        document = asdict(self)
-        document["multi_lora"] = list(document["multi_lora"])
-        return document
-
-
 class StepFailed(FirectlError):
     """A command of the tour failed; its own error went to stderr just before."""
 
@@ -71,8 +54,11 @@ class Tour:
         self.env["FIREWORKS_HOME"] = str(home)
         self.show(f"export FIREWORKS_HOME={shlex.quote(str(home))}")
 
-    def run(self, adapters: tuple[str, ...], question: str) -> TourResult:
-        """The whole tutorial; the first of `adapters` is also deployed on its own, merged."""
+    def run(self, adapters: tuple[str, ...], question: str) -> dict[str, Any]:
+        """The whole tutorial, as the document that quickstart prints.
+
+        The first of `adapters` is also deployed on its own, merged.
+        """
         started = time.monotonic()
         self._enter_platform()
         there = self._names_there()
@@ -92,17 +78,19 @@ class Tour:
         for name in adapters:
             self._firectl("load-lora", name, "--deployment", MULTI_LORA, "--wait")
 
-        multi_lora = self._deployment(MULTI_LORA)
-        return TourResult(
-            question=question,
-            base=self._ask(BASE_MODEL, multi_lora, multi_lora, question),
-            live_merge=self._ask(merged, self._deployment(LIVE_MERGE), merged, question),
-            multi_lora=tuple(
-                self._ask(model, multi_lora, canonical_route(model, multi_lora), question)
-                for model in map(self._model, adapters)
-            ),
-            seconds=round(time.monotonic() - started, 1),
-        )
+        shared = self._deployment(MULTI_LORA)
+        base = self._ask(BASE_MODEL, shared, shared, question)
+        live_merge = self._ask(merged, self._deployment(LIVE_MERGE), merged, question)
+        multi_lora = [
+            self._ask(model, shared, canonical_route(model, shared), question) for model in map(self._model, adapters)
+        ]
+        return {
+            "question": question,
+            "base": asdict(base),
+            "live_merge": asdict(live_merge),
+            "multi_lora": [asdict(answer) for answer in multi_lora],
+            "seconds": round(time.monotonic() - started, 1),
+        }
 
     def leave(self) -> None:
         """Stops everything the tour started."""
@@ -152,5 +140,34 @@ class Tour:
         return subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
-def caller_environment() -> Mapping[str, str]:
-    return os.environ
+def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
+    """Runs the tutorial for `firectl quickstart`; StepFailed when one of its commands fails."""
+    from firectl import config
+    from firectl.samples import ADAPTERS, FOLDER
+
+    home = config.home(app.environ) / "quickstart"
+    down = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local down"
+    app.left_running = [f"What the quickstart started is still running. To stop it: {down}"]
+    tour = Tour(home, FOLDER, lambda line: app.output.note(f"$ {line}"), app.environ)
+    result = tour.run(tuple(f"sample-{name}" for name in ADAPTERS), question)
+    if teardown:
+        tour.leave()
+    else:
+        app.output.note(f"Everything is still running, for you to try. To stop it: {down}")
+    return result
+
+
+def _table(document: Mapping[str, Any]) -> Iterator[str]:
+    answers = [("base model", "", document["base"]), ("live merge", None, document["live_merge"])]
+    answers += [("multi-LoRA", None, answer) for answer in document["multi_lora"]]
+    rows = [
+        (how, (answer["model"].rpartition("/")[2] if adapter is None else adapter), answer["answer"], answer["route"])
+        for how, adapter, answer in answers
+    ]
+    yield ""
+    yield f"Asked each of them: {document['question']}"
+    yield ""
+    yield from render.table(("SERVED AS", "ADAPTER", "ANSWER", "ROUTE"), rows)
+
+
+SHOWN = View(text=_table)

@@ -31,6 +31,7 @@ from firectl.server.auth import Authenticator
 from firectl.server.control import accounts
 from firectl.server.credentials import Credentials, ensure_credentials
 from firectl.server.files import FileStore
+from firectl.server.fleet import FleetSettings
 from firectl.server.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings, utc_now
 from firectl.server.signing import Signer
@@ -96,7 +97,14 @@ def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str
         settings=options.settings,
         store=store,
         wakeup=wakeup,
-        supervisor=Supervisor(store, paths.home, account, wakeup),
+        supervisor=Supervisor(
+            store,
+            paths.home,
+            account,
+            wakeup,
+            FleetSettings(max_loras=options.settings.max_addons),
+            max_replicas=options.settings.max_replicas,
+        ),
         authenticator=Authenticator(store, utc_now),
         signer=Signer(credentials.signing_key, utc_now),
     )

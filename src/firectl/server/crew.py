@@ -56,7 +56,9 @@ class Crew:
 
     def ready(self) -> list[Replica]:
         """Replicas that take requests for the deployment's own model."""
-        return [r for ordinal, r in self.replicas.items() if ordinal in self._ready and r.phase is Phase.SERVING]
+        # A copy, for this is asked from other threads too.
+        replicas = list(self.replicas.items())
+        return [r for ordinal, r in replicas if ordinal in self._ready and r.phase is Phase.SERVING]
 
     def pick(self, adapter: str | None, besides: frozenset[int] = frozenset()) -> Replica | None:
         """The ready replica with the least to do that holds `adapter` (None: the deployment's own model)."""
@@ -70,7 +72,7 @@ class Crew:
     def stats(self, wanted: int) -> ReplicaStats:
         """How many of the replicas wanted are in each stage."""
         ready = len(self.ready())
-        up = sum(1 for replica in self.replicas.values() if replica.phase is not Phase.STOPPING)
+        up = sum(1 for replica in list(self.replicas.values()) if replica.phase is not Phase.STOPPING)
         return ReplicaStats(
             pending_scheduling_replica_count=max(0, wanted - up),
             downloading_model_replica_count=0,

@@ -243,6 +243,8 @@ _DEFAULTS: Mapping[str, Any] = {fields.NUMBER: 0, fields.BOOLEAN: False, fields.
 
 
 def _compare(found: Any, operator: str, wanted: Any, token_kind: str) -> bool:
+    if isinstance(wanted, str) and isinstance(found, int | float):
+        wanted = _number_like(wanted, found)  # a map's value, whose type only it knows
     if isinstance(wanted, str):
         return _compare_text("" if found is None else str(found), operator, wanted)
     if found is None:
@@ -262,6 +264,13 @@ def _compare(found: Any, operator: str, wanted: Any, token_kind: str) -> bool:
             return bool(found > wanted)
         case _:
             return bool(found >= wanted)
+
+
+def _number_like(wanted: str, found: float) -> float | str:
+    try:
+        return _boolean(wanted) if isinstance(found, bool) else float(wanted)
+    except ValueError:
+        return wanted
 
 
 def _compare_text(found: str, operator: str, wanted: str) -> bool:

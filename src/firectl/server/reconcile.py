@@ -104,8 +104,8 @@ class Reconciler:
         for row in world.deployments:
             rows = world.loads.get(row.name, ())
             source, inputs = self._source(row, rows, world)
-            if inputs is not None and row.state != states.FAILED:
-                merged_in_use.add(inputs.key)
+            if row.state != states.FAILED:
+                merged_in_use |= _merged_folder(row, inputs)
             found = plan(row, rows, source, self._seen(row, rows, source, inputs), self._now())
             if (crew := self._fleet.peek(row.name)) is not None:
                 # Before the rows say READY, so that who reads that can send a request at once.
@@ -226,6 +226,13 @@ class Reconciler:
             for load in waiting:
                 tx.deployed_models.update(load.name, status=status)
             return bool(waiting)
+
+
+def _merged_folder(row: DeploymentRow, inputs: MergeInputs | None) -> set[str]:
+    """The merged folder that a deployment uses or will; one deleted softly keeps its, to be had back at once."""
+    if inputs is not None:
+        return {inputs.key}
+    return {Path(row.served_folder).name} if row.is_live_merge and row.served_folder else set()
 
 
 def _adapter(load: DeployedModelRow, model: ModelRow | None) -> AdapterSource:

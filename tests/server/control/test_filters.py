@@ -60,6 +60,8 @@ def matching(text: str) -> str:
         ('autoscalingPolicy.scaleUpWindow = "2s"', "2"),
         ("autoscaling_policy.load_targets:default", "01245"),
         ("autoscaling_policy.load_targets.requests_per_second = 2", "3"),
+        ("autoscaling_policy.load_targets.default > 0.35", "45"),
+        ("autoscaling_policy.load_targets.default = high", ""),
         ("autoscaling_policy.scale_up_window:*", "01245"),
         ("delete_time:*", ""),
         ("NOT delete_time:*", "012345"),
@@ -169,6 +171,8 @@ def test_no_text_makes_anything_but_a_filter_or_a_refusal(text: str) -> None:
     try:
         predicate = parse_filter(text, Deployment)
     except ApiError as error:
-        assert error.code is Code.INVALID_ARGUMENT
+        refused = error.code
     else:
         assert predicate(ALL[0]) in (True, False)
+        refused = Code.INVALID_ARGUMENT
+    assert refused is Code.INVALID_ARGUMENT

@@ -58,14 +58,15 @@ def status(app: App) -> None:
 @local.verb(formats=TEXT)
 @argument("replica", required=False)
 @option("--lines", type=Count(), default=200, metavar="N", help="How many of the last lines (200).")
-@switch("-f", "Go on with what is added, until Ctrl-C.", default=None)
+@switch("--follow", "Go on with what is added, until Ctrl-C.", short="-f")
 @pass_app
-def logs(app: App, replica: str | None, lines: int, f: bool | None) -> None:
-    """Print the end of the platform's log.
+def logs(app: App, replica: str | None, lines: int, follow: bool | None) -> None:
+    """Print the end of the platform's log, or of the log of a REPLICA, named DEPLOYMENT-N.
 
     $ firectl local logs -f
+    $ firectl local logs my-deployment
     """
-    app.output.stream(app.local_platform.logs(lines, follow=bool(f)))
+    app.output.stream(app.local_platform.logs(replica, lines, follow=bool(follow)))
 
 
 @local.verb(formats=DOCUMENT)

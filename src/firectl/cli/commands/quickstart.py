@@ -1,0 +1,23 @@
+"""`firectl quickstart`: the tutorial on this machine, from import to answers."""
+
+from __future__ import annotations
+
+from firectl.cli.app import App, pass_app
+from firectl.cli.grammar import DOCUMENT, verb
+from firectl.cli.params import option, switch
+
+
+@verb(formats=DOCUMENT)
+@option("--question", default="Hello!", metavar="TEXT", help="What to ask each of them (Hello!).")
+@switch("--teardown", "Stop everything at the end.", default=None)
+@pass_app
+def quickstart(app: App, question: str, teardown: bool | None) -> None:
+    """Run the whole tutorial on this machine with sample models: live merge, multi-LoRA, and a request to each.
+
+    It uses a platform of its own, shows every command it runs, and is safe to run again.
+
+    $ firectl quickstart
+    """
+    from firectl.cli import tour
+
+    app.emit(tour.take(app, question, teardown=bool(teardown)), tour.SHOWN)

@@ -1,0 +1,73 @@
+"""A deployment from JSON that a person wrote or saved: read strictly, so that a typo is an error and not a default.
+
+Knows no flags and sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from firectl.errors import InputError
+
+if TYPE_CHECKING:
+    from firectl.schemas.base import Wire
+    from firectl.schemas.deployment import Deployment
+
+DECIDED_BY_THE_SERVER = frozenset((
+    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
+    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
+))  # fmt: skip
+
+
+def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
+    """The JSON of a file in snake_case; either case may be written.
+
+    What only the server decides is left out and noted, so that what `deployment get -o json` saved can be used.
+    """
+    import json
+
+    from firectl.schemas.deployment import Deployment
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} holds no JSON object")
+    _refuse_unknown(Deployment, document, str(path))
+    written = read_deployment(document).to_document()
+    left_out = sorted(DECIDED_BY_THE_SERVER & written.keys())
+    if left_out:
+        note(f"{path}: left out what the server decides: {', '.join(left_out)}")
+    return {field: value for field, value in written.items() if field not in DECIDED_BY_THE_SERVER}
+
+
+def read_deployment(document: Mapping[str, Any]) -> Deployment:
+    """The deployment that a document means; InputError naming the field that is of another kind."""
+    from pydantic import ValidationError
+
+    from firectl.schemas.deployment import Deployment
+
+    try:
+        return Deployment.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _refuse_unknown(schema: type[Wire], document: Mapping[str, Any], where: str) -> None:
+    known = {alias: field for name, field in schema.model_fields.items() for alias in (name, field.alias or name)}
+    for key, value in document.items():
+        field = known.get(key)
+        if field is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else None
+            raise InputError(f"{where}: there is no field {key!r}", hint=hint)
+        inner = next((kind for kind in get_args(field.annotation) if hasattr(kind, "model_fields")), None)
+        if inner is not None and isinstance(value, Mapping):
+            _refuse_unknown(inner, value, f"{where}: {key}")
