@@ -39,8 +39,8 @@ SETTINGS: dict[str, Any] = {
     "base_lr": 4e-3,
     "rank": 8,
     "alpha": 16,
-    "adapter_steps": 80,
-    "adapter_lr": 5e-3,
+    "adapter_steps": 120,
+    "adapter_lr": 3e-3,
     "min_margin": 4.0,
 }
 BASE_NAME = "accounts/fireworks/models/sample-llama"

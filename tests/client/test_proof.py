@@ -43,6 +43,7 @@ class Models:
         self.shift = shift
         self.noise = noise
         self.form = form
+        self.lists_the_pick = True
         self.record: Reply = answer(404, {"code": 5, "message": "no such method"})
         self.first: Iterator[Reply] = iter(())
         self.asked: list[tuple[str, tuple[str, ...]]] = []
@@ -67,8 +68,7 @@ class Models:
 
     def _choice(self, index: int, prompt: str, shift: float) -> dict[str, Any]:
         top = likely(prompt, shift, self.noise, self.spread)
-        # As servers do: the token picked is added to the likeliest.
-        listed = {**top, "picked": -9.0 - shift}
+        listed = {**top, "picked": -9.0 - shift} if self.lists_the_pick else top
         logprobs: Any = None
         if self.form == "legacy":
             logprobs = {"top_logprobs": [listed], "tokens": ["picked"]}
@@ -106,6 +106,12 @@ def test_an_adapter_that_answers_otherwise_than_its_base_is_proven(prove: Callab
     count = len(PROMPTS)
     assert asked[: count + 1] == [(ADAPTER, 1), *[(BASE, 1)] * count]
     assert sorted(asked[count + 1 :]) == [(ADAPTER, count), (BASE, count)]
+
+
+def test_a_picked_token_that_servers_list_beside_the_likeliest_does_not_count(prove: Callable[..., Proof]) -> None:
+    with_it, without = Models(shift=2.0), Models(shift=2.0)
+    without.lists_the_pick = False
+    assert prove(with_it).effect == prove(without).effect
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-5, 0.03])

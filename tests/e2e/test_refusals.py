@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from firectl.errors import Exit
 from firectl.samples import sample_path
 from tests.e2e.conftest import BASE
 from tests.e2e.shell import Shell
+from tests.tiny import make_adapter
 
 
 def models_there(shell: Shell) -> list[str]:
@@ -46,12 +48,13 @@ def test_a_bad_adapter_is_refused_before_anything_is_sent(platform: Shell, damag
     assert (models_there(platform), stored_folders(platform)) == (before, stored)
 
 
-def test_the_platform_refuses_it_too_and_keeps_no_row_and_no_file(platform: Shell, damaged: Path) -> None:
+def test_the_platform_refuses_what_was_insisted_on_and_keeps_no_row_and_no_file(platform: Shell, tmp_path: Path) -> None:
+    too_wide = make_adapter(tmp_path / "too-wide", sample_path("base"), r=65)
     before, stored = models_there(platform), stored_folders(platform)
-    ran = platform.firectl("model", "create", "damaged", str(damaged), "--base-model", BASE, "--skip-checks")
+    ran = platform.firectl("model", "create", "too-wide", str(too_wide), "--base-model", BASE, "--skip-checks")
     assert ran.out == ""
-    assert ran.code in (5, 6)
-    assert "adapter_model.safetensors" in ran.err
+    assert ran.code in (Exit.CONFLICT, Exit.INVALID)
+    assert "65" in ran.err
     assert (models_there(platform), stored_folders(platform)) == (before, stored)
 
 
@@ -88,9 +91,9 @@ def test_the_old_request_key_is_refused_with_what_to_send_instead(platform: Shel
     [
         (("deployment", "get", "Bad_ID"), 2, "Bad_ID"),
         (("deployment", "get", "x" * 64), 2, "63"),
-        (("deployment", "get", "accounts/local/models/sample-poet"), 2, "deployments"),
-        (("model", "get", "accounts/local/deployments/d"), 2, "models"),
-        (("load-lora", "sample-poet", "--deployment", "accounts/local/models/m"), 2, "deployments"),
+        (("deployment", "get", "accounts/local/models/sample-poet"), 2, "here a deployment is wanted"),
+        (("model", "get", "accounts/local/deployments/d"), 2, "here a model is wanted"),
+        (("load-lora", "sample-poet", "--deployment", "accounts/local/models/m"), 2, "here a deployment is wanted"),
         (("deployment", "create", "accounts/local/models/-x"), 2, "hyphen"),
         (("model", "get", "not-there"), 3, "not-there"),
         (("load-lora", "sample-poet", "--deployment", "not-there"), 3, "not-there"),

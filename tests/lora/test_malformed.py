@@ -281,27 +281,27 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     ),
     "shape negative": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(shape=[-8, -64])),
-        "shape is not a list of at most 8 natural numbers",
+        "shape that is not a list of at most 8 natural numbers",
     ),
     "shape of another size": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(shape=[8, 65])),
-        r"F32 of shape \[8, 65\] takes 2080 bytes, its offsets say 2048",
+        r"F32 of shape \[8, 65\], which takes 2080 bytes; its offsets say 2048",
     ),
     "shape that overflows": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(shape=[2**62, 2**62])),
-        "takes .* bytes, its offsets say 2048",
+        "takes .* bytes; its offsets say 2048",
     ),
     "dtype of another size": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(dtype="BF16")),
-        "takes 1024 bytes, its offsets say 2048",
+        "takes 1024 bytes; its offsets say 2048",
     ),
     "offsets reversed": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(data_offsets=[2048, 0])),
-        "data_offsets are not two natural numbers in order",
+        "data_offsets that are not two natural numbers in order",
     ),
     "offsets negative": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(data_offsets=[-2048, 0])),
-        "data_offsets are not two natural numbers in order",
+        "data_offsets that are not two natural numbers in order",
     ),
     "offsets beyond the file": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(data_offsets=[10**9, 10**9 + 2048])),

@@ -29,7 +29,7 @@ from firectl.cli.local_process import (
     tail,
     until,
 )
-from firectl.errors import Code, FirectlError, InputError, WaitTimeout
+from firectl.errors import Code, FirectlError, InputError, NetworkError, WaitTimeout
 
 NEEDED = (
     "starlette", "uvicorn", "sqlalchemy", "filelock", "jinja2", "numpy", "safetensors", "torch", "transformers",
@@ -37,7 +37,7 @@ NEEDED = (
 INSTALL = "pip install 'firectl[local]'"
 DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
-KILL_SECONDS = 10.0
+KILL_SECONDS = 5.0
 
 
 class Running(NamedTuple):
@@ -100,7 +100,8 @@ class LocalPlatform:
             return False
         if running is not None:
             ask(running.url, "POST", "/v1/local:shutdown", self.key())
-        if not until(lambda: self._is_gone(running), STOP_SECONDS):
+        # One that does not answer was not asked: it is only given time in case it is just starting or ending.
+        if not until(lambda: self._is_gone(running), STOP_SECONDS if running is not None else KILL_SECONDS):
             self._note("the platform does not stop by itself: killing it")
             self._kill()
             if not until(lambda: self._is_gone(running), KILL_SECONDS):
@@ -148,8 +149,8 @@ class LocalPlatform:
 
     def _start(self, port: int | None, account: str | None) -> Running:
         if self._lock_is_held():
-            raise FirectlError(
-                "a platform holds this folder and does not answer", code=Code.UNAVAILABLE, hint="firectl local down"
+            raise NetworkError(
+                Code.UNAVAILABLE, "a platform holds this folder and does not answer", hint="firectl local down"
             )
         chosen = self._choose_port(port)
         self.paths.create()

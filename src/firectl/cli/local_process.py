@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from firectl.errors import Code, FirectlError, from_wire
+from firectl.errors import Code, NetworkError, from_wire
 
 STOP_SECONDS = 60.0
 TAIL_BYTES = 64 * 1024
@@ -64,7 +64,7 @@ def ask(url: str, method: str, path: str, key: str | None, seconds: float = 30.0
         answer = connection.getresponse()
         body = json.loads(answer.read() or b"{}")
     except (OSError, HTTPException, ValueError):
-        raise FirectlError(f"the platform at {url} does not answer", code=Code.UNAVAILABLE) from None
+        raise NetworkError(Code.UNAVAILABLE, f"the platform at {url} does not answer") from None
     finally:
         connection.close()
     if answer.status >= 400 or not isinstance(body, Mapping):

@@ -44,14 +44,15 @@ def check_request(source: str, account: str | None) -> dict[str, Any]:
         raise InputError("the request has no model: it must be a string", hint='"model": "MODEL#DEPLOYMENT"')
     report = check(model if isinstance(model, str) else "", account)
     if old is not None:
-        instead = f"{model}#DEPLOYMENT" if isinstance(model, str) and "#" not in model else report["canonical"]
+        # Which deployment a deployed model is on, only the API knows.
+        instead = report["canonical"] if report["deployment"] else None
         report["valid"] = False
         report["errors"] = [
             *report["errors"],
             {
                 "position": 0,
                 "message": "deployedModel is deprecated and refused on new deployments: leave it out, and name the "
-                "deployment in model, as MODEL#DEPLOYMENT",
+                "deployment in model, as MODEL#DEPLOYMENT (both are shown by: firectl deployed-model get)",
                 "suggestion": instead,
             },
         ]

@@ -96,6 +96,8 @@ def quoted(name: str) -> str:
 
 def printable(text: str, limit: int = 160) -> str:
     """`text` without characters that would disturb a terminal or a log, cut to `limit`."""
+    if text.isprintable() and len(text) <= limit:
+        return text
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 

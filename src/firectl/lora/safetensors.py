@@ -118,26 +118,26 @@ def _metadata(value: object, path: Path) -> dict[str, str]:
 
 
 def _tensor(name: str, field: object, path: Path, data_start: int, size: int) -> TensorInfo:
-    at = f"{path.name}: tensor {quoted(name)}"
+    def wrong(what: str) -> AdapterError:
+        return AdapterError(f"{path.name}: tensor {quoted(name)} {what}")
+
     if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise AdapterError(f"{at} has an empty, unprintable or overlong name")
+        raise wrong("has an empty, unprintable or overlong name")
     if not isinstance(field, dict):
-        raise AdapterError(f"{at} is not described by an object")
-    dtype, shape, offsets = (field.get(key) for key in ("dtype", "shape", "data_offsets"))
+        raise wrong("is not described by an object")
+    dtype, shape, offsets = field.get("dtype"), field.get("shape"), field.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise AdapterError(f"{at} has the dtype {quoted(str(dtype))}, which safetensors does not know")
+        raise wrong(f"has the dtype {quoted(str(dtype))}, which safetensors does not know")
     if not _naturals(shape) or len(shape) > MAX_DIMENSIONS:
-        raise AdapterError(f"{at}: shape is not a list of at most {MAX_DIMENSIONS} natural numbers")
+        raise wrong(f"has a shape that is not a list of at most {MAX_DIMENSIONS} natural numbers")
     if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise AdapterError(f"{at}: data_offsets are not two natural numbers in order")
+        raise wrong("has data_offsets that are not two natural numbers in order")
     start, end = offsets
     if data_start + end > size:
-        raise AdapterError(
-            f"{at} ends at byte {end} of the data, but {path.name} has only {size - data_start}: the file is truncated"
-        )
+        raise wrong(f"ends at byte {end} of the data, but only {size - data_start} are there: the file is truncated")
     bits = BITS[dtype] * math.prod(shape)
     if bits != 8 * (end - start):
-        raise AdapterError(f"{at}: {dtype} of shape {shape} takes {bits / 8:.20g} bytes, its offsets say {end - start}")
+        raise wrong(f"is {dtype} of shape {shape}, which takes {bits / 8:.20g} bytes; its offsets say {end - start}")
     return TensorInfo(name, dtype, tuple(shape), path, data_start + start, data_start + end)
 
 

@@ -162,6 +162,8 @@ class Replica:
             async with asyncio.timeout(self._patience.start):
                 port = await process.port()
                 if port is None:
+                    if not await self._ends_soon():
+                        self._kill(process, "replica did not say which port it listens on")
                     return
                 client = EngineClient(port, process.key)
                 pause = 0.02

@@ -9,37 +9,37 @@ import httpx
 import pytest
 
 from firectl.errors import Code
-from tests.server.control.process import Api, PlatformProcess, Refusal, refusal
+from tests.server.control.process import Api, PlatformProcess, Refusal, bare, refusal
 
 NO_KEY = "no API key was sent: this server wants the header 'Authorization: Bearer <API key>'"
 
 
 def test_health_needs_no_key(platform: PlatformProcess) -> None:
-    assert httpx.get(f"{platform.url}/health").json() == {"status": "ok"}
+    assert bare.get(f"{platform.url}/health").json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("path", ["/v1/accounts", "/v1/local", "/nowhere", "/"])
 def test_all_else_without_a_key_is_unauthenticated(platform: PlatformProcess, path: str) -> None:
-    answer = httpx.get(platform.url + path)
+    answer = bare.get(platform.url + path)
     assert refusal(answer) == Refusal(401, Code.UNAUTHENTICATED.number, NO_KEY, None)
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Basic abc", "fw_abc"])
 def test_a_header_that_carries_no_bearer_key_is_no_key(platform: PlatformProcess, header: str) -> None:
-    answer = httpx.get(f"{platform.url}/v1/accounts", headers={"authorization": header})
+    answer = bare.get(f"{platform.url}/v1/accounts", headers={"authorization": header})
     assert refusal(answer) == Refusal(401, Code.UNAUTHENTICATED.number, NO_KEY, None)
 
 
 @pytest.mark.parametrize("key", ["fw_wrong", "x" * 10_000])
 def test_a_wrong_key_is_unauthenticated(platform: PlatformProcess, key: str) -> None:
-    answer = httpx.get(f"{platform.url}/v1/accounts", headers={"authorization": f"Bearer {key}"})
+    answer = bare.get(f"{platform.url}/v1/accounts", headers={"authorization": f"Bearer {key}"})
     said = refusal(answer)
     assert (said.status, said.code, said.message) == (401, 16, "the API key is not valid here")
 
 
 def test_inference_says_it_in_openai_s_words(platform: PlatformProcess) -> None:
-    answer = httpx.post(f"{platform.url}/inference/v1/chat/completions", json={})
+    answer = bare.post(f"{platform.url}/inference/v1/chat/completions", json={})
     assert answer.status_code == 401
     error = {"message": NO_KEY, "type": "invalid_request_error", "param": None, "code": "UNAUTHENTICATED"}
     assert answer.json() == {"error": error}

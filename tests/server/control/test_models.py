@@ -148,9 +148,9 @@ def test_what_was_read_can_be_sent_back(api: Api) -> None:
     create(api, {**ADDON, "displayName": "Same"}, "round-trip")
     read = api.ok("GET", "models/round-trip")
     again = api.ok("PATCH", "models/round-trip", read)
-    assert {**again, "updateTime": None} == {**read, "updateTime": None, "deployedModelRefs": None} | {
-        key: value for key, value in again.items() if key == "deployedModelRefs"
-    } or {**again, "updateTime": None, "deployedModelRefs": []} == {**read, "updateTime": None}
+    refs = read.pop("deployedModelRefs")
+    assert refs == []
+    assert {**again, "updateTime": ""} == {**read, "updateTime": ""}
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import httpx
 import pytest
 
-from tests.server.control.process import Api, PlatformProcess, Refusal, refusal, until
+from tests.server.control.process import Api, PlatformProcess, Refusal, bare, refusal, until
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def test_a_name_that_could_leave_the_folder_is_refused(
     platform: PlatformProcess, api: Api, model: str, name: str, problem: str
 ) -> None:
     said = api.refused("POST", f"models/{model}:getUploadEndpoint", {"filenameToSize": {"ok": "1", name: "1"}})
-    assert said == Refusal(400, 3, f"file name {ascii(name[:200])} {problem}", None)
+    assert said == Refusal(400, 3, f"file name {name[:200]!a} {problem}", None)
     assert api.refused("GET", f"models/{model}:validateUpload").message.endswith("has no files yet")
 
 
@@ -72,7 +71,7 @@ def test_a_name_that_could_leave_the_folder_is_refused(
 )
 def test_an_ordinary_name_arrives_as_it_is(platform: PlatformProcess, api: Api, model: str, name: str) -> None:
     url = api.announce(model, {name: 3})[name]
-    assert httpx.put(url, content=b"abc").status_code == 200
+    assert bare.put(url, content=b"abc").status_code == 200
     folder = folder_of(platform, model)
     assert folder is not None
     assert (folder / name).read_bytes() == b"abc"
@@ -118,7 +117,7 @@ def test_announcing_nothing_is_refused(api: Api, model: str) -> None:
 def test_a_signed_url_needs_no_key_and_goes_to_the_address_that_was_called(api: Api, model: str) -> None:
     url = api.announce(model, {"f": 0})["f"]
     assert url.startswith(f"{api.url}/files/accounts/acme/models/{model}/f?")
-    assert httpx.put(url, content=b"").json() == {}
+    assert bare.put(url, content=b"").json() == {}
 
 
 @pytest.mark.parametrize("part", ["size", "expires", "signature", "path", "model", "method", "upload"])
@@ -142,13 +141,13 @@ def test_a_signed_url_allows_what_was_signed_and_nothing_else(api: Api, model: s
             query["size"] = "4"
         case "signature":
             query["signature"] = "0" * 64
-    answer = httpx.request(method, split._replace(path=path, query=urlencode(query)).geturl(), content=b"abc")
+    answer = bare.request(method, split._replace(path=path, query=urlencode(query)).geturl(), content=b"abc")
     assert refusal(answer) == Refusal(403, 7, "the signature of this URL is not valid for this request", None)
 
 
 def test_a_signed_url_without_its_query_is_refused(api: Api, model: str) -> None:
     url = api.announce(model, {"f": 3})["f"].partition("?")[0]
-    assert httpx.put(url, content=b"abc").status_code == 403
+    assert bare.put(url, content=b"abc").status_code == 403
 
 
 def test_a_signed_url_dies_with_its_model(api: Api, model: str) -> None:
@@ -156,7 +155,7 @@ def test_a_signed_url_dies_with_its_model(api: Api, model: str) -> None:
     api.ok("DELETE", f"models/{model}")
     api.create_model(model)
     api.announce(model, {"f": 3})
-    assert httpx.put(url, content=b"abc").status_code == 403
+    assert bare.put(url, content=b"abc").status_code == 403
 
 
 @pytest.mark.parametrize(("content", "said"), [(b"ab", "2"), (b"abcd", "4")])
@@ -165,7 +164,7 @@ def test_a_file_of_another_size_than_announced_is_refused(
 ) -> None:
     url = api.announce(model, {"f": 3})["f"]
     message = f"file 'f' was announced with 3 bytes, these are {said}"
-    assert refusal(httpx.put(url, content=content)) == Refusal(400, 3, message, None)
+    assert refusal(bare.put(url, content=content)) == Refusal(400, 3, message, None)
     assert folder_of(platform, model) is None
     assert arriving(platform, model) == []
 
@@ -177,12 +176,12 @@ def test_a_body_of_unknown_length_must_end_where_it_was_announced(
         yield from parts
 
     url = api.announce(model, {"f": 3})["f"]
-    short = refusal(httpx.put(url, content=pieces(b"a", b"b")))
+    short = refusal(bare.put(url, content=pieces(b"a", b"b")))
     assert short == Refusal(400, 3, "file 'f' was announced with 3 bytes, these are 2", None)
-    long = refusal(httpx.put(url, content=pieces(b"ab", b"cd")))
+    long = refusal(bare.put(url, content=pieces(b"ab", b"cd")))
     assert long == Refusal(400, 3, "more bytes came than were announced; the file ends at 3", None)
     assert folder_of(platform, model) is None
-    assert httpx.put(url, content=pieces(b"a", b"bc")).status_code == 200
+    assert bare.put(url, content=pieces(b"a", b"bc")).status_code == 200
     until(lambda: arriving(platform, model) == [])
 
 
@@ -195,13 +194,13 @@ def test_a_put_cut_off_leaves_nothing_and_can_be_repeated(platform: PlatformProc
         until(lambda: any(path.stat().st_size >= 1 << 20 for path in arriving(platform, model)))
     until(lambda: arriving(platform, model) == [])
     assert folder_of(platform, model) is None
-    assert httpx.put(url, content=b"y" * (1 << 22)).status_code == 200
+    assert bare.put(url, content=b"y" * (1 << 22)).status_code == 200
 
 
 def test_a_file_put_again_replaces_the_one_before(platform: PlatformProcess, api: Api, model: str) -> None:
     url = api.announce(model, {"f": 3})["f"]
     for content in (b"abc", b"xyz"):
-        assert httpx.put(url, content=content).status_code == 200
+        assert bare.put(url, content=content).status_code == 200
     folder = folder_of(platform, model)
     assert folder is not None
     assert (folder / "f").read_bytes() == b"xyz"
@@ -209,11 +208,11 @@ def test_a_file_put_again_replaces_the_one_before(platform: PlatformProcess, api
 
 def test_a_file_announced_with_another_size_starts_over(api: Api, model: str) -> None:
     before = api.announce(model, {"f": 3, "g": 1})
-    assert httpx.put(before["f"], content=b"abc").status_code == 200
+    assert bare.put(before["f"], content=b"abc").status_code == 200
     api.announce(model, {"f": 4})
     message = "file 'f' was announced anew with 4 bytes; this URL is for 3"
-    assert refusal(httpx.put(before["f"], content=b"abc")) == Refusal(400, 9, message, None)
-    assert httpx.put(before["g"], content=b"x").status_code == 200
+    assert refusal(bare.put(before["f"], content=b"abc")) == Refusal(400, 9, message, None)
+    assert bare.put(before["g"], content=b"x").status_code == 200
     said = api.refused("GET", f"models/{model}:validateUpload")
     assert said.message == f"1 of 2 files of model accounts/acme/models/{model} are missing: f"
 
@@ -237,7 +236,7 @@ def test_memory_does_not_grow_with_the_file(platform: PlatformProcess, api: Api,
 
     url = api.announce(model, {"f": size})["f"]
     before = process.memory_info().rss
-    assert httpx.put(url, content=pieces(), timeout=120).status_code == 200
+    assert bare.put(url, content=pieces(), timeout=120).status_code == 200
     assert process.memory_info().rss - before < 48 << 20
 
 
@@ -250,13 +249,13 @@ class Session:
         self.url = self.begin()
 
     def begin(self) -> str:
-        answer = httpx.post(self.start, headers={"x-goog-resumable": "start"})
+        answer = bare.post(self.start, headers={"x-goog-resumable": "start"})
         assert (answer.status_code, answer.content) == (201, b"")
         return answer.headers["location"]
 
     def put(self, content: bytes, span: str | None) -> tuple[int, str | None]:
         headers = {} if span is None else {"content-range": f"bytes {span}"}
-        answer = httpx.put(self.url, content=content, headers=headers)
+        answer = bare.put(self.url, content=content, headers=headers)
         return answer.status_code, answer.headers.get("range")
 
 
@@ -334,34 +333,34 @@ def test_what_came_of_a_part_that_was_cut_off_is_kept(platform: PlatformProcess,
 )
 def test_a_range_that_cannot_be_is_refused(api: Api, model: str, content: bytes, span: str, message: str) -> None:
     session = Session(api, model, 10)
-    answer = httpx.put(session.url, content=content, headers={"content-range": f"bytes {span}"})
+    answer = bare.put(session.url, content=content, headers={"content-range": f"bytes {span}"})
     assert refusal(answer) == Refusal(400, 3, message, None)
     assert session.put(b"", "*/10") == (308, None)
 
 
 def test_a_resumable_upload_begins_as_the_protocol_says(api: Api, model: str) -> None:
     url = api.announce(model, {"f": 3}, resumable=True)["f"]
-    said = refusal(httpx.post(url))
+    said = refusal(bare.post(url))
     assert said == Refusal(400, 3, "this URL begins a resumable upload: send the header x-goog-resumable: start", None)
     whole = api.announce(model, {"f": 3})["f"]
-    part = refusal(httpx.put(whole, content=b"abc", headers={"content-range": "bytes 0-2/3"}))
+    part = refusal(bare.put(whole, content=b"abc", headers={"content-range": "bytes 0-2/3"}))
     assert part.message == "this URL takes the file in one piece, without Content-Range"
 
 
 def test_every_file_of_a_ready_model_comes_back(api: Api, adapter: str, adapter_folder: Path) -> None:
     model_id = adapter.rsplit("/", 1)[1]
     urls = api.ok("GET", f"models/{model_id}:getDownloadEndpoint")["filenameToSignedUrls"]
-    assert {name: httpx.get(url).content for name, url in urls.items()} == {
+    assert {name: bare.get(url).content for name, url in urls.items()} == {
         path.name: path.read_bytes() for path in adapter_folder.iterdir()
     }
     url = urls["adapter_model.safetensors"]
     whole = (adapter_folder / "adapter_model.safetensors").read_bytes()
-    part = httpx.get(url, headers={"range": "bytes=10-19"})
+    part = bare.get(url, headers={"range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole[10:20])
     assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
-    assert httpx.head(url).headers["content-length"] == str(len(whole))
-    assert httpx.get(url, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
-    assert httpx.put(url, content=whole).status_code == 403
+    assert bare.head(url).headers["content-length"] == str(len(whole))
+    assert bare.get(url, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    assert bare.put(url, content=whole).status_code == 403
 
 
 def test_a_model_that_is_not_ready_has_nothing_to_download(api: Api, model: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,9 @@ def merged(platform: Platform) -> set[str]:
     return {path.name for path in (platform.home / "merged").iterdir()}
 
 
-def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone(platform: Platform, tmp_path: Path) -> None:
+def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_good(
+    platform: Platform, tmp_path: Path
+) -> None:
     models(platform, tmp_path)
     (platform.home / "merged" / ".left.partial").mkdir(parents=True)
     (platform.home / "merged" / f"{B}-{B}").mkdir()
@@ -50,7 +53,10 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone(plat
     wait(lambda: first not in platform.supervisor.pids())
     platform.chat(second, "tokens:1")
     assert merged(platform) == {f"{B}-{A}"}
-    platform.set(second, state="DELETING", purge_time=platform.now())
+    platform.set(second, state="DELETING", purge_time=platform.now() + timedelta(hours=1))
+    wait(lambda: platform.deployment(second).state == "DELETED")
+    assert merged(platform) == {f"{B}-{A}"}
+    platform.pass_time(3601)
     wait(lambda: merged(platform) == set())
 
 
@@ -64,6 +70,14 @@ def test_a_merge_that_is_refused_fails_the_deployment_with_its_reason(platform: 
     assert status.message.startswith("merge failed: ")
     assert "q_proj" in status.message
     assert merged(platform) == set()
+
+
+def test_a_platform_that_goes_down_in_a_merge_ends_it(tmp_path: Path) -> None:
+    with running(tmp_path / "local") as platform:
+        models(platform, tmp_path)
+        platform.deploy("d", LORA, BASE)
+        (merge,) = wait(merges)
+    assert not merge.is_running()
 
 
 def test_a_merged_folder_that_somebody_removed_is_made_again(tmp_path: Path) -> None:

@@ -191,6 +191,17 @@ def test_while_it_wakes_the_code_stays_scaling_up(platform: Platform) -> None:
     assert error(platform.chat(name)) == (503, "DEPLOYMENT_SCALING_UP", f"{name} is starting a replica")
 
 
+def test_a_deployment_that_has_no_room_to_wake_is_429_and_stays_asleep(platform: Platform) -> None:
+    platform.supervisor.max_replicas = 1
+    platform.ready(platform.deploy("busy", platform.scripted_model(BASE)))
+    name = platform.deploy("zero", BASE, replicas=0)
+    platform.ready(name)
+    status, code, message = error(platform.chat(name))
+    assert (status, code) == (429, "RESOURCE_EXHAUSTED")
+    assert "at most 1 in all (--max-replicas)" in message
+    assert platform.deployment(name).desired_replicas == 0
+
+
 def test_models_lists_what_can_be_addressed_now(shared: Platform) -> None:
     answer = shared.client.get("/models").json()
     assert answer["object"] == "list"

@@ -127,6 +127,13 @@ def test_an_adapter_that_kills_the_engine_is_given_up_and_the_deployment_serves_
     assert platform.chat(name).status_code == 200
 
 
+def test_a_load_wakes_a_deployment_that_is_scaled_to_zero(platform: Platform) -> None:
+    name = platform.deploy("d", base(platform), replicas=0, enable_addons=True)
+    platform.ready(name)
+    platform.deployed(platform.load(platform.scripted_model(AD, BASE, voice="ad"), name))
+    assert platform.chat(f"{AD}#{name}", "tokens:1").json()["choices"][0]["message"]["content"] == "ad"
+
+
 def test_an_unloaded_model_can_be_loaded_again(platform: Platform) -> None:
     name = platform.deploy("d", base(platform), enable_addons=True)
     model = platform.scripted_model(AD, BASE)

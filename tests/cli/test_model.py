@@ -1,0 +1,200 @@
+"""`firectl model create`: what is refused before a byte is sent, and what becomes of a row whose files are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.cli.conftest import Cli
+from tests.cli.hosted import Api
+from tests.client.script_server import answer
+from tests.tiny import make_base
+
+BASE = "accounts/fireworks/models/base"
+NAME = "accounts/acme/models/m"
+ALL = "/v1/accounts/acme/models"
+SAMPLES = Path(__file__).parents[2] / "src" / "firectl" / "samples"
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A LoRA that is right, free to be spoilt."""
+    return Path(shutil.copytree(SAMPLES / "pirate", tmp_path / "adapter"))
+
+
+def change(adapter: Path, **fields: object) -> None:
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
+@pytest.fixture
+def catalog(api: Api) -> Api:
+    """An API that knows the base and takes uploads."""
+    api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_BASE_MODEL", "state": "READY"})
+    api.on("POST", ALL, {"name": NAME, "kind": "HF_PEFT_ADDON", "state": "UPLOADING"})
+    urls = {name: f"{api.url}/put/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")}
+    api.on("POST", f"/v1/{NAME}:getUploadEndpoint", {"filenameToSignedUrls": urls})
+    for name in urls:
+        api.on("PUT", f"/put/{name}", answer(200, b""))
+    api.on("GET", f"/v1/{NAME}:validateUpload", {"warnings": ["look here"]})
+    api.on("GET", f"/v1/{NAME}", {"name": NAME, "kind": "HF_PEFT_ADDON", "state": "READY"})
+    api.on("DELETE", f"/v1/{NAME}", {})
+    return api
+
+
+def test_a_lora_is_created_uploaded_and_validated(cli: Cli, catalog: Api, adapter: Path) -> None:
+    flags = ["--base-model", BASE, "--description", "d", "--supports-tools", "--default-draft-token-count", "2"]
+    ran = cli("model", "create", "m", str(adapter), *flags)
+    assert (ran.code, ran.out) == (0, f"Name: {NAME}\nKind: HF_PEFT_ADDON\nState: READY\n")
+    assert ran.err.splitlines()[-1] == "Warning: look here"
+    created = next(request.json for request in catalog.changes if request.path == ALL)
+    assert created == {
+        "modelId": "m",
+        "model": {
+            "kind": "HF_PEFT_ADDON",
+            "description": "d",
+            "supportsTools": True,
+            "defaultDraftTokenCount": 2,
+            "peftDetails": {
+                "baseModel": BASE,
+                "r": 8,
+                "targetModules": ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"],
+            },
+        },
+    }
+    put = {request.path: request.body for request in catalog.changes if request.method == "PUT"}
+    assert put["/put/adapter_model.safetensors"] == (adapter / "adapter_model.safetensors").read_bytes()
+
+
+def test_a_dry_run_checks_the_adapter_and_shows_the_row(cli: Cli, catalog: Api, adapter: Path) -> None:
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE, "--dry-run")
+    assert (ran.json["method"], ran.json["path"]) == ("POST", ALL)
+    assert ran.json["body"]["model"]["peftDetails"]["baseModel"] == BASE
+    assert catalog.changes == []
+
+
+def test_the_base_that_an_adapter_records_is_taken_if_it_is_a_name_of_the_api(
+    cli: Cli, catalog: Api, adapter: Path
+) -> None:
+    change(adapter, base_model_name_or_path=BASE)
+    ran = cli("model", "create", "m", str(adapter), "--dry-run")
+    assert ran.json["body"]["model"]["peftDetails"]["baseModel"] == BASE
+    change(adapter, base_model_name_or_path="meta/some-base")
+    ran = cli("model", "create", "m", str(adapter), "--dry-run")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-2:] == [
+        f"Error: {adapter} is a LoRA, and its base model is not known: it records 'meta/some-base', "
+        "which is no model of the API (code = InvalidArgument)",
+        "Hint: --base-model accounts/fireworks/models/BASE_MODEL_ID",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"r": 65}, "adapter_config.json"),
+        ({"r": 0}, "r"),
+        ({"peft_type": "IA3"}, "peft_type"),
+        ({"target_modules": ["conv1"]}, "target_modules"),
+    ],
+)
+def test_an_adapter_that_cannot_work_is_refused_before_anything_is_sent(
+    cli: Cli, catalog: Api, adapter: Path, fields: dict[str, object], words: str
+) -> None:
+    change(adapter, **fields)
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in ran.err.splitlines()[-2 if "Hint" in ran.err else -1]
+    assert catalog.asked == []
+
+
+def test_a_file_that_is_cut_short_is_refused_before_anything_is_sent(cli: Cli, catalog: Api, adapter: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out, catalog.asked) == (2, "", [])
+    assert "adapter_model.safetensors" in ran.err
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty"])
+def test_a_folder_that_holds_no_model_is_refused(cli: Cli, catalog: Api, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = cli("model", "create", "m", str(tmp_path / folder))
+    assert (ran.code, ran.out, catalog.asked) == (2, "", [])
+    assert ran.err.startswith(f"Error: {tmp_path / folder} ")
+
+
+def test_a_base_that_is_no_base_or_not_there_is_refused_before_anything_changes(
+    cli: Cli, catalog: Api, adapter: Path
+) -> None:
+    assert cli("model", "create", "m", str(adapter), "--base-model", "nope").code == 3
+    catalog.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_PEFT_ADDON"})
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (f"Error: {BASE} is a LoRA itself: --base-model wants a base model (code = InvalidArgument)\n")
+    assert catalog.changes == []
+
+
+def test_a_base_model_is_described_by_its_config_and_its_tensors(cli: Cli, catalog: Api, tmp_path: Path) -> None:
+    folder = make_base(tmp_path / "base", dtype="bfloat16")
+    ran = cli("-a", "fireworks", "model", "create", "b", str(folder), "--dry-run")
+    assert ran.json["path"] == "/v1/accounts/fireworks/models"
+    details = ran.json["body"]["model"]["baseModelDetails"]
+    assert ran.json["body"]["model"]["kind"] == "HF_BASE_MODEL"
+    assert (details["checkpointFormat"], details["modelType"]) == ("HUGGINGFACE", "llama")
+    assert int(details["parameterCount"]) > 10_000
+
+
+def test_files_that_the_server_refuses_leave_no_row(cli: Cli, catalog: Api, adapter: Path) -> None:
+    refusal = answer(400, {"code": 9, "message": "wrong base"})
+    catalog.on("GET", f"/v1/{NAME}:validateUpload", refusal)
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.splitlines()[-1] == "Error: wrong base (code = FailedPrecondition)"
+    assert (catalog.changes[-1].method, catalog.changes[-1].path) == ("DELETE", f"/v1/{NAME}")
+
+
+def test_an_upload_that_is_cut_off_keeps_the_row_and_says_how_to_go_on(cli: Cli, catalog: Api, adapter: Path) -> None:
+    catalog.on("PUT", "/put/adapter_config.json", answer(403, {"code": 7, "message": "expired"}))
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out) == (4, "")
+    assert (
+        f"{NAME} is not complete. To go on: firectl model upload {NAME} {adapter}; "
+        f"to drop it: firectl model delete {NAME}\n"
+    ) in ran.err
+    assert not [request for request in catalog.changes if request.method == "DELETE"]
+
+
+def test_an_upload_of_a_model_that_is_there_keeps_its_row_when_it_is_refused(
+    cli: Cli, catalog: Api, adapter: Path
+) -> None:
+    assert cli("model", "upload", "m", str(adapter)).code == 0
+    catalog.on("GET", f"/v1/{NAME}:validateUpload", answer(400, {"code": 9, "message": "wrong base"}))
+    assert cli("model", "upload", "m", str(adapter)).code == 5
+    assert not [request for request in catalog.changes if request.method == "DELETE"]
+
+
+def test_an_insistent_caller_gets_a_warning_in_place_of_the_refusal(cli: Cli, catalog: Api, adapter: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    rank_two = {name: value[:2] if "lora_A" in name else value[:, :2] for name, value in tensors.items()}
+    save_file({name: value.copy() for name, value in rank_two.items()}, weights)
+    change(adapter, r=2)
+    argv = ["model", "create", "m", str(adapter), "--base-model", BASE, "--dry-run"]
+    ran = cli(*argv)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Error: adapter_config.json: r: the rank of ")
+    ran = cli(*argv, "--skip-checks")
+    assert ran.code == 0
+    assert ran.err.startswith("Warning: adapter_config.json: r: the rank of ")
+    assert ran.json["body"]["model"]["peftDetails"]["r"] == 2
+
+
+def test_names_that_cannot_be_ids_are_refused(cli: Cli, catalog: Api, adapter: Path) -> None:
+    ran = cli("model", "create", "M_1", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out, catalog.asked) == (2, "", [])
+    assert ran.err.startswith("Error: 'M_1' is not a valid model ID")

@@ -1,0 +1,185 @@
+"""`route check`: the report on a string, on a request, and on what the API knows of both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.hosted import Api
+
+MODEL = "accounts/acme/models/m"
+BASE = "accounts/fireworks/models/base"
+DEPLOYMENT = "accounts/acme/deployments/d"
+ROUTE = f"{MODEL}#{DEPLOYMENT}"
+
+
+def test_a_good_route_is_valid_and_exits_0(cli: Cli) -> None:
+    ran = cli("route", "check", ROUTE)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        f"Valid: true\nInput: {ROUTE}\nKind: model#deployment\n"
+        f"Canonical: {ROUTE}\nModel: {MODEL}\nDeployment: {DEPLOYMENT}\n"
+    )
+
+
+def test_a_bad_one_exits_2_and_says_where_and_what_to_write(cli: Cli) -> None:
+    ran = cli("route", "check", f"{MODEL} #{DEPLOYMENT}")
+    assert (ran.code, ran.err) == (2, "")
+    lines = ran.out.splitlines()
+    assert lines[0] == "Valid: false"
+    assert lines[2].startswith(f"Error: character {len(MODEL)}: a space")
+    assert lines[-1] == f"Write: {ROUTE}"
+
+
+def test_json_has_every_key_good_or_bad(cli: Cli) -> None:
+    for text, code in ((ROUTE, 0), ("no such/thing#", 2)):
+        ran = cli("route", "check", text, "-o", "json")
+        assert (ran.code, ran.err) == (code, "")
+        keys = ["valid", "input", "kind", "canonical", "model", "deployment", "errors", "warnings"]
+        assert list(ran.json) == keys
+
+
+def test_an_account_completes_short_names_and_without_one_they_are_wrong(cli: Cli) -> None:
+    assert cli("route", "check", "m#d").code == 2
+    for ran in (
+        cli("route", "check", "m#d", "-a", "acme", "-o", "json"),
+        cli("route", "check", "m#d", "-o", "json", env={"FIREWORKS_ACCOUNT_ID": "acme"}),
+    ):
+        assert ran.code == 0
+        assert ran.json["canonical"] == ROUTE
+        assert len(ran.json["warnings"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "errors"),
+    [
+        ({"model": ROUTE}, 0, 0),
+        ({"model": "acme/m d"}, 2, 1),
+        ({"model": ROUTE, "deployedModel": "x"}, 2, 1),
+        ({"model": MODEL, "deployedModel": None}, 0, 0),
+    ],
+)
+def test_a_request_is_checked_by_its_model_and_the_old_key(
+    cli: Cli, tmp_path: Path, body: dict[str, Any], code: int, errors: int
+) -> None:
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps(body))
+    for ran in (
+        cli("route", "check", "--request", str(file), "-o", "json"),
+        cli("route", "check", "--request", "-", "-o", "json", stdin=json.dumps(body)),
+    ):
+        assert ran.code == code
+        assert len(ran.json["errors"]) == errors
+
+
+def test_the_old_key_is_told_what_to_send_instead(cli: Cli) -> None:
+    body = json.dumps({"model": MODEL, "deployedModel": "accounts/acme/deployedModels/m-1"})
+    ran = cli("route", "check", "--request", "-", "-o", "json", stdin=body)
+    assert ran.code == 2
+    assert ran.json["errors"][0]["message"].startswith("deployedModel is deprecated and refused on new deployments")
+    assert ran.json["errors"][0]["suggestion"] is None
+    both = json.dumps({"model": ROUTE, "deployedModel": "accounts/acme/deployedModels/m-1"})
+    ran = cli("route", "check", "--request", "-", "-o", "json", stdin=both)
+    assert ran.json["errors"][0]["suggestion"] == ROUTE
+    old = json.dumps({"deployedModel": ROUTE})
+    assert cli("route", "check", "--request", "-", stdin=old).code == 2
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"model": 3}'])
+def test_what_is_no_request_is_an_error(cli: Cli, text: str) -> None:
+    ran = cli("route", "check", "--request", "-", stdin=text)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Error: the request ")
+
+
+@pytest.mark.parametrize("argv", [[], [ROUTE, "--request", "-"]])
+def test_one_of_the_two_is_wanted(cli: Cli, argv: list[str]) -> None:
+    ran = cli("route", "check", *argv)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Error: give either a route or --request (code = InvalidArgument)\n")
+
+
+@pytest.fixture
+def serving(api: Api) -> Api:
+    """A LoRA loaded on a deployment of its base, all ready."""
+    lora = {"name": MODEL, "kind": "HF_PEFT_ADDON", "state": "READY", "peftDetails": {"baseModel": BASE}}
+    ref = {"name": "accounts/acme/deployedModels/m-1", "deployment": DEPLOYMENT, "default": True, "state": "DEPLOYED"}
+    api.on("GET", f"/v1/{MODEL}", {**lora, "deployedModelRefs": [ref]})
+    stats = {"readyReplicaCount": 1}
+    deployment = {"name": DEPLOYMENT, "baseModel": BASE, "state": "READY", "enableAddons": True, "replicaStats": stats}
+    api.on("GET", f"/v1/{DEPLOYMENT}", deployment)
+    row = {"name": ref["name"], "model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYED"}
+    api.on("GET", "/v1/accounts/acme/deployedModels", {"deployedModels": [row]})
+    return api
+
+
+def failed(cli: Cli, *argv: str) -> tuple[int, dict[str, str]]:
+    ran = cli("route", "check", *argv, "--live", "-o", "json")
+    return ran.code, {check["check"]: check["code"] for check in ran.json["checks"] if not check["ok"]}
+
+
+def test_live_checks_every_fact_that_a_request_depends_on(cli: Cli, serving: Api) -> None:
+    ran = cli("route", "check", "m#d", "--live", "-o", "json")
+    assert ran.code == 0
+    assert [check["check"] for check in ran.json["checks"]] == [
+        "model_exists",
+        "model_ready",
+        "deployment_exists",
+        "deployment_ready",
+        "replica_ready",
+        "loaded",
+        "base_matches",
+        "takes_addons",
+        "precision_allows_addons",
+    ]
+    assert all(check["ok"] and check["code"] == "OK" for check in ran.json["checks"])
+    assert serving.changes == []
+
+
+def test_live_finds_the_default_deployment_of_a_bare_model(cli: Cli, serving: Api) -> None:
+    assert failed(cli, MODEL) == (0, {})
+    model = {"name": MODEL, "kind": "HF_PEFT_ADDON", "state": "READY", "peftDetails": {"baseModel": BASE}}
+    serving.on("GET", f"/v1/{MODEL}", model)
+    assert failed(cli, MODEL) == (3, {"default_deployment": "NOT_FOUND"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "checks"),
+    [
+        (f"/v1/{MODEL}", None, 3, {"model_exists": "NOT_FOUND"}),
+        (f"/v1/{DEPLOYMENT}", None, 3, {"deployment_exists": "NOT_FOUND"}),
+        (f"/v1/{DEPLOYMENT}", {"name": DEPLOYMENT, "state": "DELETED"}, 3, {"deployment_exists": "NOT_FOUND"}),
+        (f"/v1/{MODEL}", {"name": MODEL, "state": "UPLOADING"}, 5, {"model_ready": "FAILED_PRECONDITION"}),
+        (f"/v1/{DEPLOYMENT}",
+         {"name": DEPLOYMENT, "state": "CREATING", "baseModel": MODEL, "replicaStats": {}}, 5,
+         {"deployment_ready": "FAILED_PRECONDITION", "replica_ready": "FAILED_PRECONDITION"}),
+        ("/v1/accounts/acme/deployedModels", {}, 3, {"loaded": "NOT_FOUND"}),
+        ("/v1/accounts/acme/deployedModels",
+         {"deployedModels": [{"model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYING"}]}, 5,
+         {"loaded": "FAILED_PRECONDITION"}),
+        (f"/v1/{DEPLOYMENT}",
+         {"name": DEPLOYMENT, "state": "READY", "baseModel": "accounts/fireworks/models/other", "precision": "FP8",
+          "replicaStats": {"readyReplicaCount": 1}}, 5,
+         {"base_matches": "FAILED_PRECONDITION", "takes_addons": "FAILED_PRECONDITION",
+          "precision_allows_addons": "FAILED_PRECONDITION"}),
+    ],
+)  # fmt: skip
+def test_live_tells_missing_from_not_ready(
+    cli: Cli, serving: Api, path: str, body: dict[str, Any] | None, code: int, checks: dict[str, str]
+) -> None:
+    if body is None:
+        from tests.cli.hosted import NOT_FOUND
+
+        serving.on("GET", path, NOT_FOUND)
+    else:
+        serving.on("GET", path, body)
+    assert failed(cli, ROUTE) == (code, checks)
+
+
+def test_live_asks_nothing_about_a_bad_route(cli: Cli, serving: Api) -> None:
+    assert cli("route", "check", f"{MODEL}#", "--live").code == 2
+    assert serving.asked == []
