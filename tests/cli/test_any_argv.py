@@ -19,8 +19,9 @@ NOT_TRIED = {"local", "quickstart"}
 NOUNS = [name for entry in COMMANDS if entry.name not in NOT_TRIED for name in (entry.name, *entry.aliases)]
 FLAGS = [
     "-o", "-ojson", "--output", "-q", "-qv", "--quiet=maybe", "-a", "--account-id=", "-p", "-s", "--timeout",
-    "--dry-run", "--help", "-h", "--version", "--wait", "--wait-timeout", "--filter", "--page-size", "--load-targets", "--region",
-    "--public=false", "--deployment", "--", "-", "--=", "---", "-=", "--file", "--request", "--live", "--precision",
+    "--dry-run", "--help", "-h", "--version", "--wait", "--wait-timeout", "--filter", "--page-size", "--load-targets",
+    "--region", "--public=false", "--deployment", "--", "-", "--=", "---", "-=", "--file", "--request", "--live",
+    "--precision", "--replica-count",
 ]  # fmt: skip
 WORDS = [
     *VERBS, "check", "match", "json", "text", "1h", "10x", "-5", "m#d", "accounts/a/models/m", "a=1", "https://",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from firectl.lora.base_model import BaseModel
 from firectl.lora.weights import load_weights
 from tests import tiny
 from tests.lora.conftest import Make
+from tests.lora.test_torch_bin import save_as_bin
 
 
 @pytest.mark.parametrize(
@@ -79,15 +81,17 @@ def test_an_adapter_of_another_base_is_refused(base: Make, adapter: Make) -> Non
         load_weights(adapter(base()), BaseModel.open(base(hidden=128)))
 
 
-def test_the_tensors_outlive_their_files(base: Make, adapter: Make, tmp_path: Path) -> None:
-    """An upload may be deleted while its adapter serves."""
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_the_tensors_outlive_their_files(good: Path, kind: str) -> None:
+    """An upload may be deleted or overwritten while its adapter serves."""
     import torch
 
-    folder = Path(shutil.copytree(adapter(base()), tmp_path / "adapter"))
-    loaded = load_weights(folder)
+    path = (save_as_bin(good) if kind == "bin" else good) / f"adapter_model.{kind}"
+    loaded = load_weights(good)
     before = {name: (a.clone(), b.clone()) for name, (a, b, _) in loaded.modules.items()}
-    (folder / "adapter_model.safetensors").write_bytes(b"other")
-    shutil.rmtree(folder)
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    os.truncate(path, 5)
+    shutil.rmtree(good)
     for name, (a, b, _) in loaded.modules.items():
         assert torch.equal(a, before[name][0])
         assert torch.equal(b, before[name][1])

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 PROFILE = "local"
 
 
-def up(app: App, port: int | None) -> dict[str, Any]:
+def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str, Any]:
     """A platform that answers and a profile that leads to it, whether or not there were any before."""
     platform = app.local_platform
     with app.progress.steps("starting the platform"):
-        running = platform.up(port, app.flags.get("account_id"))
+        running = platform.up(port, app.flags.get("account_id"), _options(limits))
     _keep_profile(app, running)
     app.output.note('To send commands and SDKs there: eval "$(firectl local env)"')
     return _document(app, running)
@@ -61,14 +61,20 @@ def _exports(document: Mapping[str, Any]) -> Iterator[str]:
 EXPORTS = View(text=_exports)
 
 
-def serve(app: App, port: int | None) -> int:
+def serve(app: App, port: int | None, limits: Mapping[str, int | None]) -> int:
     """Runs the platform until it ends; its exit status."""
 
     def started(running: Running) -> None:
         _keep_profile(app, running)
         app.output.note(f"The platform is at {running.url}; Ctrl-C stops it")
 
-    return app.local_platform.serve(port, app.flags.get("account_id"), started)
+    return app.local_platform.serve(port, app.flags.get("account_id"), _options(limits), started)
+
+
+def _options(limits: Mapping[str, int | None]) -> list[str]:
+    """The limits that were given, as the platform's own command line spells them."""
+    given = {f"--{name.replace('_', '-')}": value for name, value in limits.items() if value is not None}
+    return [word for name, value in given.items() for word in (name, str(value))]
 
 
 def _keep_profile(app: App, running: Running) -> None:

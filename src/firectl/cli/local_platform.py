@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,14 +79,14 @@ class LocalPlatform:
         """What the platform says of itself."""
         return ask(running.url, "GET", "/v1/local", self.key())
 
-    def up(self, port: int | None, account: str | None) -> Running:
-        """A platform that answers, started unless there is one; the same either way."""
+    def up(self, port: int | None, account: str | None, options: Sequence[str] = ()) -> Running:
+        """A platform that answers, started with `options` unless there is one; the same either way."""
         with self._alone():
             running = self.running()
             if running is None:
                 _refuse_incomplete_install()
-                running = self._start(port, account)
-            elif port is not None and port != port_of(running.url):
+                running = self._start(port, account, options)
+            elif options or (port is not None and port != port_of(running.url)):
                 raise InputError(
                     f"a platform is running already, at {running.url}", hint="firectl local down, then up again"
                 )
@@ -108,7 +108,9 @@ class LocalPlatform:
                 raise WaitTimeout("the platform does not stop", hint=f"see {self.log}")
         return True
 
-    def serve(self, port: int | None, account: str | None, started: Callable[[Running], None]) -> int:
+    def serve(
+        self, port: int | None, account: str | None, options: Sequence[str], started: Callable[[Running], None]
+    ) -> int:
         """Runs the platform in the foreground until it ends or is told to; its exit status."""
         _refuse_incomplete_install()
         if self.running() is not None or self._lock_is_held():
@@ -116,7 +118,7 @@ class LocalPlatform:
         chosen = self._choose_port(port)
         with ended_by_signals():
             child = subprocess.Popen(
-                [*self._command(chosen, account), "--echo"], stdin=subprocess.DEVNULL, env=environment()
+                [*self._command(chosen, account), *options, "--echo"], stdin=subprocess.DEVNULL, env=environment()
             )
             try:
                 started(self._until_up(child, chosen))
@@ -147,7 +149,7 @@ class LocalPlatform:
             )
         return path
 
-    def _start(self, port: int | None, account: str | None) -> Running:
+    def _start(self, port: int | None, account: str | None, options: Sequence[str]) -> Running:
         if self._lock_is_held():
             raise NetworkError(
                 Code.UNAVAILABLE, "a platform holds this folder and does not answer", hint="firectl local down"
@@ -157,7 +159,7 @@ class LocalPlatform:
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             child = subprocess.Popen(
-                self._command(chosen, account),
+                [*self._command(chosen, account), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,

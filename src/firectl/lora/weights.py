@@ -87,7 +87,7 @@ class Tensors:
         tensor = self._loaded.get(info.name)
         if tensor is None or tuple(tensor.shape) != info.shape or tensor.dtype != torch_dtype(info.dtype):
             raise AdapterError(f"{info.file.name}: tensor {quoted(info.name)} is not what the file announces")
-        return tensor
+        return tensor.clone()  # what torch maps would change, or crash, with the file
 
 
 def _load_bin(path: Path) -> Mapping[str, Tensor]:

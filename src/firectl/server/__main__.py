@@ -44,6 +44,8 @@ log = logging.getLogger("firectl.server")
 HOST = "127.0.0.1"
 DATABASE_VARIABLE = "FIRECTL_DATABASE_URL"
 """SQLAlchemy URL of another database than the data folder's; not a flag, for it may hold a password."""
+_LOCK: list[FileLock] = []
+"""Never released by us: the system does it at the end of the process, so that a free lock means there is none."""
 _KEEP_ALIVE_SECONDS = 75
 _DRAIN_SECONDS = 5
 
@@ -56,6 +58,8 @@ class Options:
     account: str
     port: int = 0
     settings: PlatformSettings = field(default_factory=PlatformSettings)
+    threads: int = 0
+    """For the arithmetic of each replica; 0 shares the cores out."""
     echo: bool = False
     """Log to stderr too."""
 
@@ -66,12 +70,12 @@ def serve(options: Options) -> None:
     os.umask(0o077)
     paths = Paths(options.home.resolve())
     paths.create()
-    lock = FileLock(paths.lock)
     try:
-        lock.acquire(timeout=0)
+        _LOCK.append(FileLock(paths.lock))
+        _LOCK[0].acquire(timeout=0)
     except Timeout:
         raise _already_running(paths) from None
-    with lock, _listen(options.port) as listener:
+    with _listen(options.port) as listener:
         credentials = ensure_credentials(paths)
         logs.set_up(paths.log, [credentials.api_key], options.echo)
         url = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -102,7 +106,7 @@ def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str
             paths.home,
             account,
             wakeup,
-            FleetSettings(max_loras=options.settings.max_addons),
+            FleetSettings(max_loras=options.settings.max_addons, threads=options.threads),
             max_replicas=options.settings.max_replicas,
         ),
         authenticator=Authenticator(store, utc_now),
@@ -194,15 +198,16 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--account", required=True, help="ID of the platform's account")
     parser.add_argument("--port", type=int, default=0, help="0: one that is free")
     parser.add_argument("--max-replicas", type=int, default=defaults.max_replicas, help="of all deployments together")
+    parser.add_argument("--threads", type=int, default=0, help="of each replica; 0: the cores shared out")
     parser.add_argument("--max-model-bytes", type=int, default=defaults.max_model_bytes, help="of one model's files")
     parser.add_argument("--echo", action="store_true", help="log to stderr too")
     given = parser.parse_args(argv)
     if not 0 <= given.port < 65536:
         parser.error(f"--port {given.port} is not a port")
-    if given.max_replicas < 0 or given.max_model_bytes < 0:
+    if min(given.max_replicas, given.max_model_bytes, given.threads) < 0:
         parser.error("limits must not be negative")
     settings = PlatformSettings(max_replicas=given.max_replicas, max_model_bytes=given.max_model_bytes)
-    return Options(given.home, given.account, given.port, settings, given.echo)
+    return Options(given.home, given.account, given.port, settings, given.threads, given.echo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -219,4 +224,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without the interpreter's own way out, which would drop the lock while the process is still there.
+    os._exit(code)

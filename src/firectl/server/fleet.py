@@ -21,11 +21,14 @@ from firectl.server.seen import LoadAdapter, StartReplica, StopReplica, UnloadAd
 
 @dataclass(frozen=True)
 class FleetSettings:
-    """How replicas are run here. `threads` 0: the cores shared by `expected_replicas`."""
+    """How replicas are run here. `threads` 0: the cores shared by `expected_replicas`.
+
+    Two, as the tutorial has: replicas that each compute with a thread for every core slow each other tenfold.
+    """
 
     driver: Driver = DRIVERS["embedded"]
     threads: int = 0
-    expected_replicas: int = 1
+    expected_replicas: int = 2
     max_loras: int = 64
     max_lora_rank: int = 64
     max_num_seqs: int | None = None

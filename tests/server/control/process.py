@@ -20,6 +20,7 @@ from firectl.names import random_id
 from firectl.schemas.deployment import DELETED
 
 SOURCE = Path(__file__).parents[3] / "src"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
 START_SECONDS = 60.0
 bare = httpx.Client(timeout=60, verify=False)
 """For requests without our key. One for all: each client of httpx reads every certificate of the machine."""
@@ -31,9 +32,8 @@ class PlatformProcess:
     def __init__(self, home: Path, *arguments: str, account: str = "acme", umask: int = 0o022) -> None:
         self.home = home
         command = [sys.executable, "-m", "firectl.server", "--home", str(home), "--account", account, *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True, umask=umask
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True, umask=umask
         )
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
@@ -69,8 +69,7 @@ class PlatformProcess:
 def refused(*arguments: str, home: Path, account: str = "acme") -> subprocess.CompletedProcess[str]:
     """A platform that does not come up: its exit status and what it said."""
     command = [sys.executable, "-m", "firectl.server", "--home", str(home), "--account", account, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=START_SECONDS, check=False)
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,22 @@ starting = together(
     option(
         "--port", type=click.IntRange(1, 65535), metavar="N", help="Its port; default: the one it had, or a free one."
     ),
+    option("--max-replicas", type=Count(), metavar="N", help="How many replicas may run, of all deployments (16)."),
+    option("--threads", type=Count(1), metavar="N", help="Threads of each replica; default: half the cores."),
 )
 
 
 @local.verb(formats=DOCUMENT)
 @starting
 @pass_app
-def up(app: App, port: int | None) -> None:
+def up(app: App, port: int | None, **limits: int | None) -> None:
     """Start the platform in the background, and wait until it answers; does nothing if it runs already.
 
     $ firectl local up
     """
     from firectl.cli import local_commands as commands
 
-    app.emit(commands.up(app, port))
+    app.emit(commands.up(app, port, limits))
 
 
 @local.verb(formats=DOCUMENT)
@@ -84,11 +86,11 @@ def env(app: App) -> None:
 @local.verb(formats=TEXT)
 @starting
 @pass_app
-def serve(app: App, port: int | None) -> int:
+def serve(app: App, port: int | None, **limits: int | None) -> int:
     """Run the platform in the foreground until Ctrl-C.
 
     $ firectl local serve --port 8080
     """
     from firectl.cli import local_commands as commands
 
-    return commands.serve(app, port)
+    return commands.serve(app, port, limits)

@@ -45,9 +45,7 @@ class LoraLayers:
         head = model.get_output_embeddings()  # type: ignore[operator]
         # Not the output layer: it sees the sampled rows alone, and the service takes no adapters of it here either.
         self._modules = {
-            name: module
-            for name, module in model.named_modules()
-            if module is not head and _shape(module) is not None
+            name: module for name, module in model.named_modules() if module is not head and _shape(module) is not None
         }
         self._step = step
         self._carrying: set[str] = set()

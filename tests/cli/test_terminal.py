@@ -1,0 +1,87 @@
+"""What is different in a terminal: progress is live, and what destroys asks first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.hosted import Api
+
+pty = pytest.importorskip("pty", reason="no terminals on this system")
+
+NAME = "accounts/acme/deployments/d1"
+PATH = f"/v1/{NAME}"
+
+
+@pytest.fixture
+def terminal(cli: Cli) -> Callable[..., tuple[int, str]]:
+    """Runs firectl in a terminal of 200 columns, typing `keys` into it; its exit code and all it wrote."""
+
+    def run(*argv: str, keys: str = "") -> tuple[int, str]:
+        screen, end = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "firectl", *argv],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+        )
+        os.close(end)
+        written = b""
+        try:
+            while piece := os.read(screen, 4096):
+                written += piece
+                if keys and b"[y/N]" in written:
+                    os.write(screen, keys.encode())
+                    keys = ""
+        except OSError:
+            pass  # how Linux says that the other end is closed
+        os.close(screen)
+        return process.wait(30), written.decode().replace("\r\n", "\n")
+
+    return run
+
+
+def test_delete_asks_and_no_is_no(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
+    code, screen = terminal("deployment", "delete", "d1", keys="n\n")
+    assert code == 1
+    assert f"Delete {NAME}? [y/N]: n\n" in screen
+    assert screen.endswith("Error: not confirmed: nothing was changed (code = Cancelled)\n")
+    assert api.changes == []
+
+
+def test_delete_asks_and_yes_is_yes(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
+    api.on("DELETE", PATH, {})
+    code, screen = terminal("deployment", "delete", "d1", keys="y\n")
+    assert (code, screen.splitlines()[-1]) == (0, f"Deleted {NAME}")
+
+
+def test_yes_on_the_command_line_is_an_answer(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
+    api.on("DELETE", PATH, {})
+    assert terminal("deployment", "delete", "d1", "--yes") == (0, f"Deleted {NAME}\n")
+
+
+def test_a_wait_is_live_and_leaves_each_change_behind(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
+    api.on("DELETE", PATH, {})
+    api.on("GET", PATH, {"name": NAME, "state": "DELETING"}, {"name": NAME, "state": "DELETED"})
+    code, screen = terminal("deployment", "delete", "d1", "--yes", "--wait", "--no-color")
+    assert code == 0
+    assert f"{NAME}: DELETING, 0 replicas ready\n" in screen
+    assert "\x1b[?25h" in screen, "the cursor is shown again"
+    assert screen.endswith(f"Deleted {NAME}\n")
+
+
+def test_a_table_is_not_cut_to_the_screen(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
+    long = f"accounts/acme/models/{'m' * 63}"
+    rows = [{"name": long, "peftDetails": {"baseModel": long}, "displayName": "x" * 60}]
+    api.on("GET", "/v1/accounts/acme/models", {"models": rows})
+    code, screen = terminal("model", "list")
+    assert code == 0
+    assert screen.count(long) == 2
+    assert Path(long).name in screen.splitlines()[1]
