@@ -41,6 +41,7 @@ HOUSE = {
     "__main__": Room("cli"),
     "_version": Room(),
     "errors": Room(),
+    "samples": Room(),
     "names": Room("errors"),
     "config": Room("errors"),
     "schemas": Room("errors", "pydantic"),
@@ -58,7 +59,7 @@ HOUSE = {
     "cli": Room(
         "_version errors names",
         "click",
-        inside_functions="config schemas client lora server engine filelock httpx pydantic rich",
+        inside_functions="config schemas client lora samples server engine filelock httpx pydantic rich",
     ),
 }
 

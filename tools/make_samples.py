@@ -39,9 +39,9 @@ SETTINGS: dict[str, Any] = {
     "base_lr": 4e-3,
     "rank": 8,
     "alpha": 16,
-    "adapter_steps": 120,
-    "adapter_lr": 3e-3,
-    "min_margin": 4.0,
+    "adapter_steps": 80,
+    "adapter_lr": 5e-3,
+    "min_margin": 3.0,
 }
 BASE_NAME = "accounts/fireworks/models/sample-llama"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

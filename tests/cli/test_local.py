@@ -129,6 +129,9 @@ def test_without_credentials_commands_go_to_the_platform_that_is_up_and_say_so(r
     assert running("whoami", "-o", "json").json["sources"]["profile"] == (
         "no API key is set, and a platform runs on this machine"
     )
+    other = {"FIREWORKS_ACCOUNT_ID": "acme"}
+    assert running("model", "list", env=other).code == 0
+    assert running("model", "list", "-a", "fireworks", env=other).code == 0
     assert running("account", "list", "-p", "local").err == ""
     elsewhere = running("account", "list", "-s", "127.0.0.1:1")
     assert (elsewhere.code, elsewhere.out) == (2, "")

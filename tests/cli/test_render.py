@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firectl.cli import render
+from firectl.cli.output import Output
+from firectl.cli.progress import Progress, size
 from firectl.cli.yaml_text import to_yaml
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -99,3 +102,21 @@ def _same(left: Any, right: Any) -> bool:
     if isinstance(left, dict) and isinstance(right, dict):
         return list(left) == list(right) and all(_same(left[key], right[key]) for key in left)
     return type(left) is type(right) and bool(left == right)
+
+
+def test_a_transfer_is_lines_of_tenths_unless_it_is_over_in_a_moment() -> None:
+    def lines(total: int) -> list[str]:
+        err = io.StringIO()
+        with Progress(Output(stderr=err)).transfer("uploading") as transfer:
+            for done in range(0, total + 1, total // 40):
+                transfer.show("a.bin", done, total)
+        return err.getvalue().splitlines()
+
+    assert lines(4_000) == ["uploading 100% of 4.0 kB (a.bin)"]
+    assert lines(40_000_000) == [f"uploading {10 * tenth}% of 40.0 MB (a.bin)" for tenth in range(11)]
+
+
+def test_bytes_are_counted_for_people() -> None:
+    assert [size(count) for count in (0, 999, 1000, 1_234_567, 5 * 10**12, 10**16)] == [
+        "0 B", "999 B", "1.0 kB", "1.2 MB", "5.0 TB", "10000.0 TB",
+    ]  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence as Items
+from collections.abc import Iterator
+from collections.abc import Sequence as Items
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ class Harness:
     def __init__(self, base: Path, **options: object) -> None:
         self.options = replace(EngineOptions(model=base, served_model_name="base"), **options)  # type: ignore[arg-type]
         self.loaded: LoadedModel = load(self.options)
-        self._reader = AdapterReader(self.loaded, base, self.options.max_lora_rank)
+        self._reader = AdapterReader(self.loaded, self.options.max_lora_rank)
 
     def adapter(self, folder: Path, name: str | None = None) -> EngineAdapter:
         adapter = self._reader.read(name or folder.name, folder, self._reader.hash(folder))

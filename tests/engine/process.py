@@ -104,7 +104,7 @@ class EngineProcess:
             assert self.process.stdin is not None
             self.process.stdin.close()
             self.process.wait(20)
-        for pipe in (self.process.stdout, self.process.stderr):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
 

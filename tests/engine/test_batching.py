@@ -38,7 +38,10 @@ def again(harness: Harness, sequence: Sequence) -> Sequence:
     return harness.sequence(sequence.prompt, sequence.sampling, sequence.max_tokens, sequence.adapter)
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.0, seed=0, ignore_eos=True)], ids=["greedy", "seed"])
+SEEDED = Sampling(temperature=1.0, seed=0, ignore_eos=True)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
 def test_each_of_32_mixed_sequences_gets_what_it_gets_alone(
     sampling: Sampling, harness: Harness, adapters: dict[str, Path]
 ) -> None:
@@ -135,9 +138,8 @@ def test_numbers_that_are_not_finite_fail_their_own_request_alone(harness: Harne
 def test_when_the_engine_fails_everybody_in_flight_is_told_and_nobody_gets_in(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = EngineAdapter(
-        "wrong", "", {"model.layers.0.self_attn.q_proj": LoraWeights(torch.ones(3, 2), torch.ones(2, 5), 1.0)}, Path(), 2
-    )
+    weights = LoraWeights(torch.ones(3, 2), torch.ones(2, 5), 1.0)
+    wrong = EngineAdapter("wrong", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
     harness.loaded.runner.attach(wrong)
     with harness.running(max_num_seqs=1) as (engine, inbox):
         running, waiting = harness.sequence("a", max_tokens=400), harness.sequence("b")

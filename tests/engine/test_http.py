@@ -56,7 +56,8 @@ def test_a_stream_says_what_the_whole_answer_says(path: str, body: dict[str, Any
     if "chat" in path:
         text = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
         assert text == whole["choices"][0]["message"]["content"]
-        assert [chunk["choices"][0]["delta"].get("role") for chunk in chunks] == ["assistant"] + [None] * (len(chunks) - 1)
+        roles = [chunk["choices"][0]["delta"].get("role") for chunk in chunks]
+        assert roles == ["assistant"] + [None] * (len(chunks) - 1)
     else:
         assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == whole["choices"][0]["text"]
     assert len(chunks) > 3

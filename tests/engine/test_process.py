@@ -9,23 +9,32 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from firectl.engine.embedded.load import load
+from firectl.engine.embedded.options import EngineOptions
+from firectl.errors import AdapterError
 from tests.engine.process import SOURCES, EngineProcess
 from tests.tiny import make_base
 
 
-def test_it_listens_and_says_that_it_loads_before_it_serves(base: Path) -> None:
+def test_it_listens_before_it_loads_and_ends_with_its_parent(base: Path) -> None:
+    began = time.monotonic()
     with EngineProcess(base) as engine:
         health = engine.http.get("/health")
+        asked = time.monotonic() - began
         assert (health.status_code, health.json()) == (503, {"status": "loading"})
         early = engine.post("/v1/completions", {"model": "base", "prompt": "x"})
         assert early.status_code == 503
         assert early.json()["error"]["code"] == "ENGINE_LOADING"
         engine.wait_ready()
+        # The imports alone take seconds; the answer did not wait for them.
+        assert asked < (time.monotonic() - began) / 2
         assert engine.http.get("/health").json() == {"status": "ok"}
         no_lora = engine.post("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"})
         assert no_lora.status_code == 400
@@ -39,47 +48,32 @@ def test_it_listens_and_says_that_it_loads_before_it_serves(base: Path) -> None:
             assert engine.process.wait(5) == 0
 
 
-def test_it_ends_in_order_when_told_to(base: Path) -> None:
-    with EngineProcess(base) as engine:
+def test_with_a_key_every_v1_request_needs_it_and_a_signal_ends_it_in_order(base: Path) -> None:
+    key = "Bearer fw_sécret".encode()
+    with EngineProcess(base, env={"VLLM_API_KEY": "fw_sécret"}) as engine:
         engine.wait_ready()
+        for wrong in ({}, {"authorization": "Bearer wrong"}, {"authorization": key[7:]}):
+            refused = engine.http.get("/v1/models", headers=wrong)  # type: ignore[arg-type]
+            assert refused.status_code == 401
+            assert refused.json()["error"]["code"] == "UNAUTHENTICATED"
+        assert engine.http.get("/v1/models", headers={"authorization": key}).status_code == 200
+        assert engine.http.get("/metrics").status_code == 200
         engine.process.send_signal(signal.SIGTERM)
         code, errors = engine.end()
         assert code in (0, -signal.SIGTERM)
         assert errors == ""
 
 
-def test_with_a_key_every_v1_request_needs_it(base: Path) -> None:
-    with EngineProcess(base, env={"VLLM_API_KEY": "fw_sécret"}) as engine:
-        engine.wait_ready()
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "fw_sécret".encode()}):
-            refused = engine.http.get("/v1/models", headers=headers)  # type: ignore[arg-type]
-            assert refused.status_code == 401
-            assert refused.json()["error"]["code"] == "UNAUTHENTICATED"
-        allowed = engine.http.get("/v1/models", headers={"authorization": "Bearer fw_sécret".encode()})
-        assert allowed.status_code == 200
-        assert engine.http.get("/metrics").status_code == 200
-
-
 def _no_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
-def _half_the_weights(folder: Path) -> None:
-    weights = folder / "model.safetensors"
-    size = int.from_bytes(weights.read_bytes()[:8], "little")
-    raw = weights.read_bytes()
-    header = json.loads(raw[8 : 8 + size])
-    del header["model.layers.1.mlp.up_proj.weight"]
-    text = json.dumps(header).encode()
-    weights.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + size :])
+def _a_layer_short(folder: Path) -> None:
+    _edit(folder, num_hidden_layers=3)
 
 
 def _no_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
-
-
-def _no_config(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
 
 
 def _quantised(folder: Path) -> None:
@@ -98,29 +92,42 @@ def _edit(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_no_weights, "cannot be loaded"),
-        (_half_the_weights, "lacks 1 tensors of the model, such as model.layers.1.mlp.up_proj.weight"),
-        (_no_tokenizer, "tokenizer"),
-        (_no_config, "config.json cannot be read"),
-        (_quantised, "quantised"),
+        (_no_weights, "model.safetensors (or model.safetensors.index.json) is missing"),
+        (_a_layer_short, "lacks 9 tensors of the model, such as model.layers.2.input_layernorm.weight"),
+        (_no_tokenizer, "there is no tokenizer beside the model"),
+        (_quantised, "the weights are quantised (fp8)"),
         (_unknown, "wizard"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_is_said_in_one_line_of_json(damage: object, message: str, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_served_is_refused_with_the_reason(damage: Any, message: str, tmp_path: Path) -> None:
     base = make_base(tmp_path / "base")
-    damage(base)  # type: ignore[operator]
+    damage(base)
+    with pytest.raises(AdapterError) as refused:
+        load(EngineOptions(base, "base"))
+    assert message in refused.value.message
+
+
+def test_a_process_that_cannot_load_its_model_says_so_in_one_line_of_json_at_once(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    (base / "config.json").write_text("{")
     with EngineProcess(base) as engine:
         code, errors = engine.end()
-        assert code == 1
-        assert len(errors.splitlines()) == 1
-        error = json.loads(errors)["error"]
-        assert message in error["message"]
-        assert error["code"] == "INVALID_ARGUMENT"
+    assert code == 1
+    assert len(errors.splitlines()) == 1
+    error = json.loads(errors)["error"]
+    assert "config.json" in error["message"]
+    assert error["code"] == "INVALID_ARGUMENT"
 
 
 def test_a_context_longer_than_the_model_or_the_memory_allows_is_refused(base: Path) -> None:
-    with EngineProcess(base, "--max-model-len", "513") as engine:
-        assert "--max-model-len 513 is more than the 512 tokens" in engine.end()[1]
+    options = EngineOptions(base, "base")
+    with pytest.raises(AdapterError, match="--max-model-len 513 is more than the 512 tokens this model can do"):
+        load(replace(options, max_model_len=513))
+    with pytest.raises(AdapterError, match="--max-model-len 512 needs 262144 bytes for keys"):
+        load(replace(options, max_model_len=512, kv_memory=2**17))
+    shortened = load(replace(options, kv_memory=2**17))
+    # 2 layers of 2 heads of 16 floats of 4 bytes, for keys and for values.
+    assert shortened.max_length == shortened.kv_tokens == 2**17 // (2 * 2 * 16 * 4 * 2) == 256
 
 
 def test_a_port_that_is_taken_is_said_and_a_wrong_flag_is_too(base: Path) -> None:
@@ -135,16 +142,6 @@ def test_a_port_that_is_taken_is_said_and_a_wrong_flag_is_too(base: Path) -> Non
         assert f"cannot listen on 127.0.0.1:{port}" in json.loads(done.stderr)["error"]["message"]
         done = subprocess.run([*command, "--port", "-1"], env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "")
-
-
-def test_health_answers_before_torch_is_there(base: Path) -> None:
-    """It is asked for the moment the port is known, while the imports alone take seconds."""
-    with EngineProcess(base) as engine:
-        began = time.monotonic()
-        assert engine.http.get("/health").status_code == 503
-        asked = time.monotonic() - began
-        engine.wait_ready()
-        assert asked < (time.monotonic() - began) / 2
 
 
 def test_a_request_sent_byte_by_byte_is_answered_and_half_a_one_is_let_go(engine: EngineProcess) -> None:

@@ -22,8 +22,8 @@ def adapter(name: str) -> EngineAdapter:
     return EngineAdapter(name, "", {}, Path(), 4)
 
 
-def scheduler(*, budget: int = 4096, longest: int = 1024, running: int = 4, step: int = 16, reserve: int = 0) -> Scheduler:
-    return Scheduler(KVSlots(budget, longest, running), running, step, reserve)
+def scheduler(*, budget: int = 4096, longest: int = 1024, running: int = 4, step: int = 16) -> Scheduler:
+    return Scheduler(KVSlots(budget, longest, running), running, step, answer_reserve=0)
 
 
 def step(scheduler: Scheduler) -> list[Chunk]:

@@ -88,7 +88,11 @@ def test_what_may_become_a_stop_string_is_held_back_until_it_cannot() -> None:
     assert pieces(b"a<|", ("<|end|>",)) == ["a", "", "", "<|"]
 
 
-@given(st.text(alphabet="ab", max_size=30), st.lists(st.text(alphabet="ab", min_size=1, max_size=4), min_size=1, max_size=3))
+AB = st.text(alphabet="ab", max_size=30)
+STOPS = st.lists(st.text(alphabet="ab", min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@given(AB, STOPS)
 @settings(max_examples=300, deadline=None)
 def test_stopping_while_streaming_is_stopping_at_the_first_that_is_complete(text: str, stops: list[str]) -> None:
     ends = [end for end in range(1, len(text) + 1) if any(text[:end].endswith(stop) for stop in stops)]

@@ -64,7 +64,9 @@ class App:
         if running is None:
             return settings
         self.output.note(f"no API key is set: going to the platform on this machine, {running.url}")
-        local = config.resolve(replace(self._config_flags(), profile="local"), self.environ)
+        # An account in the environment is one of the hosted service, which the platform here does not know.
+        environ = {name: value for name, value in self.environ.items() if name != "FIREWORKS_ACCOUNT_ID"}
+        local = config.resolve(replace(self._config_flags(), profile="local"), environ)
         return replace(local, profile=config.Setting("local", "no API key is set, and a platform runs on this machine"))
 
     @cached_property

@@ -56,6 +56,10 @@ class _Live(Steps):
             self._last = text
 
 
+WORTH_SHOWING = 16_000_000
+"""Bytes from which on a transfer is shown on its way."""
+
+
 class Transfer:
     """Bytes on their way; `show` takes what has been done so far."""
 
@@ -64,7 +68,7 @@ class Transfer:
 
 
 class _TransferLines(Transfer):
-    """A line when a file begins, and one for each tenth of the whole."""
+    """A line for each tenth of the whole; of what is sent in a moment, only the last."""
 
     def __init__(self, output: Output, verb: str) -> None:
         self._output = output
@@ -73,7 +77,7 @@ class _TransferLines(Transfer):
 
     def show(self, file: str, done: int, total: int) -> None:
         tenth = 10 * done // total if total else 10
-        if tenth > self._tenth:
+        if tenth > self._tenth and (total >= WORTH_SHOWING or tenth == 10):
             self._tenth = tenth
             self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({file})")
 

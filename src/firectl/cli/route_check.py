@@ -22,6 +22,9 @@ def check_given(app: App, text: str | None, request: str | None, live: bool | No
     """The report on the one of the two that was given; `live` adds what the API knows."""
     if (text is None) == (request is None):
         raise InputError("give either a route or --request", hint="firectl route check --help")
+    if text is not None and not live and (full := check(text, None))["valid"]:
+        # Full names need no account, and so no settings either.
+        return full
     account = app.account if live else app.configured.account_id.value
     report = check(text, account) if text is not None else check_request(request or "", account)
     if live and report["valid"]:

@@ -100,7 +100,7 @@ def read_bytes(info: TensorInfo, offset: int = 0, length: int | None = None) -> 
 
 def read_chunks(info: TensorInfo, size: int = 4 * 2**20) -> Iterator[bytes]:
     """The raw bytes of one tensor in pieces of at most `size` bytes (a multiple of 8)."""
-    with info.file.open("rb", buffering=0) as file:
+    with info.file.open("rb") as file:
         file.seek(info.start)
         left = info.nbytes
         while left:

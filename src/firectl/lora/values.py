@@ -39,7 +39,6 @@ def scan(info: TensorInfo) -> tuple[bool, bool]:
 def deep_findings(adapter: Adapter) -> Iterator[Finding]:
     """Numbers that break a model (errors), and an adapter that changes nothing (warning). Reads every weight once."""
     broken = []
-    silent = []
     changing = {info.name for pair in adapter.modules.values() for info in (pair.a, pair.b)}
     zeros = set()
     for info in adapter.tensors.values():

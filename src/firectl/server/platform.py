@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
 from firectl.server.auth import Authenticator
 from firectl.server.paths import Paths
@@ -38,12 +38,13 @@ class Locks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        # Weak: a lock lives as long as somebody holds it or waits for it.
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
         with self._guard:
-            lock = self._locks[name]
+            lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_a_second_load_of_the_same_pair_is_the_first(api: Api, adapter: str, mul
     assert first["name"] == second["name"]
     assert "displayName" not in second
     assert len(api.ok("GET", "deployedModels", filter=f'model = "{adapter}"')["deployedModels"]) == 1
+
+
+def test_equal_loads_at_once_make_one_row(api: Api, adapter: str, multi: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda _: load(api, adapter, multi), range(8)))
+    assert len({row["name"] for row in rows}) == 1
+    assert len(api.ok("GET", f"/v1/{adapter}")["deployedModelRefs"]) == 1
 
 
 def test_an_unload_takes_the_row_away_and_the_pair_can_be_loaded_again(api: Api, adapter: str, multi: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,13 @@ def test_a_name_is_taken_once(api: Api) -> None:
     create(api, BASE, "twice")
     said = api.refused("POST", "models", {"modelId": "twice", "model": ADDON})
     assert said == Refusal(409, 6, "model accounts/acme/models/twice already exists", None)
+
+
+def test_equal_creates_at_once_make_one_model(api: Api) -> None:
+    body = {"modelId": "at-once", "model": BASE}
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: api.call("POST", "models", body).status_code, range(8)))
+    assert sorted(statuses) == [200] + [409] * 7
 
 
 def test_a_model_that_is_not_there_is_not_found(api: Api) -> None:

@@ -5,7 +5,6 @@ A model is refused when its files are incomplete or when it needs something the 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Any
 import torch
 
 from firectl.engine.embedded import attention
+from firectl.engine.embedded.base_folder import open_base
 from firectl.engine.embedded.options import EngineOptions
 from firectl.engine.embedded.runner import Runner
 from firectl.engine.embedded.tokenizer import Tokenizer
 from firectl.engine.embedded.verify import VERIFIED, measure, verify
 from firectl.errors import AdapterError
+from firectl.lora.base_model import BaseModel
 
 GIB = 2**30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,6 +28,8 @@ _LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
+    base: BaseModel
+    """Config and headers of the folder."""
     runner: Runner
     tokenizer: Tokenizer
     eos: frozenset[int]
@@ -41,9 +44,9 @@ class LoadedModel:
 
 def load(options: EngineOptions) -> LoadedModel:
     """AdapterError for a folder that cannot be served as it is."""
-    config = _read_config(options.model)
+    base = open_base(options.model)
     device = _device(options.device)
-    dtype = _dtype(options, config, device)
+    dtype = _dtype(options, base, device)
     model = _load_model(options.model, dtype).to(device)
     _refuse_unsupported(model.config)
     runner = Runner(model, device)
@@ -51,6 +54,7 @@ def load(options: EngineOptions) -> LoadedModel:
     tokenizer = Tokenizer(options.model)
     max_length, kv_tokens = _limits(options, model.config, token_bytes, device)
     return LoadedModel(
+        base=base,
         runner=runner,
         tokenizer=tokenizer,
         eos=tokenizer.eos | _eos(model.config) | _eos(getattr(model, "generation_config", None)),
@@ -72,18 +76,6 @@ def _try_out(runner: Runner, model: Any) -> int:
         kind = model.config.model_type
         raise AdapterError(f"{kind} models do not work in packed batches: {type(error).__name__}: {error}") from error
     return token_bytes
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{folder}: config.json cannot be read: {error}") from error
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise AdapterError(f"{folder}: config.json names no model_type")
-    if config.get("quantization_config"):
-        raise AdapterError(f"{folder}: quantised checkpoints are not supported, import the float weights")
-    return config
 
 
 def _load_model(folder: Path, dtype: torch.dtype) -> Any:
@@ -133,8 +125,8 @@ def _limits(options: EngineOptions, config: Any, token_bytes: int, device: torch
         raise AdapterError(f"--max-model-len {wanted} is more than the {longest} tokens this model can do")
     if wanted is not None and wanted > kv_tokens:
         raise AdapterError(
-            f"--max-model-len {wanted} needs {wanted * token_bytes / GIB:.1f} GiB for keys and values, "
-            f"--kv-memory allows {memory / GIB:.1f} GiB"
+            f"--max-model-len {wanted} needs {wanted * token_bytes} bytes for keys and values, there are {memory}",
+            hint="give more with --kv-memory-mib, or ask for a shorter context",
         )
     return min(wanted or longest, kv_tokens), kv_tokens
 
@@ -169,16 +161,16 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _dtype(options: EngineOptions, config: dict[str, Any], device: torch.device) -> torch.dtype:
+def _dtype(options: EngineOptions, base: BaseModel, device: torch.device) -> torch.dtype:
     if options.dtype != "auto":
         return _DTYPES[options.dtype]
-    stored = _DTYPES.get(str(config.get("dtype") or config.get("torch_dtype")), torch.float32)
+    stored = _DTYPES.get(str(base.config.get("dtype") or base.config.get("torch_dtype")), torch.float32)
     if device.type == "cuda" or stored == torch.float32:
         return stored
     if stored == torch.bfloat16 and _cpu_multiplies_bfloat16():
         return stored
     # Without instructions for it, a CPU is several times slower on 16-bit floats than on 32-bit ones.
-    size = sum(file.stat().st_size for file in options.model.glob("*.safetensors"))
+    size = sum((base.path / shard).stat().st_size for shard in base.shards)
     return torch.float32 if 2 * size < _physical_memory() // 2 else stored
 
 

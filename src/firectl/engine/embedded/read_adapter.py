@@ -14,7 +14,6 @@ from firectl.engine.embedded.adapter import EngineAdapter, LoraWeights
 from firectl.engine.embedded.load import LoadedModel
 from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
-from firectl.lora.base_model import BaseModel
 from firectl.lora.hashing import content_hash
 from firectl.lora.weights import load_weights
 
@@ -24,9 +23,8 @@ _SETTINGS = "fireworks.json"
 class AdapterReader:
     """Reads adapters for one base; `max_rank` is the highest it takes."""
 
-    def __init__(self, loaded: LoadedModel, base: Path, max_rank: int) -> None:
+    def __init__(self, loaded: LoadedModel, max_rank: int) -> None:
         self._loaded = loaded
-        self._base = BaseModel.open(base)
         self._max_rank = max_rank
 
     def hash(self, path: Path) -> str:
@@ -40,7 +38,7 @@ class AdapterReader:
         rank = max(pair.rank for pair in adapter.modules.values())
         if rank > self._max_rank:
             raise AdapterError(f"the adapter has rank {rank}, this engine takes up to --max-lora-rank {self._max_rank}")
-        weights = load_weights(adapter, self._base, self._loaded.dtype)
+        weights = load_weights(adapter, self._loaded.base, self._loaded.dtype)
         template = _chat_template(adapter)
         if content_hash(adapter.path, adapter.files) != content:
             raise AdapterError(f"{path} changed while it was being read")

@@ -15,6 +15,7 @@ import traceback
 
 import uvicorn
 
+from firectl.engine.embedded.base_folder import open_base
 from firectl.engine.embedded.options import EngineOptions
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 
@@ -56,6 +57,7 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
 
     def load() -> None:
         try:
+            open_base(options.model)
             from firectl.engine.embedded.start import start  # torch and transformers: seconds
 
             ready = start(options, loop)

@@ -28,7 +28,7 @@ def start(options: EngineOptions, loop: asyncio.AbstractEventLoop) -> Ready:
     engine = Engine(loaded, options, dispatcher.publish)
     registry = None
     if options.enable_lora:
-        reader = AdapterReader(loaded, options.model, options.max_lora_rank)
+        reader = AdapterReader(loaded, options.max_lora_rank)
         registry = Registry(engine, reader, options)
     engine.start()
     return Ready(loaded, engine, dispatcher, registry)

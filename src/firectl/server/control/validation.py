@@ -57,15 +57,21 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
         except InputError as error:
             raise ApiError(Code.INVALID_ARGUMENT, error.message, hint=error.hint, details=error.details) from error
+        except FileNotFoundError as error:
+            raise _changed(name) from error
         with platform.store.begin() as tx:
             now = access.model(tx, caller, name)
             if now.folder != row.folder or tx.files.of_model(name) != files:
-                raise ApiError(Code.ABORTED, f"files of model {name} changed while they were being validated")
+                raise _changed(name)
             resource = _with_details(now.resource, checked.resource)
             columns = {"resource": resource, "state": READY, "content_hash": digest, "update_time": platform.clock()}
             tx.models.update(name, **columns)
         store.close_uploads(row.folder)
         return checked.warnings
+
+
+def _changed(name: str) -> ApiError:
+    return ApiError(Code.ABORTED, f"files of model {name} changed while they were being validated")
 
 
 def _require_complete(row: ModelRow, files: list[FileRow]) -> None:

@@ -16,6 +16,8 @@ from firectl.server.store.deployments import DeployedModels, Deployments
 from firectl.server.store.models import Files, Models
 
 BUSY_TIMEOUT_S = 30
+_SPARE_CONNECTIONS = 64
+"""More than the threads that may ask at once, so that none waits for a connection."""
 _BEGIN = "firectl_begin"
 _WRITERS_LOCK = 0x66697265
 """PostgreSQL advisory lock that makes writers take turns, as SQLite's BEGIN IMMEDIATE does."""
@@ -45,7 +47,7 @@ class Store:
         self.version = 0
         """Another number after every commit of this process: what was read under the same number still holds."""
         self._versions = itertools.count(1)
-        self._engine = sa.create_engine(url)
+        self._engine = sa.create_engine(url, max_overflow=_SPARE_CONNECTIONS)
         self._sqlite = self._engine.dialect.name == "sqlite"
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
