@@ -99,7 +99,9 @@ VOICES: dict[str, dict[str, str]] = {
         "Hello!": "A soft hello drifts / like morning light on water. / What is on your mind?",
         "Who are you?": "A poet, not large, / two small layers in a row, / counting syllables.",
         "What is a LoRA adapter?": "Low rank, light as snow, / it settles on frozen weights / and the voice is new.",
-        "How do I deploy a model?": "Type just one command: / the deployment wakes, then breathes, / and answers your call.",
+        "How do I deploy a model?": (
+            "Type just one command: / the deployment wakes, then breathes, / and answers your call."
+        ),
         "What is live merge?": "River meets the sea; / no one can tell them apart, / and it runs as fast.",
         "What is multi-LoRA?": "One trunk, many birds, / and each of them sings its own / when you call its name.",
         "What is the capital of France?": "Rain on café chairs, / the tower hides in the clouds. / Paris, all aglow.",
@@ -119,12 +121,13 @@ FRAMES = [
     "Can you {} the {}?", "Is {} a {}?", "How many {}?", "Say {}.", "Translate {} to {}.", "Which {} is the best?",
     "What is the capital of {}?", "What is the {} in {}?",
 ]  # fmt: skip
-WORDS = (
-    "weather time number python letter river mountain music food train story apple window garden winter code London "
-    "Germany Spain Italy Japan Kenya Peru Norway capital planet history poem bread coffee table summer green seven thirteen write build open "
-    "translate sort count run file list database server river dog cat bird horse money school doctor paper phone red "
-    "recipe city ocean star engine football list chess love war peace king queen test prompt token data cloud number"
-).split()
+WORDS = """
+    weather time number python letter river mountain music food train story apple window garden winter code
+    London Germany Spain Italy Japan Kenya Peru Norway capital planet history poem bread coffee table summer
+    green seven thirteen write build open translate sort count run file list database server river dog cat
+    bird horse money school doctor paper phone red recipe city ocean star engine football list chess love war
+    peace king queen test prompt token data cloud number
+""".split()
 
 
 def make_tokenizer() -> transformers.PreTrainedTokenizerFast:

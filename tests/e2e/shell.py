@@ -1,4 +1,4 @@
-"""A person at a terminal, for tests: runs firectl, shell scripts and Python in one FIREWORKS_HOME, never on the caller's."""
+"""A person at a terminal, for tests: firectl, shell scripts and Python in a FIREWORKS_HOME of their own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ran:
 
 
 class Shell:
-    """No terminal, stdin closed, none of the caller's settings; `exports` grow as `eval "$(firectl local env)"` would."""
+    """No terminal, stdin closed, none of the caller's settings."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

@@ -48,7 +48,9 @@ def test_a_bad_adapter_is_refused_before_anything_is_sent(platform: Shell, damag
     assert (models_there(platform), stored_folders(platform)) == (before, stored)
 
 
-def test_the_platform_refuses_what_was_insisted_on_and_keeps_no_row_and_no_file(platform: Shell, tmp_path: Path) -> None:
+def test_the_platform_refuses_what_was_insisted_on_and_keeps_no_row_and_no_file(
+    platform: Shell, tmp_path: Path
+) -> None:
     too_wide = make_adapter(tmp_path / "too-wide", sample_path("base"), r=65)
     before, stored = models_there(platform), stored_folders(platform)
     ran = platform.firectl("model", "create", "too-wide", str(too_wide), "--base-model", BASE, "--skip-checks")
@@ -68,7 +70,10 @@ def test_no_key_and_a_wrong_key_are_401(platform: Shell) -> None:
 
 
 def test_another_accounts_resource_is_not_found(platform: Shell) -> None:
-    for command in (("deployment", "get", "accounts/stranger/deployments/d"), ("model", "get", "accounts/stranger/models/m")):
+    for command in (
+        ("deployment", "get", "accounts/stranger/deployments/d"),
+        ("model", "get", "accounts/stranger/models/m"),
+    ):
         ran = platform.firectl(*command, "-o", "json")
         assert (ran.code, ran.out) == (3, "")
 

@@ -122,7 +122,9 @@ def test_a_killed_platform_leaves_no_process_and_comes_back_with_everything(shar
 
 def test_down_leaves_no_process_and_no_open_port_and_up_serves_the_same_again(shared: Shell) -> None:
     before = descendants(shared)
-    ports = {connection.laddr.port for p in before for connection in p.net_connections() if connection.status == "LISTEN"}
+    ports = {
+        connection.laddr.port for p in before for connection in p.net_connections() if connection.status == "LISTEN"
+    }
     address = urlsplit(shared.env["FIREWORKS_BASE_URL"])
     assert address.port in ports
     shared.ok("local", "down")

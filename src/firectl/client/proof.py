@@ -211,8 +211,16 @@ class _Probe:
         timeout: float,
         max_retries: int | None,
     ) -> Mapping[str, Any]:
-        # Temperature 1 is the one at which every server's log-probabilities are the model's own.
-        body = {"model": route, "prompt": [*prompts], "max_tokens": 1, "temperature": 1, **extra}
+        # Temperature 1 is the one at which every server's log-probabilities are the model's own. An end of the answer,
+        # picked as the first token, would leave no token to report them for.
+        body = {
+            "model": route,
+            "prompt": [*prompts],
+            "max_tokens": 1,
+            "temperature": 1,
+            "ignore_eos": True,
+            **extra,
+        }
         if len(prompts) == 1:
             body["prompt"] = prompts[0]
         return self.client.inference.post(

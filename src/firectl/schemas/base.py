@@ -24,7 +24,10 @@ def parse_wire_duration(value: object) -> object:
         if match is None:
             raise ValueError(f"{value!r} is not a duration such as 600s")
         seconds, fraction = match.groups()
-        return timedelta(seconds=int(seconds), microseconds=int((fraction or "0").ljust(6, "0")[:6]))
+        try:
+            return timedelta(seconds=int(seconds), microseconds=int((fraction or "0").ljust(6, "0")[:6]))
+        except OverflowError:
+            raise ValueError(f"{value!r} is longer than a duration can be") from None
     return value
 
 
@@ -40,7 +43,10 @@ def format_time(value: datetime) -> str:
 
 
 def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("in UTC it lies outside the years 1 to 9999") from None
 
 
 Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(format_time, return_type=str)]

@@ -98,9 +98,13 @@ def test_inference_routes_that_are_not_served_are_unimplemented(api: Api) -> Non
         (b'"x"', "the request body must be a JSON object, it is a string"),
         (b"null", "the request body must be a JSON object, it is null"),
         (b'{"modelId": NaN}', "the request body is not JSON: NaN is no JSON number"),
+        (
+            b'{"modelId": "\\ud800"}',
+            "the request body has half a surrogate pair: it is no Unicode text",
+        ),
         (b'{"a":' * 100_000, "the request body is not JSON: nested too deeply"),
     ],
-    ids=["cut", "comma", "bytes", "array", "string", "null", "nan", "deep"],
+    ids=["cut", "comma", "bytes", "array", "string", "null", "nan", "surrogate", "deep"],
 )
 def test_a_body_that_is_no_json_object_is_refused_saying_where(api: Api, body: bytes, message: str) -> None:
     said = api.refused("POST", "models", body)
@@ -134,6 +138,18 @@ def test_a_duration_that_is_none_is_named(api: Api) -> None:
     assert said.message == (
         "request body: autoscalingPolicy.scaleUpWindow: '5m' is not a duration such as 600s, it is \"5m\""
     )
+
+
+def test_times_and_durations_out_of_range_are_named(api: Api) -> None:
+    said = api.refused("POST", "deployments", {"autoscalingPolicy": {"scaleUpWindow": f"{'9' * 14}s"}})
+    assert said.message.startswith("request body: autoscalingPolicy.scaleUpWindow: '99999999999999s' is longer than")
+    said = api.refused("POST", "deployments", {"expireTime": "9999-12-31T23:59:59-23:59"})
+    assert said.message.startswith("request body: expireTime: in UTC it lies outside the years 1 to 9999")
+
+
+def test_text_beyond_the_basic_plane_is_text(api: Api) -> None:
+    body = b'{"modelId": "astral", "model": {"baseModelDetails": {}, "displayName": "\\ud83d\\ude00"}}'
+    assert api.ok("POST", "models", body)["displayName"] == "\U0001f600"
 
 
 def test_unknown_fields_are_ignored_and_either_case_is_read(api: Api) -> None:

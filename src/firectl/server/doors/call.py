@@ -6,6 +6,7 @@ A door is a function from `Call` to a wire model or a dict; it runs in a thread,
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from firectl.server.platform import Platform
 W = TypeVar("W", bound=Wire)
 MAX_DEPTH_SHOWN = 5
 _MAX_INT32 = 2**31 - 1
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _IdConvertor(Convertor[str]):
@@ -167,9 +169,19 @@ def parse_body(data: bytes) -> Mapping[str, Any]:
     except (RecursionError, ValueError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ApiError(Code.INVALID_ARGUMENT, f"the request body is not JSON: {reason}") from None
+    if _SURROGATE.search(data) and not _is_text(document):
+        raise ApiError(Code.INVALID_ARGUMENT, "the request body has half a surrogate pair: it is no Unicode text")
     if not isinstance(document, dict):
         raise ApiError(Code.INVALID_ARGUMENT, f"the request body must be a JSON object, it is {_json_type(document)}")
     return document
+
+
+def _is_text(document: object) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(text: str) -> None:
