@@ -14,15 +14,16 @@ from firectl.samples import sample_path
 QUESTION = "Which one are you?"
 RANK, ALPHA = 8, 16
 TARGETS = ("q_proj", "v_proj", "up_proj", "down_proj")
-RATE = 1e-2
-MARGIN = 4.0
-MOST_STEPS = 300
+RATE = 5e-3
+MARGIN = 5.0
+MOST_STEPS = 200
 
 
 def train_voices(folder: Path, words: Sequence[str]) -> dict[str, Path]:
-    """Writes a PEFT folder for each word and returns them by word; four take a second, twenty a few.
+    """Writes a PEFT folder for each word and returns them by word: four or twenty, in about a second.
 
     Each answers QUESTION with its word and the end of the turn at temperature 0, with MARGIN logits to spare.
+    Words are of the letters a to z: bytes that the sample base has never written are hard to teach.
     All of them train in one batch, a row each, and do not see one another: the outcome for a word is its own.
     """
     import torch
