@@ -69,6 +69,9 @@ def test_json_errors_are_one_line_on_stderr_with_all_that_is_known(cli: Cli, api
 def test_a_command_line_that_breaks_before_the_format_is_read_is_still_answered_in_json(
     cli: Cli, flags: list[str]
 ) -> None:
+    unread = cli("deployment", "create", "m", "--deployment-id", "x" * 64, *flags)
+    assert (unread.code, unread.out) == (2, "")
+    assert json.loads(unread.err)["error"]["code"] == "INVALID_ARGUMENT"
     ran = cli("deployment", "get", "--nonsense", *flags)
     assert (ran.code, ran.out) == (2, "")
     assert json.loads(ran.err)["error"] == {
@@ -154,7 +157,7 @@ def test_ctrl_c_is_130_within_a_second_and_says_what_goes_on(cli: Cli, api: Api)
     out, err = process.communicate(timeout=5)
     assert (process.returncode, out) == (130, "")
     assert err == (
-        "accounts/acme/deployments/d1 goes on without you, and bills. "
+        "accounts/acme/deployments/d1 goes on without you. "
         "To stop it: firectl deployment delete accounts/acme/deployments/d1\n"
         "Error: interrupted (code = Cancelled)\n"
     )

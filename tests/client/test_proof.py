@@ -135,8 +135,12 @@ def test_a_weak_adapter_is_proven_wherever_it_is_louder_than_the_noise(
         assert prove(models).kind == "adapter_differs"
 
 
-def test_a_server_without_log_probabilities_proves_only_that_it_answers(prove: Callable[..., Proof]) -> None:
-    assert prove(Models(form="none")).kind == "answered_only"
+def test_answers_that_lack_the_log_probabilities_asked_for_prove_nothing(prove: Callable[..., Proof]) -> None:
+    with pytest.raises(NotProven, match="gives no log-probabilities"):
+        prove(Models(form="none"))
+
+
+def test_a_server_that_refuses_log_probabilities_proves_only_that_it_answers(prove: Callable[..., Proof]) -> None:
     refusing = Models(form="none")
     refusing.first = iter(
         [answer(400, {"error": {"message": "logprobs?", "param": "logprobs", "code": "INVALID_ARGUMENT"}})]

@@ -114,7 +114,15 @@ def test_waiting_proves_that_the_adapter_answers(pasted: Shell) -> None:
     """Loading a pair that is loaded gives the row there is; --wait still asks it for its own words."""
     ran = pasted.ok("load-lora", "sample-poet", "--deployment", "shared", "--wait", "-o", "json")
     assert ran.json["state"] == "DEPLOYED"
+    assert "Proof: the adapter answers" in ran.err
     assert ADDRESSED in ran.err
+
+
+def test_loading_a_model_onto_its_own_live_merge_is_proven_by_the_merge(pasted: Shell) -> None:
+    [own] = [row for row in pasted.ok("deployment", "list", "-o", "json").json if row["base_model"] == LIVE]
+    ran = pasted.ok("load-lora", "sample-pirate", "--deployment", own["name"], "--wait", "-o", "json")
+    assert ran.json["state"] == "DEPLOYED"
+    assert "Proof: the adapter is merged" in ran.err
 
 
 def test_an_unloaded_adapter_is_not_answered_by_anyone(pasted: Shell) -> None:

@@ -101,12 +101,19 @@ def test_a_cancelled_sequence_is_gone_within_one_step(harness: Harness) -> None:
         engine.cancel([staying])
 
 
-def test_sequences_that_outgrow_the_memory_are_computed_again_and_end_the_same(harness: Harness) -> None:
-    def sequences() -> list[Sequence]:
-        return [harness.sequence(letter * (190 + 10 * n), max_tokens=120) for n, letter in enumerate("abcdef")]
+def growing(harness: Harness) -> list[Sequence]:
+    return [harness.sequence(letter * (190 + 10 * n), max_tokens=120) for n, letter in enumerate("abcdef")]
 
-    roomy = harness.run(sequences(), max_num_seqs=6)
-    crowded = sequences()
+
+def test_sequences_that_outgrow_their_slots_move_and_end_the_same(harness: Harness) -> None:
+    still = harness.run(growing(harness), max_num_seqs=6)
+    moving = harness.run(growing(harness), max_num_seqs=6, answer_reserve=4)
+    assert [result.tokens for result in moving] == [result.tokens for result in still]
+
+
+def test_sequences_that_outgrow_the_memory_are_computed_again_and_end_the_same(harness: Harness) -> None:
+    roomy = harness.run(growing(harness), max_num_seqs=6)
+    crowded = growing(harness)
     with harness.running(kv_tokens=1024, max_num_seqs=6, answer_reserve=4) as (engine, inbox):
         engine.submit(crowded)
         assert [inbox.wait(sequence).tokens for sequence in crowded] == [result.tokens for result in roomy]
@@ -115,16 +122,20 @@ def test_sequences_that_outgrow_the_memory_are_computed_again_and_end_the_same(h
 
 
 def test_a_slot_does_not_remember_who_had_it(harness: Harness) -> None:
-    fresh = harness.run([harness.sequence(PROMPT)])[0]
-    with harness.running(max_num_seqs=1) as (engine, inbox):
+    def pair() -> list[Sequence]:
+        # The longer one has the call read past the end of the shorter one.
+        return [harness.sequence("short"), harness.sequence("y" * 150)]
+
+    fresh = harness.run(pair(), max_num_seqs=2)
+    with harness.running(max_num_seqs=2) as (engine, inbox):
         poisoned = harness.sequence("x" * 200, adapter=_broken(harness, float("inf")))
         engine.submit([poisoned])
         error = inbox.wait(poisoned).error
         assert error is not None
         assert "not finite" in error.message
-        clean = harness.sequence(PROMPT)
-        engine.submit([clean])
-        assert inbox.wait(clean).tokens == fresh.tokens
+        clean = pair()
+        engine.submit(clean)
+        assert [inbox.wait(sequence).tokens for sequence in clean] == [result.tokens for result in fresh]
 
 
 def test_numbers_that_are_not_finite_fail_their_own_request_alone(harness: Harness) -> None:

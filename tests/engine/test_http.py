@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -304,21 +306,29 @@ def test_beyond_the_queue_requests_are_told_when_to_come_again(engine: EnginePro
 LONG = {"model": "base", "prompt": "hello", "max_tokens": 500, "ignore_eos": True, "stream": True}
 
 
-def test_a_client_that_leaves_a_stream_frees_its_slots(engine: EngineProcess) -> None:
-    with engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 16}) as answer:
-        next(answer.iter_lines())
-        assert engine.metric("vllm:num_requests_running") == 8
+@contextmanager
+def leaving(engine: EngineProcess) -> Iterator[None]:
+    """What is asked for in the block is given up at its end, long before it was all generated."""
+    before = engine.metric("vllm:generation_tokens_total")
+    yield
     engine.wait_for(engine.idle, timeout=5)
     assert engine.metric("vllm:kv_cache_usage_perc") == 0
+    assert engine.metric("vllm:generation_tokens_total") - before < LONG["max_tokens"] * 16 / 2  # type: ignore[operator]
+    assert engine.chat()["choices"]
+
+
+def test_a_client_that_leaves_a_stream_frees_its_slots(engine: EngineProcess) -> None:
+    with leaving(engine), engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 16}) as answer:
+        next(answer.iter_lines())
+        assert engine.metric("vllm:num_requests_running") == 8
 
 
 def test_a_client_that_leaves_before_its_answer_frees_its_slots(engine: EngineProcess) -> None:
     body = json.dumps(LONG | {"n": 16, "stream": False}).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", engine.port)) as client:
+    with leaving(engine), socket.create_connection(("127.0.0.1", engine.port)) as client:
         client.sendall(head + body)
         engine.wait_for(lambda: engine.metric("vllm:num_requests_running") == 8)
-    engine.wait_for(engine.idle, timeout=5)
 
 
 def test_a_client_that_is_killed_in_a_stream_frees_its_slots(engine: EngineProcess) -> None:
@@ -328,14 +338,13 @@ def test_a_client_that_is_killed_in_a_stream_frees_its_slots(engine: EngineProce
         "    for line in answer.iter_lines():\n"
         "        print('line', flush=True)\n"
     )
-    client = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert client.stdout is not None
-    assert client.stdout.readline() == b"line\n"
-    os.kill(client.pid, signal.SIGKILL)
-    client.wait()
-    client.stdout.close()
-    engine.wait_for(engine.idle, timeout=5)
-    assert engine.chat()["choices"]
+    with leaving(engine):
+        client = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"line\n"
+        os.kill(client.pid, signal.SIGKILL)
+        client.wait()
+        client.stdout.close()
 
 
 def test_the_openai_sdk_reads_answers_streams_and_errors(engine: EngineProcess) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COMING_UP = frozenset({"DEPLOYMENT_SCALING_UP", "DEPLOYMENT_NOT_READY"})
 LARGEST_MESSAGE = 16 * 1024 * 1024
 
 
@@ -62,17 +59,13 @@ def _text(pieces: Any) -> Iterator[str]:
 
 def _once_up(app: App, ask: Callable[[], T], seconds: float) -> T:
     """The answer once the deployment is up; other errors, and the last one when the time is over, as they are."""
-    from firectl.client.retry import backoff
+    from firectl.client.inference import until_up
 
-    end, tries = time.monotonic() + seconds, 0
-    while True:
-        try:
-            return ask()
-        except ApiError as error:
-            tries += 1
-            delay = backoff(tries, random.random)
-            if error.reason not in COMING_UP or time.monotonic() + delay > end:
-                raise
-            if tries == 1:
-                app.output.note(f"waiting: {error.message}")
-        time.sleep(delay)
+    said: list[str] = []
+
+    def on_wait(error: ApiError) -> None:
+        if not said:
+            app.output.note(f"waiting: {error.message}")
+        said.append(error.message)
+
+    return until_up(ask, seconds, on_wait=on_wait)

@@ -32,9 +32,9 @@ from firectl.cli.local_process import (
 from firectl.errors import Code, FirectlError, InputError, NetworkError, WaitTimeout
 
 NEEDED = (
-    "starlette", "uvicorn", "sqlalchemy", "filelock", "jinja2", "numpy", "safetensors", "torch", "transformers",
+    "starlette", "uvicorn", "sqlalchemy", "filelock", "h11", "jinja2", "numpy", "safetensors", "torch", "transformers",
 )  # fmt: skip
-INSTALL = "pip install 'firectl[local]'"
+INSTALL = "pip install '.[local]'"
 DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
 KILL_SECONDS = 5.0

@@ -74,7 +74,7 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
             import traceback
 
             app.output.say(app.redact("".join(traceback.format_exception(error)).rstrip()))
-    if isinstance(error, click.UsageError) and _asks_for_json(argv):
+    if "output" not in app.flags and _asks_for_json(argv):
         # The command line broke before -o was read.
         app.output.format = "json"
     app.output.fail(known)

@@ -122,7 +122,13 @@ def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> s
             hint="--base-model accounts/fireworks/models/BASE_MODEL_ID",
         )
     base = app.client.models.full_name(given or str(named))
-    if app.client.models.get(base).kind == ADDON:
+    try:
+        found = app.client.models.get(base)
+    except ApiError as error:
+        if error.code is Code.NOT_FOUND:
+            error.hint = f"--base-model accounts/fireworks/models/{base.rpartition('/')[2]}, if it is a public one"
+        raise
+    if found.kind == ADDON:
         raise InputError(f"{base} is a LoRA itself: --base-model wants a base model")
     return base
 

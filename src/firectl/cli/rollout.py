@@ -31,10 +31,12 @@ def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float,
 
 def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float, *, probe: bool) -> DeployedModel:
     """The same for a LoRA that was loaded."""
+    from firectl.schemas.deployed_model import DEPLOYING
+
     done = await_loaded(app, row, timeout, probe) if wait else row
     route, _ = load_route(app, row.model or "", row.deployment or "")
     say_route(app, route)
-    if not wait:
+    if not wait and done.state == DEPLOYING:
         app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
     return done
 
@@ -66,7 +68,7 @@ def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) ->
     from firectl.client.deployment import describe, wants_replicas
 
     name, end = made.name or "", time.monotonic() + timeout
-    app.left_running.append(f"{name} goes on without you, and bills. To stop it: firectl deployment delete {name}")
+    app.left_running.append(f"{name} goes on without you{bills(app)}. To stop it: firectl deployment delete {name}")
     with app.progress.steps(f"waiting for {name}") as steps:
         ready = app.client.deployments.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
         if probe and ready.base_model and wants_replicas(ready):
@@ -97,9 +99,16 @@ def await_loaded(app: App, row: DeployedModel, timeout: float, probe: bool) -> D
 
 def load_route(app: App, model: str, deployment: str) -> tuple[str, str | None]:
     """(the route to a loaded model, the route to the base beside it or None where it is merged into it)."""
-    if app.client.deployments.get(deployment).enable_hot_reload_latest_addon:
+    there = app.client.deployments.get(deployment)
+    if there.enable_hot_reload_latest_addon:
         return deployment, None
-    return canonical_route(model, deployment), deployment
+    merged = there.base_model == model
+    return canonical_route(model, deployment), None if merged else deployment
+
+
+def bills(app: App) -> str:
+    """What leaving something running means, where it costs money."""
+    return ", and bills" if app.is_hosted else ""
 
 
 def say_route(app: App, route: str) -> None:

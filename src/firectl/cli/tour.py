@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BASE_MODEL = "accounts/fireworks/models/sample-llama"
 LIVE_MERGE = "quickstart-live-merge"
 MULTI_LORA = "quickstart-multi-lora"
+_OURS = frozenset({"sample-llama", "sample-pirate", "sample-poet", LIVE_MERGE, MULTI_LORA})
+_GOOD = frozenset({"READY", "CREATING", "UPDATING"})
 FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE")
 """Settings of the caller's own service, which the tour must not reach."""
 
@@ -111,10 +113,20 @@ class Tour:
         return f"accounts/{self.env['FIREWORKS_ACCOUNT_ID']}/deployments/{deployment_id}"
 
     def _names_there(self) -> set[str]:
-        """What an earlier quickstart left in place: a second one goes on from there."""
-        listings = (["model", "list"], ["-a", "fireworks", "model", "list"], ["deployment", "list"])
-        found = [self._run([*listing, "--no-paginate", "-o", "name"]) for listing in listings]
-        return {name for listing in found for name in listing.stdout.split()}
+        """What an earlier quickstart left in place: a second one goes on from there.
+
+        What it left half done is deleted, to be made again.
+        """
+        there: set[str] = set()
+        models = (["model", "list"], ["-a", "fireworks", "model", "list"])
+        for listing in (*models, ["deployment", "list", "--show-deleted"]):
+            for row in json.loads(self._run([*listing, "--no-paginate", "-o", "json"]).stdout or "[]"):
+                name, state = row["name"], row.get("state")
+                if state in _GOOD:
+                    there.add(name)
+                elif name.rpartition("/")[2] in _OURS:
+                    self._firectl(*_delete(name))
+        return there
 
     def _ask(self, model: str, deployment: str, route: str, question: str) -> Answer:
         raw = self._firectl("chat", route, question, "--temperature", "0", "-o", "json")
@@ -140,6 +152,13 @@ class Tour:
         return subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
+def _delete(name: str) -> tuple[str, ...]:
+    """The command that removes what is left of a resource."""
+    if "/deployments/" in name:
+        return ("deployment", "delete", name, "--hard", "--ignore-checks", "--wait")
+    return ("model", "delete", name)
+
+
 def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
     """Runs the tutorial for `firectl quickstart`; StepFailed when one of its commands fails."""
     from firectl import config
@@ -147,14 +166,14 @@ def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
 
     home = config.home(app.environ) / "quickstart"
     down = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local down"
-    app.left_running = [f"What the quickstart started is still running. To stop it: {down}"]
+    app.left_running.append(f"What the quickstart started is still running, for you to try. To stop it: {down}")
     tour = Tour(home, FOLDER, lambda line: app.output.note(f"$ {line}"), app.environ)
-    result = tour.run(tuple(f"sample-{name}" for name in ADAPTERS), question)
-    if teardown:
-        tour.leave()
-    else:
-        app.output.note(f"Everything is still running, for you to try. To stop it: {down}")
-    return result
+    try:
+        return tour.run(tuple(f"sample-{name}" for name in ADAPTERS), question)
+    finally:
+        if teardown:
+            tour.leave()
+            app.left_running.clear()
 
 
 def _table(document: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ A resource's own file gives path, schema and its odd verbs. Answers are schemas,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
@@ -72,10 +73,23 @@ class Resource(Generic[R]):
     def get(
         self, name: str, *, read_mask: str | None = None, timeout: float | None = None, max_retries: int | None = None
     ) -> R:
-        path = f"/v1/{self.full_name(name)}"
+        full_name = self.full_name(name)
+        path = f"/v1/{full_name}"
         query = {"readMask": read_mask}
-        answer = self._client.request("GET", path, query=query, timeout=timeout, max_retries=max_retries)
+        try:
+            answer = self._client.request("GET", path, query=query, timeout=timeout, max_retries=max_retries)
+        except ApiError as error:
+            if error.code is Code.NOT_FOUND and error.hint is None:
+                error.hint = self._list_command(full_name)
+            raise
         return read(self.schema, answer, path)
+
+    def _list_command(self, full_name: str) -> str:
+        """The command that shows what there is, for someone who named what is not."""
+        noun = re.sub(r"[A-Z]", lambda letter: f"-{letter[0].lower()}", self.collection).removesuffix("s")
+        account = full_name.split("/")[1]
+        elsewhere = f" -a {account}" if account != self._client.account_id else ""
+        return f"firectl{elsewhere} {noun} list"
 
     def list_page(self, **args: Unpack[ListArgs]) -> ListPage[R]:
         """One page of rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.schemas.base import Page, Status, Time, Wire
+from firectl.schemas.base import Status, Time, Wire
 
 
 class Account(Wire):
@@ -17,10 +17,6 @@ class Account(Wire):
     update_time: Time | None = None
 
 
-class AccountList(Page):
-    accounts: list[Account] = []
-
-
 class User(Wire):
     name: str | None = None
     display_name: str | None = None
@@ -31,10 +27,6 @@ class User(Wire):
     status: Status | None = None
     create_time: Time | None = None
     update_time: Time | None = None
-
-
-class UserList(Page):
-    users: list[User] = []
 
 
 class ApiKey(Wire):
@@ -48,7 +40,3 @@ class ApiKey(Wire):
     create_time: Time | None = None
     expire_time: Time | None = None
     key: str | None = None
-
-
-class ApiKeyList(Page):
-    api_keys: list[ApiKey] = []

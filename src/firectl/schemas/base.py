@@ -80,10 +80,3 @@ class Status(Wire):
     @classmethod
     def of(cls, code: Code | None, message: str) -> Status:
         return cls(code=code.name if code else "OK", message=message)
-
-
-class Page(Wire):
-    """What every list answer has beside its rows."""
-
-    next_page_token: str | None = None
-    total_size: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.schemas.base import Page, Status, Time, Wire
+from firectl.schemas.base import Status, Time, Wire
 
 DEPLOYING = "DEPLOYING"
 DEPLOYED = "DEPLOYED"
@@ -25,7 +25,3 @@ class DeployedModel(Wire):
     serverless: bool | None = None
     create_time: Time | None = None
     update_time: Time | None = None
-
-
-class DeployedModelList(Page):
-    deployed_models: list[DeployedModel] = []

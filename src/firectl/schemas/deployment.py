@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.schemas.base import Duration, Page, Status, Time, Wire
+from firectl.schemas.base import Duration, Status, Time, Wire
 
 CREATING = "CREATING"
 READY = "READY"
@@ -97,10 +97,6 @@ class Deployment(Wire):
     target_model_version: str | None = None
     num_peft_device_cached: int | None = None
     pricing_plan_id: str | None = None
-
-
-class DeploymentList(Page):
-    deployments: list[Deployment] = []
 
 
 class ScaleDeployment(Wire):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.schemas.base import Int64, Page, Status, Time, Wire
+from firectl.schemas.base import Int64, Status, Time, Wire
 
 BASE = "HF_BASE_MODEL"
 ADDON = "HF_PEFT_ADDON"
@@ -84,10 +84,6 @@ class Model(Wire):
     training_context_length: int | None = None
     use_hf_apply_chat_template: bool | None = None
     deployed_model_refs: list[DeployedModelRef] | None = None
-
-
-class ModelList(Page):
-    models: list[Model] = []
 
 
 class CreateModel(Wire):

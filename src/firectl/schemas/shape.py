@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.schemas.base import Int64, Page, Time, Wire
+from firectl.schemas.base import Int64, Time, Wire
 
 
 class DeploymentShape(Wire):
@@ -28,10 +28,6 @@ class DeploymentShape(Wire):
     update_time: Time | None = None
 
 
-class DeploymentShapeList(Page):
-    deployment_shapes: list[DeploymentShape] = []
-
-
 class DeploymentShapeVersion(Wire):
     name: str | None = None
     snapshot: DeploymentShape | None = None
@@ -39,7 +35,3 @@ class DeploymentShapeVersion(Wire):
     latest_validated: bool | None = None
     public: bool | None = None
     create_time: Time | None = None
-
-
-class DeploymentShapeVersionList(Page):
-    deployment_shape_versions: list[DeploymentShapeVersion] = []

@@ -21,3 +21,5 @@ def quickstart(app: App, question: str, teardown: bool | None) -> None:
     from firectl.cli import tour
 
     app.emit(tour.take(app, question, teardown=bool(teardown)), tour.SHOWN)
+    for line in app.left_running:
+        app.output.note(line)

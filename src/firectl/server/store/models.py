@@ -21,10 +21,6 @@ class Models(RowTable[ModelRow]):
         """The models of every account, by name."""
         return self._select(order_by=[tables.models.c.name])
 
-    def on_base(self, base: str) -> list[ModelRow]:
-        """The adapters whose base is this model, by name."""
-        return self._select(tables.models.c.base == base, order_by=[tables.models.c.name])
-
 
 class Files:
     """The files announced for each model; its key is the pair (model, filename)."""
