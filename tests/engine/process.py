@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +19,17 @@ SOURCES = Path(__file__).parents[2] / "src"
 
 
 class EngineProcess:
-    def __init__(self, model: Path, *options: str, env: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "firectl.engine.embedded", "--model", str(model)]
-        command += ["--served-model-name", "base", "--threads", "1", "--exit-with-stdin", *options]
+    """`program` is what Python is told to run: the engine, unless a test puts something around it."""
+
+    def __init__(
+        self,
+        model: Path,
+        *options: str,
+        env: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "firectl.engine.embedded", "--exit-with-stdin"),
+    ) -> None:
+        command = [sys.executable, *program, "--model", str(model)]
+        command += ["--served-model-name", "base", "--threads", "1", *options]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -218,7 +218,7 @@ def test_penalties_keep_a_token_from_coming_again(engine: EngineProcess) -> None
         ("completions", {"prompt": [10**12]}, "prompt"),
         ("completions", {"prompt": ["a", "x" * 512]}, "prompt.1"),
         ("completions", {"echo": True}, "echo"),
-        ("completions", {"n": 33}, None),
+        ("completions", {"n": 33}, "n"),
     ],
 )
 def test_a_request_that_cannot_be_served_is_a_400_that_names_the_field(

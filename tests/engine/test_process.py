@@ -144,6 +144,45 @@ def test_a_port_that_is_taken_is_said_and_a_wrong_flag_is_too(base: Path) -> Non
         assert (done.returncode, done.stdout) == (2, "")
 
 
+SABOTAGE = """
+import gc, sys, threading, time, urllib.error, urllib.request
+from firectl.engine.embedded import serve
+from firectl.engine.embedded.__main__ import parse
+
+def sabotage():
+    sys.stdin.readline()
+    engine = next(each for each in gc.get_objects() if type(each).__name__ == "Engine")
+    engine.submit([None])
+
+threading.Thread(target=sabotage, daemon=True).start()
+sys.exit(serve.serve(parse(sys.argv[1:])))
+"""
+
+
+def test_when_the_engine_fails_those_in_flight_are_told_and_the_process_ends(base: Path) -> None:
+    with EngineProcess(base, program=("-c", SABOTAGE)) as engine:
+        engine.wait_ready()
+        body = {"model": "base", "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
+        with engine.http.stream("POST", "/v1/completions", json=body) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            assert engine.process.stdin is not None
+            engine.process.stdin.write(b"now\n")
+            engine.process.stdin.flush()
+            events = [line for line in lines if line]
+        failed = json.loads(events[-1].removeprefix("data: "))["error"]
+        assert failed["code"] == "ENGINE_FAILED"
+        assert failed["type"] == "server_error"
+        health = engine.http.get("/health")
+        assert health.status_code == 503
+        assert "the engine failed: AttributeError" in health.json()["status"]
+        late = engine.post("/v1/completions", body)
+        assert (late.status_code, late.json()["error"]["code"]) == (503, "ENGINE_STOPPED")
+        code, errors = engine.end()
+    assert code == 1
+    assert json.loads(errors.splitlines()[-1])["error"]["code"] == "ENGINE_FAILED"
+
+
 def test_a_request_sent_byte_by_byte_is_answered_and_half_a_one_is_let_go(engine: EngineProcess) -> None:
     body = b'{"model":"base","prompt":"x","max_tokens":1}'
     raw = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)

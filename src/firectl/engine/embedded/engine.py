@@ -65,9 +65,15 @@ class _Stop:
 
 
 class Engine:
-    """`publish` is called on the engine's thread with what each step brought."""
+    """`publish` is called on the engine's thread with what each step brought, `died` when the thread has failed."""
 
-    def __init__(self, loaded: LoadedModel, options: EngineOptions, publish: Callable[[list[Progress]], None]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        options: EngineOptions,
+        publish: Callable[[list[Progress]], None],
+        died: Callable[[ApiError], None] = lambda death: None,
+    ) -> None:
         self.loaded = loaded
         self.counters = Counters()
         self.death: ApiError | None = None
@@ -79,6 +85,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Call | _Stop] = queue.SimpleQueue()
         self._door = threading.Lock()
         """Held to put a command in, so that none is put in after the last was looked at."""
+        self._died = died
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -125,14 +132,18 @@ class Engine:
             self._inbox.put(command)
 
     def _run(self) -> None:
-        reason = "the engine was stopped"
         try:
             while self._obey():
                 self._step()
         except BaseException as error:
             traceback.print_exc(file=sys.stderr)
-            reason = f"the engine failed: {type(error).__name__}: {error}"
-        self._die(ApiError(Code.INTERNAL, reason, reason="ENGINE_FAILED"))
+            death = ApiError(
+                Code.INTERNAL, f"the engine failed: {type(error).__name__}: {error}", reason="ENGINE_FAILED"
+            )
+            self._end(death)
+            self._died(death)
+        else:
+            self._end(ApiError(Code.INTERNAL, "the engine was stopped", reason="ENGINE_FAILED"))
 
     def _obey(self) -> bool:
         """Carry out the commands that have come, waiting for one while there is nothing to compute; False to stop."""
@@ -199,7 +210,7 @@ class Engine:
         top = tuple((*spell(token), logprob) for token, logprob in picked.top)
         return (TokenLogprob(*spell(picked.token), picked.logprob, top),)
 
-    def _die(self, death: ApiError) -> None:
+    def _end(self, death: ApiError) -> None:
         with self._door:
             self.death = death
         left = [*self._scheduler.running, *self._scheduler.waiting]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from firectl.engine.embedded.options import EngineOptions
 from firectl.engine.embedded.sequence import Sequence
 from firectl.errors import ApiError, Code
+from firectl.schemas.openai import ParamError
 
 if TYPE_CHECKING:
     from firectl.engine.embedded.engine import Engine, Progress
@@ -55,9 +56,7 @@ class Dispatcher:
         """QueueFull beyond the limit, then nothing of the request is queued; ApiError when the engine has died."""
         limit = self._slots + self._max_waiting
         if len(sequences) > limit:
-            raise ApiError(
-                Code.INVALID_ARGUMENT, f"the request asks for {len(sequences)} choices, this engine takes {limit}"
-            )
+            raise ParamError(f"the request asks for {len(sequences)} choices, this engine takes {limit}", "n")
         if len(self._owners) + len(sequences) > limit:
             ahead = len(self._owners) / self._slots * self._seconds_each
             raise QueueFull(self._max_waiting, max(1, min(LONGEST_RETRY_AFTER, math.ceil(ahead))))

@@ -19,6 +19,8 @@ from firectl.engine.embedded.base_folder import open_base
 from firectl.engine.embedded.options import EngineOptions
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 
+LAST_WORDS = 1
+"""Seconds between the engine's death and the end of the process: /health says 503 meanwhile."""
 GRACE = 3
 """Seconds that requests in flight get after SIGTERM."""
 
@@ -55,12 +57,21 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     failure: list[FirectlError] = []
 
+    def end() -> None:
+        server.should_exit = True
+
+    def died(death: FirectlError) -> None:
+        # A process without its engine serves nobody: whoever started it sees the end of it at once, and no later than
+        # those in flight have read their errors.
+        failure.append(death)
+        loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, end)
+
     def load() -> None:
         try:
             open_base(options.model)
             from firectl.engine.embedded.start import start  # torch and transformers: seconds
 
-            ready = start(options, loop)
+            ready = start(options, loop, died)
         except FirectlError as error:
             failure.append(error)
         except Exception as error:

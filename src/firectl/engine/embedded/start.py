@@ -6,6 +6,7 @@ Must not know HTTP.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import torch
 
@@ -16,16 +17,20 @@ from firectl.engine.embedded.options import EngineOptions
 from firectl.engine.embedded.read_adapter import AdapterReader
 from firectl.engine.embedded.registry import Registry
 from firectl.engine.embedded.replica import Ready
+from firectl.errors import ApiError
 
 
-def start(options: EngineOptions, loop: asyncio.AbstractEventLoop) -> Ready:
-    """Load the model and start the engine's thread; progress is delivered on `loop`. AdapterError as `load`."""
+def start(options: EngineOptions, loop: asyncio.AbstractEventLoop, died: Callable[[ApiError], None]) -> Ready:
+    """Load the model and start the engine's thread; progress is delivered on `loop`. AdapterError as `load`.
+
+    `died` is called, on the engine's thread, if that fails later.
+    """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     torch.set_num_interop_threads(1)
     loaded = load(options)
     dispatcher = Dispatcher(loop, options)
-    engine = Engine(loaded, options, dispatcher.publish)
+    engine = Engine(loaded, options, dispatcher.publish, died)
     registry = None
     if options.enable_lora:
         reader = AdapterReader(loaded, options.max_lora_rank)

@@ -25,7 +25,7 @@ class Tokenizer:
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # the tokenizers library raises bare Exceptions
             raise AdapterError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
         if not tokenizer.is_fast:
             raise AdapterError(f"{folder}: there is no tokenizer.json; convert the tokenizer to the fast format")
