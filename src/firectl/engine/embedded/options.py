@@ -5,7 +5,7 @@ Must not import torch: the number of threads has to be known before that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -37,5 +37,5 @@ class EngineOptions:
     """For the arithmetic; None for one per core."""
     device: str = "auto"
     exit_with_stdin: bool = False
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     """From VLLM_API_KEY; None asks for none."""
