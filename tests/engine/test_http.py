@@ -320,7 +320,7 @@ def leaving(engine: EngineProcess) -> Iterator[None]:
 def test_a_client_that_leaves_a_stream_frees_its_slots(engine: EngineProcess) -> None:
     with leaving(engine), engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 16}) as answer:
         next(answer.iter_lines())
-        assert engine.metric("vllm:num_requests_running") == 8
+        engine.wait_for(lambda: engine.metric("vllm:num_requests_running") == 8)
 
 
 def test_a_client_that_leaves_before_its_answer_frees_its_slots(engine: EngineProcess) -> None:

@@ -86,7 +86,7 @@ def test_a_base_that_the_engine_cannot_load_fails_with_its_words(live: Platform)
     wait(lambda: live.deployment(BROKEN).state == "FAILED", STARTING)
     message = str(live.deployment(BROKEN).status.message)
     assert message.startswith("engine cannot load the model: ")
-    assert message.endswith("config.json names no model_type")
+    assert message.endswith("config.json of the base model: model_type is missing")
 
 
 def test_a_killed_engine_ends_its_streams_with_an_error_and_comes_back_with_its_adapters(live: Platform) -> None:

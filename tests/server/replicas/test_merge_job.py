@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,13 @@ def models(platform: Platform, tmp_path: Path, adapter: Path | None = None) -> N
 
 
 def merges() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "firectl.lora.merge" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        # A child of another test that has ended but was not waited for has no command line any more.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "firectl.lora.merge" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def merged(platform: Platform) -> set[str]:
