@@ -1,4 +1,4 @@
-"""Every string of API.md's Routing table, and every state a deployment can be in, through the inference front."""
+"""Every string that a request may be routed by, and every state a deployment can be in, through the inference front."""
 
 from __future__ import annotations
 
