@@ -132,19 +132,12 @@ class DeployedModels(Resource[DeployedModel]):
     ) -> None:
         """Returns once the row is not there any more."""
         full = self.full_name(name)
-
-        def poll(seconds: float) -> DeployedModel:
-            try:
-                return self.get(full, timeout=seconds, max_retries=0)
-            except ApiError as error:
-                if error.code is Code.NOT_FOUND:
-                    return DeployedModel(name=full, state=GONE)
-                raise
+        gone = DeployedModel(name=full, state=GONE)
 
         Wait(
             what=f"{full} is not unloaded",
             timeout=timeout,
-            poll=poll,
+            poll=lambda seconds: self._get_or(gone, full, seconds),
             done=lambda found: found.state == GONE,
             seen=_seen,
             describe=describe,

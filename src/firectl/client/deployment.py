@@ -150,19 +150,12 @@ class Deployments(Resource[Deployment]):
     ) -> None:
         """Returns once it is DELETED or not there any more."""
         full = self.full_name(name)
-
-        def poll(seconds: float) -> Deployment:
-            try:
-                return self.get(full, timeout=seconds, max_retries=0)
-            except ApiError as error:
-                if error.code is Code.NOT_FOUND:
-                    return Deployment(name=full, state=DELETED)
-                raise
+        gone = Deployment(name=full, state=DELETED)
 
         Wait(
             what=f"{full} is not deleted",
             timeout=timeout,
-            poll=poll,
+            poll=lambda seconds: self._get_or(gone, full, seconds),
             done=lambda found: found.state == DELETED,
             seen=_seen,
             describe=describe,

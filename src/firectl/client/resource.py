@@ -84,6 +84,15 @@ class Resource(Generic[R]):
             raise
         return read(self.schema, answer, path)
 
+    def _get_or(self, gone: R, full_name: str, seconds: float) -> R:
+        """One try to `get` within `seconds`, `gone` when it is not there any more: what a wait polls with."""
+        try:
+            return self.get(full_name, timeout=seconds, max_retries=0)
+        except ApiError as error:
+            if error.code is Code.NOT_FOUND:
+                return gone
+            raise
+
     def _list_command(self, full_name: str) -> str:
         """The command that shows what there is, for someone who named what is not."""
         noun = re.sub(r"[A-Z]", lambda letter: f"-{letter[0].lower()}", self.collection).removesuffix("s")
