@@ -54,7 +54,7 @@ HOUSE = {
     ),
     "server": Room(
         "_version errors names config schemas lora",
-        "filelock h11 httpx pydantic sqlalchemy starlette uvicorn",
+        "filelock h11 httpx prometheus_client pydantic sqlalchemy starlette uvicorn",
     ),
     "cli": Room(
         "_version errors names",
@@ -183,7 +183,7 @@ def test_every_library_is_declared_in_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     base, local = (
-        {re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower() for requirement in requirements}
+        {re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
         for requirements in (project["dependencies"], extras["local"])
     )
     used: dict[str, set[str]] = {}

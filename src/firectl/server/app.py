@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from firectl.errors import FirectlError
-from firectl.server.doors import accounts, deployed_models, deployments, files, models, shapes
+from firectl.server.doors import accounts, deployed_models, deployments, files, metrics, models, shapes
 from firectl.server.doors import platform as platform_doors
 from firectl.server.doors.errors import on_firectl_error, on_http_exception
 from firectl.server.doors.gate import Gate
@@ -40,6 +40,7 @@ def create_app(platform: Platform) -> Starlette:
         *deployed_models.routes(platform),
         *shapes.routes(platform),
         *files.routes(platform),
+        *metrics.routes(platform),
         *platform_doors.routes(platform),
     ]
     app = Starlette(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Scope, Send
 
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
+from firectl.server.activity import CLIENT_LEFT, Ticket
 from firectl.server.crew import Crew
 from firectl.server.engine_client import Answer, EngineClient, EngineGone, Exchange
 from firectl.server.router import NOT_FOUND, NOT_READY, NotReady, Target
@@ -25,6 +26,9 @@ REPLICA_LOST = "the replica that was answering ended; send the request again"
 _EVENT_LIMIT = 16 << 20
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 _TRIES = 2
+# Engines report usage in the last chunk of every stream, asked or not. No text of an answer can be taken for it: inside
+# a JSON string its quotes would be escaped.
+_USAGE = b'"usage":'
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Job:
     request_id: str
     deadline: float
     """Seconds that the whole answer may take."""
+    ticket: Ticket | None = None
+    """Counts it; a probe has none."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -57,6 +63,7 @@ class Proxy:
         self._job = job
         self._crew = crew
         self._started = False
+        self._status = CLIENT_LEFT
         self._renames = _renames(job.target.engine_model, job.asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,6 +76,8 @@ class Proxy:
             for task in (work, gone):
                 task.cancel()
             await asyncio.wait({work, gone})
+            if self._job.ticket is not None:
+                self._job.ticket.end(CLIENT_LEFT if work.cancelled() else self._status)
         if not work.cancelled():
             work.result()
 
@@ -114,6 +123,7 @@ class Proxy:
         """Server-sent events, each passed on when it is whole."""
         pending = b""
         ended = False
+        ticket = self._job.ticket
         async for chunk in exchange.chunks():
             pending += chunk
             cut = _whole_events(pending)
@@ -124,19 +134,27 @@ class Proxy:
             events, pending = pending[:cut], pending[cut:]
             if not self._started:
                 await self._start(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+                if ticket is not None:
+                    ticket.begun()
             ended = ended or b"data: [DONE]" in events
+            if ticket is not None and _USAGE in events:
+                ticket.usage(_usage(events))
             await send({"type": "http.response.body", "body": self._rename(events), "more_body": True})
         if not ended:
             raise EngineGone("the engine ended its stream before [DONE]")
+        self._status = 200
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _hand_over(self, answer: Answer, retry_after: str | None, send: Send) -> None:
-        if answer.status == 401 or answer.json() is None:
+        document = answer.json()
+        if answer.status == 401 or document is None:
             log.error("an engine of %s answered HTTP %d without a use", self._job.target.deployment, answer.status)
             raise ApiError(Code.INTERNAL, f"the engine answered HTTP {answer.status} with something unusable")
         if answer.status == 404:
             # Unloaded between the look-up and now.
             raise ApiError(Code.NOT_FOUND, NOT_FOUND, hint=f"{self._job.target.canonical} is no longer there")
+        if self._job.ticket is not None and isinstance(document, Mapping):
+            self._job.ticket.usage(document.get("usage"))
         headers = {"content-type": "application/json"}
         if retry_after is not None:
             headers["retry-after"] = retry_after
@@ -147,6 +165,8 @@ class Proxy:
 
     async def _fail(self, send: Send, error: FirectlError) -> None:
         body = json.dumps(to_inference_wire(error)).encode()
+        status = error.http_status if isinstance(error, ApiError) else error.code.http_status
+        self._status = status
         if self._started:
             await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -154,10 +174,10 @@ class Proxy:
         headers = {"content-type": "application/json"}
         if isinstance(error, NotReady):
             headers["retry-after"] = str(error.retry_after)
-        status = error.http_status if isinstance(error, ApiError) else error.code.http_status
         await self._whole(send, status, headers, body)
 
     async def _whole(self, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self._status = status
         await self._start(send, status, {**headers, "content-length": str(len(body))})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -179,6 +199,19 @@ def _renames(engine_model: str, asked: str) -> tuple[tuple[bytes, bytes], ...]:
     new = json.dumps(asked).encode()
     old = json.dumps(engine_model).encode()
     return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
+
+
+def _usage(events: bytes) -> object:
+    """The `usage` of the last event that has one."""
+    for line in reversed(events.splitlines()):
+        if _USAGE in line:
+            try:
+                document = json.loads(line.removeprefix(b"data:"))
+            except ValueError:
+                continue
+            if isinstance(document, Mapping) and document.get("usage"):
+                return document["usage"]
+    return None
 
 
 def _whole_events(data: bytes) -> int:

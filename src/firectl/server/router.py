@@ -42,6 +42,8 @@ class NotReady(ApiError):
     def __init__(self, message: str, reason: str, retry_after: int) -> None:
         super().__init__(Code.UNAVAILABLE, message, reason=reason)
         self.retry_after = retry_after
+        self.target: Target | None = None
+        """Where the request would have gone."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class Router:
         crew = self._supervisor.crew(row.name)
         if crew is not None and crew.pick(adapter) is not None:
             return target
-        if row.desired_replicas == 0:
-            raise await self._asleep(row)
-        raise self._why_not(row, load)
+        refusal = await self._asleep(row) if row.desired_replicas == 0 else self._why_not(row, load)
+        refusal.target = target
+        raise refusal
 
     async def served(self, caller: Caller) -> list[Served]:
         """What a caller can address now: canonical routes, and bare models where they have a default."""

@@ -48,16 +48,26 @@ class DeploymentRow:
     served_folder: str | None
     """The folder replicas load, relative to the data folder; None until merged or resolved."""
     merge_record: dict[str, object] | None
-    """For live merge: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
+    """What is merged into `served_folder`: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
     last_request_time: datetime | None
     create_time: datetime
     update_time: datetime
     delete_time: datetime | None
     purge_time: datetime | None
+    woken_time: datetime | None = None
+    """When it was last told to run: created, scaled by hand, woken by a request or a load. Idleness counts from here
+    at the earliest."""
+    auto_deploy: bool = True
+    """Whether its own model is deployed with it, so that the bare model name may route to it."""
 
     @property
     def is_live_merge(self) -> bool:
         return self.model != self.base
+
+    @property
+    def is_hot_reload(self) -> bool:
+        """Whether the latest addon loaded onto it is merged into its base."""
+        return bool(self.resource.enable_hot_reload_latest_addon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,3 +125,17 @@ class ApiKeyRow:
     display_name: str
     create_time: datetime
     expire_time: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageRow:
+    """What was served of a model on a deployment in the `length` seconds from `start` (unix time)."""
+
+    deployment: str
+    model: str
+    start: int
+    length: int
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0

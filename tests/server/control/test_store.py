@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import DELETED, READY, AutoscalingPolicy, Deployment
 from firectl.schemas.model import BASE, Model
-from firectl.server.rows import AccountRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow
+from firectl.server.rows import AccountRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UsageRow
 from firectl.server.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -67,13 +68,18 @@ LOAD = DeployedModelRow(
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path / 'db.sqlite'}")
+    fill(store)
+    yield store
+    store.close()
+
+
+def fill(store: Store) -> None:
+    """One account, model, deployment and deployed model."""
     with store.begin() as tx:
         tx.accounts.insert(AccountRow(name="accounts/a", display_name="A", create_time=NOW))
         tx.models.insert(MODEL)
         tx.deployments.insert(DEPLOYMENT)
         tx.deployed_models.insert(LOAD)
-    yield store
-    store.close()
 
 
 def test_rows_come_back_as_they_went_in(store: Store) -> None:
@@ -192,13 +198,60 @@ def test_lists_are_by_account_and_active_ones_are_not_deleted(store: Store) -> N
         assert tx.deployed_models.of_deployment(older.name) == []
 
 
-def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
-    import sqlite3
-
+def test_a_database_that_a_newer_firectl_made_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "db.sqlite"
     Store(f"sqlite:///{path}").close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = '99'")
     connection.close()
-    with pytest.raises(InputError, match="the platform's database has schema version 99, this firectl needs 1"):
+    with pytest.raises(InputError, match="the platform's database has schema version 99, this firectl needs "):
         Store(f"sqlite:///{path}")
+
+
+def test_a_database_of_the_first_version_opens_with_its_rows_and_gets_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    fill(Store(f"sqlite:///{path}"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = '1'")
+        connection.execute("DROP TABLE usage")
+        for column in ("woken_time", "auto_deploy"):
+            connection.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
+    connection.close()
+    for _ in range(2):
+        store = Store(f"sqlite:///{path}")
+        with store.begin() as tx:
+            assert tx.deployments.get(DEPLOYMENT.name) == DEPLOYMENT
+            tx.usage.add([UsageRow(deployment="d", model="m", start=0, length=10, requests=1)])
+        store.close()
+
+
+def test_amounts_add_up_and_become_coarser_with_age(store: Store) -> None:
+    def row(start: int, length: int = 10, requests: int = 1, tokens: int = 5) -> UsageRow:
+        return UsageRow(
+            deployment="accounts/a/deployments/d",
+            model="m",
+            start=start,
+            length=length,
+            requests=requests,
+            generated_tokens=tokens,
+        )
+
+    with store.note() as tx:
+        tx.usage.add([row(600), row(600), row(610), row(900), row(1200)])
+        tx.usage.add([UsageRow(deployment="accounts/ab/deployments/d", model="m", start=600, length=10, requests=9)])
+        tx.usage.roll_up(10, 300, 1200)
+        rolled = [row(600, 300, 3, 15), row(900, 300), row(1200)]
+        assert tx.usage.between("accounts/a/deployments/", 0, 2000) == rolled
+        tx.usage.roll_up(10, 300, 1200)
+        tx.usage.drop(900)
+        assert tx.usage.between("accounts/a/deployments/", 0, 1200) == [row(900, 300)]
+
+
+def test_a_note_leaves_what_was_read_as_good_as_it_was(store: Store) -> None:
+    before = store.version
+    with store.note() as tx:
+        tx.deployments.update(DEPLOYMENT.name, last_request_time=NOW)
+    assert store.version == before
+    with store.begin():
+        pass
+    assert store.version != before

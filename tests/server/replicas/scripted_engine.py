@@ -2,7 +2,8 @@
 
 Its model folder's `script.json` says how it starts and which adapters it refuses; a request's last message says how it
 answers: words `pause:0.1` (seconds between events), `tokens:5`, `die:2` (killed after that many events, 0 before the
-first), `cut:2` (hangs up in the middle), `quiet` (ends without [DONE]), `status:429`.
+first), `cut:2` (hangs up in the middle), `quiet` (ends without [DONE]), `status:429`, `prompt:7` (reports
+that many prompt tokens, and those of the answer).
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(pause * tokens)
             answer = {"role": "assistant", "content": " ".join([voice] * tokens)}
             State.answered += 1
-            self._json(200, {"id": "x", "model": body["model"], "choices": [{"message": answer}]})
+            self._json(200, {"id": "x", "model": body["model"], "choices": [{"message": answer}], **_usage(wishes)})
             return
         self._stream(body["model"], voice, tokens, pause, end, wishes)
 
@@ -103,7 +104,8 @@ class Handler(BaseHTTPRequestHandler):
                     self._end(wishes)
                     return
                 time.sleep(pause)
-                self._event(json.dumps({"model": model, "choices": [{"delta": {"content": f"{voice} "}}]}))
+                chunk = {"model": model, "choices": [{"delta": {"content": f"{voice} "}}]}
+                self._event(json.dumps(chunk | (_usage(wishes) if number == tokens - 1 else {})))
             if "quiet" not in wishes:
                 self._event("[DONE]")
             self.wfile.write(b"0\r\n\r\n")
@@ -135,6 +137,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _usage(wishes: dict[str, str]) -> dict[str, Any]:
+    if "prompt" not in wishes:
+        return {}
+    return {"usage": {"prompt_tokens": int(wishes["prompt"]), "completion_tokens": int(wishes.get("tokens", 3))}}
 
 
 def end_with_stdin() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from firectl.schemas.deployment import Deployment
 from firectl.server.doors.inference import Limits
 from tests.server.replicas.platform import CATALOG, ME, SCRIPTED, Platform, running, wait
 
@@ -203,12 +204,43 @@ def test_requests_go_to_the_replica_with_the_least_to_do(pair: Platform) -> None
             assert [replica.in_flight for replica in crew.replicas.values()] == [1, 1]
 
 
-def test_a_request_is_remembered_and_a_probe_is_not(platform: Platform) -> None:
+def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platform) -> None:
     name = platform.deploy("d", platform.scripted_model(BASE))
     platform.ready(name)
     assert platform.chat(name, headers={"x-firectl-probe": "1"}).status_code == 200
     assert platform.supervisor.activity.last_request_time(name) is None
-    platform.chat(name)
+    platform.chat(name, "tokens:5 prompt:7")
+    platform.events(name, "tokens:4 prompt:2")
+    platform.chat(name, "status:500")
+    platform.set(name, desired_replicas=0, resource=Deployment(base_model=BASE, max_replica_count=0))
+    assert platform.chat(name).status_code == 503
     time_of_request: Any = platform.supervisor.activity.last_request_time(name)
     assert time_of_request is not None
     wait(lambda: platform.deployment(name).last_request_time == time_of_request)
+
+    def counted() -> tuple[int, ...]:
+        with platform.store.read() as tx:
+            rows = tx.usage.between(f"{ME}/", 0, 2**40)
+        assert {(row.deployment, row.model) for row in rows} <= {(name, BASE)}
+        amounts = ("requests", "errors", "prompt_tokens", "generated_tokens")
+        return tuple(sum(getattr(row, amount) for row in rows) for amount in amounts)
+
+    wait(lambda: counted() == (4, 2, 9, 9), 3)
+    page = platform.supervisor.activity.figures.page(ME, []).decode()
+    for line in (
+        f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="200"}} 2.0',
+        f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="500"}} 1.0',
+        f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="503"}} 1.0',
+        f'firectl_time_to_first_token_seconds_count{{deployment="{name}",model="{BASE}"}} 1.0',
+        f'firectl_request_duration_seconds_count{{deployment="{name}",model="{BASE}"}} 2.0',
+    ):
+        assert line in page
+
+
+def test_a_stream_that_its_client_leaves_counts_as_left(shared: Platform) -> None:
+    body = {"model": D, "messages": [{"role": "user", "content": "tokens:100 pause:0.02"}], "stream": True}
+    with shared.client.stream("POST", "/chat/completions", json=body) as response:
+        next(response.iter_lines())
+    left = f'firectl_requests_total{{deployment="{D}",model="{BASE}",status="499"}}'
+    wait(lambda: left in shared.supervisor.activity.figures.page(ME, []).decode())
+    assert shared.supervisor.activity.work(D).in_flight == 0

@@ -131,7 +131,7 @@ class Call:
         return pages.masked(resource, pages.parse_mask(self.text("read_mask"), type(resource)))
 
 
-Door = Callable[[Call], Wire | dict[str, Any]]
+Door = Callable[[Call], Wire | dict[str, Any] | Response]
 
 
 def route(platform: Platform, path: str, **doors: Door) -> Route:
@@ -150,6 +150,8 @@ def route(platform: Platform, path: str, **doors: Door) -> Route:
             document=document,
         )
         answer = await run_in_threadpool(door, call)
+        if isinstance(answer, Response):
+            return answer
         return JSONResponse(answer.to_wire() if isinstance(answer, Wire) else answer)
 
     return Route(path, endpoint, methods=list(doors))

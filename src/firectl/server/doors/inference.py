@@ -89,12 +89,18 @@ class InferenceDoor:
         self, request: Request, caller: Caller, path: str, document: object, asked: str, stream: bool
     ) -> ASGIApp:
         assert isinstance(document, dict)
-        target = await self._router.resolve(asked, caller)
+        counted = request.headers.get(PROBE_HEADER) != "1"
+        activity = self._supervisor.activity
+        try:
+            target = await self._router.resolve(asked, caller)
+        except NotReady as error:
+            if counted and error.target is not None:
+                activity.refuse(error.target.deployment, error.target.model, error.http_status)
+            raise
         crew = self._supervisor.crew(target.deployment)
         assert crew is not None
-        if request.headers.get(PROBE_HEADER) != "1":
-            self._supervisor.activity.touch(target.deployment)
-        job = Job(path, document, target, asked, stream, request_id(request), self._limits.answer_seconds)
+        ticket = activity.admit(target.deployment, target.model) if counted else None
+        job = Job(path, document, target, asked, stream, request_id(request), self._limits.answer_seconds, ticket)
         return Proxy(job, crew)
 
     async def _document(self, request: Request) -> object:

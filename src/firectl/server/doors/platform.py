@@ -38,7 +38,6 @@ NOT_DONE = {
     "quotas": "there are no quotas here; the platform's limits are flags of firectl local up",
     "deploymentTemplates": "deployment templates belong to the hosted service; deployment shapes are served",
     "identityProviders": "identity providers belong to the hosted service",
-    "metrics": "metrics are not served yet",
 }
 """Collections of the API that this platform does not serve, and what to say of each."""
 NOT_DONE_INFERENCE = ("embeddings", "rerank", "responses", "messages", "audio", "images", "workflows")

@@ -14,6 +14,7 @@ from firectl.server.store import tables
 from firectl.server.store.accounts import Accounts, ApiKeys, Users
 from firectl.server.store.deployments import DeployedModels, Deployments
 from firectl.server.store.models import Files, Models
+from firectl.server.store.usage import Usage
 
 BUSY_TIMEOUT_S = 30
 _SPARE_CONNECTIONS = 64
@@ -34,6 +35,7 @@ class Tx:
         self.files = Files(connection)
         self.deployments = Deployments(connection)
         self.deployed_models = DeployedModels(connection)
+        self.usage = Usage(connection)
 
 
 class Store:
@@ -42,7 +44,7 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open, and create what is missing. `url` is SQLAlchemy's: `sqlite:////path` or `postgresql+psycopg://…`.
 
-        InputError when the database was made by another version of firectl.
+        A database of an older version gets what it lacks. InputError for one that a newer firectl made.
         """
         self.version = 0
         """Another number after every commit of this process: what was read under the same number still holds."""
@@ -54,7 +56,7 @@ class Store:
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         with self._transaction("IMMEDIATE") as connection:
             tables.metadata.create_all(connection)
-            _check_version(connection)
+            _upgrade(connection)
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
@@ -62,11 +64,17 @@ class Store:
 
         Commits when the block ends, durably; rolls back when it raises.
         """
+        with self.note() as tx:
+            yield tx
+        self.version = next(self._versions)
+
+    @contextmanager
+    def note(self) -> Iterator[Tx]:
+        """The same for what nobody decides by (how much was served, and when): `version` stays as it is."""
         with self._transaction("IMMEDIATE") as connection:
             if not self._sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
             yield Tx(connection)
-        self.version = next(self._versions)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -103,12 +111,29 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'DEFERRED')}")
 
 
-def _check_version(connection: sa.Connection) -> None:
-    version = connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == "schema_version")).scalar()
+def _upgrade(connection: sa.Connection) -> None:
+    key = tables.meta.c.key == "schema_version"
+    version = connection.execute(sa.select(tables.meta.c.value).where(key)).scalar()
     if version is None:
         connection.execute(tables.meta.insert().values(key="schema_version", value=str(tables.SCHEMA_VERSION)))
-    elif version != str(tables.SCHEMA_VERSION):
+        return
+    if version == str(tables.SCHEMA_VERSION):
+        return
+    if not version.isdecimal() or int(version) > tables.SCHEMA_VERSION:
         raise InputError(
             f"the platform's database has schema version {version}, this firectl needs {tables.SCHEMA_VERSION}",
             hint="use the firectl that made it, or move the database away and import the models again",
         )
+    _add_columns(connection)
+    connection.execute(tables.meta.update().where(key).values(value=str(tables.SCHEMA_VERSION)))
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Give every table the columns that it lacks; whole tables are there already."""
+    found = sa.inspect(connection)
+    for table in tables.metadata.sorted_tables:
+        there = {column["name"] for column in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                what = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {what}')

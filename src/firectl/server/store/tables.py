@@ -16,8 +16,9 @@ from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 
-SCHEMA_VERSION = 1
-"""Raised with every change of a table; a database of another version is refused, never guessed at."""
+SCHEMA_VERSION = 2
+"""Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
+added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -139,6 +140,8 @@ deployments = sa.Table(
     sa.Column("update_time", UtcTime, nullable=False),
     sa.Column("delete_time", UtcTime),
     sa.Column("purge_time", UtcTime),
+    sa.Column("woken_time", UtcTime),
+    sa.Column("auto_deploy", sa.Boolean, nullable=False, server_default=sa.true()),
 )
 
 deployed_models = sa.Table(
@@ -164,3 +167,18 @@ sa.Index(
     sqlite_where=deployed_models.c.default,
     postgresql_where=deployed_models.c.default,
 )
+
+# No foreign keys: what was served stays true when the deployment is gone.
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("deployment", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("length", sa.Integer, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("generated_tokens", sa.BigInteger, nullable=False),
+)
+sa.Index("usage_by_time", usage.c.start)

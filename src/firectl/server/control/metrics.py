@@ -1,0 +1,114 @@
+"""Figures of an account's deployments: as a page for Prometheus, and as series from the stored history."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+from firectl.errors import ApiError, Code
+from firectl.schemas import deployment as states
+from firectl.server import history
+from firectl.server.figures import Running
+from firectl.server.platform import Platform
+
+_DAY = 86400
+_MOST_BUCKETS = 10_000
+_LONGEST = 3650 * _DAY
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s)", re.ASCII)
+
+
+def page(platform: Platform, account: str) -> bytes:
+    """What Prometheus scrapes: counts and times since the platform started, replicas as they are now."""
+    with platform.store.read() as tx:
+        rows = [row for row in tx.deployments.of_account(account) if row.state != states.DELETED]
+    running = []
+    for row in rows:
+        stats = platform.supervisor.replica_stats(row.name, row.desired_replicas)
+        stages = {
+            "pending": stats.pending_scheduling_replica_count or 0,
+            "starting": stats.initializing_replica_count or 0,
+            "ready": stats.ready_replica_count or 0,
+        }
+        running.append(Running(row.name, row.desired_replicas, stages))
+    return platform.supervisor.activity.figures.page(account, running)
+
+
+def deployment_metrics(
+    platform: Platform, account: str, *, metric: str, group_by: str, start: str, end: str, interval: str
+) -> dict[str, object]:
+    """`{"series": [{"labels": {group: name}, "values": [{"timestamp", "value"}]}]}`; see `question` for the words."""
+    asked = question(metric, group_by, start, end, interval, platform.clock())
+    with platform.store.read() as tx:
+        rows = tx.usage.between(f"{account}/deployments/", asked.start, asked.end)
+    return {
+        "series": [
+            {
+                "labels": {asked.group_by: name},
+                "values": [{"timestamp": at, "value": _number(value)} for at, value in values],
+            }
+            for name, values in history.series(asked, rows)
+        ]
+    }
+
+
+def question(metric: str, group_by: str, start: str, end: str, interval: str, now: datetime) -> history.Question:
+    """What the words of a request ask for; INVALID_ARGUMENT naming the one that does not fit.
+
+    `start` and `end` are dates (an end includes its day) or RFC 3339; `interval` is `86400s` or Go's `24h`. Left out: a
+    day, up to now, in buckets of a day. Buckets that lie in the future are left out.
+    """
+    _one_of("metric", metric, history.METRICS)
+    group_by = group_by or "deployment"
+    _one_of("groupBy", group_by, history.GROUPS)
+    seconds = _seconds(interval) if interval else _DAY
+    last = min(_time("end", end, of_a_day=True), now) if end else now
+    first = _time("start", start) if start else last - timedelta(seconds=seconds)
+    begin = history.begin(first, history.FINEST)
+    # Up to the end of the row that `last` lies in: what was served this very second counts.
+    stop = max(begin, history.begin(last, history.FINEST) + (0 if end and last < now else history.FINEST))
+    if end and first > _time("end", end, of_a_day=True):
+        raise _wrong("end", f"{end} lies before start, {start}")
+    if stop - begin > _MOST_BUCKETS * seconds:
+        raise _wrong("interval", f"{interval or '24h'} makes more than {_MOST_BUCKETS} values between start and end")
+    return history.Question(metric, group_by, begin, stop, seconds)
+
+
+def _one_of(field: str, given: str, known: object) -> None:
+    assert isinstance(known, dict)
+    if given not in known:
+        wanted = ", ".join(known)
+        raise _wrong(field, f"{given[:60]!a} is none of {wanted}" if given else f"is missing: one of {wanted}")
+
+
+def _time(field: str, text: str, *, of_a_day: bool = False) -> datetime:
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+            return day + timedelta(days=1 if of_a_day else 0)
+        # A plus sign that was not escaped in a URL arrives as a space.
+        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else "")
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        found.timestamp()
+    except (ValueError, OverflowError):
+        raise _wrong(field, f"{text[:60]!a} is neither a date (2026-01-31) nor RFC 3339") from None
+    return found
+
+
+def _seconds(text: str) -> int:
+    parts = list(_PART.finditer(text))
+    if not parts or "".join(part.group() for part in parts) != text:
+        raise _wrong("interval", f"{text[:60]!a} is not a duration such as 3600s or 24h")
+    seconds = sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts)
+    if not history.FINEST <= seconds <= _LONGEST or seconds % history.FINEST:
+        raise _wrong("interval", f"{text[:60]} must be a multiple of {history.FINEST}s, at most ten years")
+    return int(seconds)
+
+
+def _number(value: float) -> str:
+    """A plain decimal, as short as it comes back the same: `0`, `0.5`, `0.000011574074`."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") if value else "0"
+
+
+def _wrong(field: str, message: str) -> ApiError:
+    return ApiError(Code.INVALID_ARGUMENT, f"query parameter {field}: {message}")

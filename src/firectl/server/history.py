@@ -1,0 +1,72 @@
+"""How fine is the history of what was served kept, and how does it become the series that somebody asks for? Pure but
+for `tidy`, which is told its transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from firectl.server.rows import UsageRow
+from firectl.server.store import Tx
+
+FINEST = 10
+"""Seconds that a fresh row spans."""
+_COARSER = ((FINEST, 300, timedelta(days=1)), (300, 3600, timedelta(days=30)))
+"""(seconds of a row, seconds of the rows it becomes, at which age): about 9,000 of each for what is always used."""
+_FORGOTTEN = timedelta(days=730)
+
+METRICS: Mapping[str, Callable[[UsageRow], int]] = {
+    "requests-per-second": lambda row: row.requests,
+    "errors-per-second": lambda row: row.errors,
+    "tokens-per-second": lambda row: row.generated_tokens,
+    "tokens-prompt-per-second": lambda row: row.prompt_tokens,
+}
+GROUPS: Mapping[str, Callable[[UsageRow], str]] = {
+    "deployment": lambda row: row.deployment,
+    "model": lambda row: row.model,
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """`start` and `end` in unix seconds, `interval` in seconds, both of them whole multiples of the finest row."""
+
+    metric: str
+    group_by: str
+    start: int
+    end: int
+    interval: int
+
+
+def begin(at: datetime, length: int) -> int:
+    """The unix second at which the stretch of `length` seconds that `at` lies in begins."""
+    second = int(at.timestamp())
+    return second - second % length
+
+
+def series(question: Question, rows: Iterable[UsageRow]) -> list[tuple[str, list[tuple[int, float]]]]:
+    """By the group's name: (begin of each bucket, amount in it ÷ its length); buckets without any are 0.
+
+    A group with nothing at all is not there.
+    """
+    amount, group = METRICS[question.metric], GROUPS[question.group_by]
+    sums: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for row in rows:
+        if question.start <= row.start < question.end:
+            # A row that is coarser than the buckets counts where it begins.
+            sums[group(row)][(row.start - question.start) // question.interval] += amount(row)
+    buckets = range(-(-(question.end - question.start) // question.interval))
+    return [
+        (name, [(question.start + n * question.interval, found[n] / question.interval) for n in buckets])
+        for name, found in sorted(sums.items())
+        if any(found.values())
+    ]
+
+
+def tidy(tx: Tx, now: datetime) -> None:
+    """Make what is old coarser, and forget what is very old, so that the history stays bounded."""
+    for length, into, age in _COARSER:
+        tx.usage.roll_up(length, into, begin(now - age, into))
+    tx.usage.drop(begin(now - _FORGOTTEN, FINEST))
