@@ -99,9 +99,15 @@ class GetUploadEndpoint(Wire):
 
 
 class SignedUrls(Wire):
-    """Where each file is put or got: file name → URL that needs no key."""
+    """Where each file is put or got: file name → URL that needs no key.
+
+    The other two are additions of the local platform: sizes of the files to get, and the sha256 (hexadecimal) of those
+    that it has whole.
+    """
 
     filename_to_signed_urls: dict[str, str] = {}
+    filename_to_size: dict[str, Int64] | None = None
+    filename_to_sha256: dict[str, str] | None = None
 
 
 class ValidateUpload(Wire):

@@ -5,16 +5,24 @@ Knows no rows and no HTTP.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firectl.config import private_folder
 from firectl.errors import ApiError, Code
 from firectl.server.paths import PRIVATE_FILE, Paths, sync_folder
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+    HashSoFar = tuple[int, Hash]
 
 MAX_DEPTH = 8
 _MAX_NAME = 1024
@@ -99,11 +107,27 @@ class FileStore:
             path.unlink(missing_ok=True)
 
     def enter(self, arrived: Path, folder: str, filename: str) -> None:
-        """Move a whole, synced file into its model's folder; what was there under that name is replaced at once."""
+        """Put a whole, synced file into its model's folder; what was there under that name is replaced at once.
+
+        It stays where it arrived too, for `drop` to remove once the row says that it is there: a platform that is
+        killed in between finds it again.
+        """
         target = self.path(folder, filename)
         private_folder(target.parent)
-        os.replace(arrived, target)
+        fresh = arrived.with_name(f"{arrived.name}.link")
+        fresh.unlink(missing_ok=True)
+        try:
+            os.link(arrived, fresh)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            fresh = arrived
+        os.replace(fresh, target)
         sync_folder(target.parent)
+
+    def drop(self, arrived: Path) -> None:
+        """Forget one upload of a file."""
+        arrived.unlink(missing_ok=True)
 
     def close_uploads(self, folder: str) -> None:
         """Nothing more is to come for this model."""
@@ -136,25 +160,45 @@ class FileStore:
         return self._paths.uploads / folder.split("/", 1)[1].replace("/", ".")
 
 
-class Arrival:
-    """A file being written at its end, where an earlier part may be. For one thread at a time."""
+WRITE_BEHIND = 8 << 20
+"""Bytes after which the system is told to write: so that the last sync, which somebody waits for, has little to do."""
 
-    def __init__(self, path: Path) -> None:
+
+class Arrival:
+    """A file being written at its end, where an earlier part may be. For one thread at a time.
+
+    `known` is the `hash_so_far` of the Arrival before this one: with it what lies there already is not read again.
+    """
+
+    def __init__(self, path: Path, known: HashSoFar | None = None) -> None:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         self.path = path
         self._file = os.fdopen(os.open(path, flags, PRIVATE_FILE), "r+b", buffering=0)
         self.size = self._file.seek(0, os.SEEK_END)
-        # Hashed as it comes when it comes in one go; what lies there already is read again only at the end.
-        self._hash = hashlib.sha256() if self.size == 0 else None
+        self._written = self.size
+        if self.size == 0:
+            self._hash: Hash | None = hashlib.sha256()
+        else:
+            self._hash = known[1].copy() if known is not None and known[0] == self.size else None
 
-    def append(self, data: bytes) -> None:
-        """Write at the end. OSError when the disk is full."""
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-        if self._hash is not None:
-            self._hash.update(data)
-        self.size += len(data)
+    def append(self, pieces: Sequence[bytes]) -> None:
+        """Write at the end. OSError when the disk is full; `size` is then what is there."""
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                taken = self._file.write(view)
+                if self._hash is not None:
+                    self._hash.update(view[:taken])
+                self.size += taken
+                view = view[taken:]
+        if self.size - self._written >= WRITE_BEHIND:
+            self._write_behind()
+
+    def _write_behind(self) -> None:
+        # On Linux this starts the writing and waits for nothing; elsewhere it does no harm.
+        with contextlib.suppress(OSError, AttributeError):
+            os.posix_fadvise(self._file.fileno(), self._written, self.size - self._written, os.POSIX_FADV_DONTNEED)
+        self._written = self.size
 
     def sync(self) -> None:
         """What was appended lasts once this returns."""
@@ -166,6 +210,11 @@ class Arrival:
             return self._hash.hexdigest()
         self._file.seek(0)
         return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    @property
+    def hash_so_far(self) -> HashSoFar | None:
+        """How many bytes are there, and the state of their hash, if it was followed from the first on."""
+        return (self.size, self._hash) if self._hash is not None else None
 
     def close(self) -> None:
         self._file.close()

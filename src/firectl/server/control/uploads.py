@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
-from firectl.schemas.model import UPLOADING
+from firectl.schemas.model import UPLOADING, SignedUrls
 from firectl.server.auth import Caller
 from firectl.server.control import access, models
 from firectl.server.files import FileStore, check_filename, check_together
@@ -28,7 +28,8 @@ MAX_INT64 = 2**63 - 1
 class Ticket:
     """What a signed URL allows: one method on one file of one model as it is now, not as it may be made again.
 
-    `upload` names one upload of the file; the parts of a resumable one share it.
+    `upload` names one upload of the file; the parts of a resumable one share it. `sha256`, which no URL says, is that
+    of the file if it was complete when the URL was checked.
     """
 
     model: str
@@ -36,14 +37,16 @@ class Ticket:
     filename: str
     size: int
     upload: str = ""
+    sha256: str | None = None
 
 
 def announce(
     platform: Platform, caller: Caller, name: str, sizes: Mapping[str, str], resumable: bool, origin: str
-) -> dict[str, str]:
+) -> SignedUrls:
     """Say which files come and how large they are; where each is put. `origin` is `http://host:port` as called.
 
-    May be repeated: a file announced with another size starts over, others stay.
+    May be repeated: a file announced with another size starts over, others stay, and those that are complete are named
+    with their hash: whoever has the same need not send it again.
     """
     announced = {filename: _size(filename, text) for filename, text in sizes.items()}
     if not announced:
@@ -59,22 +62,34 @@ def announce(
         for filename, size in announced.items():
             if filename not in known or known[filename].size != size:
                 _put(tx, name, filename, size, None)
-    return {
-        filename: _url(platform, origin, "POST" if resumable else "PUT", Ticket(name, row.folder, filename, size))
-        for filename, size in announced.items()
-    }
+    method = "POST" if resumable else "PUT"
+    return SignedUrls(
+        filename_to_signed_urls={
+            filename: _url(platform, origin, method, Ticket(name, row.folder, filename, size))
+            for filename, size in announced.items()
+        },
+        filename_to_sha256={
+            filename: file.sha256
+            for filename, file in known.items()
+            if file.sha256 is not None and announced.get(filename) == file.size
+        },
+    )
 
 
-def download_urls(platform: Platform, caller: Caller, name: str, origin: str) -> dict[str, str]:
-    """Where each file of a READY model can be got."""
+def download_urls(platform: Platform, caller: Caller, name: str, origin: str) -> SignedUrls:
+    """Where each file of a READY model can be got, how large it is and what it hashes to."""
     with platform.store.read() as tx:
         row = access.model(tx, caller, name)
         models.require_ready(row)
         files = tx.files.of_model(name)
-    return {
-        file.filename: _url(platform, origin, "GET", Ticket(name, row.folder, file.filename, file.size))
-        for file in files
-    }
+    return SignedUrls(
+        filename_to_signed_urls={
+            file.filename: _url(platform, origin, "GET", Ticket(name, row.folder, file.filename, file.size))
+            for file in files
+        },
+        filename_to_size={file.filename: str(file.size) for file in files},
+        filename_to_sha256={file.filename: file.sha256 for file in files if file.sha256 is not None},
+    )
 
 
 def check_ticket(platform: Platform, method: str, name: str, filename: str, query: Mapping[str, str]) -> Ticket:
@@ -91,7 +106,7 @@ def check_ticket(platform: Platform, method: str, name: str, filename: str, quer
     platform.signer.check(query.get("expires", ""), query.get("signature", ""), *allowed)
     if row is None or file is None:
         raise ApiError(Code.NOT_FOUND, f"file {filename!r} of model {name} not found")
-    ticket = Ticket(name, folder, filename, int(size), upload)
+    ticket = Ticket(name, folder, filename, int(size), upload, file.sha256)
     if method != "GET":
         _require_open(row)
         _require_announced(file, ticket)
@@ -101,7 +116,8 @@ def check_ticket(platform: Platform, method: str, name: str, filename: str, quer
 def begin_session(platform: Platform, ticket: Ticket, origin: str) -> str:
     """The URL for the parts of a new resumable upload of a file; what came in earlier ones is forgotten."""
     FileStore(platform.paths).drop_arriving(ticket.folder, ticket.filename)
-    reopen(platform, ticket)
+    if ticket.sha256 is not None:
+        reopen(platform, ticket)
     session = Ticket(ticket.model, ticket.folder, ticket.filename, ticket.size, random_id(16))
     return _url(platform, origin, "PUT", session)
 
@@ -113,18 +129,20 @@ def reopen(platform: Platform, ticket: Ticket) -> None:
             _put(tx, ticket.model, ticket.filename, ticket.size, None)
 
 
-def is_complete(platform: Platform, ticket: Ticket) -> bool:
-    """Whether the whole file is there."""
+def arrived_hash(platform: Platform, ticket: Ticket) -> str | None:
+    """The sha256 of the whole file, None when it is not there yet."""
     with platform.store.read() as tx:
-        return _current(tx, ticket).complete
+        return _current(tx, ticket).sha256
 
 
 def finish(platform: Platform, ticket: Ticket, arrived: Path, sha256: str) -> None:
     """All bytes came, and last: the file enters its model's folder and counts as there."""
+    store = FileStore(platform.paths)
     with platform.store.begin() as tx:
         _current(tx, ticket)
-        FileStore(platform.paths).enter(arrived, ticket.folder, ticket.filename)
+        store.enter(arrived, ticket.folder, ticket.filename)
         _put(tx, ticket.model, ticket.filename, ticket.size, sha256)
+    store.drop(arrived)
 
 
 def _current(tx: Tx, ticket: Ticket) -> FileRow:

@@ -6,15 +6,18 @@ Bytes go to disk as they come, a piece at a time; whether a file may come and wh
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import errno
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -25,10 +28,17 @@ from firectl.server.control.uploads import Ticket
 from firectl.server.files import Arrival, FileStore
 from firectl.server.platform import Platform
 
+if TYPE_CHECKING:
+    from firectl.server.files import HashSoFar
+
 PIECE = 1 << 20
-"""Bytes gathered before they are written: what an upload holds in memory."""
+"""Bytes gathered before they are written. An upload holds two: one that comes, one on its way to the disk."""
 RESUMABLE = "x-goog-resumable"
 _BUSY_SECONDS = 30.0
+_HASHES_KEPT = 64
+_DRAINED_BYTES = 16 << 20
+_DRAIN_SECONDS = 5.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,19}|\*)")
 
 
@@ -45,9 +55,17 @@ class FilesDoor:
         self._platform = platform
         self._store = FileStore(platform.paths)
         self._writing: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._hashes: dict[Path, HashSoFar] = {}
 
     async def serve(self, request: Request) -> Response:
         """Whatever the signed URL allows."""
+        try:
+            return await self._serve(request)
+        except ApiError:
+            await _drain(request)
+            raise
+
+    async def _serve(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         parts = request.path_params
         model = f"accounts/{parts['account']}/models/{parts['id']}"
@@ -65,7 +83,8 @@ class FilesDoor:
         path = self._store.path(ticket.folder, ticket.filename)
         if not path.is_file():
             raise ApiError(Code.NOT_FOUND, f"file {ticket.filename!r} of model {ticket.model} is gone")
-        return FileResponse(path, media_type="application/octet-stream")
+        headers = {"etag": f'"{ticket.sha256}"', **_digest_header(ticket.sha256)}
+        return _Download(path, media_type="application/octet-stream", headers=headers)
 
     async def _put_whole(self, request: Request, ticket: Ticket) -> Response:
         announced = request.headers.get("content-length")
@@ -77,17 +96,17 @@ class FilesDoor:
                 "this URL takes the file in one piece, without Content-Range",
                 hint="ask for the upload endpoint with enableResumableUpload to send parts",
             )
-        await run_in_threadpool(uploads.reopen, self._platform, ticket)
+        if ticket.sha256 is not None:
+            await run_in_threadpool(uploads.reopen, self._platform, ticket)
         path = self._store.arriving_whole(ticket.folder, ticket.filename, random_id(16))
         try:
             async with self._arrival(path) as arrival:
                 await _receive(request, arrival, skip=0, limit=ticket.size)
                 if arrival.size != ticket.size:
                     raise _wrong_size(ticket, str(arrival.size))
-                await self._finish(ticket, arrival)
+                return await self._finish(ticket, arrival)
         finally:
-            path.unlink(missing_ok=True)
-        return JSONResponse({})
+            self._store.drop(path)
 
     async def _begin(self, request: Request, ticket: Ticket) -> Response:
         if request.headers.get(RESUMABLE) != "start":
@@ -101,37 +120,53 @@ class FilesDoor:
     async def _put_part(self, request: Request, ticket: Ticket) -> Response:
         path = self._store.arriving(ticket.folder, ticket.filename, ticket.upload)
         async with self._alone(path):
-            if await run_in_threadpool(uploads.is_complete, self._platform, ticket):
-                return JSONResponse({})
+            # One that is complete has left; the question costs a look into the database, so it is asked of no other.
+            if not path.exists():
+                sha256 = await run_in_threadpool(uploads.arrived_hash, self._platform, ticket)
+                if sha256 is not None:
+                    return _complete(sha256)
             span = _content_range(request, ticket)
-            async with self._arrival(path) as arrival:
-                if span is not None and span[0] <= arrival.size:
-                    start, end = span
-                    await _receive(request, arrival, skip=arrival.size - start, limit=end + 1)
-                    await run_in_threadpool(arrival.sync)
+            async with self._arrival(path, self._hashes.pop(path, None)) as arrival:
+                try:
+                    if span is not None and span[0] <= arrival.size:
+                        start, end = span
+                        await _receive(request, arrival, skip=arrival.size - start, limit=end + 1)
+                finally:
+                    self._remember(path, arrival)
                 if arrival.size == ticket.size:
-                    await self._finish(ticket, arrival)
-                    return JSONResponse({})
+                    answer = await self._finish(ticket, arrival)
+                    self._hashes.pop(path, None)
+                    return answer
+                # Not synced: what a power cut takes away is asked for again, as `size` is that of the file.
                 reached = {"range": f"bytes=0-{arrival.size - 1}"} if arrival.size else {}
                 return Response(status_code=308, headers=reached)
 
-    async def _finish(self, ticket: Ticket, arrival: Arrival) -> None:
-        def finish() -> None:
-            arrival.sync()
-            uploads.finish(self._platform, ticket, arrival.path, arrival.sha256())
+    def _remember(self, path: Path, arrival: Arrival) -> None:
+        """Keep the hash of an upload for its next part, and of those that fell silent only the latest."""
+        if arrival.hash_so_far is not None:
+            self._hashes[path] = arrival.hash_so_far
+        while len(self._hashes) > _HASHES_KEPT:
+            del self._hashes[next(iter(self._hashes))]
 
-        await run_in_threadpool(finish)
+    async def _finish(self, ticket: Ticket, arrival: Arrival) -> Response:
+        def finish() -> str:
+            arrival.sync()
+            sha256 = arrival.sha256()
+            uploads.finish(self._platform, ticket, arrival.path, sha256)
+            return sha256
+
+        return _complete(await run_in_threadpool(finish))
 
     @asynccontextmanager
-    async def _arrival(self, path: Path) -> AsyncIterator[Arrival]:
+    async def _arrival(self, path: Path, known: HashSoFar | None = None) -> AsyncIterator[Arrival]:
         try:
-            arrival = await run_in_threadpool(Arrival, path)
+            arrival = await run_in_threadpool(Arrival, path, known)
             try:
                 yield arrival
             finally:
                 arrival.close()
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _NO_ROOM:
                 raise ApiError(Code.RESOURCE_EXHAUSTED, "the disk of the platform is full") from error
             raise
 
@@ -155,24 +190,65 @@ async def _receive(request: Request, arrival: Arrival, *, skip: int, limit: int)
 
     What came before a connection broke stays.
     """
-    held = bytearray()
+    held: list[bytes] = []
+    size = arrival.size
+    written = size
+    writing: asyncio.Task[None] | None = None
 
     async def write() -> None:
-        if held:
-            await run_in_threadpool(arrival.append, bytes(held))
-            held.clear()
+        nonlocal writing, written
+        if writing is not None:
+            await writing
+        writing = asyncio.create_task(run_in_threadpool(arrival.append, held[:])) if held else None
+        written = size
+        held.clear()
 
     try:
         async for chunk in request.stream():
             passed = min(skip, len(chunk))
             skip -= passed
-            if arrival.size + len(held) + len(chunk) - passed > limit:
+            if size + len(chunk) - passed > limit:
                 raise ApiError(Code.INVALID_ARGUMENT, f"more bytes came than were announced; the file ends at {limit}")
-            held += chunk[passed:]
-            if len(held) >= PIECE:
+            held.append(chunk[passed:] if passed else chunk)
+            size += len(chunk) - passed
+            if size - written >= PIECE:
                 await write()
     finally:
         await write()
+        await write()
+
+
+async def _drain(request: Request) -> None:
+    """Read what is still coming before a refusal goes out: whoever sends it would find the connection reset instead.
+
+    Not from those who ask before they send, and neither for ever nor without end.
+    """
+    if "expect" in request.headers:
+        return
+    left = _DRAINED_BYTES
+    with contextlib.suppress(ClientDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+
+
+def _complete(sha256: str) -> Response:
+    return JSONResponse({}, headers=_digest_header(sha256))
+
+
+def _digest_header(sha256: str | None) -> dict[str, str]:
+    """RFC 9530: the hash of the whole file, in the answer to any part of it."""
+    if sha256 is None:
+        return {}
+    return {"repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"}
+
+
+class _Download(FileResponse):
+    """Starlette's, ranges and all, in pieces of a size that the disk and the network like."""
+
+    chunk_size = PIECE
 
 
 def _content_range(request: Request, ticket: Ticket) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from firectl.schemas.base import Wire
-from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, ValidateUpload
 from firectl.server.control import models, uploads, validation
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
@@ -54,8 +54,7 @@ def _upload_endpoint(call: Call) -> Wire:
     asked = call.body(GetUploadEndpoint)
     resumable = bool(asked.enable_resumable_upload)
     name = call.name("models")
-    urls = uploads.announce(call.platform, call.caller, name, asked.filename_to_size, resumable, call.origin)
-    return SignedUrls(filename_to_signed_urls=urls)
+    return uploads.announce(call.platform, call.caller, name, asked.filename_to_size, resumable, call.origin)
 
 
 def _validate(call: Call) -> Wire:
@@ -63,8 +62,7 @@ def _validate(call: Call) -> Wire:
 
 
 def _download_endpoint(call: Call) -> Wire:
-    urls = uploads.download_urls(call.platform, call.caller, call.name("models"), call.origin)
-    return SignedUrls(filename_to_signed_urls=urls)
+    return uploads.download_urls(call.platform, call.caller, call.name("models"), call.origin)
 
 
 def _prepare(call: Call) -> dict[str, Any]:
