@@ -32,6 +32,7 @@ def test_a_sound_adapter_gets_its_facts_and_both_ways(base: Make, adapter: Make)
     assert report.facts == {
         "format": "safetensors",
         "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "size": sum(path.stat().st_size for path in folder.iterdir()),
         "r": 8,
         "ranks": [8],
         "alpha": 16,
@@ -55,7 +56,7 @@ def test_a_sound_adapter_gets_its_facts_and_both_ways(base: Make, adapter: Make)
 def test_the_document_is_json_and_says_the_same(base: Make, adapter: Make) -> None:
     report = check(adapter(base()), base(hidden=128))
     document = json.loads(json.dumps(report.to_document()))
-    assert (document["ok"], document["live_merge"], document["multi_lora"]) == (False, False, False)
+    assert (document["valid"], document["live_merge"], document["multi_lora"]) == (False, False, False)
     assert document["adapter"]["r"] == 8
     assert document["findings"][0] == {
         "severity": "error",

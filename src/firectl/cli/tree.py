@@ -42,6 +42,7 @@ COMMANDS = (
     Entry("model", "model", "model", "Models and LoRA adapters: import, list, delete.", MODELS,
           aliases=("models",), verbs=("load-lora", "unload-lora")),
     Entry("prepare-model", "model", "prepare", "Prepare a model for deployment in a precision.", MODELS),
+    Entry("lora", "lora", "lora", "An adapter's folder: check it, merge it, compare it.", MODELS),
     Entry("deployment-shape", "deployment_shape", "deployment_shape", "Tested hardware and settings to deploy on.",
           MODELS, aliases=("ds", "deployment-shapes")),
     Entry("deployment-shape-version", "deployment_shape_version", "deployment_shape_version",

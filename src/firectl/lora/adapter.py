@@ -13,9 +13,8 @@ from pathlib import Path
 from firectl.errors import AdapterError
 from firectl.lora.adapter_config import CONFIG, AdapterConfig, parse_config
 from firectl.lora.folder import open_folder, quoted, read_json, refuse_outside_links, regular_file, some
-from firectl.lora.patterns import by_pattern
+from firectl.lora.patterns import Pattern, by_pattern
 from firectl.lora.safetensors import TensorInfo, read_header
-from firectl.lora.torch_bin import read_bin
 
 SAFETENSORS = "adapter_model.safetensors"
 BIN = "adapter_model.bin"
@@ -97,7 +96,7 @@ class Adapter:
         if not names:
             raise _no_adapter(folder)
         weights = folder / names[0]
-        tensors = read_header(weights).tensors if names[0] == SAFETENSORS else read_bin(weights)
+        tensors = read_header(weights).tensors if names[0] == SAFETENSORS else _read_bin(weights)
         modules, replaced = _sort(tensors, config, weights.name)
         extra = [name for name in EXTRA_FILES if regular_file(folder, name) is not None]
         return cls(
@@ -110,6 +109,12 @@ class Adapter:
             tensors=tensors,
             ignored_files=tuple(names[1:]),
         )
+
+
+def _read_bin(path: Path) -> dict[str, TensorInfo]:
+    from firectl.lora.torch_bin import read_bin  # half as much to import again, for a format that few still write
+
+    return read_bin(path)
 
 
 def _no_adapter(folder: Path) -> AdapterError:
@@ -248,4 +253,19 @@ def _replacements(whole: Mapping[str, TensorInfo], config: AdapterConfig, file: 
         if target in replaced:
             raise AdapterError(f"{file}: tensors {quoted(replaced[target].info.name)} and {quoted(name)} are one twice")
         replaced[target] = Replacement(info, why)
+    _require_saved(replaced, config, file)
     return replaced
+
+
+def _require_saved(replaced: Mapping[str, Replacement], config: AdapterConfig, file: str) -> None:
+    # For other tasks PEFT adds names of its own, such as `score`, of which a model has one or the other.
+    if config.task_type not in (None, "CAUSAL_LM"):
+        return
+    longest = max(map(len, replaced), default=0)
+    for name in config.modules_to_save:
+        saved = Pattern(rf"(^|.*\.){name}($|\..*)", f"{CONFIG}: modules_to_save", longest)
+        if not any(saved.match(tensor.rpartition(".")[0]) for tensor in replaced):
+            raise AdapterError(
+                f"{file} has no tensor of {quoted(name)}, which modules_to_save in {CONFIG} names",
+                hint="the adapter is incomplete; save it again with model.save_pretrained()",
+            )

@@ -78,6 +78,7 @@ class AdapterConfig:
     fan_in_fan_out: bool
     ensure_weight_tying: bool
     base_name: str | None
+    revision: str | None
     task_type: str | None
 
     def scaling(self, rank: int, alpha: float) -> float:
@@ -124,6 +125,7 @@ def parse_config(document: Mapping[str, Any]) -> AdapterConfig:
         fan_in_fan_out=fields.boolean("fan_in_fan_out"),
         ensure_weight_tying=fields.boolean("ensure_weight_tying"),
         base_name=fields.text("base_model_name_or_path"),
+        revision=fields.text("revision"),
         task_type=fields.text("task_type"),
     )
 

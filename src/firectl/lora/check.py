@@ -5,20 +5,22 @@ Works from headers and the standard library; reads the weights only when asked t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
-from firectl.lora.adapter_config import CONFIG
 from firectl.lora.base_model import BaseModel
 from firectl.lora.findings import Finding, raise_for
 from firectl.lora.fit import fit
-from firectl.lora.folder import printable, quoted
+from firectl.lora.folder import printable
+from firectl.lora.origin import origin_findings
 from firectl.lora.rules import merge_only, service_rules
 from firectl.lora.values import deep_findings
+
+_SEVERITIES = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Report:
 
     def to_document(self) -> dict[str, Any]:
         return {
-            "ok": self.ok,
+            "valid": self.ok,
             "live_merge": self.live_merge,
             "multi_lora": self.multi_lora,
             **({"adapter": dict(self.facts)} if self.facts else {}),
@@ -54,11 +56,17 @@ class Report:
 
 
 def check(
-    adapter: Path | str | Adapter, base: Path | str | BaseModel | None = None, *, deep: bool = False, rules: bool = True
+    adapter: Path | str | Adapter,
+    base: Path | str | BaseModel | None = None,
+    *,
+    deep: bool = False,
+    rules: bool = True,
+    model_type: str | None = None,
 ) -> Report:
     """Everything that is wrong or worth knowing about an adapter, alone or on its base.
 
     `deep` reads every weight (NaN, zeros); `rules` applies the service's limits, without which any rank and module do.
+    `model_type` is the base's where its folder is not here.
     Never raises for what is wrong with the folders: that is in the report.
     """
     try:
@@ -74,7 +82,7 @@ def check(
     except AdapterError as error:
         findings.append(Finding("error", "base model", error.message, error.hint))
     if rules:
-        findings += service_rules(opened, opened_base)
+        findings += service_rules(opened, opened_base.model_type if opened_base is not None else model_type)
     only_by_merge = merge_only(opened)
     findings += only_by_merge
     if deep:
@@ -82,10 +90,25 @@ def check(
             findings += deep_findings(opened)
         except AdapterError as error:
             findings.append(Finding("error", "adapter", error.message, error.hint))
-    findings += _origin(opened)
-    findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
+    findings += _files(opened)
+    try:
+        findings += origin_findings(opened, opened_base)
+    except AdapterError as error:
+        findings.append(Finding("warning", "tokenizer", error.message, error.hint))
+    report = Report((), _facts(opened, opened_base), live_merge=True, multi_lora=not only_by_merge)
+    return with_findings(report, findings)
+
+
+def with_findings(report: Report, more: Iterable[Finding]) -> Report:
+    """The report with `more` to say, the worst first; an error among it rules out every way of deploying."""
+    findings = sorted((*report.findings, *more), key=lambda finding: _SEVERITIES.index(finding.severity))
     ok = not any(finding.severity == "error" for finding in findings)
-    return Report(tuple(findings), _facts(opened, opened_base), live_merge=ok, multi_lora=ok and not only_by_merge)
+    return replace(
+        report,
+        findings=tuple(findings),
+        live_merge=ok and report.live_merge,
+        multi_lora=ok and report.multi_lora,
+    )
 
 
 def raise_for_errors(report: Report) -> None:
@@ -93,26 +116,10 @@ def raise_for_errors(report: Report) -> None:
     raise_for(report.findings)
 
 
-def _origin(adapter: Adapter) -> list[Finding]:
-    findings = []
-    name = adapter.config.base_name
-    if not name:
-        findings.append(Finding("warning", f"{CONFIG}: base_model_name_or_path", "no base model is recorded"))
-    elif name.startswith(("/", "./", "../", "~")) or "\\" in name or name[1:2] == ":":
-        findings.append(
-            Finding(
-                "warning",
-                f"{CONFIG}: base_model_name_or_path",
-                f"records the path {quoted(name)}, which says nothing on another machine",
-            )
-        )
-    if adapter.config.task_type not in (None, "CAUSAL_LM"):
-        findings.append(
-            Finding("warning", f"{CONFIG}: task_type", f"is {quoted(adapter.config.task_type)}, not CAUSAL_LM")
-        )
-    if adapter.ignored_files:
-        findings.append(Finding("note", adapter.ignored_files[0], f"is not read: {adapter.files[1]} is there too"))
-    return findings
+def _files(adapter: Adapter) -> list[Finding]:
+    if not adapter.ignored_files:
+        return []
+    return [Finding("note", adapter.ignored_files[0], f"is not read: {adapter.files[1]} is there too")]
 
 
 def _facts(adapter: Adapter, base: BaseModel | None) -> dict[str, Any]:
@@ -128,9 +135,11 @@ def _facts(adapter: Adapter, base: BaseModel | None) -> dict[str, Any]:
         "alpha_pattern": bool(config.alpha_pattern),
         "modules_to_save": bool(config.modules_to_save),
     }
+    sizes = {name: (adapter.path / name).stat().st_size for name in adapter.files}
     facts: dict[str, Any] = {
         "format": adapter.format,
-        "files": {name: (adapter.path / name).stat().st_size for name in adapter.files},
+        "files": sizes,
+        "size": sum(sizes.values()),
         "r": config.r,
         "ranks": ranks,
         "alpha": config.alpha,

@@ -147,6 +147,19 @@ def _missing(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
             f"the adapter has no tensors for {some(missing)}, which target_modules names",
             "the adapter is incomplete, or was trained on another base model",
         )
+    yield from _unsaved(adapter, base)
+
+
+def _unsaved(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
+    saved = adapter.config.targets.saved_matcher(max(map(len, base.modules), default=0))
+    unsaved = [module for module in base.modules if saved(module) and f"{module}.weight" not in adapter.replaced]
+    if unsaved:
+        yield Finding(
+            "error",
+            quoted(unsaved[0]),
+            f"the adapter has no tensor for {some(unsaved)}, which modules_to_save names",
+            "the adapter is incomplete, or was trained on another base model",
+        )
 
 
 def _tying(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:

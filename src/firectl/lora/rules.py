@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from firectl.lora.adapter import Adapter
 from firectl.lora.adapter_config import CONFIG
-from firectl.lora.base_model import HEAD, BaseModel
+from firectl.lora.base_model import HEAD
 from firectl.lora.findings import Finding
 from firectl.lora.folder import quoted, some
 
@@ -31,8 +31,8 @@ def is_allowed_target(module: str) -> bool:
     return last in TARGETS or (last in EXPERT_TARGETS and ".experts." in module) or f".{module}".endswith(f".{ROUTER}")
 
 
-def service_rules(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
-    """What the service refuses (errors) or loses in silence (warnings)."""
+def service_rules(adapter: Adapter, model_type: str | None) -> Iterator[Finding]:
+    """What the service refuses (errors) or loses in silence (warnings); `model_type` is the base's, if known."""
     for module, pair in adapter.modules.items():
         if not MIN_RANK <= pair.rank <= MAX_RANK:
             field = "r" if pair.rank == adapter.config.r else "rank_pattern"
@@ -52,17 +52,17 @@ def service_rules(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]
             "firectl lora merge takes any module; the merged model can be deployed as a base",
         )
     if HEAD in adapter.modules:
-        yield from _head(base)
+        yield from _head(model_type)
     yield from _lost_on_the_service(adapter)
 
 
-def _head(base: BaseModel | None) -> Iterator[Finding]:
+def _head(model_type: str | None) -> Iterator[Finding]:
     where = f"{CONFIG}: target_modules"
     bases = ", ".join(HEAD_BASES)
-    if base is None:
+    if model_type is None:
         yield Finding("warning", where, f"{HEAD} is adapted, which works by live merge and on {bases} only")
-    elif base.model_type not in HEAD_BASES:
-        yield Finding("error", where, f"{HEAD} can be adapted on {bases}, not on {quoted(base.model_type)}")
+    elif model_type not in HEAD_BASES:
+        yield Finding("error", where, f"{HEAD} can be adapted on {bases}, not on {quoted(model_type)}")
 
 
 def _lost_on_the_service(adapter: Adapter) -> Iterator[Finding]:

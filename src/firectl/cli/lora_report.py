@@ -1,0 +1,117 @@
+"""`lora check`: an adapter's folder, alone or beside its base, as a document and as text.
+
+The base is a folder here or a model that the API knows; of the latter only its details can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from firectl.cli.app import App
+from firectl.cli.output import View
+from firectl.errors import ApiError, Code, Exit
+from firectl.names import ResourceName
+
+if TYPE_CHECKING:
+    from firectl.lora.check import Report
+    from firectl.lora.findings import Finding
+
+_LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
+
+
+def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
+    """The report on the adapter. `base` is a folder, or the name of a model, which is asked for over the API."""
+    from firectl.lora.check import check, with_findings
+
+    if base is None or _is_folder(base):
+        return check(adapter, base, deep=deep)
+    model_type, findings = _known(app, base, adapter)
+    return with_findings(check(adapter, deep=deep, model_type=model_type), findings)
+
+
+def verdict(report: Report) -> int:
+    return Exit.DONE if report.ok else Exit.USAGE
+
+
+def _is_folder(base: str) -> bool:
+    return Path(base).is_dir() or base.startswith(("/", ".", "~")) or (base.count("/") == 1 and Path(base).exists())
+
+
+def _known(app: App, name: str, adapter: Path) -> tuple[str | None, list[Finding]]:
+    """The model_type of a base that the API has, and what its details say about the adapter."""
+    from firectl.lora.findings import Finding
+    from firectl.schemas.model import ADDON, READY
+
+    full = app.client.models.full_name(name)
+    try:
+        model = app.client.models.get(full)
+    except ApiError as error:
+        if error.code is not Code.NOT_FOUND:
+            raise
+        hint = (
+            f"firectl lora check {adapter} --base-model DIR for a folder; a public base is accounts/fireworks/models/…"
+        )
+        return None, [Finding("error", "--base-model", error.message, hint)]
+    findings = []
+    if model.kind == ADDON:
+        findings.append(Finding("error", "--base-model", f"{full} is a LoRA itself", "name its base model"))
+    elif model.state != READY:
+        findings.append(Finding("warning", "--base-model", f"{full} is {model.state}, not READY"))
+    if model.supports_lora is False:
+        findings.append(Finding("error", "--base-model", f"{full} takes no LoRA", "use a base that supports them"))
+    recorded = _recorded(adapter)
+    if recorded is not None and recorded != full:
+        findings.append(
+            Finding("warning", "base_model_name_or_path", f"records {recorded}, not {full}", "name the base it records")
+        )
+    findings.append(
+        Finding("note", "--base-model", "shapes were not compared: the API does not tell them", "give its folder")
+    )
+    details = model.base_model_details
+    return (details.model_type if details is not None else None), findings
+
+
+def _recorded(adapter: Path) -> str | None:
+    """The model of the API that the adapter records as its base, None if what it records is no such name."""
+    from firectl.errors import AdapterError
+    from firectl.lora.adapter import Adapter
+
+    try:
+        found = ResourceName.read(Adapter.open(adapter).config.base_name or "")
+    except AdapterError:
+        return None
+    return str(found) if found is not None and found.collection == "models" else None
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    from firectl.cli.progress import size
+    from firectl.cli.render import scalar
+
+    yield f"Valid: {scalar(report['valid'])}"
+    facts = report.get("adapter")
+    if facts is not None:
+        yield f"Format: {facts['format']}"
+        yield "Files: " + ", ".join(f"{scalar(name)} ({size(count)})" for name, count in facts["files"].items())
+        yield f"Size: {size(facts['size'])}, {facts['parameters']:,} numbers of {', '.join(facts['dtypes'])}"
+        yield f"Rank: {', '.join(map(str, facts['ranks']))}"
+        yield f"Alpha: {facts['alpha']:g}"
+        yield f"Scaling: {', '.join(f'{scaling:g}' for scaling in facts['scaling'])}"
+        yield f"Targets: {', '.join(map(scalar, facts['target_modules']))} ({facts['modules']} modules)"
+        if facts["features"]:
+            yield f"Features: {', '.join(facts['features'])}"
+        if facts["base_model"]:
+            yield f"Recorded Base Model: {scalar(facts['base_model'])}"
+        if (base := facts.get("fits")) is not None:
+            tied = "tied" if base["tied"] else "untied"
+            yield f"Base Model: {scalar(base['model_type'])}, {base['tensors']} tensors, head {tied}"
+        yield f"Live Merge: {scalar(report['live_merge'])}"
+        yield f"Multi LoRA: {scalar(report['multi_lora'])}"
+    for finding in report["findings"]:
+        yield f"{_LABELS[finding['severity']]}: {scalar(finding['where'])}: {scalar(finding['what'])}"
+        if "todo" in finding:
+            yield f"  To do: {scalar(finding['todo'])}"
+
+
+VIEW = View(text=_lines)

@@ -1,0 +1,168 @@
+"""`lora check`: what is said of an adapter's folder, to people and to scripts, and how the command ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.cli.conftest import Cli
+from tests.cli.hosted import Api
+
+BASE = "accounts/fireworks/models/base"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, an adapter for it, and one that only live merge takes; never changed."""
+    folder = tmp_path_factory.mktemp("lora")
+    base = tiny.make_base(folder / "base", shards=2)
+    for name, options in (("adapter", {}), ("head", {"rslora": True, "targets": ["q_proj", "lm_head"]})):
+        tiny.make_adapter(folder / name, base, **options)
+        _record(folder / name, "org/tiny")
+    return folder
+
+
+def _record(adapter: Path, name: str | None) -> None:
+    config = adapter / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": name}))
+
+
+def test_a_sound_adapter_is_described_and_exits_0(cli: Cli, made: Path) -> None:
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", str(made / "base"), "--deep")
+    assert (ran.code, ran.err) == (0, "")
+    first, format_, files, size, *rest = ran.out.splitlines()
+    assert (first, format_) == ("Valid: true", "Format: safetensors")
+    assert files.startswith("Files: adapter_config.json (1.")
+    assert size.endswith(" kB, 16,384 numbers of F32")
+    assert rest == [
+        "Rank: 8",
+        "Alpha: 16",
+        "Scaling: 2",
+        "Targets: down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj (14 modules)",
+        "Recorded Base Model: org/tiny",
+        "Base Model: llama, 21 tensors, head untied",
+        "Live Merge: true",
+        "Multi LoRA: true",
+    ]
+
+
+def test_what_the_service_ignores_and_which_way_takes_it_is_said_with_what_to_do(cli: Cli, made: Path) -> None:
+    ran = cli("lora", "check", str(made / "head"), "--base-model", str(made / "base"))
+    assert ran.code == 0
+    assert ran.out.splitlines()[-4:] == [
+        "Warning: adapter_config.json: use_rslora: is applied here, but the hosted service ignores it",
+        "  To do: for the hosted service, merge the adapter with firectl lora merge and upload the result as a base",
+        "Note: adapter_config.json: target_modules: 'lm_head' cannot be adapted in multi-LoRA",
+        "  To do: live merge applies it: deploy the adapter itself",
+    ]
+    assert "Scaling: 5.65685\n" in ran.out
+    assert "Live Merge: true\nMulti LoRA: false\n" in ran.out
+
+
+def test_json_is_one_object_good_or_bad(cli: Cli, made: Path, tmp_path: Path) -> None:
+    for adapter, code in ((made / "adapter", 0), (tmp_path / "none", 2)):
+        ran = cli("lora", "check", str(adapter), "-o", "json")
+        assert (ran.code, ran.err) == (code, "")
+        assert ran.json["valid"] is (code == 0)
+        assert isinstance(ran.json["findings"], list)
+    assert ran.json["findings"] == [
+        {"severity": "error", "where": "adapter", "what": f"adapter folder {tmp_path / 'none'} does not exist"}
+    ]
+
+
+def test_an_adapter_that_does_not_fit_exits_2_and_every_finding_is_on_stdout(cli: Cli, made: Path) -> None:
+    ran = cli("lora", "check", str(made / "base"), "--base-model", str(made / "adapter"))
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.out.startswith("Valid: false\nError: adapter: adapter_config.json is missing")
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", str(made / "nowhere"))
+    assert ran.code == 2
+    assert "Error: base model: base model folder" in ran.out
+
+
+def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made: Path) -> None:
+    details = {"modelType": "qwen3", "checkpointFormat": "HUGGINGFACE"}
+    api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_BASE_MODEL", "state": "READY", "baseModelDetails": details})
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
+    assert (ran.code, ran.err) == (0, "")
+    assert [finding["what"] for finding in ran.json["findings"]] == [
+        "shapes were not compared: the API does not tell them"
+    ]
+    ran = cli("lora", "check", str(made / "head"), "--base-model", BASE, "-o", "json")
+    assert (ran.code, ran.json["valid"], ran.json["live_merge"]) == (2, False, False)
+    assert ran.json["findings"][0]["what"] == "lm_head can be adapted on llama, mistral, qwen2, not on 'qwen3'"
+
+
+def test_a_base_that_the_api_does_not_know_or_that_is_a_lora_is_bad(cli: Cli, api: Api, made: Path) -> None:
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", "unknown")
+    assert ran.code == 2
+    assert "Error: --base-model:" in ran.out
+    api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_PEFT_ADDON", "state": "READY"})
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE)
+    assert ran.code == 2
+    assert f"Error: --base-model: {BASE} is a LoRA itself" in ran.out
+
+
+def test_an_adapter_that_records_another_model_of_the_api_is_warned_about(
+    cli: Cli, api: Api, made: Path, tmp_path: Path
+) -> None:
+    adapter = Path(shutil.copytree(made / "adapter", tmp_path / "adapter"))
+    _record(adapter, "accounts/fireworks/models/other")
+    api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_BASE_MODEL", "state": "READY"})
+    ran = cli("lora", "check", str(adapter), "--base-model", BASE)
+    assert ran.code == 0
+    assert f"records accounts/fireworks/models/other, not {BASE}" in ran.out
+
+
+def test_an_8b_base_of_headers_alone_is_checked_without_anything_heavy(cli: Cli, made: Path, tmp_path: Path) -> None:
+    """Sparse files: the headers of 32 layers of 4096, and no weights behind them."""
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    adapter.mkdir()
+    shapes = {"q_proj": (4096, 4096), "k_proj": (1024, 4096), "v_proj": (1024, 4096), "o_proj": (4096, 4096)}
+    shapes |= {"gate_proj": (14336, 4096), "up_proj": (14336, 4096), "down_proj": (4096, 14336)}
+    weights: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (128256, 4096),
+        "lm_head.weight": (128256, 4096),
+    }
+    factors: dict[str, tuple[int, ...]] = {}
+    for layer in range(32):
+        for name, (rows, columns) in shapes.items():
+            module = f"model.layers.{layer}.{'self_attn' if name[0] in 'qkvo' else 'mlp'}.{name}"
+            weights[f"{module}.weight"] = (rows, columns)
+            factors[f"base_model.model.{module}.lora_A.weight"] = (16, columns)
+            factors[f"base_model.model.{module}.lora_B.weight"] = (rows, 16)
+    _sparse(base / "model.safetensors", weights)
+    _sparse(adapter / "adapter_model.safetensors", factors)
+    (base / "config.json").write_text(json.dumps({"model_type": "llama", "tie_word_embeddings": False}))
+    config = {"peft_type": "LORA", "r": 16, "lora_alpha": 32, "target_modules": [*shapes]}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    assert (base / "model.safetensors").stat().st_size > 15e9
+    script = (
+        "import json, sys\nsys.argv[0] = 'firectl'\nfrom firectl.cli.main import main\n"
+        "try:\n    main()\nfinally:\n    sys.stderr.write(json.dumps(sorted(sys.modules)))"
+    )
+    done = _run(script, "lora", "check", str(adapter), "--base-model", str(base), "-o", "json")
+    assert json.loads(done.stdout)["valid"] is True
+    heavy = {"torch", "numpy", "safetensors", "transformers", "peft", "pydantic", "httpx", "rich"}
+    assert not heavy & set(json.loads(done.stderr))
+
+
+def _sparse(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    header, end = {}, 0
+    for name, (rows, columns) in shapes.items():
+        header[name] = {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [end, end + 2 * rows * columns]}
+        end += 2 * rows * columns
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(path, 8 + len(text) + end)
+
+
+def _run(script: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True)
