@@ -45,6 +45,7 @@ HOUSE = {
     "names": Room("errors"),
     "config": Room("errors"),
     "schemas": Room("errors", "pydantic"),
+    "bench": Room(libraries="h11", inside_functions="matplotlib"),
     "client": Room("_version errors names config schemas", "httpx pydantic"),
     "lora": Room("_version errors", inside_functions="numpy safetensors torch"),
     "engine": Room(
@@ -59,7 +60,7 @@ HOUSE = {
     "cli": Room(
         "_version errors names",
         "click",
-        inside_functions="config schemas client lora samples server engine filelock httpx pydantic rich",
+        inside_functions="bench config schemas client lora samples server engine filelock httpx pydantic rich",
     ),
 }
 
@@ -182,15 +183,16 @@ def test_a_command_imports_no_other_command_and_does_nothing_that_others_do_for_
 def test_every_library_is_declared_in_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    base, local = (
+    base, local, plot = (
         {re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
-        for requirements in (project["dependencies"], extras["local"])
+        for requirements in (project["dependencies"], extras["local"], extras["plot"])
     )
     used: dict[str, set[str]] = {}
     for path in FILES:
         needs_local = room_of(path) in ("lora", "engine", "server")
         libraries = {found.library for found in imports_of(path)} - set(sys.stdlib_module_names) - {"firectl"}
-        for library in libraries - base - (local if needs_local or room_of(path) == "cli" else set()):
+        extra = local if needs_local or room_of(path) == "cli" else plot if room_of(path) == "bench" else set()
+        for library in libraries - base - extra:
             used.setdefault(library, set()).add(name_of(path))
     assert used == {}
 

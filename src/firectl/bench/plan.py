@@ -1,0 +1,91 @@
+"""Which requests a round sends, in order: a function of the seed alone, so that a run can be repeated. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, count, cycle
+from random import Random
+
+from firectl.bench.load import Arrival, Load, Mix, Target
+
+WORDS = (
+    "apple", "autumn", "bridge", "candle", "castle", "cloud", "copper", "desert", "dinner", "engine", "evening",
+    "farmer", "feather", "forest", "garden", "glass", "harbor", "harvest", "hollow", "island", "jacket",
+    "kettle", "kitchen", "ladder", "lantern", "letter", "market", "meadow", "metal", "mirror", "morning",
+    "mountain", "needle", "number", "ocean", "orange", "paper", "pencil", "pepper", "planet", "pocket",
+    "rabbit", "rain", "river", "road", "rocket", "rope", "saddle", "salt", "school", "season", "shadow",
+    "silver", "simple", "sister", "snow", "stone", "story", "street", "summer", "table", "thread", "tiger",
+    "timber", "tower", "train", "valley", "velvet", "village", "violin", "walnut", "water", "weather", "wheel",
+    "whisper", "window", "winter", "yellow",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One request to send. `due`: seconds after the round's start, 0 where a stream sends as it becomes free."""
+
+    number: int
+    due: float
+    route: str
+    prompt: str
+    max_tokens: int
+
+
+def shots(load: Load, target: Target, at: tuple[int, int, int]) -> Iterator[Shot]:
+    """Without end: the requests of one round. `at` are the numbers of target, level and round.
+
+    Arrivals, routes and lengths are the same for every target; texts are not, so that no target can be quick because
+    a server remembers what another was asked. Each has random numbers of its own: changing one leaves the others.
+    """
+    number, level, round_ = at
+
+    def random(what: str) -> Random:
+        return Random(f"{load.seed}/{what}/{level}/{round_}")
+
+    rate = load.levels[level].rate if level >= 0 else None
+    due = arrivals(rate, load.arrival, random("arrivals"))
+    routes = pick_routes(target.routes, target.mix, random("routes"))
+    texts = _texts(load, target, random("prompts"), random(f"text/{number}"))
+    answers = random("answers")
+    for index, when, route, text in zip(count(), due, routes, texts, strict=False):
+        yield Shot(index, when, route, text, load.max_tokens.draw(answers))
+
+
+def arrivals(rate: float | None, arrival: Arrival, random: Random) -> Iterator[float]:
+    """When requests are due, in seconds; always at once where there is no rate."""
+    if rate is None:
+        yield from cycle((0.0,))
+    elif arrival == "constant":
+        yield from (number / rate for number in count())
+    else:
+        yield from accumulate(random.expovariate(rate) for _ in count())
+
+
+def pick_routes(routes: Sequence[str], mix: Mix, random: Random) -> Iterator[str]:
+    """Without end: the route of each request."""
+    if mix.kind == "round-robin" or len(routes) == 1:
+        yield from cycle(routes)
+    exponent = mix.exponent if mix.kind == "zipf" else 0.0
+    chances = list(accumulate(1 / rank**exponent for rank in range(1, len(routes) + 1)))
+    while True:
+        yield random.choices(routes, cum_weights=chances)[0]
+
+
+def _texts(load: Load, target: Target, lengths: Random, words: Random) -> Iterator[str]:
+    while load.prompts:
+        yield from lengths.sample(load.prompts, len(load.prompts))
+    while True:
+        length = load.prompt.draw(lengths)
+        yield some_text(target.tokenizing.characters(length) if load.prompt_in_tokens else length, words)
+
+
+def some_text(characters: int, random: Random) -> str:
+    """Random words of exactly so many characters in all."""
+    pieces: list[str] = []
+    length = -1
+    while length < characters:
+        more = random.choices(WORDS, k=1 + (characters - length) // 7)
+        pieces += more
+        length += sum(map(len, more)) + len(more)
+    return " ".join(pieces)[:characters]
