@@ -11,10 +11,14 @@ NOT_FOUND = answer(404, {"code": 5, "message": "not found", "details": []})
 
 
 class Api:
-    """`on("GET", "/v1/x", body)` sets an answer, a JSON object or a Reply; of several each in turn, the last again."""
+    """`on("GET", "/v1/x", body)` sets an answer, a JSON object or a Reply; of several each in turn, the last again.
+
+    It passes for a platform of `firectl local` until it is told to be `hosted()`.
+    """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], list[Reply]] = {}
+        self.on("GET", "/v1/local", {"replicas": {}})
         self.server = ScriptServer(self._answer)
 
     @property
@@ -24,6 +28,9 @@ class Api:
     def on(self, method: str, path: str, *bodies: Any) -> None:
         replies = [body if isinstance(body, Reply) else answer(200, body) for body in bodies]
         self._answers[(method, path)] = replies
+
+    def hosted(self) -> None:
+        self.on("GET", "/v1/local", NOT_FOUND)
 
     @property
     def asked(self) -> list[tuple[str, str]]:

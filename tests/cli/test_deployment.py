@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import respx
 
 from firectl.cli.deployment_flags import FLAGS
 from firectl.schemas.deployment import Deployment
@@ -384,17 +383,15 @@ def test_expire_time_warns_that_it_deletes_nothing(cli: Cli, api: Api) -> None:
     assert ran.err.startswith("Warning: expire_time is deprecated by the API and deletes nothing: use --scale-to-zero")
 
 
-def test_flags_without_a_field_are_refused_hosted_and_without_effect_here(
-    cli: Cli, api: Api, respx_mock: respx.MockRouter
-) -> None:
+def test_flags_without_a_field_are_refused_hosted_and_without_effect_here(cli: Cli, api: Api) -> None:
     ran = cli("deployment", "create", "m", "-c", "mine", "--preemptible", "--dry-run")
     assert ran.err == (
         "Warning: --cluster-id has no effect here and is not sent\n"
         "Warning: --preemptible has no effect here and is not sent\n"
     )
-    hosted = {"FIREWORKS_BASE_URL": "https://api.fireworks.ai"}
+    api.hosted()
     for flags in (["-c", "mine"], ["--preemptible"]):
-        ran = cli("deployment", "create", "m", *flags, env=hosted)
+        ran = cli("deployment", "create", "m", *flags)
         assert (ran.code, ran.out) == (2, "")
         assert "the API's create has no known field for --" in ran.err
 
@@ -403,7 +400,7 @@ def test_update_sends_just_the_fields_that_were_named(cli: Cli, api: Api) -> Non
     api.on("PATCH", PATH, WIRE)
     flags = "--max-replica-count 0 --scale-up-window 1m --enable-mtp=false --skip-shape-validation"
     ran = cli("deployment", "update", "d1", *flags.split())
-    assert (ran.code, ran.out) == (0, TEXT)
+    assert ran.code == 0
     assert api.query() == {
         "updateMask": "enable_mtp,max_replica_count,autoscaling_policy.scale_up_window",
         "skipShapeValidation": "true",
@@ -413,6 +410,13 @@ def test_update_sends_just_the_fields_that_were_named(cli: Cli, api: Api) -> Non
         "maxReplicaCount": 0,
         "autoscalingPolicy": {"scaleUpWindow": "60s"},
     }
+
+
+def test_an_update_that_came_to_something_else_is_a_warning_that_names_both(cli: Cli, api: Api) -> None:
+    api.on("PATCH", PATH, WIRE)
+    ran = cli("deployment", "update", "d1", "--max-replica-count", "3", "--scale-down-window", "10m")
+    assert (ran.code, ran.out) == (0, TEXT)
+    assert ran.err == "Warning: --max-replica-count 3 was asked for, and the deployment has 2\n"
 
 
 def test_update_of_nothing_is_refused(cli: Cli, api: Api) -> None:
@@ -478,7 +482,7 @@ def test_a_parked_deployment_is_not_asked_to_prove_anything(cli: Cli, api: Api) 
     api.on("GET", PATH, parked)
     ran = cli("deployment", "create", "m", "--deployment-id", "d1", "--max-replica-count", "0", "--wait")
     assert ran.code == 0
-    assert [method for method, _ in api.asked] == ["POST", "GET"]
+    assert [path for _, path in api.asked] == ["/v1/local", f"{ALL}?deploymentId=d1", PATH]
 
 
 def test_the_key_is_in_no_output(cli: Cli, api: Api) -> None:

@@ -161,7 +161,7 @@ def test_a_shell_is_offered_commands_verbs_and_flags(cli: Cli) -> None:
         )
         return [row.partition(",")[2] for row in ran.out.splitlines()]
 
-    assert offered("firectl deployment") == ["deployment", "deployment-shape", "deployment-shape-version"]
+    assert offered("firectl deployment-s") == ["deployment-shape", "deployment-shape-version"]
     assert offered("firectl deployment un") == ["undelete"]
     assert "--enable-addons" in offered("firectl deployment create --enable")
     assert offered("firectl -o js") == ["json"]

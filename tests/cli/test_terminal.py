@@ -37,7 +37,7 @@ def terminal(cli: Cli) -> Callable[..., tuple[int, str]]:
         try:
             while piece := os.read(screen, 4096):
                 written += piece
-                if keys and b"[y/N]" in written:
+                if keys and (b"[y/N]" in written or b"[1]" in written):
                     os.write(screen, keys.encode())
                     keys = ""
         except OSError:
@@ -85,3 +85,24 @@ def test_a_table_is_not_cut_to_the_screen(terminal: Callable[..., tuple[int, str
     assert code == 0
     assert screen.count(long) == 2
     assert Path(long).name in screen.splitlines()[1]
+
+
+def test_who_names_no_shape_picks_one_and_enter_is_the_first(
+    terminal: Callable[..., tuple[int, str]], api: Api
+) -> None:
+    model = "accounts/acme/models/m"
+    versions = [
+        {"name": f"accounts/acme/deploymentShapes/{shape}/versions/1", "validated": True,
+         "snapshot": {"baseModel": model, "precision": precision}}
+        for shape, precision in (("quick", "FP8"), ("plain", "BF16"))
+    ]  # fmt: skip
+    api.hosted()
+    api.on("GET", f"/v1/{model}", {"name": model})
+    api.on("GET", "/v1/accounts/acme/deploymentShapes/-/versions", {"deploymentShapeVersions": versions})
+    api.on("POST", "/v1/accounts/acme/deployments", {"name": NAME})
+    for keys, chosen in (("\n", 0), ("2\n", 1)):
+        code, screen = terminal("deployment", "create", "m", keys=keys)
+        assert code == 0
+        assert "  1  accounts/acme/deploymentShapes/quick/versions/1 (FP8)\n" in screen
+        assert "  2  accounts/acme/deploymentShapes/plain/versions/1 (BF16)\nDeploy on which shape [1]: " in screen
+        assert api.changes[-1].json["deploymentShape"] == versions[chosen]["name"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -111,14 +111,31 @@ class App:
         """The account to act in; asks the API when none is configured."""
         return self.settings.account_id.value or self.client.account
 
-    @property
+    @cached_property
     def is_hosted(self) -> bool:
-        """Whether commands go to somebody else's machine."""
+        """Whether commands go to the hosted service; asks the server, unless its address alone tells."""
+        return self._is_services_own or not self.client.is_platform
+
+    @property
+    def bills(self) -> bool:
+        """Whether what runs there costs money, as far as can be told without asking."""
         from urllib.parse import urlsplit
 
         from firectl import config
 
-        return not config.is_loopback(urlsplit(self.settings.base_url.value).hostname or "")
+        if "is_hosted" in self.__dict__:
+            return self.is_hosted
+        return self._is_services_own or not config.is_loopback(urlsplit(self.settings.base_url.value).hostname or "")
+
+    @property
+    def _is_services_own(self) -> bool:
+        from urllib.parse import urlsplit
+
+        from firectl import config
+
+        service = (urlsplit(config.DEFAULT_BASE_URL).hostname or "").partition(".")[2]
+        host = urlsplit(self.settings.base_url.value).hostname or ""
+        return host == service or host.endswith(f".{service}")
 
     @cached_property
     def local_platform(self) -> LocalPlatform:
@@ -135,6 +152,12 @@ class App:
 
     def emit(self, result: object, view: View = PLAIN) -> None:
         self.output.emit(result, view)
+
+    def emit_deleted(self, name: str, left: object, view: View = PLAIN, *, said: str | None = None) -> None:
+        """The result of a delete: nothing but a note as text, and for scripts `left`, the resource as it is now."""
+        if self.output.format != "text":
+            self.emit(left, view)
+        self.output.note(said or f"Deleted {name}")
 
     def show_planned(self, planned: Planned) -> None:
         """What a dry run would have sent: `{"method", "path", "body"}`, always a document."""
@@ -153,6 +176,15 @@ class App:
             return
         if not click.confirm(question, err=True):
             raise FirectlError("not confirmed: nothing was changed", code=Code.CANCELLED)
+
+    def choose(self, question: str, options: Sequence[str]) -> int:
+        """The index of the option that a person picks in a terminal; 0, the first, where there is nobody to ask."""
+        if len(options) == 1 or self.dry_run or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return 0
+        for number, option in enumerate(options, 1):
+            self.output.say(f"{number:>3}  {option}")
+        picked: int = click.prompt(question, type=click.IntRange(1, len(options)), default=1, err=True)
+        return picked - 1
 
     def redact(self, text: str) -> str:
         """`text` without the key, wherever it got in."""

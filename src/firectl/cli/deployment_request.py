@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
+from firectl.cli.changes import difference
 from firectl.cli.deployment_file import read_deployment, read_file
 from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, given_fields, nested
-from firectl.cli.render import dig, scalar
+from firectl.cli.render import dig
 from firectl.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def build_create(app: App, model: str, file: Path | None, given: Mapping[str, An
         )
     refuse_impossible(document)
     _refuse_addons_on_addon(app, document)
-    return _checked(app, document)
+    return _with_shape(app, _checked(app, document))
 
 
 def build_update(app: App, given: Mapping[str, Any]) -> tuple[Deployment, list[str]]:
@@ -69,23 +70,23 @@ def refuse_unknown_to_create(app: App, *, cluster_id: str | None, preemptible: b
         app.output.warn(f"{flag} has no effect here and is not sent")
 
 
-def warn_of_differences(app: App, asked: Deployment, made: Deployment) -> None:
-    """Says what came back other than asked: services drop what they do not like without an error."""
-    for difference in differences(asked, made):
-        app.output.warn(difference)
-
-
 def differences(asked: Deployment, made: Deployment) -> Iterator[str]:
-    """What came back other than asked, in words. A version of the shape asked for counts as equal."""
+    """What came back other than asked, in words: services drop what they do not like without an error.
+
+    A version of the shape asked for counts as equal.
+    """
     wanted, found = asked.to_document(), made.to_document()
     for flag in FLAGS:
         want, have = dig(wanted, flag.path), dig(found, flag.path)
-        if want is None or want == have or (want in (0, False, "") and have is None):
-            continue
-        if flag.path == "deployment_shape" and str(have).startswith(f"{want}/versions/"):
+        if flag.path == "deployment_shape" and is_version_of(have, want):
             continue
         if flag.path not in ("expire_time", "direct_route_api_keys"):
-            yield f"{flag.name} {scalar(want)} was asked for, and the deployment has {scalar(have) or 'none'}"
+            yield from difference(flag.name, want, have)
+
+
+def is_version_of(version: object, shape: object) -> bool:
+    """Whether the shape that came back is the one asked for: a version of it, or the one that `latest` means."""
+    return str(version).startswith(f"{str(shape).removesuffix('/versions/latest')}/versions/")
 
 
 def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
@@ -116,3 +117,14 @@ def _checked(app: App, document: dict[str, Any]) -> Deployment:
         if document.get("enable_addons") and model:
             refuse_quantized(app, document["deployment_shape"], model)
     return read_deployment(document)
+
+
+def _with_shape(app: App, asked: Deployment) -> Deployment:
+    """The same on a shape that fits, where nothing says what to run on and the server does not choose by itself."""
+    if asked.deployment_shape or asked.accelerator_type or asked.deployment_template or not app.is_hosted:
+        return asked
+    from firectl.cli.shapes import choose_version
+
+    model, addons = asked.base_model or "", bool(asked.enable_addons)
+    version = choose_version(app, model, addons=addons, precision=asked.precision)
+    return asked.model_copy(update={"deployment_shape": version})

@@ -78,6 +78,22 @@ class WireDuration(ParamType):
         return wire_duration(seconds)
 
 
+class Moment(ParamType):
+    """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; without a zone it is UTC."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from datetime import UTC, datetime
+
+        try:
+            moment = datetime.fromisoformat(str(value).strip().upper())
+            aware = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
+        return aware.isoformat().replace("+00:00", "Z")
+
+
 class Boolean(ParamType):
     """Go's booleans: true, t, 1, false, f, 0, in any case."""
 
@@ -124,8 +140,8 @@ class Known(ParamType):
         if name not in self.values:
             from difflib import get_close_matches
 
-            near = get_close_matches(name, self.values, n=1)
-            asked = f"; did you mean {near[0]}?" if near else ""
+            near = [known for known in self.values if name in known] or get_close_matches(name, self.values, n=1)
+            asked = f"; did you mean {' or '.join(near)}?" if near else ""
             _warn(ctx, f"{name} is not a value that this version knows, and is sent as it is{asked}")
         return name
 

@@ -94,6 +94,10 @@ class Output:
             self._warned.add(text)
             self.say(f"Warning: {render.visible(text)}")
 
+    def warn_all(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.warn(text)
+
     def say(self, text: str) -> None:
         """One line on stderr, whatever was said about being quiet."""
         # Whoever closed stderr does not want to know; the result still counts.

@@ -42,12 +42,18 @@ def deployment_flags(document: Document) -> list[str]:
 
 def model_flags(document: Document) -> list[str]:
     """`m --base-model … --public`: what follows `firectl model create`; the folder is not known to the API."""
-    return [*_word(_last(document.get("name"))), *_all(MODEL_FLAGS, document)]
+    embedding = ["--embedding"] if document.get("kind") == "EMBEDDING_MODEL" else []
+    return [*_word(_last(document.get("name"))), *_all(MODEL_FLAGS, document), *embedding]
 
 
 def deployed_model_flags(document: Document) -> list[str]:
     """`accounts/a/models/m --deployment …`: what follows `firectl load-lora`."""
     return [*_word(document.get("model")), *_all(LOAD_FLAGS, document)]
+
+
+def api_key_flags(document: Document) -> list[str]:
+    """`--display-name … --expire-time …`: what follows `firectl api-key create`."""
+    return _all((("--display-name", "display_name"), ("--expire-time", "expire_time")), document)
 
 
 def _all(flags: tuple[tuple[str, str], ...], document: Document) -> list[str]:

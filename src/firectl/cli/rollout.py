@@ -108,7 +108,7 @@ def load_route(app: App, model: str, deployment: str) -> tuple[str, str | None]:
 
 def bills(app: App) -> str:
     """What leaving something running means, where it costs money."""
-    return ", and bills" if app.is_hosted else ""
+    return ", and bills" if app.bills else ""
 
 
 def say_route(app: App, route: str) -> None:

@@ -23,17 +23,18 @@ def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
     kind = (details.model_type, details.parameter_count) if details and details.model_type else None
     owners = dict.fromkeys((base.split("/")[1], app.client.account))
     rows = (row for owner in owners for row in app.client.deployment_shape_versions.list(account=owner))
-    exact, alike = [], []
+    fitting: dict[bool, list[DeploymentShapeVersion]] = {True: [], False: []}
     # What an account can see may be another account's: the same version can come twice.
     for row in {row.name: row for row in rows}.values():
         shape = row.snapshot
         if shape is None or not (row.validated or row.latest_validated):
             continue
         if shape.base_model == base:
-            exact.append(row)
+            fitting[True].append(row)
         elif shape.base_model is None and kind is not None and (shape.model_type, shape.parameter_count) == kind:
-            alike.append(row)
-    return exact + alike
+            fitting[False].append(row)
+    # Of either kind first what the service validated last.
+    return [row for rows in fitting.values() for row in sorted(rows, key=lambda row: not row.latest_validated)]
 
 
 def resolve_shape(app: App, text: str, model: str | None) -> str:
@@ -52,6 +53,46 @@ def resolve_shape(app: App, text: str, model: str | None) -> str:
     if "/versions/" in text:
         return app.client.deployment_shape_versions.full_name(text)
     return app.client.deployment_shapes.full_name(text)
+
+
+def choose_version(app: App, model: str, *, addons: bool, precision: str | None) -> str:
+    """The shape version for a create that names neither shape nor accelerator, which the service would refuse.
+
+    A person picks it; a script gets the first that fits, and is told on stderr which, and how to choose otherwise.
+    InputError when none fits.
+    """
+    found = matching_versions(app, model)
+    if addons:
+        found = [row for row in found if row.snapshot and row.snapshot.precision == "BF16"]
+        found = [row for row in found if row.snapshot and row.snapshot.enable_addons is not False]
+        # Servers that leave false out say nothing of a shape that takes none: one that says yes goes first.
+        found.sort(key=lambda row: not (row.snapshot and row.snapshot.enable_addons))
+    if precision:
+        found = [row for row in found if row.snapshot and row.snapshot.precision == precision]
+    if not found:
+        wanted = f" with {precision}" if precision else " with BF16 that takes addons" if addons else ""
+        raise InputError(
+            f"neither --deployment-shape nor --accelerator-type is given, and no validated shape of {model}{wanted} "
+            "is there to choose",
+            hint=f"firectl deployment-shape-version match --model {model}, or give --accelerator-type and "
+            "--accelerator-count",
+        )
+    chosen = found[app.choose("Deploy on which shape", [described(row) for row in found])]
+    app.output.note(
+        f"Shape: {described(chosen)}. To choose another: --deployment-shape, from "
+        f"firectl deployment-shape-version match --model {model}"
+    )
+    return chosen.name or ""
+
+
+def described(version: DeploymentShapeVersion) -> str:
+    """A version in a line: its name, hardware and precision."""
+    shape = version.snapshot
+    if shape is None:
+        return version.name or ""
+    hardware = f"{shape.accelerator_count or 1} x {shape.accelerator_type}" if shape.accelerator_type else ""
+    facts = [fact for fact in (hardware, shape.precision, shape.preset_type) if fact]
+    return f"{version.name} ({', '.join(facts)})" if facts else version.name or ""
 
 
 def refuse_quantized(app: App, shape: str, model: str) -> None:

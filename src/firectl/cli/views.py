@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firectl.cli.output import View
-from firectl.cli.recreate import deployed_model_flags, deployment_flags, model_flags
+from firectl.cli.recreate import api_key_flags, deployed_model_flags, deployment_flags, model_flags
 
 REPLICA_COUNTS = (
     "min_replica_count",
@@ -79,3 +79,15 @@ DEPLOYMENT_SHAPE_VERSION = View(
 )
 
 ACCOUNT = View(columns=(("NAME", "name"), ("STATE", "state"), ("DISPLAY NAME", "display_name")))
+
+API_KEY = View(
+    columns=(
+        ("KEY ID", "key_id"),
+        ("DISPLAY NAME", "display_name"),
+        ("PREFIX", "prefix"),
+        ("EMAIL", "email"),
+        ("CREATE TIME", "create_time"),
+        ("EXPIRE TIME", "expire_time"),
+    ),
+    flags=api_key_flags,
+)

@@ -19,18 +19,22 @@ from firectl import config
 from firectl.client import failures
 from firectl.client.http import Connections, httpx
 from firectl.client.sender import Exchange, Incoming, Outgoing, Sender
-from firectl.errors import ApiError, InputError
+from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.account import Accounts
+    from firectl.client.account import Accounts, ApiKeys, Users
     from firectl.client.deployed_model import DeployedModels
     from firectl.client.deployment import Deployments
     from firectl.client.inference import Inference
+    from firectl.client.metrics import Metrics
     from firectl.client.model import Models
     from firectl.client.shape import DeploymentShapes, DeploymentShapeVersions
 
 TIMEOUT = 60.0
 MAX_RETRIES = 2
+
+_UNKNOWN_PATH = (Code.NOT_FOUND, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT)
+"""How a service refuses a path that is none of its own."""
 
 QueryValue = str | int | bool | Sequence[str] | None
 
@@ -130,6 +134,18 @@ class Client:
         return Accounts(self)
 
     @cached_property
+    def users(self) -> Users:
+        from firectl.client.account import Users
+
+        return Users(self)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        from firectl.client.account import ApiKeys
+
+        return ApiKeys(self)
+
+    @cached_property
     def models(self) -> Models:
         from firectl.client.model import Models
 
@@ -164,6 +180,26 @@ class Client:
         from firectl.client.inference import Inference
 
         return Inference(self)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        from firectl.client.metrics import Metrics
+
+        return Metrics(self)
+
+    @cached_property
+    def is_platform(self) -> bool:
+        """Whether a platform of `firectl local` answers here, wherever here is: it alone tells about itself."""
+        try:
+            return "replicas" in self.request("GET", "/v1/local")
+        except NetworkError as error:
+            if error.code is Code.UNKNOWN:
+                return False  # a web page, or whatever else a gateway makes of a path that it does not know
+            raise
+        except ApiError as error:
+            if error.code in _UNKNOWN_PATH:
+                return False
+            raise
 
     def request(
         self,

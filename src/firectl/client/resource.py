@@ -52,6 +52,8 @@ class ListArgs(TypedDict, total=False):
     """Shapes alone: those that fit a model, by its full name."""
     shape: str
     """Shape versions alone: those of one shape."""
+    user: str
+    """API keys alone: whose."""
 
 
 class Resource(Generic[R]):
@@ -204,7 +206,7 @@ def _set_paths(resource: Wire) -> Iterator[str]:
 def _query(args: ListArgs) -> dict[str, QueryValue]:
     query: dict[str, QueryValue] = {}
     for key, value in args.items():
-        if key not in ("account", "shape"):
+        if key not in ("account", "shape", "user"):
             query[to_camel(key)] = cast("QueryValue", value)
     return query
 

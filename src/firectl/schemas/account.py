@@ -40,3 +40,11 @@ class ApiKey(Wire):
     create_time: Time | None = None
     expire_time: Time | None = None
     key: str | None = None
+
+
+class CreateApiKey(Wire):
+    api_key: ApiKey | None = None
+
+
+class DeleteApiKey(Wire):
+    key_id: str

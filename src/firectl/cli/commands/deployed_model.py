@@ -40,7 +40,7 @@ def list_(app: App, **asked: Any) -> None:
 @deployed_model.verb()
 @argument("deployed_model")
 @switch("--default", "Make this deployment the one that the bare model name goes to.")
-@option("--description", help="What it is for.")
+@option("--description", metavar="TEXT", help="What it is for.")
 @option("--display-name", type=ShortText(64), metavar="TEXT", help="A name for people, below 64 characters.")
 @switch("--public", "Let other accounts send requests to it.")
 @dry_run
@@ -50,8 +50,10 @@ def update(app: App, deployed_model: str, **given: Any) -> None:
 
     $ firectl deployed-model update my-lora-a1b2c3d4 --default
     """
-    from firectl.cli.changes import changes
+    from firectl.cli.changes import changes, lost
     from firectl.schemas.deployed_model import DeployedModel
 
     row, mask = changes(DeployedModel, given)
-    app.emit(app.client.deployed_models.update(deployed_model, row, mask), views.DEPLOYED_MODEL)
+    changed = app.client.deployed_models.update(deployed_model, row, mask)
+    app.output.warn_all(lost(given, changed))
+    app.emit(changed, views.DEPLOYED_MODEL)

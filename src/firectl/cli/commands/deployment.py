@@ -64,7 +64,7 @@ def create(
         skip_shape_validation=skip_shape_validation,
         validate_only=validate_only,
     )
-    request.warn_of_differences(app, asked, made)
+    app.output.warn_all(request.differences(asked, made))
     if not validate_only:
         made = rollout.follow_create(app, made, wait, wait_timeout, probe=not no_probe)
     app.emit(made, views.DEPLOYMENT)
@@ -106,10 +106,11 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
 
     $ firectl deployment update my-deployment --max-replica-count 2
     """
-    from firectl.cli.deployment_request import build_update
+    from firectl.cli import deployment_request as request
 
-    changes, mask = build_update(app, given)
-    changed = app.client.deployments.update(deployment, changes, mask, skip_shape_validation=skip_shape_validation)
+    asked, mask = request.build_update(app, given)
+    changed = app.client.deployments.update(deployment, asked, mask, skip_shape_validation=skip_shape_validation)
+    app.output.warn_all(request.differences(asked, changed))
     app.emit(changed, views.DEPLOYMENT)
 
 

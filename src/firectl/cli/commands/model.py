@@ -125,11 +125,13 @@ def update(app: App, model: str, **given: Any) -> None:
 
     $ firectl model update my-lora --public=false
     """
-    from firectl.cli.changes import changes
+    from firectl.cli.changes import changes, lost
     from firectl.schemas.model import Model
 
-    changed, mask = changes(Model, given)
-    app.emit(app.client.models.update(model, changed, mask), views.MODEL)
+    asked, mask = changes(Model, given)
+    changed = app.client.models.update(model, asked, mask)
+    app.output.warn_all(lost(given, changed))
+    app.emit(changed, views.MODEL)
 
 
 @model.verb()

@@ -7,21 +7,13 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from firectl.errors import ApiError, Code
-from firectl.schemas.account import Account, ApiKey, User
+from firectl.schemas.account import Account, ApiKey, CreateApiKey, DeleteApiKey, User
 from firectl.schemas.base import Wire
 from firectl.server.control import accounts
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 
 _ACCOUNT = "/v1/accounts/{account:id}"
-
-
-class CreateApiKey(Wire):
-    api_key: ApiKey | None = None
-
-
-class DeleteApiKey(Wire):
-    key_id: str
 
 
 def routes(platform: Platform) -> list[BaseRoute]:

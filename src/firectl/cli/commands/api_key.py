@@ -1,0 +1,66 @@
+"""`firectl api-key`: the keys of a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firectl.cli import views
+from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Moment
+from firectl.cli.grammar import Noun
+from firectl.cli.params import argument, assume_yes, dry_run, listing, option
+
+api_key = Noun("api-key", "API keys: make one, see which there are, revoke one.")
+
+whose = option(
+    "--user", "--service-account", "user", metavar="USER", help="Whose key; default: the account's only user."
+)
+
+
+@api_key.verb()
+@whose
+@option("--display-name", "--key-name", "display_name", metavar="TEXT", help="What it is called (default).")
+@option("--expire-time", type=Moment(), metavar="DATE", help="When it stops working: 2027-01-31, or with a time.")
+@dry_run
+@pass_app
+def create(app: App, user: str | None, **given: Any) -> None:
+    """Make an API key and print it, once: nobody can show it again.
+
+    $ firectl api-key create --display-name ci --expire-time 2030-01-31
+    """
+    from firectl.schemas.account import ApiKey
+
+    made = app.client.api_keys.create(user or app.client.users.only(), ApiKey.model_validate(given))
+    app.output.note("Keep the key now: it is not shown again")
+    app.emit(made, views.API_KEY)
+
+
+@api_key.verb("list")
+@whose
+@listing
+@pass_app
+def list_(app: App, user: str | None, **asked: Any) -> None:
+    """List the API keys of a user, without the keys themselves.
+
+    $ firectl api-key list
+    """
+    from firectl.cli.listing import show_list
+
+    show_list(app, app.client.api_keys, views.API_KEY, user=user or app.client.users.only(), **asked)
+
+
+@api_key.verb()
+@argument("key_id")
+@whose
+@assume_yes
+@dry_run
+@pass_app
+def delete(app: App, key_id: str, user: str | None) -> None:
+    """Revoke an API key, by its ID: whoever uses it is refused from then on.
+
+    $ firectl api-key delete my-key-id --yes
+    """
+    owner = app.client.users.full_name(user) if user else app.client.users.only()
+    app.confirm(f"Revoke the API key {key_id} of {owner}?")
+    app.client.api_keys.revoke(owner, key_id)
+    app.emit_deleted(key_id, {"key_id": key_id})

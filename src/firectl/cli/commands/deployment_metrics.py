@@ -1,0 +1,39 @@
+"""`firectl deployment-metrics`: what deployments did over time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Moment, Seconds
+from firectl.cli.grammar import DOCUMENT, Noun
+from firectl.cli.params import option
+
+deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and requests over time.")
+
+
+@deployment_metrics.verb("list", formats=DOCUMENT)
+@option(
+    "--metric", required=True, metavar="NAME", help="tokens-per-second, tokens-prompt-per-second, requests-per-second."
+)
+@option(
+    "--group-by", type=click.Choice(["deployment", "model"]), help="One series for each; default: for each deployment."
+)
+@option("--start", type=Moment(), metavar="DATE", help="From when: 2026-01-31, or 2026-01-31T12:00:00Z.")
+@option("--end", type=Moment(), metavar="DATE", help="Until when; default: now.")
+@option("--interval", type=Seconds(), metavar="DURATION", help="The time that one value stands for: 24h.")
+@pass_app
+def list_(
+    app: App, metric: str, group_by: str | None, start: str | None, end: str | None, interval: float | None
+) -> None:
+    """List the values of a metric over time. The platform of firectl local has them; hosted, see its console.
+
+    $ firectl deployment-metrics list --metric tokens-per-second --group-by model --interval 24h
+    """
+    from firectl.cli import metrics
+
+    span = metrics.span(start, end)
+    every = timedelta(seconds=interval) if interval else None
+    app.emit(metrics.fetch(app, metric, group_by, span, every), metrics.TABLE)

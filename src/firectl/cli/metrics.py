@@ -1,0 +1,55 @@
+"""Series of numbers as a table for people, and the words for a service that has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from firectl.cli.app import App
+from firectl.cli.output import View
+from firectl.cli.render import table
+from firectl.errors import ApiError, Code, InputError
+
+if TYPE_CHECKING:
+    from firectl.schemas.metrics import DeploymentMetrics
+
+Span = tuple[datetime | None, datetime | None]
+
+
+def span(start: str | None, end: str | None) -> Span:
+    """The two moments; InputError when the end is not after the start."""
+    first, last = (datetime.fromisoformat(text) if text else None for text in (start, end))
+    if first is not None and last is not None and last <= first:
+        raise InputError("--end must be after --start")
+    return first, last
+
+
+def fetch(app: App, metric: str, group_by: str | None, span: Span, interval: timedelta | None) -> DeploymentMetrics:
+    """What the platform says. UNIMPLEMENTED hosted: there is no public call for it."""
+    if app.is_hosted:
+        raise ApiError(
+            Code.UNIMPLEMENTED,
+            "the hosted service has no public call for deployment metrics; a platform of firectl local has",
+            hint="see the service's web console, or scrape https://api.fireworks.ai/v1/accounts/ACCOUNT_ID/metrics",
+        )
+    start, end = span
+    return app.client.metrics.deployments(metric, group_by=group_by, start=start, end=end, interval=interval)
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        (" ".join((series.get("labels") or {}).values()), _time(point.get("timestamp")), point.get("value"))
+        for series in document["series"]
+        for point in series.get("values") or []
+    ]
+    yield from table(("SERIES", "TIME", "VALUE"), rows)
+
+
+def _time(seconds: int | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+TABLE = View(text=_lines)

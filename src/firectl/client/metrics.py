@@ -1,0 +1,40 @@
+"""What deployments did over time. The hosted service has no public call for it; the local platform has one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from firectl.client.resource import read
+from firectl.schemas.base import format_time, format_wire_duration
+from firectl.schemas.metrics import DeploymentMetrics
+
+if TYPE_CHECKING:
+    from firectl.client.client import Client
+
+
+class Metrics:
+    """Reads only."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def deployments(
+        self,
+        metric: str,
+        *,
+        group_by: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        interval: timedelta | None = None,
+    ) -> DeploymentMetrics:
+        """One series for each deployment or model (`group_by`), a value for each interval."""
+        path = f"/v1/accounts/{self._client.account}/deploymentMetrics"
+        query = {
+            "metric": metric,
+            "groupBy": group_by,
+            "start": format_time(start) if start else None,
+            "end": format_time(end) if end else None,
+            "interval": format_wire_duration(interval) if interval else None,
+        }
+        return read(DeploymentMetrics, self._client.request("GET", path, query=query), path)

@@ -1,0 +1,55 @@
+"""`firectl deployment-metrics`: what is asked of the platform, and how the series read."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Cli
+from tests.cli.hosted import Api
+
+PATH = "/v1/accounts/acme/deploymentMetrics"
+LABELS = {"deployment": "accounts/acme/deployments/d"}
+VALUES = [{"timestamp": 1767225600, "value": "1.5"}, {"timestamp": 1767312000, "value": "0"}]
+SERIES = {"series": [{"labels": LABELS, "values": VALUES}]}
+
+
+def test_list_sends_what_was_asked_and_prints_a_table(cli: Cli, api: Api) -> None:
+    api.on("GET", PATH, SERIES)
+    flags = "--metric tokens-per-second --group-by deployment --start 2026-01-01 --end 2026-01-03T00:00:00+01:00"
+    ran = cli("deployment-metrics", "list", *flags.split(), "--interval", "24h")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        "SERIES                       TIME                  VALUE\n"
+        "accounts/acme/deployments/d  2026-01-01T00:00:00Z  1.5\n"
+        "accounts/acme/deployments/d  2026-01-02T00:00:00Z  0\n"
+    )
+    assert api.query() == {
+        "metric": "tokens-per-second",
+        "groupBy": "deployment",
+        "start": "2026-01-01T00:00:00Z",
+        "end": "2026-01-02T23:00:00Z",
+        "interval": "86400s",
+    }
+
+
+def test_json_is_the_series(cli: Cli, api: Api) -> None:
+    api.on("GET", PATH, SERIES)
+    assert cli("list", "deployment-metrics", "--metric", "requests-per-second", "-o", "json").json == SERIES
+    assert api.query() == {"metric": "requests-per-second"}
+    api.on("GET", PATH, {})
+    assert cli("deployment-metrics", "list", "--metric", "requests-per-second", "-o", "json").json == {"series": []}
+    assert cli("deployment-metrics", "list", "--metric", "requests-per-second").out == "SERIES  TIME  VALUE\n"
+
+
+def test_the_hosted_service_has_no_such_call(cli: Cli, api: Api) -> None:
+    api.hosted()
+    ran = cli("deployment-metrics", "list", "--metric", "tokens-per-second")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(
+        "Error: the hosted service has no public call for deployment metrics; a platform of firectl local has "
+        "(code = Unimplemented)\n"
+    )
+
+
+def test_a_span_that_ends_before_it_starts_is_refused(cli: Cli, api: Api) -> None:
+    ran = cli("deployment-metrics", "list", "--metric", "m", "--start", "2026-01-02", "--end", "2026-01-01")
+    assert (ran.code, ran.out, api.asked) == (2, "", [])
+    assert ran.err == "Error: --end must be after --start (code = InvalidArgument)\n"
