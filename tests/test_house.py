@@ -50,7 +50,7 @@ HOUSE = {
     "lora": Room("_version errors", inside_functions="numpy safetensors torch"),
     "engine": Room(
         "_version errors lora schemas.openai",
-        "starlette torch transformers uvicorn",
+        "prometheus_client starlette torch transformers uvicorn",
         inside_functions="jinja2 numpy",
     ),
     "server": Room(

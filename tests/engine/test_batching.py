@@ -117,7 +117,7 @@ def test_sequences_that_outgrow_the_memory_are_computed_again_and_end_the_same(h
     with harness.running(kv_tokens=1024, max_num_seqs=6, answer_reserve=4) as (engine, inbox):
         engine.submit(crowded)
         assert [inbox.wait(sequence).tokens for sequence in crowded] == [result.tokens for result in roomy]
-        assert engine.counters.prompt_tokens > sum(len(sequence.prompt) for sequence in crowded)
+        assert engine.metrics.value("vllm:prompt_tokens_total") > sum(len(sequence.prompt) for sequence in crowded)
         assert engine.kv_use == 0
 
 

@@ -32,10 +32,12 @@ def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
     add("--port", type=_bounded(0, 65535), default=0, help="0 (the default) takes a free one")
     add("--enable-lora", action="store_true", help="take adapters at /v1/load_lora_adapter")
     add("--max-loras", type=_bounded(1), default=256, help="adapters loaded at once")
+    add("--max-loras-in-memory", type=_bounded(2), metavar="N", help="of those, how many in memory (all)")
     add("--max-lora-rank", type=_bounded(1), default=64)
     add("--max-num-seqs", type=_bounded(1, 1024), default=32, help="sequences in one step")
     add("--max-num-batched-tokens", type=_bounded(1), default=256, help="tokens in one step")
     add("--max-waiting", type=_bounded(0), default=256, help="sequences that may wait; beyond it requests get 429")
+    add("--request-timeout", type=_bounded(1), default=600, metavar="SECONDS", help="the longest a request may take")
     add("--max-model-len", type=_bounded(1), metavar="TOKENS", help="longest prompt and answer together")
     add("--kv-memory-mib", type=_bounded(1), metavar="MIB", help="memory for keys and values")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
@@ -50,9 +52,11 @@ def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
         port=given.port,
         enable_lora=given.enable_lora,
         max_loras=given.max_loras,
+        max_loras_in_memory=given.max_loras_in_memory,
         max_lora_rank=given.max_lora_rank,
         max_num_seqs=given.max_num_seqs,
         max_waiting=given.max_waiting,
+        request_timeout=given.request_timeout,
         max_step_tokens=given.max_num_batched_tokens,
         max_model_len=given.max_model_len,
         kv_memory=given.kv_memory_mib * 2**20 if given.kv_memory_mib else None,

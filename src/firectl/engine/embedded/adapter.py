@@ -23,7 +23,7 @@ class LoraWeights:
     scaling: float
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class EngineAdapter:
     """Two loads of the same files are two objects; `content_hash` tells that they are equal."""
 

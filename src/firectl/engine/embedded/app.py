@@ -20,7 +20,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from firectl.engine.embedded import metrics
 from firectl.engine.embedded.answer import ChatSpelling, CompletionSpelling, Spelling, write_stream, write_whole
 from firectl.engine.embedded.disconnect import EventStream, unless_gone
 from firectl.engine.embedded.generation import QueueFull
@@ -86,15 +85,8 @@ class Doors:
         return JSONResponse({"status": state}, status_code=200 if state == "ok" else 503)
 
     async def metrics(self, request: Request) -> Answer:
-        engine = self._replica.ready.engine
-        page = metrics.render(
-            engine.counters,
-            self._replica.options.served_model_name,
-            running=engine.running,
-            waiting=engine.waiting,
-            kv_use=engine.kv_use,
-        )
-        return Response(page, media_type=metrics.CONTENT_TYPE)
+        page = self._replica.ready.engine.metrics.page()
+        return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self, request: Request) -> Answer:
         ready, options = self._replica.ready, self._replica.options
@@ -115,7 +107,7 @@ class Doors:
     async def chat(self, request: Request) -> Answer:
         raw = await _body(request)
         chat = parse_chat(parse_json(raw))
-        adapter = self._replica.adapter(chat.model)
+        adapter = await self._replica.adapter(chat.model)
         loaded = self._replica.ready.loaded
         sequences = await _tokenise(len(raw), lambda: chat_sequences(loaded, chat, adapter))
         return await self._generate(request, chat, sequences, ChatSpelling(chat.model), prompts=1)
@@ -123,7 +115,7 @@ class Doors:
     async def completions(self, request: Request) -> Answer:
         raw = await _body(request)
         completion = parse_completion(parse_json(raw))
-        adapter = self._replica.adapter(completion.model)
+        adapter = await self._replica.adapter(completion.model)
         loaded = self._replica.ready.loaded
         sequences = await _tokenise(len(raw), lambda: completion_sequences(loaded, completion, adapter))
         spelling = CompletionSpelling(completion.model)
@@ -135,7 +127,7 @@ class Doors:
         name, path = fields["lora_name"], Path(fields["lora_path"])
         if not path.is_absolute():
             raise ParamError(f"lora_path must be an absolute path, got {path}", "lora_path")
-        if await registry.load(name, path, replace=fields["load_inplace"]):
+        if await registry.load(name, path, replace=fields["load_inplace"], pinned=fields["pinned"]):
             return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
         return PlainTextResponse(f"Success: LoRA adapter '{name}' is loaded already.")
 
@@ -207,14 +199,15 @@ async def _adapter_fields(request: Request, required: tuple[str, ...]) -> dict[s
     for name in required:
         if not isinstance(body.get(name), str) or not body[name]:
             raise ParamError(f"{name} must be a non-empty string", name)
-    known = {"lora_name", "lora_path", "load_inplace", "base_model_name", "lora_int_id"}
+    known = {"lora_name", "lora_path", "load_inplace", "pinned", "base_model_name", "lora_int_id"}
     unknown = next((name for name in body if name not in known), None)
     if unknown is not None:
         raise ParamError(f"unknown parameter {unknown}", unknown)
-    replace = body.get("load_inplace", False)
-    if not isinstance(replace, bool):
-        raise ParamError("load_inplace must be true or false", "load_inplace")
-    return body | {"load_inplace": replace}
+    flags = {name: body.get(name, False) for name in ("load_inplace", "pinned")}
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ParamError(f"{name} must be true or false", name)
+    return body | flags
 
 
 def _error_answer(error: Exception) -> Response:

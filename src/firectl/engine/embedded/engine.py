@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from firectl.engine.embedded.kv_slots import KVSlots
 from firectl.engine.embedded.load import LoadedModel
-from firectl.engine.embedded.metrics import Counters
+from firectl.engine.embedded.metrics import Metrics
 from firectl.engine.embedded.options import EngineOptions
 from firectl.engine.embedded.sampler import Picked, pick
 from firectl.engine.embedded.scheduler import Scheduler
@@ -75,7 +75,7 @@ class Engine:
         died: Callable[[ApiError], None] = lambda death: None,
     ) -> None:
         self.loaded = loaded
-        self.counters = Counters()
+        self.metrics = Metrics(options.served_model_name)
         self.death: ApiError | None = None
         """Why the thread has ended; None while it lives."""
         memory = KVSlots(loaded.kv_tokens, loaded.max_length, options.max_num_seqs)
@@ -87,6 +87,10 @@ class Engine:
         """Held to put a command in, so that none is put in after the last was looked at."""
         self._died = died
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        watch = self.metrics.watch
+        watch("vllm:num_requests_running", "Sequences in the current steps.", lambda: self.running)
+        watch("vllm:num_requests_waiting", "Sequences that wait for a slot.", lambda: self.waiting)
+        watch("vllm:kv_cache_usage_perc", "Share of the KV memory taken, 0 to 1.", lambda: self.kv_use)
 
     def start(self) -> None:
         self._thread.start()
@@ -170,12 +174,14 @@ class Engine:
         if not chunks:
             raise RuntimeError("sequences are waiting, and none can be scheduled")
         sampled, logits = self.loaded.runner.forward(chunks, self._scheduler.memory.take_operations())
+        prompt_tokens = 0
         for chunk in chunks:
             chunk.sequence.computed = chunk.stop
             if chunk.start < len(chunk.sequence.prompt):
-                self.counters.prompt_tokens += min(chunk.stop, len(chunk.sequence.prompt)) - chunk.start
+                prompt_tokens += min(chunk.stop, len(chunk.sequence.prompt)) - chunk.start
         picks = pick(sampled, logits)
-        self.counters.generation_tokens += len(picks)
+        self.metrics.prompt_tokens.inc(prompt_tokens)
+        self.metrics.generation_tokens.inc(len(picks))
         self._publish([self._advance(sequence, picked) for sequence, picked in zip(sampled, picks, strict=True)])
 
     def _advance(self, sequence: Sequence, picked: Picked | None) -> Progress:

@@ -19,11 +19,15 @@ class EngineOptions:
     enable_lora: bool = False
     max_loras: int = 256
     """How many adapters may be loaded at once."""
+    max_loras_in_memory: int | None = None
+    """How many of them have their weights in memory; the others are read again when named. None for all of them."""
     max_lora_rank: int = 64
     max_num_seqs: int = 32
     """How many sequences a step serves at most."""
     max_waiting: int = 256
     """How many sequences may wait beyond those; a request that would exceed it gets 429."""
+    request_timeout: float = 600
+    """Seconds from a request's arrival to the end of its answer; 504 beyond it."""
     max_step_tokens: int = 256
     """How many tokens a step computes at most: long prompts are read in chunks of this."""
     answer_reserve: int = 512

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from firectl.engine.embedded.adapter import EngineAdapter
 from firectl.engine.embedded.options import EngineOptions
+from firectl.engine.embedded.residents import Loaded, Residents
 from firectl.errors import ApiError, Code, InputError
 from firectl.schemas.openai import ParamError
 
@@ -31,16 +32,28 @@ class Registry:
         self._reader = reader
         self._base_name = options.served_model_name
         self._limit = options.max_loras
-        self._adapters: dict[str, EngineAdapter] = {}
+        self._adapters: dict[str, Loaded] = {}
+        self.residents = Residents(reader, options.max_loras_in_memory or options.max_loras, engine.metrics)
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+        watch = engine.metrics.watch
+        watch("firectl:adapters_loaded", "Adapters that requests may name.", lambda: len(self._adapters))
+        watch("firectl:adapters_in_memory", "Of those, how many are in memory.", lambda: self.residents.count)
 
     @property
-    def adapters(self) -> Mapping[str, EngineAdapter]:
-        """By name; what is in here can be applied."""
+    def adapters(self) -> Mapping[str, Loaded]:
+        """By name; requests may name what is in here."""
         return self._adapters
 
-    async def load(self, name: str, path: Path, *, replace: bool = False) -> bool:
+    async def bind(self, name: str) -> EngineAdapter | None:
+        """The adapter that `name` means at this moment, for a request to keep; None when it means none.
+
+        What was put out of memory is read first: ApiError ADAPTER_LOST when that fails.
+        """
+        loaded = self._adapters.get(name)
+        return None if loaded is None else await self.residents.weights(loaded)
+
+    async def load(self, name: str, path: Path, *, replace: bool = False, pinned: bool = False) -> bool:
         """Make `name` answer by the adapter in `path`; False when it already does.
 
         A request in flight keeps the adapter it was bound to. ParamError for what is wrong with name or files.
@@ -49,18 +62,27 @@ class Registry:
             raise ParamError(f"{name} is the name of the base model", "lora_name")
         async with self._turn:
             loop = asyncio.get_running_loop()
-            loaded = self._adapters.get(name)
+            known = self._adapters.get(name)
+            if pinned and not (known and known.pinned) and self.residents.pins_left < 1:
+                raise ApiError(
+                    Code.FAILED_PRECONDITION,
+                    "no more adapters can be pinned: one place in memory is left for the others",
+                    hint="load it without pinned, or start the engine with a higher --max-loras-in-memory",
+                )
             try:
                 content = await loop.run_in_executor(self._thread, self._reader.hash, path)
-                if loaded is not None and loaded.content_hash == content:
+                if known is not None and known.content_hash == content:
+                    if pinned:
+                        await self.residents.weights(known)
+                        known.pinned = True
                     return False
-                if loaded is not None and not replace:
+                if known is not None and not replace:
                     raise ParamError(
                         f"the adapter {name} is loaded already with other content",
                         "lora_name",
                         hint='unload it first, or send "load_inplace": true',
                     )
-                if loaded is None and len(self._adapters) >= self._limit:
+                if known is None and len(self._adapters) >= self._limit:
                     raise ApiError(
                         Code.FAILED_PRECONDITION,
                         f"{self._limit} adapters are loaded, which is the limit",
@@ -71,11 +93,19 @@ class Registry:
                 raise ParamError(error.message, "lora_path", hint=error.hint) from error
             runner = self._engine.loaded.runner
             await asyncio.wrap_future(self._engine.call(lambda: runner.attach(adapter)))
-            self._adapters[name] = adapter
+            if known is not None:
+                self.residents.drop(known)
+            loaded = Loaded(name, content, path, pinned)
+            self._adapters[name] = loaded
+            self.residents.hold(loaded, adapter)
+            self._engine.metrics.loads.inc()
             return True
 
     async def unload(self, name: str) -> None:
         """Requests in flight end on it; new ones no longer find it. ApiError NOT_FOUND for one that is not loaded."""
         async with self._turn:
-            if self._adapters.pop(name, None) is None:
+            loaded = self._adapters.pop(name, None)
+            if loaded is None:
                 raise ApiError(Code.NOT_FOUND, f"the adapter {name} is not loaded")
+            self.residents.drop(loaded)
+            self._engine.metrics.forget(name)

@@ -65,12 +65,12 @@ class Replica:
         death = self._ready.engine.death
         return "ok" if death is None else death.message
 
-    def adapter(self, model: str) -> EngineAdapter | None:
+    async def adapter(self, model: str) -> EngineAdapter | None:
         """The adapter that a request's `model` names, None for the base; ApiError 404 for neither."""
         if model == self.options.served_model_name:
             return None
         registry = self.ready.registry
-        adapter = registry.adapters.get(model) if registry is not None else None
+        adapter = await registry.bind(model) if registry is not None else None
         if adapter is None:
             raise UnknownModel(model)
         return adapter
@@ -79,5 +79,5 @@ class Replica:
         """Queue the sequences of a request that named `model`; ApiError when the queue is full."""
         ready = self.ready
         generation = ready.dispatcher.start(ready.engine, sequences)
-        ready.engine.counters.requests[model] += 1
+        ready.engine.metrics.request(model)
         return generation
