@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +53,8 @@ class App:
     @cached_property
     def settings(self) -> Settings:
         """Where commands go. Without credentials, the local platform if one is up; that is said on stderr."""
+        from dataclasses import replace
+
         from firectl import config
 
         settings = self.configured

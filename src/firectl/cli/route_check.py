@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from firectl.cli.app import App
@@ -66,7 +65,11 @@ def _read(source: str) -> dict[str, Any]:
     import json
 
     try:
-        text = sys.stdin.read(LARGEST_REQUEST) if source == "-" else Path(source).read_text(encoding="utf-8")
+        if source == "-":
+            text = sys.stdin.read(LARGEST_REQUEST)
+        else:
+            with open(source, encoding="utf-8") as file:
+                text = file.read()
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the request is not JSON: {error}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from firectl.errors import InputError
 
@@ -52,8 +52,7 @@ def random_id(n: int = 8) -> str:
     return "".join(letters[:n])
 
 
-@dataclass(frozen=True)
-class ResourceName:
+class ResourceName(NamedTuple):
     """A full name, taken apart: `accounts/{account}/{collection}/{id}`, with `/versions/{version}` for shapes."""
 
     account: str

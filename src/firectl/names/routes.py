@@ -5,8 +5,7 @@ Reads what is right and reports what is wrong; asks no server whether the names 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from firectl.errors import InputError
 from firectl.names.ids import is_id
@@ -20,8 +19,7 @@ _RESERVED = frozenset({"accounts", "models", "deployments"})
 """Words of full names: alone or before a slash they are a name cut short, never an account or an ID."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """A route that is right: full names, and the canonical string to send."""
 
     kind: Kind
@@ -30,8 +28,7 @@ class Route:
     canonical: str
 
 
-@dataclass(frozen=True)
-class RouteProblem:
+class RouteProblem(NamedTuple):
     """What is wrong at `position` (0-based, in characters), and the whole string to write instead, where one is known.
 
     A suggestion is always a canonical route.
@@ -45,14 +42,13 @@ class RouteProblem:
         return {"position": self.position, "message": self.message, "suggestion": self.suggestion}
 
 
-@dataclass(frozen=True)
-class RouteReport:
+class RouteReport(NamedTuple):
     """All that can be said about a string without asking a server. `route` is None exactly where there are errors."""
 
     input: str
     route: Route | None
-    errors: tuple[RouteProblem, ...] = field(default=())
-    warnings: tuple[RouteProblem, ...] = field(default=())
+    errors: tuple[RouteProblem, ...] = ()
+    warnings: tuple[RouteProblem, ...] = ()
 
     @property
     def valid(self) -> bool:

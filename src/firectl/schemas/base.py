@@ -60,7 +60,14 @@ Int64 = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) an
 class Wire(BaseModel):
     """Base of every resource, request and answer. None means absent on the wire."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        protected_namespaces=(),
+        # A command reads one or two kinds of resource: the validators of the others are never made.
+        defer_build=True,
+    )
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON that travels: camelCase, absent fields left out, 0 and false kept."""
