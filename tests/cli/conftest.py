@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from firectl.cli.main import main
 from tests.cli.hosted import Api
+from tests.cli.inside import Ran, run_inside
 
 KEY = "fw_SECRETsecretSECRET1234"
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        import json
-
-        return json.loads(self.out)
 
 
 class Cli:
     """Runs firectl in this process with no terminal; `process` runs it in one of its own. `home` is FIREWORKS_HOME."""
 
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        self._monkeypatch = monkeypatch
 
     def __call__(self, *argv: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ran:
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-        with self._monkeypatch.context() as patch:
-            for name, value in (env or {}).items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
-            with pytest.raises(SystemExit) as ended:
-                main(argv)
-        said, warned = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
-        return Ran(int(ended.value.code or 0), said, warned)
+        return run_inside(argv, {**os.environ, **(env or {})}, stdin)
 
     def process(self, *argv: str, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60) -> Ran:
         done = subprocess.run(
@@ -73,7 +46,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     home = tmp_path / "fireworks-home"
     monkeypatch.setenv("FIREWORKS_HOME", str(home))
     monkeypatch.setenv("HOME", str(tmp_path))
-    return Cli(home, monkeypatch)
+    return Cli(home)
 
 
 @pytest.fixture

@@ -98,8 +98,8 @@ class Resource(Generic[R]):
     def _list_command(self, full_name: str) -> str:
         """The command that shows what there is, for someone who named what is not."""
         noun = re.sub(r"[A-Z]", lambda letter: f"-{letter[0].lower()}", self.collection).removesuffix("s")
-        account = full_name.split("/")[1]
-        elsewhere = f" -a {account}" if account != self._client.account_id else ""
+        account, *inside = full_name.split("/")[1:]
+        elsewhere = f" -a {account}" if inside and account != self._client.account_id else ""
         return f"firectl{elsewhere} {noun} list"
 
     def list_page(self, **args: Unpack[ListArgs]) -> ListPage[R]:
