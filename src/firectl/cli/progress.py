@@ -114,7 +114,7 @@ class Progress:
     def is_live(self) -> bool:
         return not self._output.quiet and self._output.stderr.isatty()
 
-    def _console(self) -> Console:
+    def console(self) -> Console:
         from rich.console import Console
 
         return Console(file=self._output.stderr, no_color=not self._output.color)
@@ -124,7 +124,7 @@ class Progress:
         if not self.is_live:
             yield _Lines(self._output)
             return
-        live = _Live(self._console(), title)
+        live = _Live(self.console(), title)
         with live.bar:
             yield live
 
@@ -133,7 +133,7 @@ class Progress:
         if not self.is_live:
             yield _TransferLines(self._output, verb)
             return
-        bar = _TransferBar(self._console(), verb)
+        bar = _TransferBar(self.console(), verb)
         with bar.bar:
             yield bar
 

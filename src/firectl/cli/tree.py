@@ -50,6 +50,7 @@ COMMANDS = (
     Entry("deployment-shape-version", "deployment_shape_version", "deployment_shape_version",
           "Versions of a shape; which fit a model.", MODELS, aliases=("dsv", "deployment-shape-versions")),
     Entry("chat", "chat", "chat", "Send one message to a route.", ASK),
+    Entry("bench", "bench", "bench", "Send a load to routes and measure them side by side.", ASK),
     Entry("route", "route", "route", "Check the string that goes into `model`.", ASK),
     Entry("local", "local", "local", "The platform on this machine.", LOCAL),
     Entry("quickstart", "quickstart", "quickstart", "The whole tutorial, here, with sample weights.", LOCAL),

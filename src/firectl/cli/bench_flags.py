@@ -1,0 +1,209 @@
+"""What a command line of `bench` asks for: kinds of flag values, and the load that they make.
+
+Refuses what cannot be measured before anything is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from firectl.cli.app import App
+from firectl.cli.flag_types import ParamType
+from firectl.errors import InputError
+
+if TYPE_CHECKING:
+    from firectl.bench import Lengths, Load, Mix
+
+SECONDS = 10.0
+"""How long each target is measured at each level when nothing is said."""
+TIMEOUT = 60.0
+MOST_LEVELS = 32
+MOST_STREAMS = 4096
+MOST_RATE = 10_000.0
+LARGEST_FILE = 64 << 20
+
+
+class LengthsType(ParamType):
+    """`200`, `uniform:50-150`, `normal:200,40` or `exponential:200`."""
+
+    name = "lengths"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Lengths:
+        from firectl.bench import Lengths, parse_lengths
+
+        if isinstance(value, Lengths):
+            return value
+        try:
+            return parse_lengths(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Levels(ParamType):
+    """Numbers above 0, separated by commas; whole ones for streams."""
+
+    name = "numbers"
+
+    def __init__(self, most: float, *, whole: bool) -> None:
+        self.most = most
+        self.whole = whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        numbers: list[float] = []
+        for piece in str(value).split(","):
+            try:
+                number = float(piece)
+            except ValueError:
+                self.fail(f"{piece!r} is not a number, in {value!r}", param, ctx)
+            if not 0 < number <= self.most:
+                self.fail(f"{piece!r} is not above 0 and at most {self.most:g}", param, ctx)
+            if self.whole and number != int(number):
+                self.fail(f"{piece!r} is not a whole number", param, ctx)
+            numbers.append(int(number) if self.whole else number)
+        if len(set(numbers)) < len(numbers):
+            self.fail(f"{value!r} names a level twice", param, ctx)
+        if len(numbers) > MOST_LEVELS:
+            self.fail(f"{len(numbers)} levels, and at most {MOST_LEVELS} are measured in one run", param, ctx)
+        return tuple(numbers)
+
+
+class MixType(ParamType):
+    """`each`, or how one load is spread over the routes."""
+
+    name = "mix"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Mix | None:
+        from firectl.bench import Mix, parse_mix
+
+        if value == "each" or isinstance(value, Mix):
+            return None if value == "each" else value
+        try:
+            return parse_mix(str(value))
+        except ValueError as error:
+            self.fail(f"{error}; or each: every route measured by itself", param, ctx)
+
+
+class Allowance(ParamType):
+    """How many errors are borne: a number, or a share of all requests as `5%`."""
+
+    name = "n|n%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, str]:
+        if isinstance(value, tuple):
+            return value
+        text = str(value)
+        share = text.endswith("%")
+        digits = text.removesuffix("%")
+        if not (digits.isascii() and digits.replace(".", "", 1 if share else 0).isdigit() and len(digits) < 10):
+            self.fail(f"{text!r} is neither a number of requests nor a share such as 5%", param, ctx)
+        if share and float(digits) > 100:
+            self.fail(f"{text!r} is more than all", param, ctx)
+        return (float(digits) / 100, "share") if share else (float(digits), "number")
+
+
+def build_load(app: App, given: Mapping[str, Any]) -> Load:
+    """The load that the flags mean, what was not given filled in. InputError for flags that exclude each other."""
+    from firectl.bench import Load
+    from firectl.bench.load import MAX_TOKENS, PROMPT
+
+    set_ = {name: value for name, value in given.items() if value is not None}
+    for one, other in (
+        ("concurrency", "rate"),
+        ("prompt_tokens", "prompt_characters"),
+        ("prompt_tokens", "prompts"),
+        ("prompt_characters", "prompts"),
+    ):
+        if one in set_ and other in set_:
+            flags = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
+            raise InputError(f"{flags} exclude each other", hint="firectl bench --help")
+    if "arrival" in set_ and "rate" not in set_:
+        raise InputError("--arrival is about a rate: streams send when they are answered", hint="add --rate 5")
+    unbounded = "requests" not in set_ and "duration" not in set_
+    return Load(
+        concurrency=() if "rate" in set_ else set_.get("concurrency", (1,)),
+        rates=set_.get("rate", ()),
+        arrival=set_.get("arrival", "constant"),
+        requests=set_.get("requests"),
+        seconds=SECONDS if unbounded else set_.get("duration"),
+        rounds=set_.get("rounds"),
+        warmup=set_.get("warmup"),
+        prompt=set_.get("prompt_tokens") or set_.get("prompt_characters") or PROMPT,
+        prompt_in_tokens="prompt_tokens" in set_,
+        prompts=read_prompts(set_["prompts"]) if "prompts" in set_ else (),
+        max_tokens=set_.get("max_tokens", MAX_TOKENS),
+        ignore_eos=set_.get("ignore_eos", False),
+        stream=set_.get("stream", True),
+        chat=set_.get("api", "chat") == "chat",
+        temperature=set_.get("temperature", 0.0),
+        timeout=app.flags.get("timeout") or TIMEOUT,
+        max_in_flight=set_.get("max_in_flight", 1000),
+        seed=set_["seed"] if "seed" in set_ else new_seed(),
+    )
+
+
+def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: str | None, keep: bool | None) -> None:
+    """InputError where there is nothing to measure, or what only --compare takes."""
+    if models or base is not None or keep is not None:
+        flag = "--model" if models else "--base" if base is not None else "--keep"
+        raise InputError(f"{flag} is for --compare", hint="firectl bench --compare live-merge,multi-lora --model LORA")
+    if not routes:
+        raise InputError("no route to measure", hint="firectl bench MODEL#DEPLOYMENT, or --compare with --model LORA")
+
+
+def new_seed() -> int:
+    """Another one each time, so that no server remembers the texts of the run before; short enough to type again."""
+    import secrets
+
+    return secrets.randbelow(1_000_000)
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """The texts in a file: a line each, or of a .jsonl file a JSON string or an object with `prompt` on each line."""
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB")
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text") from None
+    if path.suffix == ".jsonl":
+        lines = [_prompt_of(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    if not lines:
+        raise InputError(f"{path} holds no prompts", hint="write one a line")
+    return tuple(lines)
+
+
+def _prompt_of(line: str, where: str) -> str:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise InputError(f"{where} is not JSON") from None
+    prompt = found.get("prompt") if isinstance(found, dict) else found
+    if not isinstance(prompt, str) or not prompt:
+        raise InputError(f"{where} is neither a JSON string nor an object with a text in `prompt`")
+    return prompt
+
+
+def check_files(csv: Path | None, plot: Path | None) -> None:
+    """InputError, before any load is sent, where a result could not be written in the end."""
+    for path in filter(None, (csv, plot)):
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: " + ("a folder" if path.is_dir() else "no such folder"))
+    if plot is None:
+        return
+    from firectl.bench.files import PLOTS, check_plot
+
+    if plot.suffix.lower() not in PLOTS:
+        raise InputError(f"{plot}: a plot is written as {' or '.join(PLOTS)}", hint=f"--plot {plot.stem}.png")
+    try:
+        check_plot()
+    except ImportError:
+        raise InputError(
+            "--plot needs matplotlib, which is not installed", hint="pip install 'firectl[plot]'"
+        ) from None

@@ -1,0 +1,77 @@
+"""What people see while a load is sent: a table that fills in a terminal, elsewhere a line for each round.
+
+rich is imported only for a terminal. Everything goes to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from firectl.cli.bench_report import labels, ms
+from firectl.cli.output import Output
+from firectl.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from firectl.bench import Cell
+
+Hear = Callable[["Cell"], None]
+
+
+@contextmanager
+def watch(progress: Progress, output: Output) -> Iterator[tuple[Hear | None, Hear]]:
+    """(what is called each second or None, what is called after each round)."""
+    if not progress.is_live:
+        yield None, lambda cell: output.note(_line(cell))
+        return
+    from rich.live import Live
+
+    cells: dict[int, tuple[str, ...]] = {}
+    # Drawn only when told to: a thread of its own would take its turns between two answers.
+    with Live(console=progress.console(), auto_refresh=False, transient=True) as live:
+
+        def hear(cell: Cell) -> None:
+            cells[id(cell)] = _row(cell)
+            live.update(_table(cells.values()), refresh=True)
+
+        yield hear, hear
+
+
+def _line(cell: Cell) -> str:
+    name, load, rounds, requests, failed, qps, tokens, first = _row(cell)
+    return (
+        f"{name}, {load}, round {rounds}: {requests} requests, {failed} failed, {qps} qps, "
+        f"{tokens} tokens/s, first token {first} ms"
+    )
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    """All rounds of a cell so far; the pauses between tokens are many and wait for the report."""
+    from firectl.bench.connection import now
+
+    samples = [sample for round_ in cell.rounds for sample in round_.samples]
+    whole = [sample for sample in samples if sample.error is None]
+    seconds = sum((round_.ended or now()) - round_.started for round_ in cell.rounds)
+    firsts = sorted(first for sample in whole if (first := sample.time_to_first_token) is not None)
+    return (
+        labels([{"target": cell.target.name}])[cell.target.name],
+        str(cell.level),
+        str(len(cell.rounds)),
+        str(len(samples)),
+        str(len(samples) - len(whole)),
+        f"{len(whole) / seconds:.2f}" if seconds else "-",
+        f"{sum(sample.generated_tokens or 0 for sample in whole) / seconds:.1f}" if seconds else "-",
+        ms(firsts[len(firsts) // 2]) or "-" if firsts else "-",
+    )
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> Table:
+    from rich.table import Table
+
+    table = Table("target", "load", "round", "requests", "failed", "qps", "tokens/s", "first token ms", box=None)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,131 @@
+"""How a report of `bench` reads: tables side by side, in milliseconds; and the tutorial's comparison with numbers.
+
+Works on the document alone, so that what people and scripts see is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from firectl.cli import render
+from firectl.cli.output import View
+
+Document = Mapping[str, Any]
+
+LATENCIES = (
+    ("time to first token", "time_to_first_token"),
+    ("between tokens", "inter_token_latency"),
+    ("end to end", "end_to_end_latency"),
+)
+PERCENTILES = ("p50", "p90", "p95", "p99")
+
+
+def lines(document: Document) -> Iterator[str]:
+    results: Sequence[Document] = document["results"]
+    short = labels(results)
+    full = {name: label for name, label in short.items() if name != label}
+    for name, label in full.items():
+        yield f"{label} = {name}"
+    if full:
+        yield ""
+    many = len(short) > 1
+    yield from render.table(
+        _THROUGHPUT + (("TOKENS/S TO FIRST",) if many else ()), [*_throughput(results, short, many)]
+    )
+    yield ""
+    header = ("MILLISECONDS", "TARGET", "LOAD", "P50", "P90", "P95", "P99") + (("P50 TO FIRST",) if many else ())
+    yield from render.table(header, [*_latencies(results, short, many)])
+    yield from _by_route(results)
+    yield from _errors(document)
+
+
+VIEW = View(text=lines)
+
+_THROUGHPUT = ("TARGET", "LOAD", "REQUESTS", "FAILED", "QPS", "PROMPT TOKENS/S", "TOKENS/S")
+
+
+def labels(results: Sequence[Document]) -> dict[str, str]:
+    """Target → a short name for it, where that is one's own."""
+    names = list(dict.fromkeys(result["target"] for result in results))
+    short = {name: "#".join(part.rpartition("/")[2] for part in name.split("#")) for name in names}
+    return short if len(set(short.values())) == len(names) else {name: name for name in names}
+
+
+def load_of(result: Document) -> str:
+    if "rate" in result:
+        return f"{result['rate']:g}/s"
+    return f"{result['concurrency']} {'stream' if result['concurrency'] == 1 else 'streams'}"
+
+
+def _in_levels(results: Sequence[Document]) -> list[Document]:
+    """Targets side by side: level by level."""
+    return sorted(results, key=lambda result: result.get("rate") or result.get("concurrency") or 0)
+
+
+def _throughput(results: Sequence[Document], short: Mapping[str, str], many: bool) -> Iterator[tuple[object, ...]]:
+    for result in _in_levels(results):
+        row: tuple[object, ...] = (
+            short[result["target"]],
+            load_of(result),
+            result["requests"],
+            result["failed"],
+            f"{result['qps']:.2f}",
+            f"{result['prompt_tokens_per_second']:.1f}",
+            f"{result['generated_tokens_per_second']:.1f}",
+        )
+        yield (*row, ratio(result, "generated_tokens_per_second")) if many else row
+
+
+def _latencies(results: Sequence[Document], short: Mapping[str, str], many: bool) -> Iterator[tuple[object, ...]]:
+    for title, name in LATENCIES:
+        for result in _in_levels(results):
+            if name in result:
+                spread = result[name]
+                row = (title, short[result["target"]], load_of(result), *(ms(spread[p]) for p in PERCENTILES))
+                yield (*row, ratio(result, f"{name}_p50")) if many else row
+
+
+def _by_route(results: Sequence[Document]) -> Iterator[str]:
+    """Of each route in a mix: its share, and what it was like there."""
+    rows = [
+        (
+            route["route"],
+            load_of(result),
+            route["requests"],
+            route["failed"],
+            f"{route['generated_tokens_per_second']:.1f}",
+            ms(route.get("time_to_first_token", {}).get("p50")),
+            ms(route.get("time_to_first_token", {}).get("p99")),
+        )
+        for result in _in_levels(results)
+        for route in result.get("by_route", ())
+    ]
+    if rows:
+        yield ""
+        header = ("ROUTE IN THE MIX", "LOAD", "REQUESTS", "FAILED", "TOKENS/S", "FIRST TOKEN P50 MS", "P99 MS")
+        yield from render.table(header, rows)
+
+
+def _errors(document: Document) -> Iterator[str]:
+    counts: dict[str, int] = {}
+    for result in document["results"]:
+        for kind, count in result["errors"].items():
+            counts[kind] = counts.get(kind, 0) + count
+    if counts:
+        yield ""
+        examples = document["error_examples"]
+        yield from render.table(("ERROR", "COUNT", "EXAMPLE"), [(k, n, examples.get(k)) for k, n in counts.items()])
+    if document["interrupted"]:
+        left = sum(result.get("unfinished", 0) for result in document["results"])
+        yield ""
+        yield f"Interrupted: these are the figures of what was done by then; {left} requests were on their way."
+
+
+def ms(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds * 1000:.1f}"
+
+
+def ratio(result: Document, name: str) -> str | None:
+    found = result["relative"].get(name)
+    return None if found is None else f"{found:.2f}x"
