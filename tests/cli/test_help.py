@@ -15,7 +15,7 @@ from firectl._version import __version__
 from firectl.cli.app import App
 from firectl.cli.grammar import Verb, split_help, words_after
 from firectl.cli.tree import COMMANDS, NOT_HERE, VERBS, load, root
-from tests.cli.conftest import KEY, Cli
+from tests.cli.conftest import Cli
 
 HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "starlette", "numpy"}
 START = {
@@ -153,25 +153,3 @@ def test_what_asks_nobody_loads_nothing_heavy(cli: Cli, argv: list[str]) -> None
         # Neither settings nor explanations: the string is right, and nobody asked about the rest.
         assert ours == START | ROUTE_CHECK
         assert not {"dataclasses", "pathlib", "urllib.parse", "ssl"} & loaded
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_code_for_the_shell(cli: Cli, shell: str) -> None:
-    ran = cli("completion", shell)
-    assert ran.code == 0
-    assert f"_FIRECTL_COMPLETE={shell}_complete" in ran.out
-
-
-def test_a_shell_is_offered_commands_verbs_and_flags(cli: Cli) -> None:
-    def offered(line: str) -> list[str]:
-        words = line.split(" ")
-        ran = cli.process(
-            env={"_FIRECTL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-        )
-        return [row.partition(",")[2] for row in ran.out.splitlines()]
-
-    assert offered("firectl deployment-s") == ["deployment-shape", "deployment-shape-version"]
-    assert offered("firectl deployment un") == ["undelete"]
-    assert "--enable-addons" in offered("firectl deployment create --enable")
-    assert offered("firectl -o js") == ["json"]
-    assert KEY not in " ".join(offered("firectl "))

@@ -78,6 +78,30 @@ class WireDuration(ParamType):
         return wire_duration(seconds)
 
 
+class Named(ParamType):
+    """The name of something, as it was typed. `kind` is what a shell offers for it, of completing.py's."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.name = "shape" if kind == "preset" else kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from firectl.cli.completing import offer
+
+        return offer(ctx, self.kind, incomplete)
+
+
+def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
+    """The values that begin with what was typed, in the case that it was typed in."""
+    from click.shell_completion import CompletionItem
+
+    as_typed = str.lower if incomplete == incomplete.lower() and incomplete else str.upper
+    return [CompletionItem(as_typed(value)) for value in values if value.startswith(incomplete.upper())]
+
+
 class Moment(ParamType):
     """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; without a zone it is UTC."""
 
@@ -106,6 +130,11 @@ class Boolean(ParamType):
         if word not in ("true", "t", "1", "false", "f", "0"):
             self.fail(f"{value!r} is neither true nor false", param, ctx)
         return word in ("true", "t", "1")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in ("true", "false") if word.startswith(incomplete)]
 
 
 class Count(ParamType):
@@ -145,6 +174,9 @@ class Known(ParamType):
             _warn(ctx, f"{name} is not a value that this version knows, and is sent as it is{asked}")
         return name
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        return _offered(self.values, incomplete)
+
 
 class Region(ParamType):
     """`global`, a group (`us`, `europe`, `apac`) or a region (`us-iowa-1`), as the wire's placement."""
@@ -158,6 +190,9 @@ class Region(ParamType):
         if not _REGION.fullmatch(name):
             self.fail(f"{value!r} is not global, us, europe, apac or a region such as us-iowa-1", param, ctx)
         return {"region": name}
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        return _offered(REGION_GROUPS, incomplete)
 
 
 class NumberMap(ParamType):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import click
 
-from firectl.cli.flag_types import Boolean, Seconds
+from firectl.cli.flag_types import Boolean, Named, Seconds
 
 FORMATS = ("text", "json", "yaml", "name", "flag")
 RESOURCE = frozenset(FORMATS)
@@ -38,7 +38,7 @@ def invocation_of(ctx: click.Context) -> Invocation:
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    if value is not None and not ctx.resilient_parsing:
+    if value is not None:
         invocation_of(ctx).set_flag(str(param.name), value)
     return value
 
@@ -50,9 +50,21 @@ def _global(*names: str, **settings: Any) -> GlobalOption:
 def global_options() -> list[click.Parameter]:
     """Fresh parameters, since click binds each to its command."""
     return [
-        _global("-a", "--account-id", metavar="ID", help="The account; default: the one that the key can see."),
+        _global(
+            "-a",
+            "--account-id",
+            type=Named("account"),
+            metavar="ID",
+            help="The account; default: the one that the key can see.",
+        ),
         _global("--api-key", metavar="KEY", help="The API key; other users can see it while the command runs."),
-        _global("-p", "--profile", metavar="NAME", help="The section of auth.ini and settings.ini to read."),
+        _global(
+            "-p",
+            "--profile",
+            type=Named("profile"),
+            metavar="NAME",
+            help="The section of auth.ini and settings.ini to read.",
+        ),
         _global("-s", "--server", metavar="HOST[:PORT]|URL", help="The API server."),
         _global("-o", "--output", type=click.Choice(FORMATS), help="How the result is written; default: text."),
         _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),

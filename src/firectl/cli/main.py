@@ -169,6 +169,6 @@ def _complete(app: App) -> None:
     """Answers the shell when it asks what could come next, and ends there."""
     instruction = app.environ.get("_FIRECTL_COMPLETE")
     if instruction:
-        from click.shell_completion import shell_complete
+        from firectl.cli.completing import answer
 
-        sys.exit(shell_complete(root, {"obj": app}, "firectl", "_FIRECTL_COMPLETE", instruction))
+        sys.exit(answer(app, root, instruction))

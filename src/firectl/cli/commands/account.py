@@ -6,6 +6,7 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Named
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, listing
 
@@ -13,7 +14,7 @@ account = Noun("account", "Accounts that the key can see.")
 
 
 @account.verb()
-@argument("account", required=False)
+@argument("account", type=Named("account"), required=False)
 @pass_app
 def get(app: App, account: str | None) -> None:
     """Show an account; without a name, the one that commands act in.

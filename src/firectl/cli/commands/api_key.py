@@ -6,14 +6,19 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Moment
+from firectl.cli.flag_types import Moment, Named
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, assume_yes, dry_run, listing, option
 
 api_key = Noun("api-key", "API keys: make one, see which there are, revoke one.")
 
 whose = option(
-    "--user", "--service-account", "user", metavar="USER", help="Whose key; default: the account's only user."
+    "--user",
+    "--service-account",
+    "user",
+    type=Named("user"),
+    metavar="USER",
+    help="Whose key; default: the account's only user.",
 )
 
 

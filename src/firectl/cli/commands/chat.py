@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Count, Seconds
+from firectl.cli.flag_types import Count, Named, Seconds
 from firectl.cli.grammar import DOCUMENT, verb
 from firectl.cli.params import argument, option
 
 
 @verb(formats=DOCUMENT)
-@argument("target")
+@argument("target", type=Named("route"))
 @argument("message", required=False)
 @option("--system", metavar="TEXT", help="The system message.")
 @option("--temperature", type=click.FloatRange(min=0, max=2), metavar="N", help="0: always the likeliest token.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import ShortText
+from firectl.cli.flag_types import Named, ShortText
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, dry_run, listing, option, switch
 
@@ -14,7 +14,7 @@ deployed_model = Noun("deployed-model", "Deployed models: which model is loaded 
 
 
 @deployed_model.verb()
-@argument("deployed_model")
+@argument("deployed_model", type=Named("deployed-model"))
 @pass_app
 def get(app: App, deployed_model: str) -> None:
     """Show one deployed model.
@@ -38,7 +38,7 @@ def list_(app: App, **asked: Any) -> None:
 
 
 @deployed_model.verb()
-@argument("deployed_model")
+@argument("deployed_model", type=Named("deployed-model"))
 @switch("--default", "Make this deployment the one that the bare model name goes to.")
 @option("--description", metavar="TEXT", help="What it is for.")
 @option("--display-name", type=ShortText(64), metavar="TEXT", help="A name for people, below 64 characters.")

@@ -10,7 +10,7 @@ import click
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, flag_options
-from firectl.cli.flag_types import Count
+from firectl.cli.flag_types import Count, Named
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
 
@@ -18,7 +18,7 @@ deployment = Noun("deployment", "Deployments: a model on hardware, with its repl
 
 
 @deployment.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @option("--deployment-id", type=new_id("deployment"), metavar="ID", help="Its ID; default: 8 random characters.")
 @flag_options(FLAGS)
 @option("--file", type=click.Path(path_type=Path), metavar="PATH", help="JSON with the same fields; flags win.")
@@ -71,7 +71,7 @@ def create(
 
 
 @deployment.verb()
-@argument("deployment")
+@argument("deployment", type=Named("deployment"))
 @pass_app
 def get(app: App, deployment: str) -> None:
     """Show one deployment.
@@ -96,7 +96,7 @@ def list_(app: App, **asked: Any) -> None:
 
 
 @deployment.verb()
-@argument("deployment")
+@argument("deployment", type=Named("deployment"))
 @flag_options(CHANGEABLE)
 @switch("--skip-shape-validation", "Accept a shape that was not validated.")
 @dry_run
@@ -115,7 +115,7 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
 
 
 @deployment.verb()
-@argument("deployment")
+@argument("deployment", type=Named("deployment"))
 @option("--replica-count", type=Count(), required=True, metavar="N", help="How many; 0: none for now.")
 @dry_run
 @pass_app
@@ -129,7 +129,7 @@ def scale(app: App, deployment: str, replica_count: int) -> None:
 
 
 @deployment.verb()
-@argument("deployment")
+@argument("deployment", type=Named("deployment"))
 @switch("--hard", "For good: it cannot be undeleted.")
 @switch("--ignore-checks", "Even if it is in use.")
 @waiting("1h")
@@ -157,7 +157,7 @@ def delete(
 
 
 @deployment.verb()
-@argument("deployment")
+@argument("deployment", type=Named("deleted"))
 @waiting("1h", probe=True)
 @dry_run
 @pass_app

@@ -6,6 +6,7 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Named
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, listing, option
 
@@ -13,7 +14,7 @@ deployment_shape = Noun("deployment-shape", "Deployment shapes: tested hardware 
 
 
 @deployment_shape.verb()
-@argument("shape")
+@argument("shape", type=Named("shape"))
 @pass_app
 def get(app: App, shape: str) -> None:
     """Show one deployment shape.
@@ -25,7 +26,7 @@ def get(app: App, shape: str) -> None:
 
 @deployment_shape.verb("list")
 @listing
-@option("--target-model", metavar="MODEL", help="Only shapes for this model.")
+@option("--target-model", type=Named("model"), metavar="MODEL", help="Only shapes for this model.")
 @pass_app
 def list_(app: App, target_model: str | None, **asked: Any) -> None:
     """List deployment shapes.

@@ -6,6 +6,7 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Named
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, listing, option
 
@@ -13,7 +14,7 @@ deployment_shape_version = Noun("deployment-shape-version", "Versions of deploym
 
 
 @deployment_shape_version.verb()
-@argument("version")
+@argument("version", type=Named("shape-version"))
 @pass_app
 def get(app: App, version: str) -> None:
     """Show one version of a deployment shape.
@@ -24,9 +25,9 @@ def get(app: App, version: str) -> None:
 
 
 @deployment_shape_version.verb("list")
-@argument("shape", required=False)
+@argument("shape", type=Named("shape"), required=False)
 @listing
-@option("--base-model", metavar="MODEL", help="Only versions for this base model.")
+@option("--base-model", type=Named("model"), metavar="MODEL", help="Only versions for this base model.")
 @pass_app
 def list_(app: App, shape: str | None, base_model: str | None, filter: str | None, **asked: Any) -> None:
     """List the versions of a shape, or of all shapes.
@@ -42,7 +43,13 @@ def list_(app: App, shape: str | None, base_model: str | None, filter: str | Non
 
 
 @deployment_shape_version.verb()
-@option("--model", required=True, metavar="MODEL", help="The model to deploy; a LoRA counts as its base.")
+@option(
+    "--model",
+    required=True,
+    type=Named("model"),
+    metavar="MODEL",
+    help="The model to deploy; a LoRA counts as its base.",
+)
 @pass_app
 def match(app: App, model: str) -> None:
     """List the validated versions that a model can be deployed on, those for exactly its base first.

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Named
 from firectl.cli.grammar import verb
 from firectl.cli.params import argument, dry_run, option, switch, waiting
 
 
 @verb()
-@argument("model")
-@option("--deployment", required=True, metavar="DEPLOYMENT", help="The deployment to load it onto.")
+@argument("model", type=Named("model"))
+@option(
+    "--deployment",
+    required=True,
+    type=Named("deployment"),
+    metavar="DEPLOYMENT",
+    help="The deployment to load it onto.",
+)
 @switch("--public", "Let other accounts send requests to it.")
 @switch("--replace-merged-addon", "Hot reload: merge it, in place of the one merged before.")
 @waiting("30m", probe=True)
@@ -39,8 +46,10 @@ def load_lora(
 
 
 @verb()
-@argument("model")
-@option("--deployment", required=True, metavar="DEPLOYMENT", help="The deployment to take it off.")
+@argument("model", type=Named("model"))
+@option(
+    "--deployment", required=True, type=Named("deployment"), metavar="DEPLOYMENT", help="The deployment to take it off."
+)
 @waiting("30m")
 @dry_run
 @pass_app

@@ -10,7 +10,7 @@ import click
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import PRECISIONS, Count, Known, Seconds, ShortText
+from firectl.cli.flag_types import PRECISIONS, Count, Known, Named, Seconds, ShortText
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together
 
@@ -19,7 +19,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 model = Noun("model", "Models: bases and LoRA adapters.")
 
 described = together(
-    option("--default-draft-model", metavar="MODEL", help="The draft model of its deployments, unless they say."),
+    option(
+        "--default-draft-model",
+        type=Named("model"),
+        metavar="MODEL",
+        help="The draft model of its deployments, unless they say.",
+    ),
     option("--default-draft-token-count", type=Count(1), metavar="N", help="Tokens to draft at a time."),
     option("--description", metavar="TEXT", help="What it is for."),
     option("--display-name", type=ShortText(64), metavar="TEXT", help="A name for people, below 64 characters."),
@@ -40,7 +45,12 @@ sending = together(
 @model.verb()
 @argument("model_id", type=new_id("model"))
 @argument("path", type=click.Path(path_type=Path))
-@option("--base-model", metavar="MODEL", help="The base of a LoRA; default: the one that the adapter records.")
+@option(
+    "--base-model",
+    type=Named("model"),
+    metavar="MODEL",
+    help="The base of a LoRA; default: the one that the adapter records.",
+)
 @switch("--embedding", "It makes embeddings.")
 @described
 @sending
@@ -74,7 +84,7 @@ def create(
 
 
 @model.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @argument("path", type=click.Path(path_type=Path))
 @sending
 @dry_run
@@ -92,7 +102,7 @@ def upload(app: App, model: str, path: Path, enable_resumable_upload: bool | Non
 
 
 @model.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @pass_app
 def get(app: App, model: str) -> None:
     """Show one model, and where it is deployed.
@@ -116,7 +126,7 @@ def list_(app: App, **asked: Any) -> None:
 
 
 @model.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @described
 @dry_run
 @pass_app
@@ -135,7 +145,7 @@ def update(app: App, model: str, **given: Any) -> None:
 
 
 @model.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @assume_yes
 @dry_run
 @pass_app
@@ -151,7 +161,7 @@ def delete(app: App, model: str) -> None:
 
 
 @model.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @argument("path", type=click.Path(path_type=Path))
 @pass_app
 def download(app: App, model: str, path: Path) -> None:
@@ -167,7 +177,7 @@ def download(app: App, model: str, path: Path) -> None:
 
 
 @model.verb()
-@argument("model")
+@argument("model", type=Named("model"))
 @option("--precision", type=Known(PRECISIONS), required=True, metavar="ENUM", help="BF16, FP8, ...")
 @dry_run
 @pass_app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from firectl.cli.app import App, pass_app
+from firectl.cli.flag_types import Named
 from firectl.cli.grammar import DOCUMENT, Noun
 from firectl.cli.params import argument, option, switch
 
@@ -10,7 +11,7 @@ route = Noun("route", "Routes: what goes into `model` to reach a model on a depl
 
 
 @route.verb(formats=DOCUMENT)
-@argument("route", required=False)
+@argument("route", type=Named("route"), required=False)
 @switch("--live", "Ask the API as well: is it there, ready, loaded, fitting?")
 @option("--request", metavar="FILE|-", help="Check the body of a request instead.")
 @pass_app

@@ -1,0 +1,200 @@
+"""What could come next on a command line, for a shell that asks: words, flags, values and the names of what is there.
+
+Whatever happens, it answers in about a second and says nothing but candidates: an error would land in the prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+from click import shell_completion as shells
+
+from firectl.cli.app import App
+from firectl.cli.grammar import spell_out, words_after
+
+if TYPE_CHECKING:
+    from firectl.client.resource import Resource
+
+SECONDS = 0.8
+"""How long names may be looked for; the start of Python comes on top."""
+PUBLIC_ACCOUNT = "fireworks"
+
+Names = Iterable[str]
+
+
+def answer(app: App, root: click.Command, instruction: str) -> int:
+    """Prints the candidates that a shell asks for, or the code for the shell; the exit code."""
+    for kind in (_Bash, _Zsh, _Fish):
+        shells.add_completion_class(kind)
+    with open(os.devnull, "w") as nowhere:
+        said, sys.stderr = sys.stderr, nowhere
+        try:
+            return shells.shell_complete(root, {"obj": app}, "firectl", "_FIRECTL_COMPLETE", instruction)
+        except Exception:
+            return 0
+        finally:
+            sys.stderr = said
+
+
+def offer(ctx: click.Context, what: str, incomplete: str) -> list[shells.CompletionItem]:
+    """The names of a kind that begin with what was typed; none when they cannot be had in time."""
+    app = ctx.find_object(App)
+    look = _LOOK.get(what)
+    if app is None or look is None:
+        return []
+    if what != "profile":
+        # Outside of the time allowed: it takes what it takes, and cannot hang.
+        from firectl.client import account, client, deployed_model, deployment, model, shape  # noqa: F401
+    found: list[str] = []
+
+    def run() -> None:
+        try:
+            found.extend(look(app, incomplete))
+        except Exception:
+            # No key, no server, no such account: there is nothing to offer, and nobody to tell.
+            return
+
+    # A daemon: a name server that does not answer must not keep the shell waiting.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    return [shells.CompletionItem(name) for name in dict.fromkeys(found) if name.startswith(incomplete)]
+
+
+def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> Iterator[str]:
+    """IDs in the caller's account, full names elsewhere and for who began to type one."""
+    account = app.account
+    begun = incomplete.split("/")
+    if len(begun) > 2:
+        owners = [begun[1]]
+    else:
+        # The service's public catalogue is long; a platform's holds what was imported here.
+        public = resource.collection in ("models", "deploymentShapes") and (bool(begun[1:]) or not app.bills)
+        owners = [account, *[PUBLIC_ACCOUNT] * public]
+    for owner in owners:
+        for row in resource.list_page(account=owner, page_size=200, **asked).rows:
+            name: str = row.name or ""
+            own = f"accounts/{account}/{resource.collection}/"
+            yield name if begun[1:] or not name.startswith(own) else name.removeprefix(own)
+
+
+def _models(app: App, incomplete: str) -> Names:
+    return _names(app, app.client.models, incomplete)
+
+
+def _deployments(app: App, incomplete: str) -> Names:
+    return _names(app, app.client.deployments, incomplete)
+
+
+def _deleted(app: App, incomplete: str) -> Names:
+    return _names(app, app.client.deployments, incomplete, show_deleted=True, filter="state = DELETED")
+
+
+def _deployed_models(app: App, incomplete: str) -> Names:
+    return _names(app, app.client.deployed_models, incomplete)
+
+
+def _shapes(app: App, incomplete: str) -> Names:
+    return _names(app, app.client.deployment_shapes, incomplete)
+
+
+def _presets_and_shapes(app: App, incomplete: str) -> Iterator[str]:
+    from firectl.cli.shapes import PRESETS
+
+    yield from PRESETS
+    yield from _shapes(app, incomplete)
+
+
+def _shape_versions(app: App, incomplete: str) -> Iterator[str]:
+    for row in app.client.deployment_shape_versions.list_page(page_size=200).rows:
+        name = row.name or ""
+        yield name if incomplete.startswith("acc") else name.removeprefix(f"accounts/{app.account}/deploymentShapes/")
+
+
+def _routes(app: App, incomplete: str) -> Iterator[str]:
+    for row in app.client.deployed_models.list_page(page_size=200).rows:
+        full = f"{row.model}#{row.deployment}"
+        short = "#".join(name.rpartition("/")[2] for name in full.split("#"))
+        own = all(name.startswith(f"accounts/{app.account}/") for name in full.split("#"))
+        yield short if own and "/" not in incomplete else full
+
+
+def _accounts(app: App, incomplete: str) -> Iterator[str]:
+    for row in app.client.accounts.list_page().rows:
+        yield (row.name or "").removeprefix("accounts/")
+
+
+def _users(app: App, incomplete: str) -> Names:
+    return _names(app, app.client.users, incomplete)
+
+
+def _profiles(app: App, incomplete: str) -> Names:
+    from firectl import config
+
+    return config.profiles(app.environ)
+
+
+_LOOK: dict[str, Callable[[App, str], Names]] = {
+    "model": _models,
+    "deployment": _deployments,
+    "deleted": _deleted,
+    "deployed-model": _deployed_models,
+    "shape": _shapes,
+    "preset": _presets_and_shapes,
+    "shape-version": _shape_versions,
+    "route": _routes,
+    "account": _accounts,
+    "user": _users,
+    "profile": _profiles,
+}
+
+
+class _Completion(shells.ShellComplete):
+    """click's, which knows neither that `--public` takes no word after it nor, in every shell, `--flag=value`."""
+
+    keeps_flag = True
+    """Whether a candidate replaces the whole of `--flag=value`, or what follows the `=`."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[shells.CompletionItem]:
+        ctx = shells._resolve_context(self.cli, self.ctx_args, self.prog_name, args)
+        params = ctx.command.get_params(ctx)
+        name, equals, value = incomplete.partition("=")
+        if incomplete.startswith("-") and equals:
+            items = [item for param in params if name in param.opts for item in param.shell_complete(ctx, value)]
+            for item in items if self.keeps_flag else ():
+                item.value = f"{name}={item.value}"
+            return items
+        rest_of_line = words_after(ctx) if isinstance(ctx.command, click.Group) else []
+        if rest_of_line:
+            return []  # a word that is no command: nobody knows what could follow
+        spelled = list(spell_out(args, params, True))
+        asked, rest = shells._resolve_incomplete(ctx, spelled, incomplete)
+        return asked.shell_complete(ctx, rest)
+
+
+class _Bash(_Completion, shells.BashComplete):
+    keeps_flag = False
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """bash breaks `--flag=value` into three words; here it is one again."""
+        args, incomplete = super().get_completion_args()
+        joined: list[str] = []
+        for word in [*args, incomplete]:
+            if joined and joined[-1].startswith("-") and (word == "=" or joined[-1].endswith("=")):
+                joined[-1] += word
+            else:
+                joined.append(word)
+        return joined[:-1], joined[-1]
+
+
+class _Zsh(_Completion, shells.ZshComplete):
+    pass
+
+
+class _Fish(_Completion, shells.FishComplete):
+    pass
