@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.parallel import Progress
+from firectl.client.meter import Progress
 from firectl.client.transfer import PART
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
 from tests.client.script_server import RESET, Received, Reply, ScriptServer, answer
@@ -138,7 +138,7 @@ def test_what_does_not_pass_ends_the_upload_and_is_not_validated(
         client.models.upload("m", folder)
     assert (caught.value.code, caught.value.exit_code) == (Code.PERMISSION_DENIED, Exit.DENIED)
     assert "with HTTP 403 and XML instead of an API error" in caught.value.message
-    assert caught.value.hint == "the address may have expired: start the upload again"
+    assert caught.value.hint == "the address is new, so it has not expired; is the clock of this machine right?"
     assert "s3cr3t" not in caught.value.message
     assert storage.validated == 0
 

@@ -53,7 +53,7 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
 
 def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
     """Sends the files of a folder and has them validated. Says on stderr what the server warns of."""
-    from firectl.client.parallel import Progress
+    from firectl.client.meter import Progress
 
     with app.progress.transfer("uploading") as transfer:
 
@@ -69,7 +69,7 @@ def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll:
 
 def download_folder(app: App, name: str, path: Path) -> None:
     """Fetches every file of a model into a folder."""
-    from firectl.client.parallel import Progress
+    from firectl.client.meter import Progress
 
     with app.progress.transfer("downloading") as transfer:
 

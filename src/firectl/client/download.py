@@ -1,23 +1,38 @@
-"""Fetches a model's files from signed URLs: several at once, each whole or not there."""
+"""Fetches a model's files from signed URLs: several at once, large ones in ranges, each whole and hashed or not there.
+
+What came before a download was cut off lies beside its place in a hidden file, and is not fetched again.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.client.files import create, target
+from firectl.client.addresses import Addresses
+from firectl.client.files import target
+from firectl.client.hashes import stated
 from firectl.client.http import httpx
-from firectl.client.parallel import Meter, Progress, run_all
-from firectl.client.sender import Outgoing
-from firectl.client.transfer import SECONDS, signed_url
+from firectl.client.meter import Meter, Progress
+from firectl.client.parallel import Crew
+from firectl.client.partial import Partial, Remote, has_content
+from firectl.client.sender import Incoming, Outgoing
+from firectl.client.transfer import SECONDS, STARTS
 from firectl.client.wait import passes
-from firectl.errors import ApiError, InputError
+from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
+
+RANGE = 32 * 1024 * 1024
+"""Bytes of one request of a large file."""
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
+_EMPTY = frozenset({416})
 
 
 def download(
@@ -25,54 +40,207 @@ def download(
 ) -> tuple[Path, ...]:
     """Writes every file of the model `name` (a full name) below `folder`, in place of what is there; their paths.
 
-    InputError when the server names a file that would land outside `folder`, before any is fetched.
+    A file that is there already with the content that the server has is left alone. InputError when the server names a
+    file that would land outside `folder`, or two that would be one, before any is fetched; ApiError for one that does
+    not come as the server says it is.
     """
-    urls = client.models.get_download_endpoint(name)
-    paths = {file: target(folder, file) for file in sorted(urls)}
-    meter = Meter(dict.fromkeys(paths), on_progress)
-    jobs = [
-        partial(_fetch, client, file, signed_url(client, urls[file], file), path, meter) for file, path in paths.items()
-    ]
-    run_all(jobs, meter.stop)
-    return tuple(paths.values())
+    return Download(client, name, folder, on_progress).fetch()
 
 
-def _fetch(client: Client, file: str, url: httpx.URL, path: Path, meter: Meter) -> None:
-    part = path.with_name(f".{path.name}.part")
-    tries = 0
-    try:
-        while True:
-            tries += 1
+class Download:
+    """The files of one model on their way into one folder."""
+
+    def __init__(self, client: Client, name: str, folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
+        self._client = client
+        self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
+        given = self._addresses.given
+        _check_together(given.filename_to_signed_urls)
+        self._paths = {file: target(folder, file) for file in sorted(given.filename_to_signed_urls)}
+        sizes, hashes = given.filename_to_size or {}, given.filename_to_sha256 or {}
+        self._remotes = {
+            file: Remote(size=int(sizes[file]), digests={"sha256": hashes[file]})
+            for file in self._paths
+            if file in sizes and file in hashes
+        }
+        known = {file: remote.size for file, remote in self._remotes.items()}
+        self._meter = Meter({file: known.get(file) for file in self._paths}, on_progress)
+
+    def fetch(self) -> tuple[Path, ...]:
+        with contextlib.ExitStack() as self._open_parts, Crew(self._client) as self._crew:
+            # All sizes first: without them nobody can say how long it will take.
+            self._crew.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
+            by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)
+            self._crew.run(partial(self._fetch, file) for file in by_size)
+        return tuple(self._paths.values())
+
+    def _look(self, file: str) -> None:
+        """Learn what a file is from the answer to a request for its first byte."""
+
+        def look(url: httpx.URL) -> Remote:
+            with self._open(file, url, {"Range": "bytes=0-0"}, accept=_EMPTY) as answer:
+                return _remote(file, answer)
+
+        remote = self._addresses.use(file, look)
+        self._remotes[file] = remote
+        self._meter.is_size(file, remote.size)
+
+    def _fetch(self, file: str, starts: int = STARTS) -> None:
+        path, remote = self._paths[file], self._remotes[file]
+        try:
+            if has_content(path, remote, self._crew.check):
+                self._meter.had(file, remote.size)
+                return
+            part = Partial(path, remote)
+            self._open_parts.callback(part.close)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        self._meter.had(file, part.done)
+        runs = part.missing(RANGE) or [(0, 0)] if remote.has_ranges else [(0, remote.size)]
+        left = [len(runs)]
+
+        def run(start: int, end: int) -> None:
             try:
-                _write(client, file, url, part, meter)
-                break
-            except ApiError as error:
-                if not passes(error) or tries > client.max_retries:
-                    raise
-                client.sender.pause(tries)
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {(error.strerror or 'unknown error').lower()}") from None
-    finally:
-        part.unlink(missing_ok=True)
+                if end > start:
+                    self._run(file, part, start, end)
+                with part.lock:
+                    left[0] -= 1
+                    last = left[0] == 0
+                if last:
+                    self._finish(file, part, starts)
+            except OSError as error:
+                raise _unwritable(path, error) from None
+
+        for span in runs[1:]:
+            self._crew.add(partial(run, *span))
+        run(*runs[0])
+
+    def _finish(self, file: str, part: Partial, starts: int) -> None:
+        if part.enter():
+            return
+        self._meter.had(file, 0)
+        if starts > 1:
+            self._fetch(file, starts - 1)
+            return
+        raise ApiError(
+            Code.DATA_LOSS,
+            f"{file} does not come as the server says it is: its bytes hash to something else, {STARTS} times over",
+            hint="its copy on the server may be damaged: upload the model again",
+        )
+
+    def _run(self, file: str, part: Partial, start: int, end: int) -> None:
+        """Fetch the bytes from `start` to `end`, going on where a connection breaks."""
+        at = start
+        failed = 0
+        while at < end:
+            before = at
+            try:
+                at = self._addresses.use(file, lambda url, at=at: self._range(file, part, url, at, end))  # type: ignore[misc]
+            except _Broken as broken:
+                at = broken.at if part.remote.has_ranges else start
+                failed = 1 if at > before else failed + 1
+                if not passes(broken.error) or failed > self._client.max_retries:
+                    raise broken.error from None
+                self._crew.sender.pause(failed)
+
+    def _range(self, file: str, part: Partial, url: httpx.URL, start: int, end: int) -> int:
+        remote = part.remote
+        whole = start == 0 and end == remote.size
+        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
+        if remote.etag and not whole:
+            headers["If-Match"] = remote.etag
+        at = start
+        try:
+            with self._open(file, url, headers) as answer:
+                _check_answer(file, answer, remote, None if whole else (start, end))
+                for chunk in answer.chunks():
+                    self._crew.check()
+                    if at + len(chunk) > end:
+                        raise NetworkError(Code.UNKNOWN, f"unexpected answer: more bytes of {file} than it has")
+                    part.write(at, chunk)
+                    at += len(chunk)
+                    self._meter.add(file, len(chunk))
+            if at < end:
+                raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
+        except ApiError as error:
+            if not passes(error):
+                raise
+            kept = part.flush(start, at)
+            self._meter.add(file, kept - at)
+            raise _Broken(error, kept) from None
+        return at
+
+    def _open(
+        self, file: str, url: httpx.URL, headers: Mapping[str, str], accept: frozenset[int] = frozenset()
+    ) -> Incoming:
+        self._crew.check()
+        request = Outgoing(
+            method="GET",
+            url=url,
+            what=f"GET {file}",
+            headers={"Accept-Encoding": "identity", **headers},
+            repeatable=True,
+            timeout=SECONDS,
+            max_retries=0 if not accept else self._client.max_retries,
+            accept=accept,
+        )
+        return self._crew.sender.open(request)
 
 
-def _write(client: Client, file: str, url: httpx.URL, part: Path, meter: Meter) -> None:
-    request = Outgoing(
-        method="GET",
-        url=url,
-        what=f"GET {file}",
-        headers={"Accept-Encoding": "identity"},
-        repeatable=True,
-        timeout=SECONDS,
-        max_retries=0,
+class _Broken(Exception):
+    """A range that came as far as `at`, and why no further."""
+
+    def __init__(self, error: ApiError, at: int) -> None:
+        super().__init__()
+        self.error = error
+        self.at = at
+
+
+def _remote(file: str, answer: Incoming) -> Remote:
+    span = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+    length = answer.headers.get("content-length", "")
+    if answer.status == 200 and length.isdecimal():
+        size = int(length)
+    elif span is not None and (answer.status == 206 or span[3] == "0"):
+        size = int(span[3])
+    else:
+        raise NetworkError(Code.UNKNOWN, f"unexpected answer: the server does not say how large {file} is")
+    etag = answer.headers.get("etag", "")
+    return Remote(
+        size=size,
+        digests=stated(answer.headers),
+        etag=etag if etag.startswith('"') else None,
+        has_ranges=answer.status == 206,
     )
-    with client.sender.open(request) as incoming, create(part) as out:
-        length = incoming.headers.get("content-length", "")
-        if length.isdecimal():
-            meter.is_size(file, int(length))
-        done = 0
-        for chunk in incoming.chunks():
-            out.write(chunk)
-            done += len(chunk)
-            meter.at(file, done)
+
+
+def _check_answer(file: str, answer: Incoming, remote: Remote, asked: tuple[int, int] | None) -> None:
+    """ABORTED for an answer that is not this range of this version of the file."""
+    etag = answer.headers.get("etag")
+    other = remote.etag is not None and etag is not None and etag != remote.etag
+    said = stated(answer.headers)
+    other = other or any(said[name] != remote.digests[name] for name in said.keys() & remote.digests.keys())
+    if asked is None:
+        length = answer.headers.get("content-length")
+        fits = answer.status == 200 and length in (None, str(remote.size))
+    else:
+        expected = f"bytes {asked[0]}-{asked[1] - 1}/{remote.size}"
+        fits = answer.status == 206 and answer.headers.get("content-range") == expected
+    if other or not fits:
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"{file} is not what it was when the download began",
+            hint="start the download again",
+        )
+
+
+def _check_together(names: Mapping[str, str]) -> None:
+    """InputError for two names that some file system takes for one."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        same = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if same != name:
+            raise InputError(f"the server names two files that cannot be told apart everywhere: {same!r} and {name!r}")
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}")

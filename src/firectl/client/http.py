@@ -57,6 +57,10 @@ class Connections:
         self._clients: dict[str, httpx.Client] = {}
         self._lock = threading.Lock()
 
+    def apart(self) -> Connections:
+        """Others that go the same ways."""
+        return Connections(self._transport)
+
     def to(self, url: httpx.URL) -> httpx.Client:
         if self._transport is not None:
             way = "given"

@@ -13,7 +13,7 @@ from firectl.client.resource import Resource, read
 from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
 
 if TYPE_CHECKING:
-    from firectl.client.parallel import Progress
+    from firectl.client.meter import Progress
 
 VALIDATE_SECONDS = 1800.0
 
@@ -45,25 +45,25 @@ class Models(Resource[Model]):
 
     def get_upload_endpoint(
         self, name: str, filename_to_size: Mapping[str, int], *, enable_resumable_upload: bool | None = None
-    ) -> dict[str, str]:
-        """File name → signed URL to put it to. The URLs are as good as keys: never show them."""
+    ) -> SignedUrls:
+        """Where each file is to be put. The URLs are as good as keys: never show them."""
         path = f"/v1/{self.full_name(name)}:getUploadEndpoint"
         body = GetUploadEndpoint(
             filename_to_size={file: str(size) for file, size in filename_to_size.items()},
             enable_resumable_upload=enable_resumable_upload,
         )
         answer = self._client.request("POST", path, body=body.to_wire(), repeatable=True)
-        return read(SignedUrls, answer, path).filename_to_signed_urls
+        return read(SignedUrls, answer, path)
 
     def validate_upload(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
         """The last step of an upload: moves the model to READY, or FAILED_PRECONDITION says what is wrong with it."""
         path = f"/v1/{self.full_name(name)}:validateUpload"
         return read(ValidateUpload, self._client.request("GET", path, changes=True, timeout=timeout), path)
 
-    def get_download_endpoint(self, name: str) -> dict[str, str]:
-        """File name → signed URL to get it from."""
+    def get_download_endpoint(self, name: str) -> SignedUrls:
+        """Where each file is to be got."""
         path = f"/v1/{self.full_name(name)}:getDownloadEndpoint"
-        return read(SignedUrls, self._client.request("GET", path), path).filename_to_signed_urls
+        return read(SignedUrls, self._client.request("GET", path), path)
 
     def prepare(self, name: str, precision: str) -> None:
         path = f"/v1/{self.full_name(name)}:prepare"

@@ -1,90 +1,131 @@
-"""Several transfers at once: threads that stop when one fails, and one account of how far they are."""
+"""Several transfers at once: threads over connections of their own, which all end when one fails, and at once.
+
+Knows neither files nor URLs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import socket
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
-WORKERS = 4
+from firectl.client.sender import Sender
 
+if TYPE_CHECKING:
+    from firectl.client.client import Client
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far one file is, in bytes, and all of them together. `size` is None until the server has said it."""
+WORKERS = 8
+END_SECONDS = 0.5
+"""How long threads are waited for that were told to end: a moment, unless a disk or a name server is slow."""
+_CONNECTED = (".connect_tcp.complete", ".start_tls.complete")
 
-    file: str
-    done: int
-    size: int | None
-    total_done: int
-    total_size: int
+Job = Callable[[], None]
 
 
 class Stopped(Exception):
     """Ends a transfer because another one failed."""
 
 
-class Meter:
-    """Counts bytes by file, from any thread. `on_progress` is never called twice at once."""
+class Crew:
+    """Use it in a `with`; `run` may be called more than once. `sender` is for its jobs, which call `check` often."""
 
-    def __init__(self, sizes: dict[str, int | None], on_progress: Callable[[Progress], None] | None) -> None:
-        self._sizes = sizes
-        self._done: dict[str, int | None] = dict.fromkeys(sizes)
-        self._on_progress = on_progress
+    def __init__(self, client: Client) -> None:
+        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self.stop = threading.Event()
+        self._streams: list[Any] = []
+        self._todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._left = 0
+        self._threads: list[threading.Thread] = []
+        self.sender: Sender = client.sender.apart(wait=self._wait, trace=self._trace)
+        self.hashers = ThreadPoolExecutor(2, thread_name_prefix="hash")
+        """For work that leaves the interpreter's lock alone while bytes are on their way."""
 
-    def at(self, file: str, done: int) -> None:
-        """`file` is at `done` bytes, which may be fewer than before; Stopped when the transfer is to end."""
-        if self.stop.is_set():
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hashers.shutdown(wait=False, cancel_futures=True)
+        self.sender.close()
+
+    def check(self) -> None:
+        """Stopped when the transfers are to end."""
+        if self._stop.is_set():
             raise Stopped
+
+    def add(self, job: Job) -> None:
+        """One job more, from within a job or before `run`."""
         with self._lock:
-            changed = self._done[file] != done
-            self._done[file] = done
-            if changed and self._on_progress is not None:
-                self._on_progress(
-                    Progress(
-                        file=file,
-                        done=done,
-                        size=self._sizes[file],
-                        total_done=sum(done or 0 for done in self._done.values()),
-                        total_size=sum(size or 0 for size in self._sizes.values()),
-                    )
-                )
+            self._left += 1
+        self._todo.put(job)
 
-    def is_size(self, file: str, size: int) -> None:
-        with self._lock:
-            self._sizes[file] = size
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Carry out the jobs, a few at once. The first error ends all others and is raised; Ctrl-C does the same."""
+        for job in jobs:
+            self.add(job)
+        # Daemons: one that is stuck in the system must not keep an interrupted program from ending.
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(WORKERS if self._left else 0)]
+        for thread in self._threads:
+            thread.start()
+        try:
+            while self._left:
+                error = self._ended.get()
+                if error is not None:
+                    raise error
+                with self._lock:
+                    self._left -= 1
+        except BaseException:
+            self._abort()
+            raise
+        finally:
+            for _ in self._threads:
+                self._todo.put(_leave)
+            end = time.monotonic() + END_SECONDS
+            for thread in self._threads:
+                thread.join(max(0.0, end - time.monotonic()))
 
-
-def run_all(jobs: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Runs the jobs, a few at once. The first error sets `stop` and is raised; Ctrl-C does the same, without delay."""
-    todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-    for job in jobs:
-        todo.put(job)
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                job = todo.get_nowait()
-            except queue.Empty:
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            job = self._todo.get()
+            if job is _leave:
                 return
             try:
                 job()
             except BaseException as error:
-                ended.put(error)
+                self._ended.put(error)
                 return
-            ended.put(None)
+            self._ended.put(None)
 
-    # Daemons: a thread that waits for a slow server must not keep an interrupted program from ending.
-    for _ in range(min(WORKERS, len(jobs))):
-        threading.Thread(target=work, daemon=True).start()
-    try:
-        for _ in jobs:
-            error = ended.get()
-            if error is not None:
-                raise error
-    finally:
-        stop.set()
+    def _abort(self) -> None:
+        """Wake whoever waits for a server. Shut down, not closed: the thread that waits closes, as after any error."""
+        with self._lock:
+            self._stop.set()
+            streams, self._streams = self._streams, []
+        for stream in streams:
+            with contextlib.suppress(OSError):
+                # Not the TLS socket's own: it drops the encryption before the connection.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if not event.endswith(_CONNECTED):
+            return
+        with self._lock:
+            if not self._stop.is_set():
+                self._streams.append(info["return_value"])
+                return
+        # Nobody else would ever know of it.
+        info["return_value"].close()
+        raise Stopped
+
+    def _wait(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+        self.check()
+
+
+def _leave() -> None:
+    """The job that ends a thread."""

@@ -11,7 +11,7 @@ import random as _random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from firectl.client import failures
 from firectl.client.http import Connections, httpx, timeouts
@@ -24,6 +24,8 @@ SHORTEST_SECRET = 8
 """A key shorter than this is no secret, and cutting it out would cut words."""
 
 T = TypeVar("T")
+Trace = Callable[[str, Mapping[str, Any]], None]
+"""Called by httpx with (event, what belongs to it): `connection.connect_tcp.complete` and the like."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +118,33 @@ class Sender:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
         random: Callable[[], float] = _random.random,
+        trace: Trace | None = None,
     ) -> None:
         self._connections = connections
+        self._trace = trace
         self._secret = secret
         self._on_response = on_response
         self._sleep = sleep
         self._clock = clock
         self._random = random
+
+    def apart(self, *, wait: Callable[[float], None], trace: Trace) -> Sender:
+        """One with the same habits over connections of its own, to be closed. `trace` sees them made.
+
+        `wait` is its sleep, unless this one was made with another than the system's.
+        """
+        return Sender(
+            self._connections.apart(),
+            secret=self._secret,
+            on_response=self._on_response,
+            sleep=wait if self._sleep is time.sleep else self._sleep,
+            clock=self._clock,
+            random=self._random,
+            trace=trace,
+        )
+
+    def close(self) -> None:
+        self._connections.close()
 
     def send(self, request: Outgoing, *, settled: Callable[[ApiError], bool] | None = None) -> Answer | None:
         """The whole answer.
@@ -188,6 +210,7 @@ class Sender:
                 headers=dict(request.headers),
                 content=content,
                 timeout=timeouts(request.timeout),
+                extensions={"trace": self._trace} if self._trace is not None else None,
             )
             response = http.send(sent, stream=True, follow_redirects=False)
             try:

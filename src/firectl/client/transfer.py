@@ -1,18 +1,22 @@
 """Sends a model's files: to signed URLs, several at once, streamed from disk, large ones in parts that can be repeated.
 
-The signed URLs are as good as keys: no message shows one, and none is sent our own key.
+What is there already, from this run or one before, is not sent again; what arrived is compared with what was sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from firectl.client.addresses import Addresses, checked
 from firectl.client.files import LocalFile, read_range, scan
+from firectl.client.hashes import MD5, SHA256, FileHash, stated
 from firectl.client.http import httpx
-from firectl.client.parallel import Meter, Progress, run_all
+from firectl.client.journal import Journal
+from firectl.client.meter import Meter, Progress
+from firectl.client.parallel import Crew
 from firectl.client.sender import Answer, Outgoing
 from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, NetworkError
@@ -26,7 +30,10 @@ PART = 8 * 1024 * 1024
 """Bytes a part of a resumable upload; the protocol wants a multiple of 256 KiB."""
 SECONDS = 120.0
 """How long a server may be silent while bytes go to it, or after the last one."""
+STARTS = 3
+"""How often a file is begun: a session can vanish, and bytes can arrive as others."""
 INCOMPLETE = frozenset({308})
+GONE = frozenset({401, 403, 404, 410})
 LENGTH_RANGE = "x-goog-content-length-range"
 
 
@@ -39,96 +46,224 @@ def upload(
     on_progress: Callable[[Progress], None] | None = None,
     validate_timeout: float = 1800.0,
 ) -> ValidateUpload:
-    """Sends every file of `folder` as the model `name` (a full name) and has the server validate them.
+    """Sends what the model `name` (a full name) lacks of the files of `folder`, and has the server validate them.
 
     `resumable` None: when a file is above 8 MiB. `validate_timeout`: seconds that the server may take to look at them.
     InputError for a folder that cannot be sent or a file that changes meanwhile; ApiError when the server refuses,
-    NetworkError when it stays out of reach.
+    NetworkError when it stays out of reach; what arrived until then is not sent again by the next call.
     """
     files = scan(folder)
-    if resumable is None:
-        resumable = any(file.size > RESUMABLE_ABOVE for file in files)
-    sizes = {file.name: file.size for file in files}
-    urls = client.models.get_upload_endpoint(name, sizes, enable_resumable_upload=resumable)
-    meter = Meter({**sizes}, on_progress)
-    send = _send_in_parts if resumable else _send_whole
-    jobs = [partial(send, client, file, signed_url(client, urls.get(file.name), file.name), meter) for file in files]
-    run_all(jobs, meter.stop)
-    return client.models.validate_upload(name, timeout=validate_timeout)
-
-
-def signed_url(client: Client, text: str | None, file: str, base: httpx.URL | None = None) -> httpx.URL:
-    """The address for a file; NetworkError when the server gave none, or one that is less safe than the API's own."""
-    if not text:
-        raise NetworkError(Code.UNKNOWN, f"unexpected answer: the server gave no address for {file}")
+    upload = Upload(client, name, files, resumable, on_progress)
+    upload.send()
     try:
-        url = (base or httpx.URL(client.base_url)).join(text)
-    except httpx.InvalidURL:
-        raise NetworkError(Code.UNKNOWN, f"unexpected answer: the address for {file} is not a URL") from None
-    if url.scheme not in ("http", "https") or (url.scheme == "http" and client.base_url.startswith("https:")):
-        raise NetworkError(Code.UNKNOWN, f"the address for {file} is not https: nothing was sent to it")
-    return url
+        done = client.models.validate_upload(name, timeout=validate_timeout)
+    except ApiError as error:
+        if error.code is not Code.FAILED_PRECONDITION or not upload.taken_on_trust:
+            raise
+        # What an earlier run had sent may be gone since, and only this call would say so.
+        upload.journal.forget()
+        upload.send()
+        done = client.models.validate_upload(name, timeout=validate_timeout)
+    upload.journal.forget()
+    return done
 
 
-def _send_whole(client: Client, file: LocalFile, url: httpx.URL, meter: Meter) -> None:
-    headers = {"Content-Length": str(file.size), **_signed_headers(url, file)}
-    content = partial(_metered, file, 0, file.size, meter)
-    _exchange(client, "PUT", file, url, headers, content, client.max_retries)
+class Upload:
+    """The files of one folder on their way to one model.
 
+    `taken_on_trust`: files that were not sent although the server did not say that it has them.
+    """
 
-def _send_in_parts(client: Client, file: LocalFile, url: httpx.URL, meter: Meter) -> None:
-    start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
-    begun = _exchange(client, "POST", file, url, start, None, client.max_retries)
-    session = signed_url(client, begun.headers.get("location"), file.name, url)
-    offset: int | None = 0 if file.size else _resume_at(client, file, session)
-    failed = 0
-    while offset is not None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        files: Sequence[LocalFile],
+        resumable: bool | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._client = client
+        self._files = files
+        self._resumable = any(file.size > RESUMABLE_ABOVE for file in files) if resumable is None else resumable
+        self._on_progress = on_progress
+        sizes = {file.name: file.size for file in files}
+        ask = partial(client.models.get_upload_endpoint, name, sizes, enable_resumable_upload=self._resumable)
+        self._addresses = Addresses(client.base_url, ask)
+        self._api = httpx.URL(client.base_url)
+        self.journal = Journal(client.base_url, name)
+        self.taken_on_trust: list[str] = []
+
+    def send(self) -> None:
+        """Send what is not there. The largest first: nothing then waits for them alone at the end."""
+        self.taken_on_trust = []
+        self._meter = Meter({file.name: file.size for file in self._files}, self._on_progress)
+        with Crew(self._client) as self._crew:
+            self._crew.run(
+                partial(self._send, file) for file in sorted(self._files, key=lambda file: file.size, reverse=True)
+            )
+
+    @property
+    def _algorithm(self) -> str:
+        """What the server will compare with: ours says so by naming the hashes it has, even none; Google's has md5."""
+        return MD5 if self._addresses.given.filename_to_sha256 is None else SHA256
+
+    def _send(self, file: LocalFile) -> None:
+        if self._is_there(file):
+            self._meter.had(file.name, file.size)
+            return
+        for start in range(STARTS):
+            hash = self._hash(file, self._algorithm)
+            answer = self._in_parts(file, hash, kept=start == 0) if self._resumable else self._whole(file, hash)
+            self._meter.at(file.name, file.size)
+            if answer is None:
+                continue
+            there = stated(answer.headers).get(self._algorithm)
+            if there is None or there == hash.digest():
+                if self._addresses.given.filename_to_sha256 is None:
+                    self.journal.sent(file, self._algorithm, hash.digest())
+                return
+        raise ApiError(
+            Code.DATA_LOSS,
+            f"{file.name} does not arrive as it was sent: the server has other bytes, {STARTS} times over",
+            hint="something between here and there changes them: try another network",
+        )
+
+    def _is_there(self, file: LocalFile) -> bool:
+        """Whether the server has the whole file, byte for byte as it is here."""
+        told = self._addresses.given.filename_to_sha256
+        if told is not None:
+            return file.name in told and self._hash(file, SHA256).digest() == told[file.name]
+        entry = self.journal.of(file)
+        if entry is None or entry.digest is None or entry.algorithm not in (MD5, SHA256):
+            return False
+        if entry.stamp[1:2] != [file.size] or self._hash(file, entry.algorithm).digest() != entry.digest:
+            return False
+        self.taken_on_trust.append(file.name)
+        return True
+
+    def _hash(self, file: LocalFile, algorithm: str) -> FileHash:
+        return FileHash(file, algorithm, self._crew.hashers, self._crew.check)
+
+    def _whole(self, file: LocalFile, hash: FileHash) -> Answer:
+        def put(url: httpx.URL) -> Answer:
+            headers = {"Content-Length": str(file.size), **_signed_headers(url, file)}
+            content = partial(self._bytes, file, hash, 0, file.size)
+            return self._exchange("PUT", file, url, headers, content, self._client.max_retries)
+
+        return self._addresses.use(file.name, put)
+
+    def _in_parts(self, file: LocalFile, hash: FileHash, *, kept: bool) -> Answer | None:
+        """The answer that says that the file is complete; None when the session was lost on the way."""
+        entry = self.journal.of(file) if kept else None
         try:
-            reached = _send_part(client, file, session, offset, meter)
-        except ApiError as error:
-            failed += 1
-            if not passes(error) or failed > client.max_retries:
-                raise
-            client.sender.pause(failed)
-            reached = _resume_at(client, file, session)
-        else:
-            if reached is not None and reached <= offset:
-                stuck = f"unexpected answer: the server does not take {file.name} past {offset} bytes"
-                raise NetworkError(Code.UNKNOWN, stuck)
-            failed = 0
-        offset = reached
-    meter.at(file.name, file.size)
+            if entry is not None and entry.session is not None and entry.stamp == list(file.stamp):
+                session = checked(entry.session, file.name, self._api, self._api)
+                try:
+                    reached = self._ask(file, session)
+                except ApiError as error:
+                    if isinstance(error, NetworkError) or error.http_status not in {400, *GONE}:
+                        raise
+                    return self._from_start(file, hash)
+                if isinstance(reached, int):
+                    self._meter.had(file.name, reached)
+                    hash.up_to(reached)
+                return self._parts(file, hash, session, reached)
+            return self._from_start(file, hash)
+        except _Gone:
+            return None
+
+    def _from_start(self, file: LocalFile, hash: FileHash) -> Answer:
+        session = self._addresses.use(file.name, partial(self._begin, file))
+        self.journal.began(file, str(session))
+        return self._parts(file, hash, session, 0 if file.size else self._ask(file, session))
+
+    def _begin(self, file: LocalFile, url: httpx.URL) -> httpx.URL:
+        start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
+        begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
+        return checked(begun.headers.get("location"), file.name, url, self._api)
+
+    def _parts(self, file: LocalFile, hash: FileHash, session: httpx.URL, reached: int | Answer) -> Answer:
+        failed = 0
+        while isinstance(reached, int):
+            offset = reached
+            try:
+                reached = self._part(file, hash, session, offset)
+            except ApiError as error:
+                if error.http_status in GONE and not isinstance(error, NetworkError):
+                    raise _Gone from error
+                failed += 1
+                if not passes(error) or failed > self._client.max_retries:
+                    raise
+                self._crew.sender.pause(failed)
+                reached = self._ask(file, session)
+            else:
+                if isinstance(reached, int) and reached <= offset:
+                    stuck = f"unexpected answer: the server does not take {file.name} past {offset} bytes"
+                    raise NetworkError(Code.UNKNOWN, stuck)
+                failed = 0
+        return reached
+
+    def _part(self, file: LocalFile, hash: FileHash, session: httpx.URL, offset: int) -> int | Answer:
+        """Sends the part at `offset`; where the next one starts, or the answer that says that the file is complete."""
+        end = min(offset + PART, file.size)
+        headers = {"Content-Length": str(end - offset), "Content-Range": f"bytes {offset}-{end - 1}/{file.size}"}
+        content = partial(self._bytes, file, hash, offset, end)
+        return _reached(self._exchange("PUT", file, session, headers, content, 0, accept=INCOMPLETE))
+
+    def _ask(self, file: LocalFile, session: httpx.URL) -> int | Answer:
+        """How much has arrived: the offset to go on from, or the answer that says that the file is complete."""
+        headers = {"Content-Length": "0", "Content-Range": f"bytes */{file.size}"}
+        retries = self._client.max_retries
+        return _reached(self._exchange("PUT", file, session, headers, None, retries, accept=INCOMPLETE))
+
+    def _bytes(self, file: LocalFile, hash: FileHash, start: int, end: int) -> Iterator[bytes]:
+        sent = start
+        self._crew.check()
+        self._meter.at(file.name, sent)
+        for chunk in read_range(file, start, end):
+            self._crew.check()
+            hash.feed(sent, chunk)
+            yield chunk
+            sent += len(chunk)
+            self._meter.at(file.name, sent)
+
+    def _exchange(
+        self,
+        method: str,
+        file: LocalFile,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        content: Callable[[], Iterator[bytes]] | None,
+        max_retries: int,
+        accept: frozenset[int] = frozenset(),
+    ) -> Answer:
+        self._crew.check()
+        request = Outgoing(
+            method=method,
+            url=url,
+            what=f"{method} {file.name}",
+            headers=headers,
+            content=content,
+            repeatable=True,
+            timeout=SECONDS,
+            max_retries=max_retries,
+            accept=accept,
+        )
+        answer = self._crew.sender.send(request)
+        assert answer is not None, "only `settled` gives None"
+        return answer
 
 
-def _send_part(client: Client, file: LocalFile, session: httpx.URL, offset: int, meter: Meter) -> int | None:
-    """Sends the part at `offset`; where the next one starts, None when the file is complete."""
-    end = min(offset + PART, file.size)
-    headers = {"Content-Length": str(end - offset), "Content-Range": f"bytes {offset}-{end - 1}/{file.size}"}
-    content = partial(_metered, file, offset, end, meter)
-    return _reached(_exchange(client, "PUT", file, session, headers, content, 0, accept=INCOMPLETE))
+class _Gone(Exception):
+    """The server knows the session no more: the file is to be begun anew."""
 
 
-def _resume_at(client: Client, file: LocalFile, session: httpx.URL) -> int | None:
-    """Asks how much has arrived: the offset to go on from, None when the file is complete."""
-    headers = {"Content-Length": "0", "Content-Range": f"bytes */{file.size}"}
-    return _reached(_exchange(client, "PUT", file, session, headers, None, client.max_retries, accept=INCOMPLETE))
-
-
-def _reached(answer: Answer) -> int | None:
+def _reached(answer: Answer) -> int | Answer:
     if answer.status != 308:
-        return None
+        return answer
     unit, _, span = answer.headers.get("range", "").partition("=")
     first, _, last = span.partition("-")
     return int(last) + 1 if unit == "bytes" and first == "0" and last.isdecimal() else 0
-
-
-def _metered(file: LocalFile, start: int, end: int, meter: Meter) -> Iterator[bytes]:
-    sent = start
-    meter.at(file.name, sent)
-    for chunk in read_range(file, start, end):
-        yield chunk
-        sent += len(chunk)
-        meter.at(file.name, sent)
 
 
 def _signed_headers(url: httpx.URL, file: LocalFile) -> dict[str, str]:
@@ -138,34 +273,3 @@ def _signed_headers(url: httpx.URL, file: LocalFile) -> dict[str, str]:
         if key.lower() == "x-goog-signedheaders" and LENGTH_RANGE in value.lower().split(";"):
             headers[LENGTH_RANGE] = f"{file.size},{file.size}"
     return headers
-
-
-def _exchange(
-    client: Client,
-    method: str,
-    file: LocalFile,
-    url: httpx.URL,
-    headers: Mapping[str, str],
-    content: Callable[[], Iterator[bytes]] | None,
-    max_retries: int,
-    accept: frozenset[int] = frozenset(),
-) -> Answer:
-    request = Outgoing(
-        method=method,
-        url=url,
-        what=f"{method} {file.name}",
-        headers=headers,
-        content=content,
-        repeatable=True,
-        timeout=SECONDS,
-        max_retries=max_retries,
-        accept=accept,
-    )
-    try:
-        answer = client.sender.send(request)
-    except ApiError as error:
-        if error.http_status in (400, 401, 403) and not isinstance(error, NetworkError):
-            error.hint = "the address may have expired: start the upload again"
-        raise
-    assert answer is not None, "only `settled` gives None"
-    return answer

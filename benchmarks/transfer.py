@@ -1,0 +1,213 @@
+"""How fast do models go to the local platform and back, beside curl with the same bytes, URLs and disk?
+
+    python benchmarks/transfer.py [--rounds 5] [--megabytes 2000] [--files 200] [--only upload-one ...] [--dir DIR]
+
+Each case alternates curl and firectl on fresh models of one platform and prints the medians and their ratio. firectl's
+time is that of sending or fetching, hashes included, from the first request to the last answer in a process of its own;
+what it takes to start Python and to validate a model is not in it (curl validates nothing). Memory is the peak above
+what the process held before the first request. Needs curl, and disk for three times the bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from firectl.client.client import Client
+from firectl.client.files import scan
+from firectl.client.http import httpx
+from firectl.schemas.model import BASE, BaseModelDetails, Model
+
+SEND = """
+import json, resource, sys, time
+from pathlib import Path
+from firectl.client.client import Client
+from firectl.client.files import scan
+from firectl.client.download import Download
+from firectl.client.transfer import Upload
+url, key, model, folder, way = sys.argv[1:]
+with Client(key, "bench", url) as client:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    if way == "up":
+        Upload(client, model, scan(Path(folder)), None, None).send()
+    else:
+        Download(client, model, Path(folder), None).fetch()
+    seconds = time.monotonic() - started
+peak = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"seconds": seconds, "grown": (peak.ru_maxrss - before) * 1024, "cpu": peak.ru_utime + peak.ru_stime}))
+"""
+
+
+class Bench:
+    """One platform, and folders with the bytes to move."""
+
+    def __init__(self, folder: Path, megabytes: int, files: int) -> None:
+        self.folder = folder
+        self.one, self.many = folder / "one", folder / "many"
+        _write_model(self.one, {"big.bin": megabytes})
+        _write_model(self.many, {f"file-{number:03}.bin": 5 for number in range(files)})
+        command = [sys.executable, "-m", "firectl.server", "--home", str(folder / "home"), "--account", "bench"]
+        self.platform = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.platform.stdout is not None
+        self.url = json.loads(self.platform.stdout.readline())["url"]
+        self.key = json.loads((folder / "home" / "credentials.json").read_bytes())["apiKey"]
+        self.client = Client(self.key, "bench", self.url)
+        self.grown: list[int] = []
+
+    def close(self) -> None:
+        self.client.close()
+        self.platform.terminate()
+        self.platform.wait(60)
+
+    def model(self, model_id: str) -> str:
+        details = BaseModelDetails(checkpoint_format="HUGGINGFACE", model_type="llama")
+        return self.client.models.create(model_id, Model(kind=BASE, base_model_details=details)).name or ""
+
+    def firectl(self, way: str, model: str, folder: Path) -> float:
+        argv = [sys.executable, "-c", SEND, self.url, self.key, model, str(folder), way]
+        said = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+        self.grown.append(said["grown"])
+        return float(said["seconds"])
+
+    def curl(self, *arguments: str) -> float:
+        started = time.monotonic()
+        subprocess.run(["curl", "-sS", "-f", *arguments], check=True, stdout=subprocess.DEVNULL)
+        return time.monotonic() - started
+
+    def curl_up(self, model: str, folder: Path, *, resumable: bool) -> float:
+        sizes = {file.name: file.size for file in scan(folder)}
+        urls = self.client.models.get_upload_endpoint(model, sizes, enable_resumable_upload=resumable)
+        pairs = urls.filename_to_signed_urls
+        if resumable:
+            start = {"x-goog-resumable": "start"}
+            pairs = {name: httpx.post(url, headers=start).headers["location"] for name, url in pairs.items()}
+        config = "next\n".join(
+            f'url = "{url}"\nupload-file = "{folder / name}"\nheader = "Expect:"\n' for name, url in pairs.items()
+        )
+        return self._parallel(config)
+
+    def curl_down(self, model: str, folder: Path) -> float:
+        folder.mkdir()
+        pairs = self.client.models.get_download_endpoint(model).filename_to_signed_urls
+        return self._parallel("".join(f'url = "{url}"\noutput = "{folder / name}"\n' for name, url in pairs.items()))
+
+    def _parallel(self, config: str) -> float:
+        path = self.folder / "curl.txt"
+        path.write_text(config)
+        return self.curl("--no-progress-meter", "-Z", "--parallel-max", "8", "-K", str(path))
+
+
+def _write_model(folder: Path, extra: dict[str, int]) -> None:
+    """The least that validation takes for a base, and files of so many megabytes beside it."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    (folder / "tokenizer.json").write_text("{}")
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0\0")
+    for name, megabytes in extra.items():
+        with (folder / name).open("wb") as file:
+            for _ in range(megabytes):
+                file.write(os.urandom(1_000_000))
+
+
+def alternate(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Seconds of each way, in turns that change their order."""
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        for name in list(ways)[:: -1 if number % 2 else 1]:
+            os.sync()
+            took[name].append(ways[name]())
+    return took
+
+
+def upload(bench: Bench, rounds: int, folder: Path, *, resumable: bool) -> dict[str, list[float]]:
+    def run(send: Callable[[str], float]) -> float:
+        model = bench.model("up")
+        seconds = send(model)
+        bench.client.models.delete(model)
+        return seconds
+
+    return alternate(
+        rounds,
+        {
+            "curl": lambda: run(lambda model: bench.curl_up(model, folder, resumable=resumable)),
+            "firectl": lambda: run(lambda model: bench.firectl("up", model, folder)),
+        },
+    )
+
+
+def download(bench: Bench, rounds: int, folder: Path) -> dict[str, list[float]]:
+    model = bench.model("down")
+    bench.client.models.upload(model, folder)
+    back = bench.folder / "back"
+
+    def run(fetch: Callable[[], float]) -> float:
+        shutil.rmtree(back, ignore_errors=True)
+        seconds = fetch()
+        assert sum(file.size for file in scan(back)) == sum(file.size for file in scan(folder))
+        shutil.rmtree(back)
+        return seconds
+
+    took = alternate(
+        rounds,
+        {
+            "curl": lambda: run(lambda: bench.curl_down(model, back)),
+            "firectl": lambda: run(lambda: bench.firectl("down", model, back)),
+        },
+    )
+    bench.client.models.delete(model)
+    return took
+
+
+CASES: dict[str, tuple[float, Callable[[Bench, int], dict[str, list[float]]]]] = {
+    "upload-one": (0.8, lambda bench, rounds: upload(bench, rounds, bench.one, resumable=True)),
+    "upload-many": (0.7, lambda bench, rounds: upload(bench, rounds, bench.many, resumable=False)),
+    "download-one": (0.8, lambda bench, rounds: download(bench, rounds, bench.one)),
+    "download-many": (0.7, lambda bench, rounds: download(bench, rounds, bench.many)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Uploads and downloads beside curl's.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=2000, help="of the one file")
+    parser.add_argument("--files", type=int, default=200, help="of 5 MB each")
+    parser.add_argument("--only", choices=CASES, action="append")
+    parser.add_argument("--dir", type=Path, help="where to work; default: the folder for temporary files")
+    given = parser.parse_args()
+    if shutil.which("curl") is None:
+        parser.error("curl is not here")
+    folder = Path(tempfile.mkdtemp(prefix="bench-transfer-", dir=given.dir))
+    os.environ["FIREWORKS_HOME"] = str(folder / "fireworks-home")
+    bench = Bench(folder, given.megabytes, given.files)
+    totals = {"one": given.megabytes, "many": 5 * given.files}
+    try:
+        for name in given.only or CASES:
+            wanted, case = CASES[name]
+            took = case(bench, given.rounds)
+            curl, firectl = (statistics.median(took[way]) for way in ("curl", "firectl"))
+            megabytes = totals[name.split("-")[1]]
+            print(
+                f"{name:14} curl {megabytes / curl:6.0f} MB/s   firectl {megabytes / firectl:6.0f} MB/s   "
+                f"ratio {curl / firectl:.2f} (wanted {wanted})   memory +{max(bench.grown) / 1e6:.0f} MB   "
+                + " ".join(f"{way} {' '.join(f'{second:.2f}' for second in seconds)}" for way, seconds in took.items()),
+                flush=True,
+            )
+    finally:
+        bench.close()
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

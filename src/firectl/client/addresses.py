@@ -1,0 +1,66 @@
+"""Where may each file be put or got, now? Signed URLs, asked for again when they have run out.
+
+They are as good as keys: no message shows one, and none is sent our own key.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from firectl.client.http import httpx
+from firectl.errors import ApiError, Code, NetworkError
+from firectl.schemas.model import SignedUrls
+
+T = TypeVar("T")
+
+
+class Addresses:
+    """`ask` gets them from the API, and again whenever one is refused."""
+
+    def __init__(self, base_url: str, ask: Callable[[], SignedUrls]) -> None:
+        self._base = httpx.URL(base_url)
+        self._ask = ask
+        self._lock = threading.Lock()
+        self.given = ask()
+
+    def use(self, file: str, send: Callable[[httpx.URL], T]) -> T:
+        """What `send` makes of the file's address; of a new one when the first is refused as if it had run out."""
+        url = self._url(file)
+        try:
+            return send(url)
+        except ApiError as error:
+            if not is_refused(error):
+                raise
+        with self._lock:
+            # Files sent at once find out at once: the first that does asks for all.
+            if self._url(file) == url:
+                self.given = self._ask()
+        try:
+            return send(self._url(file))
+        except ApiError as error:
+            if is_refused(error):
+                error.hint = "the address is new, so it has not expired; is the clock of this machine right?"
+            raise
+
+    def _url(self, file: str) -> httpx.URL:
+        return checked(self.given.filename_to_signed_urls.get(file), file, self._base, self._base)
+
+
+def is_refused(error: ApiError) -> bool:
+    """Whether storage refused the address, as it does with one that has expired."""
+    return not isinstance(error, NetworkError) and error.http_status in (400, 401, 403)
+
+
+def checked(text: str | None, file: str, relative_to: httpx.URL, api: httpx.URL) -> httpx.URL:
+    """The address for a file; NetworkError when the server gave none, or one that is less safe than the API's own."""
+    if not text:
+        raise NetworkError(Code.UNKNOWN, f"unexpected answer: the server gave no address for {file}")
+    try:
+        url = relative_to.join(text)
+    except httpx.InvalidURL:
+        raise NetworkError(Code.UNKNOWN, f"unexpected answer: the address for {file} is not a URL") from None
+    if url.scheme not in ("http", "https") or (url.scheme == "http" and api.scheme == "https"):
+        raise NetworkError(Code.UNKNOWN, f"the address for {file} is not https: nothing was sent to it")
+    return url

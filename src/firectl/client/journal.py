@@ -1,0 +1,98 @@
+"""What did an upload that was cut off reach? Remembered between runs, in a file that only its owner can read.
+
+The addresses of resumable sessions in it are as good as keys to what they write. Without the file an upload works just
+as well, and starts over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from firectl import config
+from firectl.client.files import LocalFile
+from firectl.errors import InputError
+
+FORGET_AFTER = 7 * 24 * 3600.0
+"""Seconds that storage keeps a resumable session."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Of one file as it was (`stamp`): the address of its session, or what it hashed to once all of it was there."""
+
+    name: str
+    stamp: list[int]
+    session: str | None = None
+    algorithm: str | None = None
+    digest: str | None = None
+
+
+class Journal:
+    """One for a model on a server. Lines are added and never changed: a kill at any time leaves what was said."""
+
+    def __init__(self, base_url: str, model: str) -> None:
+        key = hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:32]
+        self._path = _folder() / f"{key}.jsonl"
+        self._lock = threading.Lock()
+        self._entries = _read(self._path)
+
+    def of(self, file: LocalFile) -> Entry | None:
+        """What is remembered of a file, whatever it has become since."""
+        return self._entries.get(file.name)
+
+    def began(self, file: LocalFile, session: str) -> None:
+        self._add(Entry(file.name, list(file.stamp), session=session))
+
+    def sent(self, file: LocalFile, algorithm: str, digest: str) -> None:
+        self._add(Entry(file.name, list(file.stamp), algorithm=algorithm, digest=digest))
+
+    def forget(self) -> None:
+        """The upload is over, or what is remembered is not so."""
+        with self._lock, contextlib.suppress(OSError):
+            self._entries = {}
+            self._path.unlink(missing_ok=True)
+
+    def _add(self, entry: Entry) -> None:
+        line = json.dumps(asdict(entry)) + "\n"
+        with self._lock:
+            self._entries[entry.name] = entry
+            # A disk that is full or a home that cannot be written to must not stop an upload.
+            with contextlib.suppress(OSError, InputError):
+                if not self._path.exists():
+                    _prune(config.private_folder(self._path.parent))
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+                descriptor = os.open(self._path, flags, 0o600)
+                try:
+                    os.write(descriptor, line.encode())
+                finally:
+                    os.close(descriptor)
+
+
+def _folder() -> Path:
+    return config.home() / "uploads"
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > FORGET_AFTER:
+            return {}
+        for line in path.read_bytes().splitlines():
+            # The last line may have been cut off.
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                said = json.loads(line)
+                entries[said["name"]] = Entry(**said)
+    return entries
+
+
+def _prune(folder: Path) -> None:
+    for path in folder.glob("*.jsonl"):
+        if time.time() - path.stat().st_mtime > FORGET_AFTER:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""A file that has come in part: its bytes, which of them are there, and whether together they are the file.
+
+Touches no network. Two hidden files beside the place where the whole one goes: the bytes, and one mark for each MiB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+UNIT = 1024 * 1024
+"""Bytes a mark stands for: what a kill can lose of each range that is on its way."""
+_HEAD = 512
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_DONE = b"\x01"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A file as the server has it. `digests`: algorithm → hexadecimal, as far as it says."""
+
+    size: int
+    digests: Mapping[str, str] = field(default_factory=dict)
+    etag: str | None = None
+    has_ranges: bool = True
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this version from another; None when nothing does, and what came of it is of no use later."""
+        known = {"size": self.size, "etag": self.etag, **self.digests}
+        return json.dumps(known) if self.digests or self.etag else None
+
+
+def has_content(path: Path, remote: Remote, check: Callable[[], None]) -> bool:
+    """Whether the file at `path` is known to be the server's."""
+    if not remote.digests or path.is_symlink() or not path.is_file() or path.stat().st_size != remote.size:
+        return False
+    algorithm, digest = next(iter(sorted(remote.digests.items(), reverse=True)))
+    hash = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(UNIT):
+            check()
+            hash.update(chunk)
+    return hash.hexdigest() == digest
+
+
+class Partial:
+    """The file on its way to `path`. OSError when the disk refuses. Ranges that do not overlap may be written at once.
+
+    What was there of another version is dropped. The hash follows the writing: whoever completes the unit that it waits
+    for takes it further.
+    """
+
+    def __init__(self, path: Path, remote: Remote) -> None:
+        self.remote = remote
+        self.lock = threading.Lock()
+        self._path = path
+        # The name is hashed: with something in front and behind, a long one would be too long.
+        stem = path.parent / f".{hashlib.sha256(path.name.encode()).hexdigest()[:16]}"
+        self._part, self._marks_path = stem.with_suffix(".part"), stem.with_suffix(".marks")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._units = -(-remote.size // UNIT)
+        self._file = _open(self._part)
+        try:
+            self._marks_file = _open(self._marks_path)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._head = (remote.identity or "").encode().ljust(_HEAD)
+        self._marks = self._read_marks()
+        self._held: dict[int, list[bytes]] = {}
+        self._hash_lock = threading.Lock()
+        self._hashed = 0
+        names = sorted(remote.digests, reverse=True)[:1]
+        self._algorithm = names[0] if names else None
+        self._hash = hashlib.new(names[0], usedforsecurity=False) if names else None
+
+    def _read_marks(self) -> bytearray:
+        found = os.pread(self._marks_file, _HEAD + self._units, 0)
+        whole = len(found) == _HEAD + self._units and len(self._head) == _HEAD
+        if whole and found[:_HEAD] == self._head and self._head.strip() and self._size() <= self.remote.size:
+            there = self._size()
+            marks = bytearray(found[_HEAD:])
+            for unit in range(self._units):
+                if min((unit + 1) * UNIT, self.remote.size) > there:
+                    marks[unit] = 0
+            return marks
+        os.ftruncate(self._file, 0)
+        os.ftruncate(self._marks_file, 0)
+        os.pwrite(self._marks_file, self._head[:_HEAD] + bytes(self._units), 0)
+        return bytearray(self._units)
+
+    def _size(self) -> int:
+        return os.fstat(self._file).st_size
+
+    @property
+    def done(self) -> int:
+        """Bytes that are there."""
+        units = sum(self._marks)
+        last = self.remote.size - (self._units - 1) * UNIT
+        return (units - 1) * UNIT + last if units and self._marks[-1] else units * UNIT
+
+    def missing(self, longest: int) -> list[tuple[int, int]]:
+        """The spans to fetch, each (start, end), starting at a unit, at most `longest` bytes."""
+        spans: list[tuple[int, int]] = []
+        for unit in (unit for unit, mark in enumerate(self._marks) if not mark):
+            start, end = unit * UNIT, min((unit + 1) * UNIT, self.remote.size)
+            if spans and spans[-1][1] == start and end - spans[-1][0] <= longest:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((start, end))
+        return spans
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Keep `data`, the next bytes of a range that is written in order."""
+        view = memoryview(data)
+        while view:
+            unit = offset // UNIT
+            end = min((unit + 1) * UNIT, self.remote.size)
+            piece = view[: end - offset]
+            held = self._held.setdefault(unit, [])
+            held.append(piece)  # type: ignore[arg-type]
+            offset += len(piece)
+            view = view[len(piece) :]
+            if offset == end:
+                self._write_unit(unit, end)
+
+    def flush(self, start: int, reached: int) -> int:
+        """A range that began at `start` broke off: where it goes on, which is the start of a unit."""
+        unit = reached // UNIT
+        if self._held.pop(unit, None) is None:
+            return reached
+        return max(start, unit * UNIT)
+
+    def close(self) -> None:
+        """Leave it as it is, for a later run; what is half a unit goes."""
+        for descriptor in (self._file, self._marks_file):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._marks_file = -1
+
+    def enter(self) -> bool:
+        """Put the file in its place if it is what it should be. If it is not, nothing is kept of it."""
+        with self._hash_lock:
+            self._follow()
+        good = self._hash is None or self._hash.hexdigest() == self.remote.digests[self._algorithm or ""]
+        self.close()
+        if good:
+            os.replace(self._part, self._path)
+        else:
+            self._part.unlink(missing_ok=True)
+        self._marks_path.unlink(missing_ok=True)
+        return good
+
+    def _write_unit(self, unit: int, end: int) -> None:
+        pieces = self._held.pop(unit)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        at = end - len(data)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file, view, at)
+            at += written
+            view = view[written:]
+        # After the bytes: a kill in between loses the mark, never the other way round.
+        os.pwrite(self._marks_file, _DONE, _HEAD + unit)
+        self._marks[unit] = 1
+        if self._hash_lock.acquire(blocking=False):
+            try:
+                self._follow()
+            finally:
+                self._hash_lock.release()
+
+    def _follow(self) -> None:
+        while self._hash is not None and self._hashed < self._units and self._marks[self._hashed]:
+            self._hash.update(os.pread(self._file, UNIT, self._hashed * UNIT))
+            self._hashed += 1
+
+
+def _open(path: Path) -> int:
+    # Whatever lies there that is no file is not ours, and would keep us waiting or lead elsewhere.
+    if path.is_symlink() or (path.exists() and not stat.S_ISREG(path.lstat().st_mode)):
+        path.unlink()
+    return os.open(path, _FLAGS, 0o666)
