@@ -92,6 +92,22 @@ def test_the_help_of_a_command_shows_its_flags_apart_from_the_global_ones(cli: C
     assert cli(*name.split(), "-h").out == ran.out
 
 
+def test_every_flag_of_every_command_is_explained_in_a_sentence() -> None:
+    for name, command in LEAVES.items():
+        for param in command.params:
+            if isinstance(param, click.Option):
+                assert (param.help or "").endswith((".", "?")), f"{name} {param.opts[0]}"
+
+
+def test_a_noun_says_of_each_verb_what_it_does_without_cutting_it_short(cli: Cli) -> None:
+    for entry in COMMANDS:
+        if isinstance(noun := load(entry), click.Group):
+            shown = " ".join(cli(entry.name, "--help").out.split())
+            for name, verb in noun.commands.items():
+                first = split_help(verb.help or "")[0].splitlines()[0]
+                assert verb.hidden or f"{name} {first}" in shown
+
+
 def test_the_root_lists_every_command_that_is_not_hidden(cli: Cli) -> None:
     ran = cli("--help")
     assert (ran.code, ran.err) == (0, "")

@@ -161,6 +161,12 @@ class Noun(_Parsing, click.Group):
         """What could stand here, for whoever wrote something else."""
         return [name for name, _ in self.visible(ctx)]
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The whole first line of each; click would cut it short.
+        rows = [(name, split_help(command.help or "")[0].split("\n")[0]) for name, command in self.visible(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def visible(self, ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
