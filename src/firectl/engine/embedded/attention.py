@@ -63,31 +63,39 @@ def packed_attention(
     if layer not in step.layers:
         _refuse_unknown(attention_mask, dropout, kwargs)
         step.layers.add(layer)
-    batch = step.current
-    queries = query[0].transpose(0, 1)
-    keys = key[0].transpose(0, 1)
-    values = value[0].transpose(0, 1)
-    out = value.new_empty((*queries.shape[:2], values.shape[2]))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    out = attend(step.current, step.store, layer, queries, keys, values, scale, sliding_window, softcap)
+    return out[None], None
+
+
+def attend(
+    batch: Batch,
+    store: KVStore,
+    layer: int,
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """What each row [rows, heads, size] sees of its own sequence; its key and value are put into the store first."""
+    like = (keys.transpose(0, 1)[None], values.transpose(0, 1)[None])
+    if not batch.prefills and len(batch.decodes) == 1 and isinstance(batch.decodes[0].rows, slice):
+        decodes = batch.decodes[0]
+        memory = store.layer(decodes.slab, layer, *like)
+        return _generate(decodes, memory, queries, keys, values, scale, window, softcap)
+    out = values.new_empty((*queries.shape[:2], values.shape[2]))
     for prefill in batch.prefills:
         rows = slice(prefill.first, prefill.last)
-        memory = step.store.layer(prefill.slot.slab, layer, key, value)
-        out[rows] = _read_prompt(
-            prefill, memory, queries[rows], keys[rows], values[rows], scale, sliding_window, softcap
-        )
+        memory = store.layer(prefill.slot.slab, layer, *like)
+        out[rows] = _read_prompt(prefill, memory, queries[rows], keys[rows], values[rows], scale, window, softcap)
     for decodes in batch.decodes:
-        memory = step.store.layer(decodes.slab, layer, key, value)
-        out[decodes.rows] = _generate(
-            decodes,
-            memory,
-            queries[decodes.rows],
-            keys[decodes.rows],
-            values[decodes.rows],
-            scale,
-            sliding_window,
-            softcap,
-        )
-    return out[None], None
+        memory = store.layer(decodes.slab, layer, *like)
+        mine = (queries[decodes.rows], keys[decodes.rows], values[decodes.rows])
+        out[decodes.rows] = _generate(decodes, memory, *mine, scale, window, softcap)
+    return out
 
 
 def _read_prompt(

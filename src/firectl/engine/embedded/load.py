@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from firectl.engine.embedded import attention
 from firectl.engine.embedded.base_folder import open_base
+from firectl.engine.embedded.lean_config import lean_config
+from firectl.engine.embedded.lean_load import generation_eos, read_model, readable
+from firectl.engine.embedded.lean_runner import LeanRunner
 from firectl.engine.embedded.options import EngineOptions
-from firectl.engine.embedded.runner import Runner
+from firectl.engine.embedded.runner import ReadModel, Runner
 from firectl.engine.embedded.tokenizer import Tokenizer
-from firectl.engine.embedded.verify import VERIFIED, measure, verify
+from firectl.engine.embedded.verify import run_packed
 from firectl.errors import AdapterError
 from firectl.lora.base_model import BaseModel
 
 GIB = 2**30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +46,15 @@ def load(options: EngineOptions) -> LoadedModel:
     base = open_base(options.model)
     device = _device(options.device)
     dtype = _dtype(options, base, device)
-    model = _load_model(options.model, dtype).to(device)
-    _refuse_unsupported(model.config)
-    runner = Runner(model, device)
-    token_bytes = _try_out(runner, model)
+    model = _read(base, dtype, device)
     tokenizer = Tokenizer(options.model)
-    max_length, kv_tokens = _limits(options, model.config, token_bytes, device)
+    max_length, kv_tokens = _limits(options, model.longest, model.runner.kv_bytes_per_token, device)
     return LoadedModel(
         base=base,
-        runner=runner,
+        runner=model.runner,
         tokenizer=tokenizer,
-        eos=tokenizer.eos | _eos(model.config) | _eos(getattr(model, "generation_config", None)),
-        vocabulary=model.get_input_embeddings().weight.shape[0],
+        eos=tokenizer.eos | model.eos,
+        vocabulary=model.vocabulary,
         max_length=max_length,
         kv_tokens=kv_tokens,
         dtype=dtype,
@@ -66,60 +62,24 @@ def load(options: EngineOptions) -> LoadedModel:
     )
 
 
-def _try_out(runner: Runner, model: Any) -> int:
-    """Bytes of keys and values per token; AdapterError for a model that the packed batch does not suit."""
-    try:
-        token_bytes = measure(runner, int(model.config.num_hidden_layers))
-        if model.config.model_type not in VERIFIED:
-            verify(runner, model)
-    except (RuntimeError, AttributeError, TypeError, ValueError, KeyError) as error:
-        kind = model.config.model_type
-        raise AdapterError(f"{kind} models do not work in packed batches: {type(error).__name__}: {error}") from error
-    return token_bytes
+def _read(base: BaseModel, dtype: torch.dtype, device: torch.device) -> ReadModel:
+    """The model by the lean forward pass if that computes it, else by transformers'."""
+    config = lean_config(base.config)
+    if config is None or not readable(base):
+        # Not above: importing transformers takes longer than all the rest of the start.
+        from firectl.engine.embedded.transformers_load import read_any
+
+        return read_any(base.path, dtype, device)
+    runner = LeanRunner(read_model(base, config, dtype, device), device, dtype)
+    run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])  # warms it up
+    runner.forget()
+    return ReadModel(runner, config.max_positions, config.vocabulary, config.eos | generation_eos(base.path))
 
 
-def _load_model(folder: Path, dtype: torch.dtype) -> Any:
-    from transformers import AttentionInterface, AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    AttentionInterface.register(attention.NAME, attention.packed_attention)
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=attention.NAME,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
-        raise AdapterError(f"{folder}: the model cannot be loaded: {error}") from error
-    missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report["mismatched_keys"]))
-    if missing:
-        # transformers would go on with random numbers in their place.
-        raise AdapterError(f"{folder}: the checkpoint lacks {len(missing)} tensors of the model, such as {missing[0]}")
-    model.eval()
-    model.requires_grad_(False)
-    return model
-
-
-def _refuse_unsupported(config: Any) -> None:
-    kind = config.model_type
-    if getattr(config, "is_encoder_decoder", False) or not getattr(config, "is_causal", True):
-        raise AdapterError(f"{kind} models are not causal decoders")
-    other = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
-    if other:
-        raise AdapterError(f"this {kind} model has {', '.join(other)} layers, which the embedded engine does not do")
-
-
-def _limits(options: EngineOptions, config: Any, token_bytes: int, device: torch.device) -> tuple[int, int]:
+def _limits(options: EngineOptions, longest: int, token_bytes: int, device: torch.device) -> tuple[int, int]:
     """The longest sequence, and the tokens that the KV memory holds."""
     memory = options.kv_memory or _kv_memory(device)
     kv_tokens = memory // token_bytes
-    longest = _longest(config)
     wanted = options.max_model_len
     if wanted is not None and wanted > longest:
         raise AdapterError(f"--max-model-len {wanted} is more than the {longest} tokens this model can do")
@@ -129,17 +89,6 @@ def _limits(options: EngineOptions, config: Any, token_bytes: int, device: torch
             hint="give more with --kv-memory-mib, or ask for a shorter context",
         )
     return min(wanted or longest, kv_tokens), kv_tokens
-
-
-def _longest(config: Any) -> int:
-    longest = int(config.max_position_embeddings)
-    rope = getattr(config, "rope_parameters", None) or {}
-    for parameters in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
-        if parameters.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
-            # Past this, the rotation of every token depends on how long its sequence is.
-            original = parameters.get("original_max_position_embeddings")
-            longest = min(longest, int(original or config.max_position_embeddings))
-    return longest
 
 
 def _kv_memory(device: torch.device) -> int:
@@ -177,8 +126,3 @@ def _dtype(options: EngineOptions, base: BaseModel, device: torch.device) -> tor
 def _cpu_multiplies_bfloat16() -> bool:
     tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(test() for test in tests if test)
-
-
-def _eos(config: Any) -> frozenset[int]:
-    tokens = getattr(config, "eos_token_id", None)
-    return frozenset(tokens if isinstance(tokens, list) else [] if tokens is None else [tokens])

@@ -5,6 +5,7 @@ Rows of one adapter lie together, so that its weights meet one slice. Must not r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
@@ -40,7 +41,8 @@ class Decodes:
     """
 
     slab: int
-    rows: torch.Tensor
+    rows: torch.Tensor | slice
+    """In the order of their slots; a slice where they lie together, which needs no copy."""
     slots: torch.Tensor
     positions: torch.Tensor
     low: int
@@ -78,11 +80,14 @@ class Batch:
     sampled: tuple[Sequence, ...]
     """Whose next token this step gives, in the order of `sampled_rows`."""
     sampled_rows: torch.Tensor
+    highest: int
+    """The last position of any row."""
 
 
-def pack(chunks: Items[Chunk], device: torch.device) -> Batch:
-    """Lay the chunks of a step out as one batch."""
-    order: dict[EngineAdapter | None, int] = {None: 0}
+def pack(chunks: Items[Chunk], device: torch.device, places: Mapping[EngineAdapter, int] | None = None) -> Batch:
+    """Lay the chunks of a step out as one batch: rows of the base first, then adapters in the order of `places`."""
+    order: dict[EngineAdapter | None, int] = {None: -1}
+    order.update(places or {})
     for chunk in chunks:
         order.setdefault(chunk.sequence.adapter, len(order))
     laid = sorted(chunks, key=lambda chunk: (order[chunk.sequence.adapter], chunk.count > 1, _place(chunk)))
@@ -114,6 +119,7 @@ def pack(chunks: Items[Chunk], device: torch.device) -> Batch:
         adapters=_adapter_rows([(chunk.sequence.adapter, chunk.count) for chunk in laid]),
         sampled=tuple(sampled),
         sampled_rows=torch.tensor(sampled_rows, dtype=torch.long, device=device),
+        highest=max(positions),
     )
 
 
@@ -131,7 +137,7 @@ def _decodes(singles: list[tuple[Slot, int, int]], device: torch.device) -> list
             groups.append(
                 Decodes(
                     slab=slab,
-                    rows=torch.tensor(rows, device=device),
+                    rows=_together(rows, device),
                     slots=torch.tensor(slots, device=device),
                     positions=torch.tensor(positions, device=device),
                     low=slots[0],
@@ -140,6 +146,12 @@ def _decodes(singles: list[tuple[Slot, int, int]], device: torch.device) -> list
                 )
             )
     return groups
+
+
+def _together(rows: tuple[int, ...], device: torch.device) -> torch.Tensor | slice:
+    if rows == tuple(range(rows[0], rows[0] + len(rows))):
+        return slice(rows[0], rows[0] + len(rows))
+    return torch.tensor(rows, device=device)
 
 
 def _runs(members: list[tuple[Slot, int, int]]) -> list[list[tuple[Slot, int, int]]]:

@@ -1,44 +1,32 @@
 """One step of the model: chunks in, the logits of the sequences whose next token is due out.
 
-Must not pick tokens, and must not know requests.
+What the engine needs of a model, whoever computes it: lean_runner.py for the common families, transformers_runner.py
+for all others. Must not pick tokens, and must not know requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import nn
 
 from firectl.engine.embedded.adapter import EngineAdapter
-from firectl.engine.embedded.attention import PackedStep
 from firectl.engine.embedded.kv_slots import Operation
-from firectl.engine.embedded.kv_store import KVStore
-from firectl.engine.embedded.lora_layer import LoraLayers
-from firectl.engine.embedded.packing import pack
 from firectl.engine.embedded.scheduler import Chunk
 from firectl.engine.embedded.sequence import Sequence
 
 
-class Runner:
-    """Owns a model (loaded with the packed attention), its KV memory and its LoRA layers. One thread at a time."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model = model
-        self._device = device
-        self._step = PackedStep(KVStore())
-        self._step.bind(model)
-        self._layers = LoraLayers(model, self._step)
+class Runner(Protocol):
+    """Owns a model and its KV memory. One thread at a time, but for `check`."""
 
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless the adapter fits the model. May be called from any thread."""
-        self._layers.check(adapter)
 
     def attach(self, adapter: EngineAdapter) -> None:
-        """Let the layers that the adapter changes apply adapters from the next step on."""
-        self._layers.carry(adapter.modules)
+        """Let the adapter be applied from the next step on."""
 
-    @torch.inference_mode()
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
     ) -> tuple[tuple[Sequence, ...], torch.Tensor]:
@@ -46,30 +34,24 @@ class Runner:
 
         `operations` are what the KV memory has to go through first.
         """
-        self._step.store.apply(operations)
-        batch = pack(chunks, self._device)
-        self._step.batch = batch
-        try:
-            output = self.model(
-                input_ids=batch.ids,
-                position_ids=batch.positions,
-                use_cache=False,
-                logits_to_keep=batch.sampled_rows,
-            )
-        finally:
-            self._step.batch = None
-        return batch.sampled, output.logits[0].float()
-
-    @property
-    def attended_layers(self) -> int:
-        """How many layers' attention went through the packed attention so far."""
-        return len(self._step.layers)
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """As seen in the slabs that were written to so far."""
-        return self._step.store.bytes_per_token
+        """Of keys and values, over all layers."""
+        ...
 
     def forget(self) -> None:
         """Drop the KV memory."""
-        self._step.store = KVStore()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel:
+    """A model that was read and tried, and what its folder says of it."""
+
+    runner: Runner
+    longest: int
+    """Positions it can do."""
+    vocabulary: int
+    """Token ids are below this."""
+    eos: frozenset[int]
+    """Token ids that end an answer."""

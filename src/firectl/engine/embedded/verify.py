@@ -6,7 +6,7 @@ attention, and refused when it differs. Must not serve requests.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from firectl.engine.embedded.text import TextStream
 from firectl.errors import AdapterError
 from firectl.schemas.openai import Sampling
 
+if TYPE_CHECKING:
+    from firectl.engine.embedded.transformers_runner import TransformersRunner
+
 VERIFIED = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "mixtral"})
 _LENGTH = 12
 _CUTS = (0, 5, 11, 12)
@@ -26,7 +29,7 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """Of the largest logit."""
 
 
-def measure(runner: Runner, layers: int) -> int:
+def measure(runner: TransformersRunner, layers: int) -> int:
     """Bytes that one token's keys and values take, from a first step; it warms the model up as well.
 
     AdapterError when a layer's attention does not come through the packed attention, or asks for what it cannot do.
@@ -37,12 +40,12 @@ def measure(runner: Runner, layers: int) -> int:
             f"{layers - runner.attended_layers} of the model's {layers} layers do not use transformers' attention "
             "interface, which the embedded engine needs"
         )
-    size = runner.kv_bytes_per_token
+    size = runner.seen_bytes_per_token
     runner.forget()
     return size
 
 
-def verify(runner: Runner, model: nn.Module) -> None:
+def verify(runner: TransformersRunner, model: nn.Module) -> None:
     """AdapterError unless two sequences read in chunks, side by side, give the logits each gives alone."""
     prompts = [[(7 * place + 3 * number + 1) % 97 for place in range(_LENGTH)] for number in range(2)]
     packed = run_packed(runner, prompts, [_CUTS, _CUTS])

@@ -1,0 +1,219 @@
+"""Many adapters in one lean forward pass: the weights of those in use side by side, their deltas as few products.
+
+The bank copies an adapter into one of its places when a step first has rows of it. So the cost of a step depends on
+the adapters in it, not on those loaded; and an adapter that joins costs one copy, not a new arrangement of all.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from firectl.engine.embedded.adapter import EngineAdapter
+from firectl.engine.embedded.lean_config import LeanConfig
+from firectl.engine.embedded.lean_model import DOWN, GATE_UP, OUTPUT, QKV, Deltas
+from firectl.engine.embedded.packing import Batch
+from firectl.errors import AdapterError
+
+_PARTS = (QKV, OUTPUT, GATE_UP, DOWN)
+_WASTE = 2
+"""Padding is worth the fewer calls up to this many times the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One linear module of the checkpoint, and which outputs of its part are its own."""
+
+    name: str
+    features_in: int
+    start: int
+    features_out: int
+
+
+def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
+    """The checkpoint's modules behind a linear layer of the lean model, in the order of its outputs."""
+    queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
+    hidden, inner = config.hidden, config.intermediate
+    outputs = {
+        QKV: (hidden, (("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys))),
+        OUTPUT: (queries, (("self_attn.o_proj", hidden),)),
+        GATE_UP: (hidden, (("mlp.gate_proj", inner), ("mlp.up_proj", inner))),
+        DOWN: (inner, (("mlp.down_proj", hidden),)),
+    }
+    features_in, named = outputs[part]
+    modules, start = [], 0
+    for name, features_out in named:
+        modules.append(Module(f"model.layers.{layer}.{name}", features_in, start, features_out))
+        start += features_out
+    return tuple(modules)
+
+
+class LoraBank:
+    """A place has, for every linear layer, A [in, modules * rank] and B [modules * rank, out].
+
+    B is block-diagonal over the layer's modules, so that one pair of products serves them all; its scaling is in it.
+    """
+
+    def __init__(self, config: LeanConfig, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._layout = [[modules_of(config, layer, part) for part in _PARTS] for layer in range(config.layers)]
+        self._modules = {module.name: module for layer in self._layout for part in layer for module in part}
+        self._rank = 0
+        self._held: list[weakref.ref[EngineAdapter] | None] = []
+        self.a: list[list[torch.Tensor]] = []
+        """By layer and part: [places, in, modules * rank]."""
+        self.b: list[list[torch.Tensor]] = []
+
+    def check(self, adapter: EngineAdapter) -> None:
+        """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
+        for name, weights in adapter.modules.items():
+            module = self._modules.get(name)
+            if module is None:
+                raise AdapterError(
+                    f"{name} is not a layer that several adapters can share in this engine",
+                    hint="deploy the adapter's own model: a live merge applies it",
+                )
+            wanted, found = (module.features_in, module.features_out), (weights.a.shape[0], weights.b.shape[1])
+            if wanted != found:
+                raise AdapterError(f"{name}: the adapter is for {found[0]}→{found[1]}, the base has {wanted}")
+            if weights.a.shape[1] != weights.b.shape[0]:
+                raise AdapterError(f"{name}: lora_A has rank {weights.a.shape[1]}, lora_B {weights.b.shape[0]}")
+
+    def place(self, adapters: Collection[EngineAdapter]) -> Mapping[EngineAdapter, int]:
+        """Where each of a step's adapters lies; those that are not here yet are copied in."""
+        if not adapters:
+            return {}
+        rank = max(weights.a.shape[1] for adapter in adapters for weights in adapter.modules.values())
+        if rank > self._rank or len(adapters) > len(self._held):
+            self._grow(max(rank, self._rank), len(adapters))
+        held = {reference(): number for number, reference in enumerate(self._held) if reference is not None}
+        places = {adapter: held[adapter] for adapter in adapters if adapter in held}
+        taken = set(places.values())
+        # The lowest first: places in use stay side by side, so that one product reads them all.
+        free = iter([number for number in range(len(self._held)) if number not in taken])
+        for adapter in adapters:
+            if adapter not in places:
+                places[adapter] = next(free)
+                self._copy(adapter, places[adapter])
+        return places
+
+    def deltas(self, batch: Batch) -> Deltas:
+        """What the batch's adapters add. Its adapters have been placed, and its rows lie in the order of the places."""
+        held = {reference(): number for number, reference in enumerate(self._held) if reference is not None}
+        groups = [_Group(held[adapter], first, last) for adapter, first, last in batch.adapters]
+        touched = {module for adapter, _, _ in batch.adapters for module in adapter.modules}
+        parts = [[any(module.name in touched for module in part) for part in layer] for layer in self._layout]
+        low, high = groups[0].place, groups[-1].place + 1
+        longest = max(group.count for group in groups)
+        rows = groups[-1].last - groups[0].first
+        if (high - low) * longest == rows:
+            return _Even(self, parts, groups[0].first, groups[-1].last, low, high)
+        if (high - low) * longest <= _WASTE * rows:
+            return _Padded(self, parts, groups, low, high, longest)
+        return _OneByOne(self, parts, groups)
+
+    def _grow(self, rank: int, places: int) -> None:
+        while places & (places - 1):
+            places += 1
+        places = max(places, len(self._held))
+        self._rank = rank
+        self._held = [None] * places
+        self.a, self.b = [], []
+        for layer in self._layout:
+            self.a.append([self._zeros(places, part[0].features_in, len(part) * rank) for part in layer])
+            self.b.append(
+                [self._zeros(places, len(part) * rank, part[-1].start + part[-1].features_out) for part in layer]
+            )
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        return torch.zeros(shape, device=self._device, dtype=self._dtype)
+
+    def _copy(self, adapter: EngineAdapter, place: int) -> None:
+        for a_parts, b_parts, layer in zip(self.a, self.b, self._layout, strict=True):
+            for a_bank, b_bank, part in zip(a_parts, b_parts, layer, strict=True):
+                a, b = a_bank[place], b_bank[place]
+                if self._held[place] is not None:
+                    a.zero_()
+                    b.zero_()
+                for number, module in enumerate(part):
+                    weights = adapter.modules.get(module.name)
+                    if weights is None:
+                        continue
+                    ranks = slice(number * self._rank, number * self._rank + weights.a.shape[1])
+                    a[:, ranks] = weights.a
+                    torch.mul(
+                        weights.b,
+                        weights.scaling,
+                        out=b[ranks, module.start : module.start + module.features_out],
+                    )
+        self._held[place] = weakref.ref(adapter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The rows of one adapter."""
+
+    place: int
+    first: int
+    last: int
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first
+
+
+class _Even:
+    """Every place from `low` to `high` has as many rows as the next: two products over views."""
+
+    def __init__(self, bank: LoraBank, parts: list[list[bool]], first: int, last: int, low: int, high: int) -> None:
+        self._bank, self._parts = bank, parts
+        self._rows, self._places, self._groups = slice(first, last), slice(low, high), high - low
+
+    def add(self, layer: int, part: int, x: torch.Tensor, y: torch.Tensor) -> None:
+        if self._parts[layer][part]:
+            bank, groups = self._bank, self._groups
+            rows = x[self._rows].view(groups, -1, x.shape[1])
+            shrunk = torch.bmm(rows, bank.a[layer][part][self._places])
+            y[self._rows].view(groups, -1, y.shape[1]).baddbmm_(shrunk, bank.b[layer][part][self._places])
+
+
+class _Padded:
+    """As many rows for every place as the largest group has; what is computed for the others is dropped."""
+
+    def __init__(
+        self, bank: LoraBank, parts: list[list[bool]], groups: list[_Group], low: int, high: int, longest: int
+    ) -> None:
+        self._bank, self._parts = bank, parts
+        self._rows, self._places = slice(groups[0].first, groups[-1].last), slice(low, high)
+        self._groups = high - low
+        take = [groups[0].first] * (self._groups * longest)
+        back: list[int] = []
+        for group in groups:
+            start = (group.place - low) * longest
+            take[start : start + group.count] = range(group.first, group.last)
+            back += range(start, start + group.count)
+        device = bank.a[0][0].device
+        self._take, self._back = torch.tensor(take, device=device), torch.tensor(back, device=device)
+
+    def add(self, layer: int, part: int, x: torch.Tensor, y: torch.Tensor) -> None:
+        if self._parts[layer][part]:
+            rows = x.index_select(0, self._take).view(self._groups, -1, x.shape[1])
+            shrunk = torch.bmm(rows, self._bank.a[layer][part][self._places])
+            delta = torch.bmm(shrunk, self._bank.b[layer][part][self._places])
+            y[self._rows] += delta.view(-1, y.shape[1]).index_select(0, self._back)
+
+
+class _OneByOne:
+    """Groups too uneven to be padded, as when one of them reads a prompt."""
+
+    def __init__(self, bank: LoraBank, parts: list[list[bool]], groups: list[_Group]) -> None:
+        self._bank, self._parts, self._groups = bank, parts, groups
+
+    def add(self, layer: int, part: int, x: torch.Tensor, y: torch.Tensor) -> None:
+        if self._parts[layer][part]:
+            a, b = self._bank.a[layer][part], self._bank.b[layer][part]
+            for group in self._groups:
+                y[group.first : group.last].addmm_(x[group.first : group.last] @ a[group.place], b[group.place])

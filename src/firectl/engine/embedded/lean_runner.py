@@ -1,0 +1,55 @@
+"""The runner of the common families: our own forward pass, several adapters in it.
+
+Must not pick tokens, and must not know requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+
+import torch
+
+from firectl.engine.embedded.adapter import EngineAdapter
+from firectl.engine.embedded.kv_slots import Operation
+from firectl.engine.embedded.kv_store import KVStore
+from firectl.engine.embedded.lean_lora import LoraBank
+from firectl.engine.embedded.lean_model import LeanModel
+from firectl.engine.embedded.packing import pack
+from firectl.engine.embedded.scheduler import Chunk
+from firectl.engine.embedded.sequence import Sequence
+
+
+class LeanRunner:
+    """A `Runner` (runner.py) on a `LeanModel`."""
+
+    def __init__(self, model: LeanModel, device: torch.device, dtype: torch.dtype) -> None:
+        self.model = model
+        self._device = device
+        self._dtype = dtype
+        self._store = KVStore()
+        self._bank = LoraBank(model.config, device, dtype)
+
+    def check(self, adapter: EngineAdapter) -> None:
+        self._bank.check(adapter)
+
+    def attach(self, adapter: EngineAdapter) -> None:
+        """Nothing to do: the bank takes an adapter in when a step first has rows of it."""
+
+    @torch.inference_mode()
+    def forward(
+        self, chunks: Items[Chunk], operations: Items[Operation] = ()
+    ) -> tuple[tuple[Sequence, ...], torch.Tensor]:
+        self._store.apply(operations)
+        adapters = dict.fromkeys(chunk.sequence.adapter for chunk in chunks)
+        places = self._bank.place([adapter for adapter in adapters if adapter is not None])
+        batch = pack(chunks, self._device, places)
+        deltas = self._bank.deltas(batch) if places else None
+        return batch.sampled, self.model.forward(batch, self._store, deltas)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        config = self.model.config
+        return 2 * config.layers * config.kv_heads * config.head_size * self._dtype.itemsize
+
+    def forget(self) -> None:
+        self._store = KVStore()
