@@ -38,7 +38,7 @@ def test_the_common_families_are_computed_lean(arch: str, tmp_path: Path) -> Non
         {"rope_theta": 2000.0},
         {"tie_word_embeddings": True},
     ],
-    ids=["linear", "llama3", "llama3 as it used to be spelled", "theta", "tied"],
+    ids=["linear", "llama3", "llama3 as it used to be spelled", "theta", "tied, with a head in the files"],
 )
 def test_what_a_config_says_means_what_it_means_to_transformers(config: dict[str, Any], tmp_path: Path) -> None:
     base = make_base(tmp_path / "base", config=config)
@@ -63,6 +63,12 @@ def test_what_it_does_not_know_is_left_to_transformers(config: dict[str, Any], t
     assert lean_config(BaseModel.open(base).config) is None
     if config.get("hidden_act"):
         assert isinstance(Harness(base).loaded.runner, TransformersRunner)
+
+
+def test_a_tied_head_is_the_embedding(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base", tied=True)
+    assert isinstance(Harness(base).loaded.runner, LeanRunner)
+    check_parity(base, {})
 
 
 def test_in_bfloat16_it_is_as_close_to_the_truth_as_transformers_is(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _ROPE_KINDS = frozenset({"default", "linear", "llama3"})
 class Rope:
     kind: str
     theta: float
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, float]
     """Of `linear` and `llama3`: factor and the wavelengths it applies to."""
 
 

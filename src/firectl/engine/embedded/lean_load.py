@@ -27,10 +27,12 @@ def readable(base: BaseModel) -> bool:
 def read_model(base: BaseModel, config: LeanConfig, dtype: torch.dtype, device: torch.device) -> LeanModel:
     """AdapterError when the files lack a tensor of the model, or have one of another shape."""
     tensors = _Tensors(base, dtype, device)
-    tensors.require(_shapes(config))
+    # With a head of its own in the files transformers does not tie, whatever the config says.
+    tied = config.tied and base.tensor("lm_head.weight") is None
+    tensors.require(_shapes(config, tied))
     embeddings = tensors.get("model.embed_tokens.weight")
     blocks = tuple(_block(tensors, config, layer) for layer in range(config.layers))
-    head = PackedLinear(embeddings if config.tied else tensors.get("lm_head.weight"))
+    head = PackedLinear(embeddings if tied else tensors.get("lm_head.weight"))
     return LeanModel(config, embeddings, blocks, tensors.get("model.norm.weight"), head)
 
 
@@ -89,7 +91,7 @@ def _block(tensors: _Tensors, config: LeanConfig, layer: int) -> Block:
     )
 
 
-def _shapes(config: LeanConfig) -> dict[str, tuple[int, ...]]:
+def _shapes(config: LeanConfig, tied: bool) -> dict[str, tuple[int, ...]]:
     """Every tensor the model has, by its name in the checkpoint."""
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocabulary, config.hidden)}
     for layer in range(config.layers):
@@ -107,6 +109,6 @@ def _shapes(config: LeanConfig) -> dict[str, tuple[int, ...]]:
                 (f"{at}.self_attn.q_norm.weight", f"{at}.self_attn.k_norm.weight"), (config.head_size,)
             )
     shapes["model.norm.weight"] = (config.hidden,)
-    if not config.tied:
+    if not tied:
         shapes["lm_head.weight"] = (config.vocabulary, config.hidden)
     return shapes

@@ -115,7 +115,7 @@ class Rotations:
 
 def frequencies(rope: Rope, size: int) -> torch.Tensor:
     """Radians per position for each pair of a head's `size` numbers: [size / 2] in float32."""
-    inverse = 1.0 / (rope.theta ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
+    inverse: torch.Tensor = 1.0 / (rope.theta ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
     if rope.kind == "linear":
         return inverse / rope.parameters["factor"]
     if rope.kind == "llama3":

@@ -87,7 +87,8 @@ class Batch:
 def pack(chunks: Items[Chunk], device: torch.device, places: Mapping[EngineAdapter, int] | None = None) -> Batch:
     """Lay the chunks of a step out as one batch: rows of the base first, then adapters in the order of `places`."""
     order: dict[EngineAdapter | None, int] = {None: -1}
-    order.update(places or {})
+    for adapter, place in (places or {}).items():
+        order[adapter] = place
     for chunk in chunks:
         order.setdefault(chunk.sequence.adapter, len(order))
     laid = sorted(chunks, key=lambda chunk: (order[chunk.sequence.adapter], chunk.count > 1, _place(chunk)))
