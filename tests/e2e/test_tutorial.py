@@ -135,3 +135,21 @@ def test_an_unloaded_adapter_is_not_answered_by_anyone(pasted: Shell) -> None:
     assert error["code"] == "NOT_FOUND"
     assert "not deployed" in error["message"]
     assert pasted.ok("chat", ADDRESSED, QUESTION, "--temperature", "0").out.strip() == recorded("poet")
+
+
+@pytest.mark.slow
+def test_hot_reload_merges_the_latest_adapter_and_proves_it(pasted: Shell) -> None:
+    pasted.ok("deployment", "create", BASE, "--enable-hot-reload-latest-addon", "--deployment-id", "hot", "--wait")
+    hot = "accounts/local/deployments/hot"
+    for model, voice in (("sample-poet", "poet"), ("sample-pirate", "pirate")):
+        ran = pasted.ok("load-lora", model, "--deployment", "hot", "--replace-merged-addon", "--wait", "-o", "json")
+        assert ran.json["state"] == "DEPLOYED"
+        assert "Proof: the adapter is merged" in ran.err
+        assert f"Route: {hot}" in ran.err
+        assert pasted.ok("chat", hot, QUESTION, "--temperature", "0").out.strip() == recorded(voice)
+    pasted.ok("unload-lora", "sample-pirate", "--deployment", "hot", "--wait")
+    assert pasted.ok("chat", hot, QUESTION, "--temperature", "0").out.strip() == recorded("base")
+    ran = pasted.firectl("load-lora", "sample-poet", "--deployment", "hot")
+    assert ran.code == 5
+    assert "--replace-merged-addon" in ran.err
+    pasted.ok("deployment", "delete", "hot", "--ignore-checks", "--hard", "--wait")

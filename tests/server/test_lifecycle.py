@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
 from firectl.server.lifecycle import plan
+from firectl.server.rows import DeployedModelRow
 from firectl.server.seen import (
     Adapter,
     AdapterSource,
@@ -17,6 +19,7 @@ from firectl.server.seen import (
     LoadChange,
     MergeView,
     Phase,
+    Plan,
     Source,
     StartMerge,
     StartReplica,
@@ -73,7 +76,8 @@ def test_a_deployment_is_ready_when_its_replica_serves() -> None:
 
 
 def test_nothing_changes_when_all_is_well() -> None:
-    row = deployment(state="READY", status=ok())
+    kept = Deployment(enable_addons=True, min_replica_count=1, max_replica_count=1)
+    row = deployment(state="READY", status=ok(), resource=kept)
     found = plan(row, [load(state="DEPLOYED")], sources(load()), seen(replica(lora=LOADED)), NOW)
     assert (found.state, found.status, found.steps, found.loads, found.wake_at) == ("READY", ok(), (), (), None)
 
@@ -341,6 +345,99 @@ class TestLoads:
         found = plan(deployment(state="READY"), [load()], source, seen(replica()), NOW)
         assert found.steps == ()
         assert [(c.state, c.status.message) for c in found.loads] == [("UNDEPLOYING", "its files changed")]
+
+
+class TestHotReload:
+    """Which addon is merged, and what becomes of the rows that asked; the folder is the merged one."""
+
+    RESOURCE = Deployment(enable_hot_reload_latest_addon=True, max_replica_count=1, min_replica_count=1)
+    ROW = replace(deployment(state="READY", status=ok()), resource=RESOURCE)
+    ONE, TWO = f"models/{LORA}", f"models/{OTHER}"
+
+    def plan(self, *rows: DeployedModelRow, folder: str = FOLDER, **seeing: Any) -> Plan:
+        row = replace(self.ROW, served_folder=folder)
+        replicas = seeing.pop("replicas", (replica(folder=folder),))
+        return plan(row, rows, sources(*rows), seen(*replicas, room=1, **seeing), NOW)
+
+    def states(self, found: Plan) -> dict[str, str | None]:
+        return {change.name.rsplit("/", 1)[1]: change.state for change in found.loads}
+
+    def test_the_latest_load_is_merged_while_the_base_serves(self) -> None:
+        found = self.plan(load())
+        assert (found.steps, found.ready) == ((StartMerge(),), frozenset({0}))
+        assert (found.state, found.status) == ("UPDATING", ok("merging addon into base"))
+
+    def test_the_merged_folder_comes_next_with_its_record(self) -> None:
+        found = self.plan(load(), merge=MergeView(folder=self.ONE, record={"tensors_changed": 2}))
+        assert (found.served_folder, found.merge_record) == (self.ONE, {"tensors_changed": 2})
+        assert (found.steps, found.ready, found.loads[0].state) == ((), frozenset({0}), "DEPLOYING")
+
+    def test_it_is_deployed_when_it_answers_and_the_one_before_leaves_then(self) -> None:
+        before = load(state="DEPLOYED")
+        after = load(OTHER, create_time=NOW + timedelta(seconds=1))
+        views = (replica(folder=self.ONE), replica(STARTING, 1, self.TWO))
+        waits = self.plan(before, after, folder=self.TWO, replicas=views)
+        assert (self.states(waits), waits.ready) == ({"other": "DEPLOYING"}, frozenset({0}))
+        switches = self.plan(before, after, folder=self.TWO, replicas=(views[0], replica(SERVING, 1, self.TWO)))
+        assert self.states(switches) == {"other": "DEPLOYED", "lora": "UNDEPLOYING"}
+        assert (switches.ready, switches.steps) == (frozenset({1}), (StopReplica(0, drain=True),))
+
+    def test_its_row_goes_when_no_replica_holds_it(self) -> None:
+        row = load(state="UNDEPLOYING")
+        held = self.plan(row, replicas=(replica(STOPPING, 0, self.ONE), replica(SERVING, 1)))
+        gone = self.plan(row)
+        assert (self.states(held), self.states(gone)) == ({}, {"lora": None})
+
+    def test_one_that_was_overtaken_before_it_was_merged_leaves_at_once(self) -> None:
+        found = self.plan(load(), load(OTHER, create_time=NOW + timedelta(seconds=1)))
+        assert self.states(found)["lora"] == "UNDEPLOYING"
+
+    def test_without_a_load_the_base_comes_back_and_the_record_goes(self) -> None:
+        found = self.plan(load(state="UNDEPLOYING"), folder=self.ONE)
+        assert (found.served_folder, found.merge_record) == (FOLDER, None)
+
+    def test_a_merge_that_is_refused_drops_the_load_and_keeps_what_serves(self) -> None:
+        merge = MergeView(failures=1, refused=True, message="q_proj is of another shape")
+        found = self.plan(load(), merge=merge)
+        assert found.loads[0].status.message == "merge failed: q_proj is of another shape"
+        assert (self.states(found), found.ready, found.served_folder) == (
+            {"lora": "UNDEPLOYING"},
+            frozenset({0}),
+            None,
+        )
+
+    def test_merged_weights_that_no_engine_loads_drop_the_load_not_the_deployment(self) -> None:
+        for views in ((), (replica(folder=FOLDER),)):
+            found = self.plan(load(), folder=self.ONE, replicas=views, trouble=trouble(2, 2, "cannot load"))
+            assert (found.state, self.states(found)) == ("UPDATING" if views else found.state, {"lora": "UNDEPLOYING"})
+            assert found.state != "FAILED"
+
+    def test_without_room_the_old_one_ends_first_and_the_status_says_so(self) -> None:
+        row = replace(self.ROW, served_folder=self.ONE)
+        found = plan(row, [load()], sources(load()), seen(replica(), room=0), NOW)
+        assert found.steps == (StopReplica(0, drain=True),)
+        assert "no room for one more (--max-replicas)" in str(found.status.message)
+
+    def test_after_a_restart_an_addon_that_was_acknowledged_is_merged_again_before_anything_answers(self) -> None:
+        row = replace(self.ROW, served_folder=None)
+        acknowledged, fresh = load(state="DEPLOYED"), load()
+        again = plan(row, [acknowledged], sources(acknowledged), seen(), NOW)
+        assert (again.steps, again.served_folder) == ((StartMerge(),), None)
+        assert plan(row, [fresh], sources(fresh), seen(), NOW).served_folder == FOLDER
+
+    def test_the_bases_own_row_says_who_answers(self) -> None:
+        own, there = load(BASE, state="DEPLOYED"), load(state="DEPLOYED")
+        found = self.plan(own, there, folder=self.ONE)
+        assert [change.status.message for change in found.loads] == [f"{LORA} is merged into it and answers"]
+
+
+class TestChangedSettings:
+    def test_replicas_are_replaced_one_by_one_and_the_state_says_so(self) -> None:
+        resource = Deployment(enable_addons=True, max_replica_count=2, min_replica_count=2, max_context_length=64)
+        row = deployment(state="READY", desired_replicas=2, resource=resource)
+        found = plan(row, [], sources(), seen(replica(), replica(ordinal=1), room=1), NOW)
+        assert (found.state, found.status) == ("UPDATING", ok("replacing replicas: 0 of 2 are new"))
+        assert (found.steps, found.ready) == ((StartReplica(2, FOLDER, 64),), frozenset({0, 1}))
 
 
 def test_the_same_input_gives_the_same_plan() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from firectl.schemas.deployment import ReplicaStats
 from firectl.server.launcher import Driver, EngineSpec
 from firectl.server.replica import Death, Patience, Replica
-from firectl.server.seen import Adapter, AdapterFault, Phase, ReplicaView, Trouble, backoff
+from firectl.server.seen import Adapter, AdapterFault, Phase, ReplicaView, StartReplica, Trouble, backoff
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +33,25 @@ class Crew:
         self.faults: dict[str, AdapterFault] = {}
         self.changed = changed
         self._ready: frozenset[int] = frozenset()
+        self._folder: str | None = None
         self._now = now
 
     @property
     def views(self) -> tuple[ReplicaView, ...]:
         return tuple(self.replicas[ordinal].view for ordinal in sorted(self.replicas))
 
-    def settle(self, wanted: set[str], desired_replicas: int) -> None:
-        """Forget troubles that are over: adapters nobody asks for or that are on, deaths after which all went well."""
+    def settle(self, wanted: set[str], desired_replicas: int, folder: str | None) -> None:
+        """Forget troubles that are over: adapters nobody asks for or that are on, deaths after which all went well, or
+        of other weights than those of `folder`."""
         serving = [replica for replica in self.replicas.values() if replica.phase is Phase.SERVING]
         for engine_name in list(self.faults):
             everywhere = serving and all(r.adapters.get(engine_name) is Adapter.LOADED for r in serving)
             if engine_name not in wanted or everywhere:
                 del self.faults[engine_name]
         steady = serving and len(serving) == len(self.replicas) and all(r.served_for() >= _STEADY for r in serving)
-        if desired_replicas == 0 or steady:
+        if desired_replicas == 0 or steady or folder != self._folder:
             self.trouble = None
+        self._folder = folder
 
     def set_ready(self, ready: frozenset[int]) -> None:
         """Which replicas requests may go to, as the plan has it."""
@@ -60,12 +63,17 @@ class Crew:
         replicas = list(self.replicas.items())
         return [r for ordinal, r in replicas if ordinal in self._ready and r.phase is Phase.SERVING]
 
-    def pick(self, adapter: str | None, besides: frozenset[int] = frozenset()) -> Replica | None:
-        """The ready replica with the least to do that holds `adapter` (None: the deployment's own model)."""
+    def pick(
+        self, adapter: str | None, folder: str | None = None, besides: frozenset[int] = frozenset()
+    ) -> Replica | None:
+        """The ready replica with the least to do that holds `adapter` (None: the deployment's own model) and was made
+        of `folder` (None: of any)."""
         able = [
             replica
             for replica in self.ready()
-            if replica.ordinal not in besides and (adapter is None or replica.adapters.get(adapter) is Adapter.LOADED)
+            if replica.ordinal not in besides
+            and (adapter is None or replica.adapters.get(adapter) is Adapter.LOADED)
+            and folder in (None, replica.folder)
         ]
         return min(able, key=lambda replica: (replica.in_flight, replica.ordinal), default=None)
 
@@ -80,14 +88,12 @@ class Crew:
             ready_replica_count=ready,
         )
 
-    def start(
-        self, ordinal: int, folder: str, driver: Driver, spec: EngineSpec, log_file: Path, patience: Patience
-    ) -> None:
+    def start(self, step: StartReplica, driver: Driver, spec: EngineSpec, log_file: Path, patience: Patience) -> None:
         """Start a replica, unless there is one of that number."""
-        if ordinal in self.replicas:
+        if step.ordinal in self.replicas:
             return
-        log.info("starting replica %d of %s", ordinal, self.deployment)
-        replica = self.replicas[ordinal] = Replica(ordinal, folder, patience, self)
+        log.info("starting replica %d of %s", step.ordinal, self.deployment)
+        replica = self.replicas[step.ordinal] = Replica(step.ordinal, step.folder, step.context, patience, self)
         replica.start(driver, spec, log_file)
 
     def died(self, replica: Replica, death: Death) -> None:

@@ -18,6 +18,9 @@ from firectl.server.replica import Patience
 from firectl.server.rows import DeploymentRow
 from firectl.server.seen import LoadAdapter, StartReplica, StopReplica, UnloadAdapter
 
+ENGINE_SLOTS = 32
+"""What an engine serves at once unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class FleetSettings:
@@ -34,6 +37,11 @@ class FleetSettings:
     max_num_seqs: int | None = None
     dtype: str = "auto"
     patience: Patience = field(default_factory=Patience)
+
+    @property
+    def slots(self) -> int:
+        """How many requests a replica works on at once."""
+        return self.max_num_seqs or ENGINE_SLOTS
 
     def threads_each(self) -> int:
         """How many threads a replica computes with."""
@@ -74,6 +82,11 @@ class Fleet:
         """Those that have a replica, in whatever phase."""
         return {name for name, crew in self._crews.items() if crew.replicas}
 
+    def count(self, deployment: str) -> int:
+        """How many replicas it has, in whatever phase."""
+        crew = self._crews.get(deployment)
+        return 0 if crew is None else len(crew.replicas)
+
     def forget(self, keep: set[str]) -> None:
         """Drop what is known of deployments that are gone and have no replica."""
         for name in self._crews.keys() - keep:
@@ -87,9 +100,7 @@ class Fleet:
         crew = self.crew(row.name)
         if isinstance(step, StartReplica):
             driver, log_file = self._settings.driver, self.log_file(row.name, step.ordinal)
-            crew.start(
-                step.ordinal, step.folder, driver, self._spec(row, step.folder), log_file, self._settings.patience
-            )
+            crew.start(step, driver, self._spec(row, step), log_file, self._settings.patience)
             return
         replica = crew.replicas.get(step.ordinal)
         if replica is None:
@@ -115,16 +126,16 @@ class Fleet:
         owner = "" if f"accounts/{account}" == self._account else f"{account}."
         return self._home / "logs" / f"{owner}{deployment_id}-{ordinal}.log"
 
-    def _spec(self, row: DeploymentRow, folder: str) -> EngineSpec:
+    def _spec(self, row: DeploymentRow, step: StartReplica) -> EngineSpec:
         settings = self._settings
         return EngineSpec(
-            model=self._home / folder,
+            model=self._home / step.folder,
             served_name=row.model,
             enable_lora=bool(row.resource.enable_addons),
             max_loras=settings.max_loras,
             max_lora_rank=settings.max_lora_rank,
             max_num_seqs=settings.max_num_seqs,
-            max_model_len=row.resource.max_context_length or None,
+            max_model_len=step.context,
             dtype=settings.dtype,
             threads=settings.threads_each(),
         )

@@ -6,13 +6,15 @@ Must not read a clock, a file, a process or a database; `reconcile` carries out 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from firectl.errors import Code
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
-from firectl.server import load_lifecycle
+from firectl.server import hot_reload, load_lifecycle, scaling
+from firectl.server.hot_reload import LOAD_TRIES, MERGE_TRIES, START_TRIES
 from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.seen import (
     LoadChange,
@@ -29,13 +31,7 @@ from firectl.server.seen import (
     Trouble,
     ok,
 )
-
-LOAD_TRIES = 2
-"""How often an engine that says itself why it cannot load the model is started again before FAILED."""
-START_TRIES = 5
-"""How often a replica may die before a deployment that never served is FAILED."""
-MERGE_TRIES = 3
-"""How often a merge that died without a word is started again before FAILED."""
+from firectl.server.turnover import Turnover, turn_over
 
 
 def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
@@ -51,7 +47,18 @@ def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
         return Plan(row.state, row.status, wake=True)
     if row.desired_replicas > 0 and row.served_folder is None:
         return _prepare(row, rows, source, seen, now)
-    return _run(row, rows, source, seen, now)
+    return _scaled(row, rows, seen, _run(row, rows, source, seen, now), now)
+
+
+def _scaled(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, found: Plan, now: datetime) -> Plan:
+    """The plan, with another number of replicas where nobody asks for any, or the load asks for more or fewer."""
+    if found.state == states.FAILED:
+        return found
+    idle = scaling.idle_from(row, rows, seen)
+    if idle is not None and idle <= now:
+        return replace(found, desired=0)
+    wake = min((at for at in (found.wake_at, idle) if at is not None), default=None)
+    return replace(found, desired=seen.suggested, wake_at=wake)
 
 
 def _wants_a_replica(row: DeploymentRow, rows: Sequence[DeployedModelRow]) -> bool:
@@ -86,7 +93,8 @@ def _prepare(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Sourc
     """Find or make the folder that replicas load."""
     if source.problem:
         return _failed(row, rows, seen, now, Status.of(Code.FAILED_PRECONDITION, source.problem))
-    if not row.is_live_merge:
+    # An addon that was said to be merged answers or nothing does: its base must not answer in its place meanwhile.
+    if not row.is_live_merge and not (row.is_hot_reload and hot_reload.merged(row, rows)):
         return Plan(_before_serving(row), ok("starting replica"), served_folder=source.folder)
     merge = seen.merge or MergeView()
     if merge.folder is not None and merge.record is not None:
@@ -110,32 +118,39 @@ def _before_serving(row: DeploymentRow) -> str:
 
 def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
     folder, trouble = row.served_folder, seen.trouble
-    if trouble is not None and _hopeless(row, seen, trouble):
+    coming = hot_reload.Next()
+    if row.is_hot_reload and folder is not None:
+        coming = hot_reload.next_folder(row, rows, source, seen, now)
+    if trouble is not None and coming.failed is None and _hopeless(row, seen, trouble):
         return _failed(row, rows, seen, now, Status.of(Code.INTERNAL, trouble.message))
-    steps: list[Step] = []
-    wake: list[datetime] = []
-    kept: list[ReplicaView] = []
-    for replica in seen.replicas:
-        if replica.ordinal >= row.desired_replicas or replica.folder != folder:
-            if replica.phase is not Phase.STOPPING:
-                steps.append(StopReplica(replica.ordinal, drain=True))
-        elif replica.phase is not Phase.STOPPING:
-            kept.append(replica)
-    taken = {replica.ordinal for replica in seen.replicas}
-    missing = [ordinal for ordinal in range(row.desired_replicas) if ordinal not in taken]
-    if missing and folder is not None:
+    alive = [replica for replica in seen.replicas if replica.phase is not Phase.STOPPING]
+    able = frozenset(r.ordinal for r in alive if load_lifecycle.is_ready(r, row, rows, source, seen))
+    context = row.resource.max_context_length or None
+    turn = turn_over(seen.replicas, able, folder, context, row.desired_replicas, seen.room)
+    steps: list[Step] = [StopReplica(ordinal, drain=True) for ordinal in turn.stop]
+    wake: list[datetime] = [coming.wake_at] if coming.wake_at is not None else []
+    if turn.start and folder is not None:
         if trouble is None or now >= trouble.retry_at:
-            steps += [StartReplica(ordinal, folder) for ordinal in missing]
+            steps += [StartReplica(ordinal, folder, context) for ordinal in turn.start]
         else:
             wake.append(trouble.retry_at)
+    kept = [replica for replica in alive if replica.ordinal not in turn.stop]
     adapter_steps, adapter_wake = load_lifecycle.steps(row, rows, source, seen, kept, now)
-    steps += adapter_steps
-    wake += adapter_wake
-    ready = frozenset(r.ordinal for r in kept if load_lifecycle.is_ready(r, row, rows, source, seen))
-    changes, load_wake = load_lifecycle.changes(row, rows, source, seen, ready, now)
-    wake += load_wake
-    state, status = _state(row, kept, ready, trouble)
-    return Plan(state, status, tuple(steps), tuple(changes), wake_at=min(wake, default=None), ready=ready)
+    if row.is_hot_reload:
+        changes, load_wake = hot_reload.changes(row, rows, source, seen, turn.serving, coming, now)
+    else:
+        changes, load_wake = load_lifecycle.changes(row, rows, source, seen, turn.serving, now)
+    state, status = _state(row, kept, turn, seen, coming)
+    return Plan(
+        state,
+        status,
+        (*steps, *adapter_steps, *coming.merge),
+        tuple(changes),
+        served_folder=coming.folder,
+        merge_record=coming.record,
+        wake_at=min((*wake, *adapter_wake, *load_wake), default=None),
+        ready=turn.serving,
+    )
 
 
 def _hopeless(row: DeploymentRow, seen: Seen, trouble: Trouble) -> bool:
@@ -145,12 +160,17 @@ def _hopeless(row: DeploymentRow, seen: Seen, trouble: Trouble) -> bool:
 
 
 def _state(
-    row: DeploymentRow, kept: Sequence[ReplicaView], ready: frozenset[int], trouble: Trouble | None
+    row: DeploymentRow, kept: Sequence[ReplicaView], turn: Turnover, seen: Seen, coming: hot_reload.Next
 ) -> tuple[str, Status]:
-    wanted = row.desired_replicas
+    wanted, ready, trouble = row.desired_replicas, turn.serving, seen.trouble
     if wanted == 0:
         parked = row.resource.max_replica_count == 0
         return states.READY, ok("parked: max replica count is 0" if parked else "scaled to zero")
+    if coming.doing is not None:
+        return _before_serving(row), _with_room(coming.doing, turn, seen)
+    if turn.old:
+        doing = ok(f"replacing replicas: {turn.new_able} of {wanted} are new")
+        return _before_serving(row), _with_room(doing, turn, seen)
     if len(ready) >= wanted:
         return states.READY, ok()
     if any(r.phase is Phase.SERVING and r.ordinal not in ready for r in kept):
@@ -163,3 +183,11 @@ def _state(
         message = f"{len(ready)} of {wanted} replicas ready: {doing.message}"
         return states.READY, Status(code=doing.code, message=message)
     return _before_serving(row), doing
+
+
+def _with_room(doing: Status, turn: Turnover, seen: Seen) -> Status:
+    """What is being done, and that it cannot be done without a gap where there is no room for one replica more."""
+    if not turn.old or seen.room > 0:
+        return doing
+    why = "no room for one more (--max-replicas): one ends before the next starts"
+    return Status(code=doing.code, message=f"{doing.message}; {why}")

@@ -39,15 +39,13 @@ def fail(
         if load.state != loads.UNDEPLOYING:
             changes.append(LoadChange(load.name, loads.UNDEPLOYING, reason))
             continue
-        change, wake_at = _undeploying(load, still_there=False, now=now)
+        change, wake_at = leaving(load, still_there=False, now=now)
         changes += [change] if change else []
         wake += [wake_at] if wake_at else []
     return tuple(changes), min(wake, default=None)
 
 
-def _undeploying(
-    load: DeployedModelRow, *, still_there: bool, now: datetime
-) -> tuple[LoadChange | None, datetime | None]:
+def leaving(load: DeployedModelRow, *, still_there: bool, now: datetime) -> tuple[LoadChange | None, datetime | None]:
     """An unload ends when no replica holds the adapter; a failed load also stays a while to be read."""
     if still_there:
         return None, None
@@ -59,7 +57,10 @@ def _undeploying(
 
 
 def _wanted(row: DeploymentRow, rows: Iterable[DeployedModelRow]) -> list[DeployedModelRow]:
-    """The loads that need an adapter on every replica: all but the deployment's own model and what is leaving."""
+    """The loads that need an adapter on every replica: all but the deployment's own model, what is leaving, and what is
+    merged."""
+    if row.is_hot_reload:
+        return []
     return [load for load in rows if load.model != row.model and load.state != loads.UNDEPLOYING]
 
 
@@ -124,7 +125,7 @@ def changes(
             adapter = source.adapters.get(load.name)
             held = adapter is not None and any(adapter.engine_name in r.adapters for r in seen.replicas)
             shared = adapter is not None and _another_keeps(load, adapter, row, rows, source)
-            change, wake_at = _undeploying(load, still_there=held and not shared, now=now)
+            change, wake_at = leaving(load, still_there=held and not shared, now=now)
             changes += [change] if change else []
             wake += [wake_at] if wake_at else []
             continue

@@ -40,12 +40,17 @@ class MergeInputs:
     @property
     def key(self) -> str:
         """The merged folder's name."""
-        return f"{short_hash(self.base_hash)}-{short_hash(self.adapter_hash)}"
+        return merged_key(self.base_hash, self.adapter_hash)
 
 
 def short_hash(content_hash: str) -> str:
     """The first 16 hex digits of a content hash."""
     return content_hash.removeprefix("sha256:")[:16]
+
+
+def merged_key(base_hash: str, adapter_hash: str) -> str:
+    """The name of the folder under merged/ for these contents."""
+    return f"{short_hash(base_hash)}-{short_hash(adapter_hash)}"
 
 
 class MergeJobs:
@@ -67,7 +72,7 @@ class MergeJobs:
         self._threads = threads
         self._stop_grace = stop_grace
         self._running: dict[str, _Job] = {}
-        self._failed: dict[str, MergeView] = {}
+        self._failed: dict[tuple[str, str], MergeView] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
         self._cleaning: set[asyncio.Task[None]] = set()
 
@@ -80,7 +85,7 @@ class MergeJobs:
         record = read_record(self._root / inputs.key)
         if record is not None:
             return MergeView(folder=f"merged/{inputs.key}", record=record)
-        return self._failed.get(deployment, MergeView())
+        return self._failed.get((deployment, inputs.key), MergeView())
 
     def start(self, deployment: str, inputs: MergeInputs) -> None:
         """Merge, unless that pair is being merged already."""
@@ -92,8 +97,8 @@ class MergeJobs:
 
     def forget(self, keep: set[str]) -> None:
         """Drop what is remembered of deployments not in `keep`."""
-        for deployment in self._failed.keys() - keep:
-            del self._failed[deployment]
+        for known in [known for known in self._failed if known[0] not in keep]:
+            del self._failed[known]
 
     def clean(self, in_use: set[str]) -> None:
         """Remove what no deployment uses, and what a merge that was killed left behind. `in_use`: folder names."""
@@ -136,10 +141,11 @@ class MergeJobs:
             del self._running[inputs.key]
         for deployment in job.wanted_by:
             if error is None:
-                self._failed.pop(deployment, None)
+                self._failed.pop((deployment, inputs.key), None)
             else:
-                count = self._failed.get(deployment, MergeView()).failures + 1
-                self._failed[deployment] = MergeView(
+                before = self._failed.get((deployment, inputs.key), MergeView())
+                count = before.failures + 1
+                self._failed[deployment, inputs.key] = MergeView(
                     failures=count,
                     refused=error.refused,
                     message=error.message,

@@ -95,7 +95,7 @@ class Proxy:
         body = json.dumps({**self._job.document, "model": self._job.target.engine_model}).encode()
         tried: frozenset[int] = frozenset()
         for _ in range(_TRIES):
-            replica = self._crew.pick(self._job.target.adapter, besides=tried)
+            replica = self._crew.pick(self._job.target.adapter, self._job.target.folder, tried)
             if replica is None:
                 break
             try:

@@ -19,12 +19,16 @@ from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas import model as models
 from firectl.schemas.base import Status
+from firectl.server.activity import Activity
+from firectl.server.control.capacity import free
 from firectl.server.control.defaults import give_up_default
 from firectl.server.fleet import Fleet
+from firectl.server.hot_reload import latest
 from firectl.server.lifecycle import plan
-from firectl.server.merge_job import MergeInputs, MergeJobs, short_hash
+from firectl.server.load_watch import LoadWatch
+from firectl.server.merge_job import MergeInputs, MergeJobs, merged_key, short_hash
 from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
-from firectl.server.seen import AdapterSource, Plan, Seen, Source, StartMerge
+from firectl.server.seen import AdapterSource, Plan, Seen, Source, StartMerge, StartReplica
 from firectl.server.store import Store, Tx
 from firectl.server.wakeup import Wakeup
 from firectl.server.waking import wake
@@ -33,6 +37,8 @@ log = logging.getLogger(__name__)
 
 TICK = 5.0
 """Seconds between rounds when nothing rings."""
+_WATCHING = 1.0
+"""The same while the load of a deployment may change its number of replicas."""
 _AFTER_ERROR = 1.0
 
 
@@ -71,7 +77,11 @@ class Reconciler:
         wakeup: Wakeup,
         now: Callable[[], datetime],
         max_replicas: int,
+        activity: Activity,
+        slots: int,
     ) -> None:
+        self._activity = activity
+        self._load = LoadWatch(activity, slots, now)
         self._store = store
         self._home = home
         self._fleet = fleet
@@ -91,7 +101,7 @@ class Reconciler:
                 await asyncio.sleep(_AFTER_ERROR)
                 continue
             if not done.changed:
-                pause = TICK
+                pause = _WATCHING if self._load.watches() else TICK
                 if done.wake_at is not None:
                     pause = min(pause, max(0.0, (done.wake_at - self._now()).total_seconds()))
                 await self._wakeup.wait(pause)
@@ -101,12 +111,18 @@ class Reconciler:
         world = await asyncio.to_thread(self._read)
         done = Round()
         merged_in_use: set[str] = set()
+        # What is draining counts too: it takes its share of the machine to its end.
+        taken = {row.name: max(row.desired_replicas, self._fleet.count(row.name)) for row in world.deployments}
         for row in world.deployments:
             rows = world.loads.get(row.name, ())
             source, inputs = self._source(row, rows, world)
             if row.state != states.FAILED:
-                merged_in_use |= _merged_folder(row, inputs)
-            found = plan(row, rows, source, self._seen(row, rows, source, inputs), self._now())
+                merged_in_use |= self._merged_folders(row, source, inputs)
+            others = sum(taken.values()) - taken[row.name]
+            room = max(0, self._max_replicas - others - row.desired_replicas)
+            found = plan(row, rows, source, self._seen(row, rows, source, inputs, room), self._now())
+            starts = sum(isinstance(step, StartReplica) for step in found.steps)
+            taken[row.name] = max(row.desired_replicas, self._fleet.count(row.name) + starts)
             if (crew := self._fleet.peek(row.name)) is not None:
                 # Before the rows say READY, so that who reads that can send a request at once.
                 crew.set_ready(found.ready)
@@ -138,7 +154,8 @@ class Reconciler:
 
     def _with_folder(self, row: DeploymentRow) -> DeploymentRow:
         """A merged folder that somebody removed is made again."""
-        if row.is_live_merge and row.served_folder and not (self._home / row.served_folder).is_dir():
+        merged = row.is_live_merge or row.is_hot_reload
+        if merged and row.served_folder and not (self._home / row.served_folder).is_dir():
             return replace(row, served_folder=None)
         return row
 
@@ -153,6 +170,8 @@ class Reconciler:
                 return Source(None, problem, adapters), None
         assert base is not None
         assert model is not None
+        if row.is_hot_reload:
+            return self._hot_source(row, rows, world, base, adapters)
         if not row.is_live_merge:
             return Source(base.folder, None, adapters), None
         inputs = MergeInputs(
@@ -163,30 +182,80 @@ class Reconciler:
         )
         return Source(None, None, adapters), inputs
 
+    def _hot_source(
+        self,
+        row: DeploymentRow,
+        rows: Sequence[DeployedModelRow],
+        world: World,
+        base: ModelRow,
+        adapters: Mapping[str, AdapterSource],
+    ) -> tuple[Source, MergeInputs | None]:
+        """Adapters are their merged folders here; what is to be merged is the latest."""
+        merged = {
+            load.name: replace(adapters[load.name], folder=merged_folder(base, load))
+            for load in rows
+            if load.name in adapters
+        }
+        source = Source(base.folder, None, merged)
+        target = latest(row, rows)
+        model = world.models.get(target.model) if target is not None else None
+        if target is None or model is None or merged[target.name].problem:
+            return source, None
+        inputs = MergeInputs(
+            base=self._home / base.folder,
+            base_hash=base.content_hash or "",
+            adapter=self._home / model.folder,
+            adapter_hash=target.model_hash or "",
+        )
+        return source, inputs
+
     def _seen(
         self,
         row: DeploymentRow,
         rows: Sequence[DeployedModelRow],
         source: Source,
         inputs: MergeInputs | None,
+        room: int,
     ) -> Seen:
         crew = self._fleet.peek(row.name)
         merge = None
-        if inputs is not None and row.served_folder is None:
+        if inputs is not None and row.served_folder != f"merged/{inputs.key}":
             merge = self._merges.view(row.name, inputs)
         if crew is None:
-            return Seen(merge=merge)
+            return Seen(merge=merge, room=room)
         wanted = {
             source.adapters[load.name].engine_name
             for load in rows
             if load.name in source.adapters and load.state != loads.UNDEPLOYING
         }
-        crew.settle(wanted, row.desired_replicas)
-        return Seen(crew.views, crew.trouble, merge, dict(crew.faults))
+        crew.settle(wanted, row.desired_replicas, row.served_folder)
+        return Seen(
+            crew.views,
+            crew.trouble,
+            merge,
+            dict(crew.faults),
+            room=room,
+            last_request=self._activity.last_request_time(row.name),
+            in_flight=self._activity.work(row.name).in_flight,
+            suggested=self._load.suggestion(row) if row.state in (states.READY, states.UPDATING) else None,
+        )
+
+    def _merged_folders(self, row: DeploymentRow, source: Source, inputs: MergeInputs | None) -> set[str]:
+        """The merged folders that a deployment uses or will; one deleted softly keeps its, to be had back at once."""
+        found = {inputs.key} if inputs is not None else set()
+        if row.is_hot_reload:
+            found |= {Path(adapter.folder).name for adapter in source.adapters.values()}
+            crew = self._fleet.peek(row.name)
+            found |= {Path(view.folder).name for view in (crew.views if crew is not None else ())}
+        if (row.is_live_merge or row.is_hot_reload) and row.served_folder and not (row.is_live_merge and inputs):
+            found.add(Path(row.served_folder).name)
+        return found
 
     def _tidy(self, known: set[str], merged_in_use: set[str]) -> None:
         self._merges.forget(known)
         self._fleet.forget(known)
+        self._activity.forget(known)
+        self._load.forget(known)
         if merged_in_use != self._merged_in_use:
             self._merges.clean(merged_in_use)
             self._merged_in_use = merged_in_use
@@ -215,11 +284,21 @@ class Reconciler:
                     changed = True
                     _write_loads(tx, rows, found, now)
                     _write_deployment(tx, row, found, now)
+                    self._write_desired(tx, row, found)
         return changed
+
+    def _write_desired(self, tx: Tx, row: DeploymentRow, found: Plan) -> None:
+        if found.desired is None or found.purge:
+            return
+        desired = min(found.desired, free(tx, row.name, self._max_replicas))
+        if desired == row.desired_replicas or (found.desired > row.desired_replicas > desired):
+            return
+        log.info("%s: %d replicas from now on, not %d", row.name, desired, row.desired_replicas)
+        tx.deployments.update(row.name, desired_replicas=desired)
 
     def _wake(self, tx: Tx, rows: Sequence[DeployedModelRow], row: DeploymentRow) -> bool:
         try:
-            return wake(tx, row.name, self._max_replicas)
+            return wake(tx, row.name, self._max_replicas, self._now())
         except ApiError as error:
             status = Status.of(error.code, error.message)
             waiting = [load for load in rows if load.state == loads.DEPLOYING and load.status != status]
@@ -228,11 +307,9 @@ class Reconciler:
             return bool(waiting)
 
 
-def _merged_folder(row: DeploymentRow, inputs: MergeInputs | None) -> set[str]:
-    """The merged folder that a deployment uses or will; one deleted softly keeps its, to be had back at once."""
-    if inputs is not None:
-        return {inputs.key}
-    return {Path(row.served_folder).name} if row.is_live_merge and row.served_folder else set()
+def merged_folder(base: ModelRow, load: DeployedModelRow) -> str:
+    """The folder of a load's addon merged into a base, relative to the data folder."""
+    return f"merged/{merged_key(base.content_hash or '', load.model_hash or '')}"
 
 
 def _adapter(load: DeployedModelRow, model: ModelRow | None) -> AdapterSource:
@@ -247,7 +324,8 @@ def _adapter(load: DeployedModelRow, model: ModelRow | None) -> AdapterSource:
 
 
 def _writes(row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan) -> bool:
-    return bool(found.wake or found.loads or found.purge or _columns(row, found, row.update_time))
+    scaled = found.desired is not None and found.desired != row.desired_replicas
+    return bool(found.wake or scaled or found.loads or found.purge or _columns(row, found, row.update_time))
 
 
 def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object]:
@@ -257,10 +335,10 @@ def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object
         columns |= {"state": found.state, "update_time": now}
     if found.status != row.status:
         columns["status"] = found.status
-    if found.served_folder is not None and found.served_folder != row.served_folder:
-        columns["served_folder"] = found.served_folder
-    if found.merge_record is not None and found.merge_record != row.merge_record:
-        columns["merge_record"] = dict(found.merge_record)
+    if found.served_folder is not None:
+        record = None if found.merge_record is None else dict(found.merge_record)
+        if (found.served_folder, record) != (row.served_folder, row.merge_record):
+            columns |= {"served_folder": found.served_folder, "merge_record": record}
     return columns
 
 

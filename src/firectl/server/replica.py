@@ -30,7 +30,8 @@ class Patience:
     health_timeout: float = 15.0
     health_misses: int = 3
     load: float = 300.0
-    drain: float = 30.0
+    drain: float = 660.0
+    """For requests in flight where a replica is not needed any more: longer than any answer may take."""
     stop: float = 10.0
     """From being asked to end to being made to."""
 
@@ -66,11 +67,12 @@ class Watcher(Protocol):
 
 
 class Replica:
-    """Ordinal `ordinal` of a deployment, made of the model in `folder`."""
+    """Ordinal `ordinal` of a deployment, made of the model in `folder` for texts up to `context` tokens."""
 
-    def __init__(self, ordinal: int, folder: str, patience: Patience, watcher: Watcher) -> None:
+    def __init__(self, ordinal: int, folder: str, context: int | None, patience: Patience, watcher: Watcher) -> None:
         self.ordinal = ordinal
         self.folder = folder
+        self.context = context
         self.phase = Phase.STARTING
         self.adapters: dict[str, Adapter] = {}
         self.in_flight = 0
@@ -88,7 +90,7 @@ class Replica:
 
     @property
     def view(self) -> ReplicaView:
-        return ReplicaView(self.ordinal, self.phase, self.folder, dict(self.adapters))
+        return ReplicaView(self.ordinal, self.phase, self.folder, dict(self.adapters), self.context)
 
     def served_for(self) -> float:
         """For how many seconds it has been healthy."""

@@ -15,7 +15,8 @@ from firectl.names import canonical_route, check_route, parse_route
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.server.auth import Caller
-from firectl.server.reconcile import engine_name
+from firectl.server.hot_reload import merged
+from firectl.server.reconcile import engine_name, merged_folder
 from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store import Store, Tx
 from firectl.server.supervisor import Supervisor
@@ -32,8 +33,8 @@ _LOADING_S = 1
 
 _KNOWN_LIMIT = 4096
 
-_Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, str]
-"""(deployment, row of the addon asked for or None, full name of the model asked for)"""
+_Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, "Target"]
+"""(deployment, row of the addon asked for or None, where the request goes)"""
 
 
 class NotReady(ApiError):
@@ -48,16 +49,19 @@ class NotReady(ApiError):
 
 @dataclass(frozen=True)
 class Target:
-    """Where a request goes. `adapter` is None for what the deployment was created for."""
+    """Where a request goes: `model` is who answers. `adapter` is None for what a replica was started with; `served` is
+    what its engine calls that. `folder` is what the replica must have been made of, None for any."""
 
     deployment: str
     model: str
     adapter: str | None
+    served: str
+    folder: str | None = None
 
     @property
     def engine_model(self) -> str:
         """The `model` that the engine knows it by."""
-        return self.adapter or self.model
+        return self.adapter or self.served
 
     @property
     def canonical(self) -> str:
@@ -88,11 +92,9 @@ class Router:
         ApiError: NOT_FOUND with the reason and what to send or do instead; NotReady while nothing can answer, which
         starts a replica where the deployment was scaled to zero.
         """
-        row, load, model = await self._find(text, caller)
-        adapter = None if load is None else engine_name(load.model, load.model_hash or "")
-        target = Target(row.name, model, adapter)
+        row, load, target = await self._find(text, caller)
         crew = self._supervisor.crew(row.name)
-        if crew is not None and crew.pick(adapter) is not None:
+        if crew is not None and crew.pick(target.adapter, target.folder) is not None:
             return target
         refusal = await self._asleep(row) if row.desired_replicas == 0 else self._why_not(row, load)
         refusal.target = target
@@ -125,9 +127,11 @@ class Router:
                 assert route.model is not None
                 return self._default(tx, route.model, caller)
             row = _running(_visible(tx, route.deployment, caller))
+            if row.is_hot_reload:
+                return _hot(tx, row, route.model)
             if route.model is None or route.model == row.model:
-                return row, None, row.model
-            return row, _addon(row, route.model, tx.deployed_models.of_pair(route.model, row.name)), route.model
+                return _own(row)
+            return _beside(row, _addon(row, route.model, tx.deployed_models.of_pair(route.model, row.name)))
 
     def _default(self, tx: Tx, model: str, caller: Caller) -> _Found:
         places = tx.deployed_models.of_model(model)
@@ -135,9 +139,9 @@ class Router:
         if chosen is None:
             raise _not_found(_other_places(model, places, caller))
         row = _running(_visible(tx, chosen.deployment, caller))
-        if model == row.model:
-            return row, None, model
-        return row, _addon(row, model, [chosen]), model
+        if row.is_hot_reload:
+            return _hot(tx, row, model)
+        return _own(row) if model == row.model else _beside(row, _addon(row, model, [chosen]))
 
     async def _asleep(self, row: DeploymentRow) -> NotReady:
         if row.resource.max_replica_count == 0:
@@ -148,7 +152,7 @@ class Router:
 
     def _wake(self, deployment: str) -> None:
         with self._store.begin() as tx:
-            wake(tx, deployment, self._supervisor.max_replicas)
+            wake(tx, deployment, self._supervisor.max_replicas, self._supervisor.now())
 
     def _why_not(self, row: DeploymentRow, load: DeployedModelRow | None) -> NotReady:
         crew = self._supervisor.crew(row.name)
@@ -169,17 +173,47 @@ class Router:
             places = [load for load in tx.deployed_models.all() if load.deployment in rows]
         found: dict[str, tuple[Served, str]] = {}
         for row in rows.values():
-            pairs = [(row.model, row.create_time, False)]
-            pairs += [
-                (load.model, load.create_time, load.default)
-                for load in places
-                if load.deployment == row.name and load.state == loads.DEPLOYED
-            ]
+            here = [load for load in places if load.deployment == row.name and load.state == loads.DEPLOYED]
+            if row.is_hot_reload and merged(row, here) is not None:
+                here = [load for load in here if load.model != row.model]
+                pairs = []
+            else:
+                pairs = [(row.model, row.create_time, False)]
+            pairs += [(load.model, load.create_time, load.default) for load in here]
             for model, since, default in pairs:
                 owner = model.split("/")[1]
                 for route in (canonical_route(model, row.name), *([model] if default else [])):
                     found.setdefault(route, (Served(route, int(since.timestamp()), owner), row.name))
         return list(found.values())
+
+
+def _own(row: DeploymentRow) -> _Found:
+    return row, None, Target(row.name, row.model, None, row.model)
+
+
+def _beside(row: DeploymentRow, load: DeployedModelRow) -> _Found:
+    adapter = engine_name(load.model, load.model_hash or "")
+    return row, load, Target(row.name, load.model, adapter, row.model)
+
+
+def _hot(tx: Tx, row: DeploymentRow, model: str | None) -> _Found:
+    """Where the latest addon is merged: the deployment alone means whoever answers, a model that one or nobody."""
+    rows = tx.deployed_models.of_deployment(row.name)
+    answering = merged(row, rows)
+    if model is None:
+        return row, None, Target(row.name, answering.model if answering else row.model, None, row.model)
+    base = tx.models.get(row.base)
+    if base is None:
+        raise _not_found(f"the base model {row.base} is gone")
+    if model != row.model:
+        load = _addon(row, model, [load for load in rows if load.model == model])
+        return row, load, Target(row.name, model, None, row.model, merged_folder(base, load))
+    if answering is not None:
+        raise _not_found(
+            f"{answering.model} is merged into {row.model} on {row.name} and answers there: send {row.name}, "
+            f"or unload it to have the base back"
+        )
+    return row, None, Target(row.name, model, None, row.model, base.folder)
 
 
 def _visible(tx: Tx, deployment: str, caller: Caller) -> DeploymentRow:
@@ -207,6 +241,10 @@ def _addon(row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -
         raise _not_found(f"{model} is no longer on {row.name}: {places[-1].status.message or 'it was unloaded'}")
     if row.is_live_merge:
         raise _not_found(f"{row.name} serves {row.model} alone, merged: send {canonical_route(row.model, row.name)}")
+    if row.is_hot_reload:
+        name = row.name.rsplit("/", 1)[1]
+        how = f"firectl load-lora {model} --deployment {name} --replace-merged-addon"
+        raise _not_found(f"{model} is not merged into {row.name}: {how}")
     if not row.resource.enable_addons:
         raise _not_found(f"{row.name} serves {row.model} alone: it was created without addons")
     raise _not_found(f"{model} is not loaded on {row.name}: firectl load-lora {model} --deployment {name}")

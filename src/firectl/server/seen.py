@@ -46,12 +46,14 @@ class Adapter(Enum):
 
 @dataclass(frozen=True)
 class ReplicaView:
-    """One replica as seen: `folder` is what it was started with, `adapters` the engine's names on it."""
+    """One replica as seen: `folder` and `context` are what it was started with, `adapters` the engine's names on it."""
 
     ordinal: int
     phase: Phase
     folder: str
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    context: int | None = None
+    """The longest prompt and answer in tokens; None for the model's own."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class MergeView:
 class Source:
     """Where the files come from. `problem` says why they cannot be had: a model that is gone or not READY.
 
-    `folder` of a plain deployment is its base's. `adapters`: load name → (engine's name, or why there is none).
+    `folder` of a plain deployment is its base's. `adapters`: load name → (engine's name, or why there is none); where
+    the latest is merged (hot reload), its folder is the merged one.
     """
 
     folder: str | None
@@ -124,6 +127,12 @@ class Seen:
     trouble: Trouble | None = None
     merge: MergeView | None = None
     faults: Mapping[str, AdapterFault] = field(default_factory=dict)
+    room: int = 0
+    """How many replicas beside those wanted the platform has room for, while old ones are replaced."""
+    last_request: datetime | None = None
+    in_flight: int = 0
+    suggested: int | None = None
+    """How many replicas the load of the last while asks for; None where it asks for no change."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,7 @@ class StartMerge:
 class StartReplica:
     ordinal: int
     folder: str
+    context: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,8 @@ class LoadChange:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write and do. `purge` drops the deployment's row; `wake` wants one replica where none is wanted;
+    """What to write and do. `served_folder` goes with the `merge_record` of what is merged into it, None for a base as
+    it is. `purge` drops the deployment's row; `wake` wants one replica where none is wanted, `desired` another number;
     `wake_at` is when time alone changes the plan."""
 
     state: str
@@ -181,6 +192,7 @@ class Plan:
     served_folder: str | None = None
     merge_record: Mapping[str, object] | None = None
     wake: bool = False
+    desired: int | None = None
     purge: bool = False
     wake_at: datetime | None = None
     ready: frozenset[int] = frozenset()

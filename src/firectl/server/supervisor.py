@@ -46,7 +46,10 @@ class Supervisor:
         self._wakeup = wakeup
         self._fleet = Fleet(home, account, settings, wakeup.poke, now)
         self._merges = MergeJobs(home, changed=wakeup.poke, now=now, threads=settings.threads_each())
-        self._reconciler = Reconciler(store, home, self._fleet, self._merges, wakeup, now, max_replicas)
+        self.now = now
+        self._reconciler = Reconciler(
+            store, home, self._fleet, self._merges, wakeup, now, max_replicas, self.activity, settings.slots
+        )
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

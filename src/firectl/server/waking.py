@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from firectl.schemas import deployment as states
 from firectl.server.control.capacity import reserve
 from firectl.server.store import Tx
 
 
-def wake(tx: Tx, deployment: str, max_replicas: int) -> bool:
-    """Want one replica of a deployment that is scaled to zero; whether that changed anything.
+def wake(tx: Tx, deployment: str, max_replicas: int, now: datetime) -> bool:
+    """Want a replica of a deployment that is scaled to zero; whether that changed anything.
 
     A parked one stays parked. ApiError RESOURCE_EXHAUSTED when this platform has no room for one more.
     """
@@ -18,4 +20,4 @@ def wake(tx: Tx, deployment: str, max_replicas: int) -> bool:
     if row.resource.max_replica_count == 0:
         return False
     reserve(tx, deployment, 1, max_replicas)
-    return tx.deployments.update(deployment, desired_replicas=1)
+    return tx.deployments.update(deployment, desired_replicas=1, woken_time=now)

@@ -216,15 +216,39 @@ def test_merged_addons_are_replaced_only_where_there_are_any(api: Api, base: str
         400,
         9,
         f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {short} was not",
-        None,
+        f"firectl load-lora {adapter} --deployment {short}",
     )
+    plain = api.parked(base)
+    said = api.refused("POST", "deployedModels", {**body, "deployment": plain}, replaceMergedAddon=True)
+    assert said.hint == f"firectl deployment create {base} --enable-hot-reload-latest-addon"
+    hot = f"{api.account}/deployments/{api.parked(base, 'hot', enableHotReloadLatestAddon=True)}"
+    assert api.refused("POST", "deployedModels", {**body, "deployment": hot}) == Refusal(
+        400,
+        9,
+        f"deployment {hot} keeps one addon merged: loading needs replace_merged_addon",
+        f"firectl load-lora {adapter} --deployment hot --replace-merged-addon",
+    )
+    row = api.ok("POST", "deployedModels", {**body, "deployment": hot}, replaceMergedAddon=True)
+    assert row["state"] == "DEPLOYING"
+    again = api.ok("POST", "deployedModels", {**body, "deployment": hot}, replaceMergedAddon=True)
+    assert again["name"] == row["name"]
+
+
+def test_a_load_asked_for_again_replaces_the_later_one_that_was_to_replace_it(
+    api: Api, base: str, adapter_folder: Path
+) -> None:
     hot = f"{api.account}/deployments/{api.parked(base, enableHotReloadLatestAddon=True)}"
-    said = api.refused("POST", "deployedModels", {**body, "deployment": hot})
-    assert (said.status, said.message) == (
-        400, f"deployment {hot} keeps one addon merged: loading needs replace_merged_addon",
-    )  # fmt: skip
-    said = api.refused("POST", "deployedModels", {**body, "deployment": hot}, replaceMergedAddon=True)
-    assert (said.status, said.code) == (501, 12)
+
+    def load_hot(model: str) -> str:
+        body = {"model": model, "deployment": hot}
+        return str(api.ok("POST", "deployedModels", body, replaceMergedAddon=True)["name"])
+
+    first = load_hot(api.ready_model(adapter_folder, base))
+    model = api.ok("GET", f"/v1/{first}")["model"]
+    load_hot(api.ready_model(adapter_folder, base))
+    # Parked, neither is merged: the first went at once.
+    api.until_gone(f"/v1/{first}")
+    assert load_hot(model) != first
 
 
 def test_a_deployment_takes_its_loads_along(api: Api, adapter: str, multi: str) -> None:

@@ -182,7 +182,13 @@ def test_the_merge_record_is_told_as_it_travels(still: Platform) -> None:
     with still.store.begin() as tx:
         tx.deployments.update(D, merge_record=record)
     told = deployments.merge_record(still, CALLER, D)
-    assert told == {"tensorsChanged": 1, "tensorsTotal": 3, "deltaNorm": 0.5, "adapterHash": "sha256:a"}
+    assert told == {
+        "tensorsChanged": 1,
+        "tensorsTotal": 3,
+        "deltaNorm": 0.5,
+        "adapterHash": "sha256:a",
+        "model": row(still).model,
+    }
 
 
 def test_a_deployment_holds_as_many_addons_as_an_engine_has_room_for(still: Platform) -> None:

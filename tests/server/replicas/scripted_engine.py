@@ -3,7 +3,7 @@
 Its model folder's `script.json` says how it starts and which adapters it refuses; a request's last message says how it
 answers: words `pause:0.1` (seconds between events), `tokens:5`, `die:2` (killed after that many events, 0 before the
 first), `cut:2` (hangs up in the middle), `quiet` (ends without [DONE]), `status:429`, `prompt:7` (reports
-that many prompt tokens, and those of the answer).
+that many prompt tokens, and those of the answer). Of merged weights it says the folder's name instead of `base`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ BORN = time.monotonic()
 class State:
     script: dict[str, Any]
     served: str
+    voice: str
     adapters: dict[str, str] = {}
     cancelled = 0
     answered = 0
@@ -75,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         tokens = int(wishes.get("tokens", 3))
         pause = float(wishes.get("pause", 0))
         end = next((int(wishes[how]) for how in ("die", "cut") if how in wishes), None)
-        voice = State.adapters.get(body["model"], "base")
+        voice = State.adapters.get(body["model"], State.voice)
         if "status" in wishes:
             self._error(int(wishes["status"]), f"cannot serve {body['model']}", {"retry-after": "7"})
             return
@@ -160,6 +161,8 @@ def main() -> None:
     script = arguments.model / "script.json"
     State.script = json.loads(script.read_text()) if script.exists() else {}
     State.served = arguments.served_name
+    merged = (arguments.model / "firectl_merge.json").exists()
+    State.voice = arguments.model.name if merged else "base"
     if "unloadable" in State.script:
         sys.stderr.write("reading weights\n" + json.dumps({"error": {"message": State.script["unloadable"]}}) + "\n")
         sys.exit(1)

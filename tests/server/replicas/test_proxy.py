@@ -243,4 +243,4 @@ def test_a_stream_that_its_client_leaves_counts_as_left(shared: Platform) -> Non
         next(response.iter_lines())
     left = f'firectl_requests_total{{deployment="{D}",model="{BASE}",status="499"}}'
     wait(lambda: left in shared.supervisor.activity.figures.page(ME, []).decode())
-    assert shared.supervisor.activity.work(D).in_flight == 0
+    wait(lambda: shared.supervisor.activity.work(D).in_flight == 0)

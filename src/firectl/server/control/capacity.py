@@ -8,6 +8,11 @@ from firectl.server.store import Tx
 _SHOWN = 5
 
 
+def free(tx: Tx, deployment: str, cap: int) -> int:
+    """How many replicas a deployment may have at most beside those that others want."""
+    return cap - sum(row.desired_replicas for row in tx.deployments.active() if row.name != deployment)
+
+
 def reserve(tx: Tx, deployment: str, wanted: int, cap: int) -> None:
     """RESOURCE_EXHAUSTED, naming who holds the others and the setting, unless `wanted` replicas fit under `cap`."""
     others = [row for row in tx.deployments.active() if row.name != deployment and row.desired_replicas > 0]

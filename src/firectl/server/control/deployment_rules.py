@@ -14,13 +14,10 @@ from firectl.server.control.models import check_display_name
 from firectl.server.control.patch import Rules
 from firectl.server.control.shapes import same_shape
 from firectl.server.rows import ModelRow
+from firectl.server.scaling import LOAD_TARGETS, SCALE_DOWN, SCALE_TO_ZERO, SCALE_UP
 
-SCALE_UP = timedelta(seconds=30)
-SCALE_DOWN = timedelta(minutes=10)
-SCALE_TO_ZERO = timedelta(hours=1)
 LONGEST_WINDOW = timedelta(hours=1)
 SHORTEST_TO_ZERO = timedelta(minutes=5)
-LOAD_TARGETS = {"default": 0.8}
 
 OUTPUT_ONLY = frozenset(
     {
@@ -34,7 +31,7 @@ RULES = Rules(
         {
             "display_name", "description", "min_replica_count", "max_replica_count", "max_with_revocable_replica_count",
             "autoscaling_policy", "auto_tune", "enable_session_affinity", "expire_time", "placement",
-            "direct_route_type", "direct_route_api_keys",
+            "direct_route_type", "direct_route_api_keys", "max_context_length",
         }
     ),
     output_only=OUTPUT_ONLY - {"name"},

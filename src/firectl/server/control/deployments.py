@@ -18,6 +18,7 @@ from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment, ReplicaStats
 from firectl.schemas.model import BASE
+from firectl.server import hot_reload
 from firectl.server.auth import Caller
 from firectl.server.control import access, capacity, deletion, loading, models, shapes
 from firectl.server.control import deployment_rules as rules
@@ -58,7 +59,7 @@ def create(platform: Platform, caller: Caller, account: str, body: Deployment, o
     with platform.store.begin() as tx:
         row = _prepare(platform, tx, caller, account, name, asked, body, options)
         tx.deployments.insert(row)
-        if not options.disable_auto_deploy:
+        if row.auto_deploy:
             loading.add_own(platform, tx, row)
     platform.wakeup.poke()
     return show(platform, row)
@@ -79,13 +80,16 @@ def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deplo
 
 
 def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, object]:
-    """The proof of a live merge: what was merged, and how much it changed. NOT_FOUND where there is none (yet)."""
+    """The proof of a live merge or hot reload: what was merged, and how much it changed. NOT_FOUND where there is none
+    (yet)."""
     with platform.store.read() as tx:
         row = access.deployment(tx, caller, name)
+        answering = hot_reload.merged(row, tx.deployed_models.of_deployment(name)) if row.is_hot_reload else None
     if row.merge_record is None:
         why = "it is not merged yet" if row.is_live_merge else "it serves a base model as it is"
         raise ApiError(Code.NOT_FOUND, f"deployment {name} has no merge record: {why}")
     found = {to_camel(field): row.merge_record.get(field) for field in _MERGE_FIELDS}
+    found["model"] = answering.model if answering is not None else row.model
     return {field: value for field, value in found.items() if value is not None}
 
 
@@ -150,12 +154,14 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
             served_folder=None,
             merge_record=None,
             last_request_time=None,
+            woken_time=platform.clock(),
             delete_time=None,
             purge_time=None,
             update_time=platform.clock(),
         )
         row = access.deployment(tx, caller, name)
-        loading.add_own(platform, tx, row)
+        if row.auto_deploy:
+            loading.add_own(platform, tx, row)
     platform.wakeup.poke()
     return show(platform, row)
 
@@ -229,6 +235,8 @@ def _prepare(
         update_time=now,
         delete_time=None,
         purge_time=None,
+        woken_time=now,
+        auto_deploy=not options.disable_auto_deploy,
     )
 
 
@@ -326,5 +334,8 @@ def _set(platform: Platform, tx: Tx, row: DeploymentRow, resource: Deployment, d
     if desired > row.desired_replicas:
         capacity.reserve(tx, row.name, desired, platform.settings.max_replicas)
     stored = resource.model_copy(update=dict.fromkeys(rules.OUTPUT_ONLY))
-    columns: dict[str, object] = {"resource": stored, "desired_replicas": desired, "update_time": platform.clock()}
+    now = platform.clock()
+    columns: dict[str, object] = {"resource": stored, "desired_replicas": desired, "update_time": now}
+    if desired > row.desired_replicas:
+        columns["woken_time"] = now
     tx.deployments.update(row.name, **columns)

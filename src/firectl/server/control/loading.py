@@ -55,6 +55,8 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
         there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != loads.UNDEPLOYING]
         if there:
             row = there[-1]
+            if deployment.is_hot_reload and model.name != deployment.model:
+                _make_latest(platform, tx, row)
             if body.default and not row.default:
                 make_default(tx, row, platform.clock())
         else:
@@ -137,6 +139,16 @@ def show(row: DeployedModelRow) -> DeployedModel:
     )
 
 
+def _make_latest(platform: Platform, tx: Tx, row: DeployedModelRow) -> None:
+    """Asked for again where a later one was on its way to replace it: the later one goes instead."""
+    now = platform.clock()
+    for other in tx.deployed_models.of_deployment(row.deployment):
+        if (other.create_time, other.name) > (row.create_time, row.name) and other.state == loads.DEPLOYING:
+            give_up_default(tx, other, now)
+            status = Status.of(None, f"replaced by {row.model}")
+            tx.deployed_models.update(other.name, state=loads.UNDEPLOYING, status=status, update_time=now)
+
+
 def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: DeploymentRow, replace: bool) -> None:
     """FAILED_PRECONDITION, saying what would work, unless this addon can be loaded beside others there."""
     target = deployment.name.rsplit("/", 1)[1]
@@ -155,20 +167,19 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
     hot_reload = bool(deployment.resource.enable_hot_reload_latest_addon)
     if hot_reload and not replace:
         raise ApiError(
-            Code.INVALID_ARGUMENT,
+            Code.FAILED_PRECONDITION,
             f"deployment {deployment.name} keeps one addon merged: loading needs replace_merged_addon",
-            hint="firectl load-lora … --replace-merged-addon",
+            hint=f"firectl load-lora {model.name} --deployment {target} --replace-merged-addon",
         )
     if hot_reload:
-        raise ApiError(
-            Code.UNIMPLEMENTED,
-            "hot reload of a merged addon is not implemented on this platform yet",
-            hint=f"firectl deployment create {model.name} merges it; --enable-addons on the base loads several",
-        )
+        return
     if replace:
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {target} was not",
+            hint=f"firectl load-lora {model.name} --deployment {target}"
+            if deployment.resource.enable_addons
+            else f"firectl deployment create {deployment.base} --enable-hot-reload-latest-addon",
         )
     if not deployment.resource.enable_addons:
         raise ApiError(
