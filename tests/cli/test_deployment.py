@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import respx
 
 from firectl.cli.deployment_flags import FLAGS
 from firectl.schemas.deployment import Deployment
@@ -436,16 +437,72 @@ def test_scale_sends_the_count_and_shows_the_deployment(cli: Cli, api: Api) -> N
 def test_delete_does_not_ask_without_a_terminal(cli: Cli, api: Api) -> None:
     api.on("DELETE", PATH, {})
     ran = cli("deployment", "delete", "d1", "--hard", "--ignore-checks")
-    assert (ran.code, ran.out, ran.err) == (0, "", f"Deleted {NAME}\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", f"Deleted {NAME} for good\n")
     assert api.query() == {"hard": "true", "ignoreChecks": "true"}
 
 
 def test_delete_waits_until_it_is_gone(cli: Cli, api: Api) -> None:
     api.on("DELETE", PATH, {})
-    api.on("GET", PATH, {"name": NAME, "state": "DELETING"}, {"name": NAME, "state": "DELETED"})
+    api.on("GET", PATH, *({"name": NAME, "state": state} for state in ("READY", "DELETING", "DELETED")))
     ran = cli("deployment", "delete", "d1", "--wait")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == (f"{NAME}: DELETING, 0 replicas ready\n{NAME}: DELETED, 0 replicas ready\nDeleted {NAME}\n")
+    assert ran.err.splitlines() == [
+        f"{NAME}: DELETING, 0 replicas ready",
+        f"{NAME}: DELETED, 0 replicas ready",
+        f"Deleted {NAME}",
+        f"To bring it back: firectl deployment undelete {NAME}",
+    ]
+
+
+def test_a_delete_leaves_a_document_for_scripts(cli: Cli, api: Api) -> None:
+    api.on("DELETE", PATH, {})
+    for format, left in (("json", f'{{\n  "name": "{NAME}"\n}}\n'), ("yaml", f"name: {NAME}\n"), ("name", f"{NAME}\n")):
+        assert cli("deployment", "delete", "d1", "-o", format).out == left
+    api.on("GET", PATH, {"name": NAME, "state": "DELETED"})
+    assert cli("deployment", "delete", "d1", "-o", "json").json == {"name": NAME, "state": "DELETED"}
+
+
+def test_a_delete_of_what_was_deleted_says_so_and_hard_still_takes_it_away(cli: Cli, api: Api) -> None:
+    api.on("DELETE", PATH, {})
+    api.on("GET", PATH, {"name": NAME, "state": "DELETED"})
+    ran = cli("deployment", "delete", "d1")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == (f"{NAME} was deleted already\nTo bring it back: firectl deployment undelete {NAME}\n")
+    assert cli("deployment", "delete", "d1", "--hard").err == f"Deleted {NAME} for good\n"
+
+
+def test_a_wait_says_in_which_stage_replicas_are_and_why(cli: Cli, api: Api) -> None:
+    made = {"name": NAME, "baseModel": MODEL, "state": "CREATING"}
+    stages = [
+        {"status": {"message": "looking for hardware"}, "replicaStats": {"pendingSchedulingReplicaCount": 2}},
+        {"replicaStats": {"downloadingModelReplicaCount": 1, "initializingReplicaCount": 1}},
+        {"state": "READY", "replicaStats": {"readyReplicaCount": 1, "initializingReplicaCount": 1}},
+    ]
+    api.on("POST", ALL, made)
+    api.on("GET", PATH, *({**made, **stage} for stage in stages))
+    ran = cli("deployment", "create", "m", "--deployment-id", "d1", "--wait", "--no-probe")
+    assert ran.code == 0
+    assert ran.err.splitlines()[:3] == [
+        f"{NAME}: CREATING, 0 replicas ready, 2 pending (looking for hardware)",
+        f"{NAME}: CREATING, 0 replicas ready, 1 downloading, 1 initializing",
+        f"{NAME}: READY, 1 replica ready, 1 initializing",
+    ]
+
+
+def test_a_list_says_what_bills_now(cli: Cli, api: Api, respx_mock: respx.MockRouter) -> None:
+    h100 = {"acceleratorType": "NVIDIA_H100_80GB", "acceleratorCount": 2}
+    rows = [
+        {"name": f"{NAME}-a", "replicaCount": 2, **h100},
+        {"name": f"{NAME}-b", "replicaStats": {"readyReplicaCount": 1}, **h100},
+        {"name": f"{NAME}-c", "replicaCount": 0, **h100},
+    ]
+    respx_mock.get(f"https://api.fireworks.ai{ALL}").respond(json={"deployments": rows})
+    ran = cli("deployment", "list", "-o", "name", env={"FIREWORKS_BASE_URL": "https://api.fireworks.ai"})
+    assert ran.out == f"{NAME}-a\n{NAME}-b\n{NAME}-c\n"
+    assert ran.err == (
+        "Billing now: 3 replicas of 2 deployments, 6 x NVIDIA_H100_80GB. "
+        "To stop one: firectl deployment scale NAME --replica-count 0\n"
+    )
 
 
 def test_undelete_sends_an_empty_body_and_shows_the_deployment(cli: Cli, api: Api) -> None:

@@ -110,7 +110,16 @@ def test_old_commands_and_top_level_ones_reach_the_same_verbs(
             "firectl deployment needs a verb: create, get, list, update, scale, delete, undelete",
             "firectl deployment --help",
         ),
-        ("deployment get", "missing argument 'DEPLOYMENT'", "firectl deployment get --help"),
+        (
+            "deployment get",
+            "missing argument 'DEPLOYMENT'",
+            "firectl deployment get my-deployment; more: firectl deployment get --help",
+        ),
+        (
+            "load-lora m",
+            "missing option '--deployment'",
+            "firectl load-lora my-lora --deployment my-deployment --wait; more: firectl load-lora --help",
+        ),
         ("deployment get a b", "got unexpected extra argument (b)", "firectl deployment get --help"),
         (
             "deployment list --fliter x",
@@ -238,6 +247,8 @@ def test_enums_are_read_in_any_case_and_one_that_is_not_known_is_sent_with_a_war
         "Warning: NVIDIA_H100_80G is not a value that this version knows, and is sent as it is; "
         "did you mean NVIDIA_H100_80GB?\n"
     )
+    ran = cli("deployment", "create", "m", "--accelerator-type", "a100", "--dry-run")
+    assert ran.err.endswith("did you mean NVIDIA_A100_40GB or NVIDIA_A100_80GB?\n")
     assert "NVIDIA_B300_288GB" in ACCELERATORS
 
 

@@ -144,7 +144,7 @@ def test_live_finds_the_default_deployment_of_a_bare_model(cli: Cli, serving: Ap
     assert failed(cli, MODEL) == (0, {})
     model = {"name": MODEL, "kind": "HF_PEFT_ADDON", "state": "READY", "peftDetails": {"baseModel": BASE}}
     serving.on("GET", f"/v1/{MODEL}", model)
-    assert failed(cli, MODEL) == (3, {"default_deployment": "NOT_FOUND"})
+    assert failed(cli, MODEL) == (5, {"default_deployment": "FAILED_PRECONDITION"})
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_live_finds_the_default_deployment_of_a_bare_model(cli: Cli, serving: Ap
         (f"/v1/{DEPLOYMENT}",
          {"name": DEPLOYMENT, "state": "CREATING", "baseModel": MODEL, "replicaStats": {}}, 5,
          {"deployment_ready": "FAILED_PRECONDITION", "replica_ready": "FAILED_PRECONDITION"}),
-        ("/v1/accounts/acme/deployedModels", {}, 3, {"loaded": "NOT_FOUND"}),
+        ("/v1/accounts/acme/deployedModels", {}, 5, {"loaded": "FAILED_PRECONDITION"}),
         ("/v1/accounts/acme/deployedModels",
          {"deployedModels": [{"model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYING"}]}, 5,
          {"loaded": "FAILED_PRECONDITION"}),

@@ -17,6 +17,7 @@ pty = pytest.importorskip("pty", reason="no terminals on this system")
 
 NAME = "accounts/acme/deployments/d1"
 PATH = f"/v1/{NAME}"
+UNDELETE = f"To bring it back: firectl deployment undelete {NAME}"
 
 
 @pytest.fixture
@@ -59,22 +60,22 @@ def test_delete_asks_and_no_is_no(terminal: Callable[..., tuple[int, str]], api:
 def test_delete_asks_and_yes_is_yes(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
     api.on("DELETE", PATH, {})
     code, screen = terminal("deployment", "delete", "d1", keys="y\n")
-    assert (code, screen.splitlines()[-1]) == (0, f"Deleted {NAME}")
+    assert (code, screen.splitlines()[-2:]) == (0, [f"Deleted {NAME}", UNDELETE])
 
 
 def test_yes_on_the_command_line_is_an_answer(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
     api.on("DELETE", PATH, {})
-    assert terminal("deployment", "delete", "d1", "--yes") == (0, f"Deleted {NAME}\n")
+    assert terminal("deployment", "delete", "d1", "--yes") == (0, f"Deleted {NAME}\n{UNDELETE}\n")
 
 
 def test_a_wait_is_live_and_leaves_each_change_behind(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
     api.on("DELETE", PATH, {})
-    api.on("GET", PATH, {"name": NAME, "state": "DELETING"}, {"name": NAME, "state": "DELETED"})
+    api.on("GET", PATH, *({"name": NAME, "state": state} for state in ("READY", "DELETING", "DELETED")))
     code, screen = terminal("deployment", "delete", "d1", "--yes", "--wait", "--no-color")
     assert code == 0
     assert f"{NAME}: DELETING, 0 replicas ready\n" in screen
     assert "\x1b[?25h" in screen, "the cursor is shown again"
-    assert screen.endswith(f"Deleted {NAME}\n")
+    assert screen.endswith(f"Deleted {NAME}\n{UNDELETE}\n")
 
 
 def test_a_table_is_not_cut_to_the_screen(terminal: Callable[..., tuple[int, str]], api: Api) -> None:

@@ -154,11 +154,11 @@ class App:
     def emit(self, result: object, view: View = PLAIN) -> None:
         self.output.emit(result, view)
 
-    def emit_deleted(self, name: str, left: object, view: View = PLAIN, *, said: str | None = None) -> None:
-        """The result of a delete: nothing but a note as text, and for scripts `left`, the resource as it is now."""
+    def emit_deleted(self, said: str, left: Callable[[], object], view: View = PLAIN) -> None:
+        """The result of a delete: a note and no text; for scripts a document, of what is `left` of the resource."""
         if self.output.format != "text":
-            self.emit(left, view)
-        self.output.note(said or f"Deleted {name}")
+            self.emit(left(), view)
+        self.output.note(said)
 
     def show_planned(self, planned: Planned) -> None:
         """What a dry run would have sent: `{"method", "path", "body"}`, always a document."""

@@ -16,13 +16,13 @@ from click import shell_completion as shells
 
 from firectl.cli.app import App
 from firectl.cli.grammar import spell_out, words_after
+from firectl.cli.listing import PUBLIC_ACCOUNT
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 SECONDS = 0.8
 """How long names may be looked for; the start of Python comes on top."""
-PUBLIC_ACCOUNT = "fireworks"
 
 Names = Iterable[str]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
@@ -9,18 +10,27 @@ from firectl.cli.output import View
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
-    from firectl.schemas.base import Wire
+
+PUBLIC_ACCOUNT = "fireworks"
 
 
-def show_list(app: App, resource: Resource[Any], view: View, *, no_paginate: bool | None, **asked: Any) -> None:
-    """`asked` goes to the resource's list as it is; what is None was not asked."""
+def show_list(
+    app: App, resource: Resource[Any], view: View, *, no_paginate: bool | None, public: str | None = None, **asked: Any
+) -> Sequence[Any]:
+    """The rows that were shown. `asked` goes to the resource's list as it is; what is None was not asked.
+
+    `public` is the noun of a resource that the public account has too: for who looks for what is there, not here.
+    """
     args = {name: value for name, value in asked.items() if value is not None}
     if no_paginate:
-        app.emit(resource.list(**args), view)
-        return
-    page = resource.list_page(**args)
-    rows: tuple[Wire, ...] = page.rows
+        rows, more = tuple(resource.list(**args)), None
+    else:
+        page = resource.list_page(**args)
+        rows, more = page.rows, page
     app.emit(rows, view)
-    if page.next_page_token:
-        total = f" of {page.total_size}" if page.total_size else ""
-        app.output.note(f"{len(rows)}{total} shown; more with --page-token {page.next_page_token} or --no-paginate")
+    if more is not None and more.next_page_token:
+        total = f" of {more.total_size}" if more.total_size else ""
+        app.output.note(f"{len(rows)}{total} shown; more with --page-token {more.next_page_token} or --no-paginate")
+    elif public and app.account != PUBLIC_ACCOUNT and (not rows or app.output.stdout.isatty()):
+        app.output.note(f"Public ones are in another account: firectl -a {PUBLIC_ACCOUNT} {public} list")
+    return rows

@@ -65,7 +65,7 @@ def _default_deployment(checks: _Checks, model: Model) -> str | None:
     refs = [ref for ref in model.deployed_model_refs or [] if ref.default]
     name = refs[0].deployment if refs else None
     said = f"its default deployment is {name}" if name else "the model is on no deployment by default"
-    checks.add("default_deployment", name is not None, said, "NOT_FOUND")
+    checks.add("default_deployment", name is not None, said)
     return name
 
 
@@ -95,8 +95,7 @@ def _fit(client: Client, checks: _Checks, model: Model, deployment: Deployment) 
         checks.add("loaded", True, "the deployment was created for this model")
     else:
         state = row.state if row else "not loaded"
-        code = "FAILED_PRECONDITION" if row else "NOT_FOUND"
-        checks.add("loaded", state == DEPLOYED, f"the model is {state} on the deployment", code)
+        checks.add("loaded", state == DEPLOYED, f"the model is {state} on the deployment")
     base = model.peft_details.base_model if model.peft_details else None
     if base is not None and not own:
         checks.add("base_matches", base == deployment.base_model, f"base {base}, deployment of {deployment.base_model}")

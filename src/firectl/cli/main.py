@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar import UnknownWord
+from firectl.cli.grammar import UnknownWord, split_help
 from firectl.cli.tree import root
 from firectl.errors import Code, Exit, FirectlError, InputError
 
@@ -129,6 +129,9 @@ def _usage_error(error: click.UsageError) -> InputError:
         known = tuple(name for param in params for name in param.opts if name.startswith("--"))
     elif message and message[0].isupper() and not message[1:2].isupper():
         message = message[0].lower() + message[1:]
+    if isinstance(error, click.MissingParameter) and error.ctx is not None:
+        _, examples = split_help(error.ctx.command.help or "")
+        return InputError(message, hint=f"{examples[0]}; more: {see}" if examples else see)
     if word:
         from difflib import get_close_matches
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from firectl.cli import views
 from firectl.cli.app import App
 from firectl.names import canonical_route
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from firectl.errors import ApiError
     from firectl.schemas.deployed_model import DeployedModel
     from firectl.schemas.deployment import Deployment
+    from firectl.schemas.model import Model
 
 
 def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:
@@ -41,7 +43,21 @@ def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float,
     return done
 
 
-def follow_delete(app: App, name: str, wait: bool | None, timeout: float) -> None:
+def was_deleted(app: App, name: str) -> bool:
+    """Whether a deployment is DELETED already, so that deleting it is no news."""
+    from firectl.errors import ApiError, Code
+    from firectl.schemas.deployment import DELETED
+
+    try:
+        return app.client.deployments.get(name).state == DELETED
+    except ApiError as error:
+        if error.code is Code.NOT_FOUND:
+            return False  # the delete itself says so
+        raise
+
+
+def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, hard: bool, again: bool) -> None:
+    """Waits if asked, and says what became of it; `again`: it was deleted before this."""
     if wait:
         from firectl.client.deployment import describe
 
@@ -49,7 +65,26 @@ def follow_delete(app: App, name: str, wait: bool | None, timeout: float) -> Non
             app.client.deployments.wait_deleted(
                 name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
             )
-    app.output.note(f"Deleted {name}")
+    if again and not hard:
+        said = f"{name} was deleted already"
+    else:
+        said = f"Deleted {name} for good" if hard else f"Deleted {name}"
+    app.emit_deleted(said, lambda: app.client.deployments.left_of(name), views.DEPLOYMENT)
+    if not hard:
+        app.output.note(f"To bring it back: firectl deployment undelete {name}")
+
+
+def follow_prepare(app: App, name: str, wait: bool | None, timeout: float) -> Model:
+    """The model as it is, or once it is READY if asked to wait."""
+    if not wait:
+        return app.client.models.get(name)
+    from firectl.client.model import describe
+
+    app.left_running.append(f"{name} goes on being prepared without you. To see how far: firectl model get {name}")
+    with app.progress.steps(f"preparing {name}") as steps:
+        ready = app.client.models.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
+    app.left_running.clear()
+    return ready
 
 
 def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: float) -> None:
@@ -60,7 +95,8 @@ def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: floa
             app.client.deployed_models.wait_unloaded(
                 row.name or "", timeout, on_change=lambda now: steps.say(f"{row.model}: {describe(now)}")
             )
-    app.output.note(f"Unloaded {row.model} from {row.deployment}")
+    said = f"Unloaded {row.model} from {row.deployment}"
+    app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), views.DEPLOYED_MODEL)
 
 
 def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) -> Deployment:

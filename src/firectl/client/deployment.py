@@ -10,7 +10,7 @@ from firectl import names
 from firectl.client.resource import Resource, read
 from firectl.client.wait import Wait
 from firectl.errors import ApiError, Code, ResourceFailed
-from firectl.schemas.deployment import DELETED, DELETING, FAILED, READY, Deployment, ScaleDeployment
+from firectl.schemas.deployment import DELETED, DELETING, FAILED, READY, Deployment, ReplicaStats, ScaleDeployment
 
 WAIT_SECONDS = 3600.0
 CLOCK_SLACK = timedelta(minutes=5)
@@ -181,12 +181,18 @@ def ready_replicas(deployment: Deployment) -> int:
 
 
 def describe(deployment: Deployment) -> str:
-    """Its state in a few words: `CREATING, 0 replicas ready (starting a replica)`."""
+    """Its state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
     count = ready_replicas(deployment)
-    said = deployment.status.message if deployment.status and deployment.status.message else ""
-    return f"{deployment.state}, {count} {'replica' if count == 1 else 'replicas'} ready" + (
-        f" ({said})" if said else ""
+    stats = deployment.replica_stats or ReplicaStats()
+    stages = (
+        ("pending", stats.pending_scheduling_replica_count),
+        ("downloading", stats.downloading_model_replica_count),
+        ("initializing", stats.initializing_replica_count),
     )
+    on_the_way = "".join(f", {number} {stage}" for stage, number in stages if number)
+    said = deployment.status.message if deployment.status and deployment.status.message else ""
+    ready = f"{deployment.state}, {count} {'replica' if count == 1 else 'replicas'} ready"
+    return f"{ready}{on_the_way}" + (f" ({said})" if said else "")
 
 
 def _seen(deployment: Deployment) -> Hashable:

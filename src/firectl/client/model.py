@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING
 from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
 from firectl.client.resource import Resource, read
-from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.client.wait import Wait
+from firectl.errors import ResourceFailed
+from firectl.schemas.model import READY, CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
 
 if TYPE_CHECKING:
     from firectl.client.meter import Progress
 
+FAILED = "FAILED"
 VALIDATE_SECONDS = 1800.0
 
 
@@ -69,6 +73,37 @@ class Models(Resource[Model]):
         path = f"/v1/{self.full_name(name)}:prepare"
         self._client.request("POST", path, body=PrepareModel(precision=precision).to_wire(), repeatable=True)
 
+    def wait(
+        self,
+        name: str,
+        timeout: float = VALIDATE_SECONDS,
+        *,
+        on_change: Callable[[Model], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Model:
+        """The model once it is READY. ResourceFailed when it goes to FAILED, WaitTimeout after `timeout` seconds."""
+        full = self.full_name(name)
+
+        def done(found: Model) -> bool:
+            if found.state == FAILED:
+                reason = found.status.message if found.status and found.status.message else "the server gives no reason"
+                raise ResourceFailed(f"{full} failed: {reason}", hint=f"firectl model get {full}")
+            return found.state == READY
+
+        return Wait(
+            what=f"{full} is not {READY}",
+            timeout=timeout,
+            poll=lambda seconds: self.get(full, timeout=seconds, max_retries=0),
+            done=done,
+            seen=describe,
+            describe=describe,
+            on_change=on_change,
+            clock=clock,
+            sleep=sleep,
+            hint=f"firectl model get {full}",
+        ).run()
+
     def upload(
         self,
         name: str,
@@ -97,3 +132,9 @@ class Models(Resource[Model]):
         from firectl.client.download import download
 
         return download(self._client, self.full_name(name), folder, on_progress=on_progress)
+
+
+def describe(model: Model) -> str:
+    """Its state in a few words: `UPLOADING (checking the files)`."""
+    said = model.status.message if model.status and model.status.message else ""
+    return f"{model.state} ({said})" if said else f"{model.state}"

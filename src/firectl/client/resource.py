@@ -95,6 +95,14 @@ class Resource(Generic[R]):
                 return gone
             raise
 
+    def left_of(self, name: str) -> R:
+        """What there is of it after a delete: its row, or its name alone. Never an error: the delete did its work."""
+        full_name = self.full_name(name)
+        try:
+            return self.get(full_name, max_retries=0)
+        except ApiError:
+            return self.schema.model_validate({"name": full_name})
+
     def _list_command(self, full_name: str) -> str:
         """The command that shows what there is, for someone who named what is not."""
         noun = re.sub(r"[A-Z]", lambda letter: f"-{letter[0].lower()}", self.collection).removesuffix("s")

@@ -68,4 +68,4 @@ def delete(app: App, key_id: str, user: str | None) -> None:
     owner = app.client.users.full_name(user) if user else app.client.users.only()
     app.confirm(f"Revoke the API key {key_id} of {owner}?")
     app.client.api_keys.revoke(owner, key_id)
-    app.emit_deleted(key_id, {"key_id": key_id})
+    app.emit_deleted(f"Deleted {key_id}", lambda: {"key_id": key_id}, views.API_KEY)

@@ -86,13 +86,14 @@ def get(app: App, deployment: str) -> None:
 @switch("--show-deleted", "Deleted ones too, as long as they can be undeleted.")
 @pass_app
 def list_(app: App, **asked: Any) -> None:
-    """List deployments.
+    """List deployments. Where running costs money, what bills now is said on stderr.
 
     $ firectl deployment list --filter 'state = READY'
     """
+    from firectl.cli.billing import say_what_bills
     from firectl.cli.listing import show_list
 
-    show_list(app, app.client.deployments, views.DEPLOYMENT, **asked)
+    say_what_bills(app, show_list(app, app.client.deployments, views.DEPLOYMENT, **asked))
 
 
 @deployment.verb()
@@ -148,12 +149,13 @@ def delete(
 
     $ firectl deployment delete my-deployment --yes
     """
-    from firectl.cli.rollout import follow_delete
+    from firectl.cli import rollout
 
     name = app.client.deployments.full_name(deployment)
     app.confirm(f"Delete {name}?")
+    again = rollout.was_deleted(app, name)
     app.client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
-    follow_delete(app, name, wait, wait_timeout)
+    rollout.follow_delete(app, name, wait, wait_timeout, hard=bool(hard), again=again)
 
 
 @deployment.verb()

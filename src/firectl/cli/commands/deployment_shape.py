@@ -36,4 +36,5 @@ def list_(app: App, target_model: str | None, **asked: Any) -> None:
     from firectl.cli.listing import show_list
 
     model = app.client.models.full_name(target_model) if target_model else None
-    show_list(app, app.client.deployment_shapes, views.DEPLOYMENT_SHAPE, target_model=model, **asked)
+    shapes = app.client.deployment_shapes
+    show_list(app, shapes, views.DEPLOYMENT_SHAPE, target_model=model, public="deployment-shape", **asked)

@@ -38,8 +38,8 @@ def list_(app: App, shape: str | None, base_model: str | None, filter: str | Non
     from firectl.cli.shapes import for_base
 
     narrowed = for_base(app, base_model, filter)
-    versions = app.client.deployment_shape_versions
-    show_list(app, versions, views.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, **asked)
+    versions, public = app.client.deployment_shape_versions, "deployment-shape-version"
+    show_list(app, versions, views.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, public=public, **asked)
 
 
 @deployment_shape_version.verb()

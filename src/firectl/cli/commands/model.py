@@ -12,7 +12,7 @@ from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.flag_types import PRECISIONS, Count, Known, Named, Seconds, ShortText
 from firectl.cli.grammar import Noun
-from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together
+from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together, waiting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -122,7 +122,7 @@ def list_(app: App, **asked: Any) -> None:
     """
     from firectl.cli.listing import show_list
 
-    show_list(app, app.client.models, views.MODEL, **asked)
+    show_list(app, app.client.models, views.MODEL, public="model", **asked)
 
 
 @model.verb()
@@ -157,7 +157,7 @@ def delete(app: App, model: str) -> None:
     name = app.client.models.full_name(model)
     app.confirm(f"Delete {name} and its files?")
     app.client.models.delete(name)
-    app.output.note(f"Deleted {name}")
+    app.emit_deleted(f"Deleted {name}", lambda: app.client.models.left_of(name), views.MODEL)
 
 
 @model.verb()
@@ -179,12 +179,16 @@ def download(app: App, model: str, path: Path) -> None:
 @model.verb()
 @argument("model", type=Named("model"))
 @option("--precision", type=Known(PRECISIONS), required=True, metavar="ENUM", help="BF16, FP8, ...")
+@waiting("1h")
 @dry_run
 @pass_app
-def prepare(app: App, model: str, precision: str) -> None:
+def prepare(app: App, model: str, precision: str, wait: bool | None, wait_timeout: float) -> None:
     """Prepare a model for deployment in a precision.
 
-    $ firectl model prepare my-base --precision FP8
+    $ firectl model prepare my-base --precision FP8 --wait
     """
-    app.client.models.prepare(model, precision)
-    app.emit(app.client.models.get(model), views.MODEL)
+    from firectl.cli.rollout import follow_prepare
+
+    name = app.client.models.full_name(model)
+    app.client.models.prepare(name, precision)
+    app.emit(follow_prepare(app, name, wait, wait_timeout), views.MODEL)

@@ -1,0 +1,38 @@
+"""What runs now and so costs money, said after a list: a deployment that was forgotten bills until somebody looks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from firectl.cli.app import App
+
+if TYPE_CHECKING:
+    from firectl.schemas.deployment import Deployment
+
+
+def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
+    """A note on stderr about the rows that were listed; none where nothing runs, or where it costs nothing."""
+    running = [(row, count) for row in rows if (count := replicas(row))]
+    if not running or not app.bills:
+        return
+    hardware: Counter[str] = Counter()
+    for row, count in running:
+        if row.accelerator_type:
+            hardware[row.accelerator_type] += count * (row.accelerator_count or 1)
+    total = sum(count for _, count in running)
+    held = f", {' and '.join(f'{n} x {kind}' for kind, n in hardware.items())}" if hardware else ""
+    app.output.note(
+        f"Billing now: {_many(total, 'replica')} of {_many(len(running), 'deployment')}{held}. "
+        "To stop one: firectl deployment scale NAME --replica-count 0"
+    )
+
+
+def replicas(row: Deployment) -> int:
+    """How many replicas hold hardware: those that serve, and those on the way."""
+    return max(row.replica_count or 0, (row.replica_stats and row.replica_stats.ready_replica_count) or 0)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
