@@ -47,7 +47,8 @@ HOUSE = {
     "schemas": Room("errors", "pydantic"),
     "bench": Room(libraries="h11", inside_functions="matplotlib"),
     "client": Room("_version errors names config schemas", "httpx pydantic"),
-    "lora": Room("_version errors", inside_functions="numpy safetensors torch"),
+    # transformers: a parity report runs whole models.
+    "lora": Room("_version errors", inside_functions="numpy safetensors torch transformers"),
     "engine": Room(
         "_version errors lora schemas.openai",
         "prometheus_client starlette torch transformers uvicorn",

@@ -166,3 +166,98 @@ def _sparse(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 
 def _run(script: str, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True)
+
+
+def test_a_merge_says_what_it_changed_and_the_second_time_that_it_is_there(
+    cli: Cli, made: Path, tmp_path: Path
+) -> None:
+    argv = ["lora", "merge", str(made / "adapter"), "--base-model", str(made / "base"), "--out", str(tmp_path / "out")]
+    ran = cli(*argv, "--verify")
+    assert ran.code == 0
+    assert ran.err.splitlines()[-1].startswith("merging 100% of 4")
+    assert ran.out.splitlines()[:3] == [
+        f"Out: {tmp_path / 'out'}",
+        "Tensors Changed: 14 of 21",
+        "Adapter Tensors: 28, all used",
+    ]
+    assert "\nVerified: true\n" in ran.out
+    assert ran.out.endswith("  Same Next Token: 100.0%\n")
+    again = cli(*argv, "-o", "json")
+    assert (again.code, again.err) == (0, f"{tmp_path / 'out'} is this very merge already: nothing was written\n")
+    assert again.json == {
+        **json.loads((tmp_path / "out" / "firectl_merge.json").read_text()),
+        "out": str(tmp_path / "out"),
+    }
+    other = cli("lora", "merge", str(made / "head"), *argv[3:])
+    assert (other.code, other.out) == (2, "")
+    assert other.err.startswith(f"Error: {tmp_path / 'out'} is there already")
+
+
+def test_adapters_with_weights_are_added_up_and_agree_with_peft(cli: Cli, made: Path, tmp_path: Path) -> None:
+    weighted = ["--adapter", f"{made / 'adapter'}=0.7", "--adapter", f"{made / 'head'}=-0.3"]
+    common = ["--base-model", str(made / "base"), "--out", str(tmp_path / "out")]
+    ran = cli("lora", "merge", *weighted, *common, "--verify", "-o", "json")
+    assert ran.code == 0
+    assert ran.json["verified"]["agrees"] is True
+    assert ran.json["verified"]["max_difference"] < 1e-4
+    assert (ran.json["tensors_changed"], ran.json["adapter_tensors"]) == (15, 28 + 7)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "Error: no adapter is given"),
+        (["--adapter", "x=much"], "Error: the weight of --adapter x=much is no number"),
+        (["--adapter", "x=inf"], "Error: the weight of --adapter x=inf is out of bounds"),
+        (["nowhere"], "Error: adapter folder nowhere does not exist"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_merged_is_refused_and_nothing_written(
+    cli: Cli, made: Path, tmp_path: Path, argv: list[str], said: str
+) -> None:
+    ran = cli("lora", "merge", *argv, "--base-model", str(made / "base"), "--out", str(tmp_path / "out"))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_parity_shows_the_ways_side_by_side(cli: Cli, made: Path) -> None:
+    ran = cli("lora", "parity", str(made / "adapter"), "--base-model", str(made / "base"), "--prompt", "Hello there")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[:4] == ["Valid: true", "Changes Answers: true", "Ways Agree: true", "Tokens: 11"]
+    assert [line.split()[:2] for line in lines[5:10]] == [
+        ["dynamic", "merged"],
+        ["base", "dynamic"],
+        ["base", "merged"],
+        ["peft", "merged"],
+        ["peft", "dynamic"],
+    ]
+    assert lines[10].startswith("Loss On The Prompts: ")
+
+
+def test_parity_of_an_adapter_that_changes_nothing_is_bad(cli: Cli, made: Path, tmp_path: Path) -> None:
+    silent = tiny.make_adapter(tmp_path / "silent", made / "base", scale=0.0)
+    (tmp_path / "prompts.txt").write_text("Hello\n\nAnd again\n")
+    argv = [
+        "lora",
+        "parity",
+        str(silent),
+        "--base-model",
+        str(made / "base"),
+        "--prompts",
+        str(tmp_path / "prompts.txt"),
+    ]
+    ran = cli(*argv, "-o", "json")
+    assert ran.code == 2
+    assert (ran.json["valid"], ran.json["changes"], ran.json["agrees"]) == (False, False, True)
+    assert ran.json["tokens"] == 14
+    assert ran.json["comparisons"][0]["max_difference"] == 0.0
+
+
+def test_parity_of_what_only_a_merge_applies_leaves_the_other_way_out_and_says_why(cli: Cli, made: Path) -> None:
+    ran = cli("lora", "parity", str(made / "head"), "--base-model", str(made / "base"), "-o", "json")
+    assert ran.code == 0
+    assert ran.json["skipped"] == {"dynamic": "'lm_head' cannot be adapted in multi-LoRA"}
+    assert ran.json["ways"] == ["base", "peft", "merged"]

@@ -1,90 +1,163 @@
-"""The formulas of a merge, in float32, for one weight at a time. Knows tensors, nothing of files."""
+"""The formulas of a merge, in float32, for some rows of one weight at a time. Knows arrays, nothing of files.
+
+numpy, not torch: torch takes longer to import than a gigabyte takes to merge (docs/lora.md has the figures). numpy has
+no bfloat16, so its numbers are held as their 16 bits and widened and rounded here.
+"""
 
 from __future__ import annotations
 
+import importlib
 import math
-from typing import TYPE_CHECKING
+import os
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from firectl.lora.safetensors import TensorInfo, read_bytes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch import dtype as Dtype
+    from numpy import ndarray
 
-DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""safetensors' names → torch's."""
+    Array = ndarray[Any, Any]
 
-
-def torch_dtype(name: str) -> Dtype:
-    """torch's dtype for `F32`, `F16`, `BF16` or for torch's own name of one."""
-    import torch
-
-    found = getattr(torch, DTYPES.get(name, name))
-    assert isinstance(found, torch.dtype)
-    return found
+STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+"""safetensors' names → the numpy type of an array as it is stored; a bfloat16's is its bits."""
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def read_tensor(info: TensorInfo) -> Tensor:
-    """A tensor's values from its file, in their stored dtype."""
-    import torch
+def numpy() -> ModuleType:
+    """numpy, with matrix products on the thread that asks for them: a merge has threads of its own."""
+    if "numpy" in sys.modules:
+        return importlib.import_module("numpy")  # waits for a thread that is importing it now
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        return importlib.import_module("numpy")
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
-    if info.numel == 0:
-        return torch.empty(info.shape, dtype=torch_dtype(info.dtype))
-    return torch.frombuffer(read_bytes(info), dtype=torch_dtype(info.dtype)).view(info.shape)
+
+def stored(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Array:
+    """The numbers in `data` as an array of its stored type, sharing its memory."""
+    array: Array = numpy().frombuffer(data, dtype=STORED[dtype]).reshape(shape)
+    return array
 
 
-def delta(a: Tensor, b: Tensor, scaling: float, *, transposed: bool = False) -> Tensor:
-    """scaling · (B·A) in float32, [out, in]; its transpose, [in, out], if `transposed`.
+def float32(array: Array, dtype: str, out: Array | None = None) -> Array:
+    """A stored array's values in float32."""
+    np = numpy()
+    if out is None:
+        out = np.empty(array.shape, np.float32)
+    if dtype == "BF16":
+        bits = out.view(np.uint32)
+        bits[...] = array
+        bits <<= 16
+    else:
+        out[...] = array
+    return out
 
-    The product is rounded to float32 first, then multiplied by the scaling: `s * (B.float() @ A.float())`.
+
+def round_into(array: Array, values: Array, dtype: str, spare: Array) -> None:
+    """Store float32 `values` in `array`, rounded to the nearest and ties to even; overwrites `values` and `spare`.
+
+    An infinity where a value is too large, as in any conversion; NaN stays NaN.
     """
-    import torch
-
-    change = torch.matmul(b.float(), a.float()).mul_(scaling)
-    return change.t().contiguous() if transposed else change
-
-
-def delta_norm(a: Tensor, b: Tensor, scaling: float) -> float:
-    """The Frobenius norm of scaling · B·A, from the rank × rank products alone, in float64."""
-    import torch
-
-    left = b.double().t() @ b.double()
-    right = a.double() @ a.double().t()
-    return abs(scaling) * math.sqrt(max(0.0, float(torch.sum(left * right.t()))))
-
-
-def merged(
-    weight: Tensor, a: Tensor, b: Tensor, scaling: float, *, transposed: bool, magnitude: Tensor | None = None
-) -> Tensor:
-    """W + scaling·B·A in float32, in W's dtype. `transposed`: W is [in, out]; `magnitude`: DoRA's, [out]."""
-    import torch
-
-    changed = delta(a, b, scaling, transposed=transposed).add_(weight)
-    if magnitude is not None:
-        # DoRA scales each output's row to its learnt length.
-        outputs = 0 if transposed else 1
-        factor = magnitude.float() / torch.linalg.vector_norm(changed, dim=outputs)
-        changed.mul_(factor.unsqueeze(outputs))
-    return changed.to(weight.dtype)
+    np = numpy()
+    if dtype == "BF16":
+        # Adding half of the last place, less one bit unless the result would be odd, carries exactly when it must.
+        bits, half = values.view(np.uint32), spare.view(np.uint32)
+        np.right_shift(bits, 16, out=half)
+        half &= 1
+        half += 0x7FFF
+        bits += half
+        bits >>= 16
+        array[...] = bits
+    else:
+        with np.errstate(over="ignore"):
+            array[...] = values
 
 
-def merged_bias(bias: Tensor, b_bias: Tensor, scaling: float) -> Tensor:
-    """bias + scaling·b in float32, in the bias's dtype."""
-    return (bias.float() + scaling * b_bias.float()).to(bias.dtype)
+def rounded(values: Array, dtype: str) -> Array:
+    """Float32 `values`, which are overwritten, as a stored array."""
+    np = numpy()
+    array: Array = np.empty(values.shape, STORED[dtype])
+    round_into(array, values, dtype, np.empty(values.shape, np.float32))
+    return array
 
 
-def is_finite(tensor: Tensor) -> bool:
-    """No NaN and no infinity."""
-    import torch
-
-    return bool(torch.isfinite(tensor).all())
+def read_float32(info: TensorInfo) -> Array:
+    """A tensor's values from its file, in float32."""
+    return float32(stored(read_bytes(info), info.dtype, info.shape), info.dtype)
 
 
-def raw_bytes(tensor: Tensor) -> bytearray:
-    """The tensor's values as they stand in a file."""
-    import torch
+@dataclass(frozen=True)
+class Product:
+    """A change of a weight as it is stored: factor · left·right, of [rows, rank] and [rank, columns]."""
 
-    data = bytearray(tensor.numel() * tensor.element_size())
-    if data:
-        torch.frombuffer(data, dtype=tensor.dtype).view(tensor.shape).copy_(tensor)
-    return data
+    left: Array
+    right: Array
+    factor: float
+    """1.0 where it could be multiplied into `left` without rounding, that is, where it is a power of two."""
+
+    @classmethod
+    def of(cls, a: Array, b: Array, factor: float, *, transposed: bool) -> Product:
+        """factor · B·A, or its transpose where the weight is stored [in, out]."""
+        np = numpy()
+        left, right = (a.T, b.T) if transposed else (b, a)
+        left = np.ascontiguousarray(left)
+        if abs(math.frexp(factor)[0]) == 0.5 and 2**-40 < abs(factor) < 2**40:
+            left = left * np.float32(factor)
+            factor = 1.0
+        return cls(left, np.ascontiguousarray(right), factor)
+
+    def rows(self, first: int, count: int, out: Array, *, exact: bool) -> None:
+        """Write `count` rows of the change from row `first` on.
+
+        The product is rounded to float32 first and multiplied by the factor then. `exact`: with the same bits as
+        torch's product; numpy's may sum the ranks in another order, which a float32 weight alone can tell.
+        """
+        np = numpy()
+        if exact:
+            out[...] = _torch_product(self.left[first : first + count], self.right)
+        else:
+            np.matmul(self.left[first : first + count], self.right, out=out)
+        if self.factor != 1.0:
+            out *= np.float32(self.factor)
+
+
+def _torch_product(left: Array, right: Array) -> Array:
+    try:
+        import torch
+    except ImportError:
+        product: Array = left @ right
+        return product
+    result: Array = torch.matmul(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+    return result
+
+
+def norm_of(products: list[Product]) -> float:
+    """The Frobenius norm of the sum of changes, from rank × rank products alone, in float64."""
+    np = numpy()
+    left = np.concatenate([product.left.astype(np.float64) * product.factor for product in products], axis=1)
+    right = np.concatenate([product.right.astype(np.float64) for product in products], axis=0)
+    return math.sqrt(max(0.0, float(np.sum((left.T @ left) * (right @ right.T)))))
+
+
+def scale_to(values: Array, magnitude: Array, *, transposed: bool) -> None:
+    """DoRA: scale each output of a weight, a row ([out, in]) or a column ([in, out]), to its learnt length."""
+    np = numpy()
+    outputs = 0 if transposed else 1
+    values *= np.expand_dims(magnitude / np.linalg.norm(values, axis=outputs), outputs)
+
+
+def is_finite(array: Array, dtype: str) -> bool:
+    """No NaN and no infinity in a stored array."""
+    np = numpy()
+    if dtype == "BF16":
+        return not bool(((array & 0x7F80) == 0x7F80).any())
+    return bool(np.isfinite(array).all())

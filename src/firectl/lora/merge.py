@@ -7,25 +7,33 @@ The result is a plain Hugging Face folder with a record of the merge in it, whol
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from firectl._version import __version__
-from firectl.errors import FirectlError, to_wire
+from firectl.errors import AdapterError, FirectlError, to_wire
+from firectl.lora import arithmetic
 from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import RECORD, BaseModel
 from firectl.lora.fit import require_fit
+from firectl.lora.folder import read_json
 from firectl.lora.hashing import content_hash
-from firectl.lora.merge_plan import plan_merge
+from firectl.lora.merge_plan import Weighted, plan_merge
 from firectl.lora.merge_write import MergeWriter, Progress
 from firectl.lora.values import require_finite
 from firectl.lora.whole_folder import whole_folder
+
+MAX_THREADS = 4
+"""More only wait for memory."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,14 @@ class MergeRecord:
     """The proof of a merge; written into the result as firectl_merge.json."""
 
     adapter_hash: str
+    """Of several adapters, the hash of their hashes and weights."""
     base_hash: str
     tensors_total: int
     """Tensors in the result."""
     tensors_changed: int
     """Of them, those whose stored numbers differ from the base's."""
     adapter_tensors: int
-    """Tensors of the adapter; every one was used."""
+    """Tensors of the adapters; every one was used."""
     delta_norm: float
     """Frobenius norm of the whole change, before it is rounded to the base's dtype."""
     deltas: Mapping[str, float]
@@ -54,39 +63,74 @@ class MergeRecord:
 
 
 def merge(
-    adapter: Path,
+    adapter: Path | Sequence[tuple[Path, float]],
     base: Path,
     out: Path,
     progress: Progress | None = None,
     *,
     adapter_hash: str | None = None,
     base_hash: str | None = None,
+    threads: int = 0,
 ) -> MergeRecord:
     """Write `base` with `adapter` merged into it as the new folder `out`, and return the record of it.
 
-    Hashes that the caller knows already are taken as they are. AdapterError names whatever keeps the merge from
-    being exact; then, and whenever the process is killed, there is no `out`.
+    Several adapters are (folder, weight) pairs: the sum of their weighted changes is added once. Hashes that the caller
+    knows already are taken as they are. AdapterError names whatever keeps the merge from being exact; then, and
+    whenever the process is killed, there is no `out`. One that is there already is refused, unless it is what this
+    very merge wrote.
     """
-    opened, opened_base = Adapter.open(adapter), BaseModel.open(base)
-    notes = tuple(f"{note.where}: {note.what}" for note in require_fit(opened, opened_base))
-    require_finite(opened)
+    chosen = [(adapter, 1.0)] if isinstance(adapter, Path) else list(adapter)
+    opened, opened_base = [Weighted(Adapter.open(path), weight) for path, weight in chosen], BaseModel.open(base)
+    notes = tuple(f"{note.where}: {note.what}" for lora, _ in opened for note in require_fit(lora, opened_base))
+    for lora, _ in opened:
+        require_finite(lora)
     plan = plan_merge(opened, opened_base)
-    with whole_folder(Path(out)) as partial:
-        writer = MergeWriter(opened, opened_base, plan, partial, progress)
-        writer.write()
-        record = MergeRecord(
-            adapter_hash=adapter_hash or content_hash(opened.path, opened.files),
-            base_hash=base_hash or content_hash(opened_base.path, opened_base.files),
-            tensors_total=len(opened_base.tensors) + (plan.added is not None),
-            tensors_changed=len(writer.changed),
-            adapter_tensors=len(opened.tensors),
-            delta_norm=math.sqrt(sum(norm * norm for norm in writer.deltas.values())),
-            deltas=dict(writer.deltas),
-            untied=plan.added is not None,
-            notes=notes,
-        )
-        (partial / RECORD).write_text(json.dumps(record.to_document(), indent=2) + "\n")
+    threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
+    arithmetic.numpy()
+    with ThreadPoolExecutor(1) as aside:
+        # Hashing a base takes as long as merging it, and needs a core of its own.
+        hashing = aside.submit(content_hash, opened_base.path, opened_base.files) if base_hash is None else None
+        adapter_hash = adapter_hash or hash_of(opened)
+        if Path(out).exists():
+            found = written_before(Path(out), adapter_hash, base_hash or (hashing.result() if hashing else ""))
+            if found is not None:
+                return found
+        with whole_folder(Path(out)) as partial:
+            writer = MergeWriter(opened_base, plan, partial, progress, threads)
+            writer.write()
+            record = MergeRecord(
+                adapter_hash=adapter_hash,
+                base_hash=base_hash or (hashing.result() if hashing else ""),
+                tensors_total=len(opened_base.tensors) + (plan.added is not None),
+                tensors_changed=len(writer.changed),
+                adapter_tensors=sum(len(lora.tensors) for lora, _ in opened),
+                delta_norm=math.sqrt(sum(norm * norm for norm in writer.norms.values())),
+                deltas=dict(writer.norms),
+                untied=plan.added is not None,
+                notes=notes,
+            )
+            (partial / RECORD).write_text(json.dumps(record.to_document(), indent=2) + "\n")
     return record
+
+
+def hash_of(chosen: Sequence[Weighted]) -> str:
+    """The identity of what is added: an adapter's content hash, or one over those of several and their weights."""
+    hashes = [content_hash(lora.path, lora.files) for lora, _ in chosen]
+    if len(chosen) == 1 and chosen[0].weight == 1.0:
+        return hashes[0]
+    lines = [f"{digest} {weight!r}\n" for digest, (_, weight) in zip(hashes, chosen, strict=True)]
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def written_before(out: Path, adapter_hash: str, base_hash: str) -> MergeRecord | None:
+    """The record of the same merge, finished before in `out` by this version; None if that is anything else."""
+    try:
+        found = MergeRecord(**read_json(out / RECORD))
+        whole = len(BaseModel.open(out).tensors) == found.tensors_total
+    except (OSError, TypeError, AdapterError):
+        return None
+    same = (found.adapter_hash, found.base_hash, found.version) == (adapter_hash, base_hash, __version__)
+    return found if same and whole else None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,10 +144,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--base-hash", default=None, help="recorded instead of hashing BASE's files")
     options = parser.parse_args(arguments)
     try:
-        if options.threads:
-            import torch
-
-            torch.set_num_threads(options.threads)
         record = merge(
             options.adapter,
             options.base,
@@ -111,6 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
             _printer(),
             adapter_hash=options.adapter_hash,
             base_hash=options.base_hash,
+            threads=options.threads or 0,
         )
     except FirectlError as error:
         sys.stderr.write(json.dumps({"error": to_wire(error)}) + "\n")

@@ -1,127 +1,127 @@
-"""Writes the files of a merged model: shard by shard, tensor by tensor, a block of rows at a time.
+"""Writes the files of a merged model: shard by shard, some rows of a tensor at a time.
 
-W' = W + scaling·B·A in float32, stored in W's dtype; everything else is copied as it is.
+W' = W + scaling·B·A in float32, stored in W's dtype; what an adapter leaves alone is copied inside the kernel. A few
+blocks are on their way at once, so memory does not grow with the model, and what is done is on its way to the disk.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from firectl.errors import AdapterError
 from firectl.lora import arithmetic
-from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import CONFIG, INDEX, BaseModel
 from firectl.lora.folder import quoted, read_json
+from firectl.lora.merge_block import Block, Operands, copy_range, reserve, write_all
 from firectl.lora.merge_plan import Edit, Plan
-from firectl.lora.safetensors import TensorInfo, read_bytes, read_chunks, read_header
-from firectl.lora.weights import Tensors
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from firectl.lora.merge_threads import Flusher, in_order
+from firectl.lora.safetensors import TensorInfo, read_bytes, read_header
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all) after each piece of the result's weights."""
 
-BLOCK = 4 * 2**20
-"""Numbers computed at a time."""
-MIN_ROWS = 128
-"""Rows of a block at least; a product of fewer may round differently from the whole matrix's."""
-_HUGE = 1e30
-"""A change of this norm could overflow float32."""
+COPY = 32 * 2**20
+"""Bytes copied at a time."""
 
 
 class MergeWriter:
-    """One merge; `changed` and `deltas` fill as the shards go by."""
+    """One merge; `changed` and `norms` fill as the shards go by."""
 
-    def __init__(self, adapter: Adapter, base: BaseModel, plan: Plan, out: Path, progress: Progress | None) -> None:
+    def __init__(self, base: BaseModel, plan: Plan, out: Path, progress: Progress | None, threads: int) -> None:
         self._base = base
         self._plan = plan
         self._out = out
         self._progress = progress or (lambda done, total: None)
-        self._tensors = Tensors(adapter)
+        self._threads = threads
         self._added = plan.edits[plan.added] if plan.added is not None else None
         self._done = 0
         self._total = sum((base.path / shard).stat().st_size for shard in base.shards)
         self.changed: set[str] = set()
         """Tensors whose stored numbers differ from the base's."""
-        self.deltas: dict[str, float] = {}
+        self.norms: dict[str, float] = {}
         """Norm of the change of each tensor that the adapter touches."""
 
     def write(self) -> None:
         """Write every file of the result. AdapterError names the tensor that cannot be written exactly."""
         for mine, theirs in self._plan.same:
-            self._require_same(mine, theirs)
+            _require_same(mine, theirs)
         if self._added is not None:
             self._total += self._added.source.nbytes
-        for shard in self._base.shards:
-            with (self._out / shard).open("wb") as target:
-                self._write_shard(shard, target)
         for name in self._base.files:
             if name not in self._base.shards:
                 (self._out / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(self._base.path / name, self._out / name)
         if self._added is not None:
             self._untie(self._added)
+        for shard in self._base.shards:
+            self._write_shard(shard)
         self._progress(self._total, self._total)
 
-    def _write_shard(self, shard: str, target: IO[bytes]) -> None:
+    def _write_shard(self, shard: str) -> None:
         source = self._base.path / shard
         header = read_header(source)
-        names = list(header.tensors)
-        with source.open("rb") as file:
+        tensors = list(header.tensors.values())
+        with source.open("rb") as file, (self._out / shard).open("xb", buffering=0) as target:
             prefix = file.read(header.data_start)
-        # The head goes where the embedding is, so that a single file stays a single file.
-        if self._added is not None and self._added.source.file.name == shard:
-            prefix = _grow(prefix, self._added)
-            names.append(self._added.name)
-        target.write(prefix)
-        for name in names:
+            # The head goes where the embedding is, so that a single file stays a single file.
+            if self._added is not None and self._added.source.file.name == shard:
+                prefix = _grow(prefix, self._added)
+                tensors.append(self._added.source)
+            names = [
+                *header.tensors,
+                *([self._added.name] if len(tensors) > len(header.tensors) and self._added else []),
+            ]
+            size = len(prefix) + sum(info.nbytes for info in tensors)
+            reserve(target.fileno(), size)
+            write_all(target.fileno(), prefix, 0)
+            pieces = self._pieces(names, tensors, file.fileno(), target.fileno(), len(prefix))
+            with Flusher(target.fileno()) as flusher:
+                for count in in_order(pieces, self._threads):
+                    self._done += count
+                    flusher.wrote(count)
+                    self._progress(self._done, self._total)
+
+    def _pieces(
+        self, names: list[str], tensors: list[TensorInfo], source: int, target: int, start: int
+    ) -> Iterator[Callable[[], int]]:
+        """What is to be done for one file, in the order of its bytes; each piece returns the bytes it wrote."""
+        run = from_ = start_of_run = 0
+        for name, info in zip(names, tensors, strict=True):
             edit = self._plan.edits.get(name)
-            for piece in read_chunks(header.tensors[name]) if edit is None else self._edited(edit):
-                target.write(piece)
-                self._done += len(piece)
-                self._progress(self._done, self._total)
+            if edit is None:
+                if run == 0:
+                    from_, start_of_run = info.start, start
+                run += info.nbytes
+            else:
+                yield from _copies(source, target, from_, start_of_run, run)
+                run = 0
+                yield from self._edited(edit, target, start)
+            start += info.nbytes
+        yield from _copies(source, target, from_, start_of_run, run)
 
-    def _edited(self, edit: Edit) -> Iterator[bytearray]:
-        """The bytes of one changed tensor, a block of rows at a time."""
-        import torch
+    def _edited(self, edit: Edit, target: int, start: int) -> Iterator[Callable[[], int]]:
+        operands = Operands.load(edit)
+        if operands.norm is not None:
+            self.norms[edit.name] = operands.norm
+        row_bytes = edit.source.nbytes // edit.source.shape[0]
+        for first, count in operands.blocks():
+            block = Block(operands, first, count, target, start + first * row_bytes)
 
-        operands = _Operands.load(edit, self._tensors)
-        dtype = arithmetic.torch_dtype(edit.source.dtype)
-        height = edit.source.shape[0]
-        row_bytes = edit.source.nbytes // height
-        squared = 0.0
-        for first, count in _blocks(edit):
-            old_bytes = read_bytes(edit.source, first * row_bytes, count * row_bytes)
-            old = torch.frombuffer(old_bytes, dtype=dtype).view(count, *edit.source.shape[1:])
-            new = operands.apply(old, first, count)
-            if operands.may_overflow and not arithmetic.is_finite(new):
-                raise AdapterError(
-                    f"the merged tensor {quoted(edit.name)} overflows {edit.source.dtype}",
-                    hint="lora_alpha or the weights are too large, or the base model is broken there",
-                )
-            if operands.norm is None:
-                squared += float(torch.sum((new.double() - old.double()) ** 2))
-            new_bytes = arithmetic.raw_bytes(new)
-            if new_bytes != old_bytes:
-                self.changed.add(edit.name)
-            yield new_bytes
-        self.deltas[edit.name] = math.sqrt(squared) if operands.norm is None else operands.norm
+            def work(block: Block = block) -> int:
+                squared, changed = block.write()
+                # Each of these is one step of the interpreter, which no other thread can come between.
+                if changed:
+                    self.changed.add(edit.name)
+                if operands.norm is None:
+                    operands.squares.append(squared)
+                    self.norms[edit.name] = sum(operands.squares) ** 0.5
+                return block.nbytes
 
-    def _require_same(self, mine: TensorInfo, theirs: TensorInfo) -> None:
-        ours = self._tensors.get(mine).to(arithmetic.torch_dtype(theirs.dtype))
-        if arithmetic.raw_bytes(ours) != read_bytes(theirs):
-            raise AdapterError(
-                f"the adapter saved {quoted(mine.name)} with other values than the base model's, which ties its head "
-                "to its embedding",
-                hint="merge it with PEFT and deploy the merged model",
-            )
+            yield work
 
     def _untie(self, head: Edit) -> None:
         config = dict(self._base.config)
@@ -139,62 +139,23 @@ class MergeWriter:
             _write_json(self._out / INDEX, index)
 
 
-@dataclass(frozen=True)
-class _Operands:
-    """The tensors that an edit computes with, loaded."""
+def _copies(source: int, target: int, from_: int, to: int, size: int) -> Iterator[Callable[[], int]]:
+    for offset in range(0, size, COPY):
 
-    edit: Edit
-    whole: Tensor | None
-    a: Tensor | None
-    b: Tensor | None
-    magnitude: Tensor | None
-    b_bias: Tensor | None
-    norm: float | None
-    """Of the change, where it is known without looking at the base."""
+        def work(offset: int = offset, count: int = min(COPY, size - offset)) -> int:
+            copy_range(source, from_ + offset, target, to + offset, count)
+            return count
 
-    @classmethod
-    def load(cls, edit: Edit, tensors: Tensors) -> _Operands:
-        pair = edit.pair
-        whole = tensors.get(edit.replacement.info) if edit.replacement is not None else None
-        a = b = magnitude = b_bias = norm = None
-        if pair is not None and edit.is_bias and pair.b_bias is not None:
-            b_bias = tensors.get(pair.b_bias)
-        elif pair is not None:
-            a, b = tensors.get(pair.a), tensors.get(pair.b)
-            if pair.magnitude is not None:
-                magnitude = tensors.get(pair.magnitude)
-            elif whole is None:
-                norm = arithmetic.delta_norm(a, b, pair.scaling)
-        return cls(edit, whole, a, b, magnitude, b_bias, norm)
-
-    @property
-    def may_overflow(self) -> bool:
-        return self.norm is None or self.norm > _HUGE or self.edit.source.dtype == "F16"
-
-    def apply(self, old: Tensor, first: int, count: int) -> Tensor:
-        """The new values of `count` rows from row `first` on; `old` are the base's."""
-        rows = slice(first, first + count)
-        new = old if self.whole is None else self.whole[rows].to(old.dtype)
-        scaling = self.edit.pair.scaling if self.edit.pair is not None else 0.0
-        if self.b_bias is not None:
-            return arithmetic.merged_bias(new, self.b_bias[rows], scaling)
-        if self.a is None or self.b is None:
-            return new
-        if self.edit.transposed:
-            return arithmetic.merged(new, self.a[:, rows], self.b, scaling, transposed=True, magnitude=self.magnitude)
-        magnitude = self.magnitude[rows] if self.magnitude is not None else None
-        return arithmetic.merged(new, self.a, self.b[rows], scaling, transposed=False, magnitude=magnitude)
+        yield work
 
 
-def _blocks(edit: Edit) -> Iterator[tuple[int, int]]:
-    """(first row, rows) of each block; all about equally high."""
-    height = edit.source.shape[0]
-    rows = max(MIN_ROWS, BLOCK * height // edit.source.numel)
-    if edit.transposed and edit.pair is not None and edit.pair.magnitude is not None:
-        rows = height  # DoRA's norms run down the columns then
-    rows = math.ceil(height / math.ceil(height / rows))
-    for first in range(0, height, rows):
-        yield first, min(rows, height - first)
+def _require_same(mine: TensorInfo, theirs: TensorInfo) -> None:
+    if arithmetic.rounded(arithmetic.read_float32(mine), theirs.dtype).tobytes() != read_bytes(theirs):
+        raise AdapterError(
+            f"the adapter saved {quoted(mine.name)} with other values than the base model's, which ties its head "
+            "to its embedding",
+            hint="merge it with PEFT and deploy the merged model",
+        )
 
 
 def _grow(prefix: bytes, added: Edit) -> bytes:

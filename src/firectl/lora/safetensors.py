@@ -87,15 +87,19 @@ def read_bytes(info: TensorInfo, offset: int = 0, length: int | None = None) -> 
     AdapterError if the file has become shorter since its header was read.
     """
     data = bytearray(info.nbytes - offset if length is None else length)
+    read_into(info, offset, memoryview(data))
+    return data
+
+
+def read_into(info: TensorInfo, offset: int, view: memoryview) -> None:
+    """Fill `view` with the bytes of a tensor from its byte `offset` on. AdapterError as for `read_bytes`."""
     with info.file.open("rb", buffering=0) as file:
         file.seek(info.start + offset)
-        view = memoryview(data)
         while view:
             count = file.readinto(view)
             if not count:
                 raise AdapterError(f"{info.file.name} ended inside tensor {quoted(info.name)}")
             view = view[count:]
-    return data
 
 
 def read_chunks(info: TensorInfo, size: int = 4 * 2**20) -> Iterator[bytes]:

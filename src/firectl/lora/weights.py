@@ -1,4 +1,4 @@
-"""An adapter's tensors as torch tensors: for a merge, and for an engine that applies several at once.
+"""An adapter's tensors as torch tensors, for an engine that applies several at once.
 
 Loads data only: safetensors by byte range, `.bin` through torch.load(weights_only=True). Never applies anything.
 """
@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
-from firectl.lora.arithmetic import read_tensor, torch_dtype
 from firectl.lora.base_model import BaseModel
 from firectl.lora.fit import require_fit
 from firectl.lora.folder import quoted
 from firectl.lora.rules import merge_only
-from firectl.lora.safetensors import TensorInfo
+from firectl.lora.safetensors import TensorInfo, read_bytes
 from firectl.lora.values import require_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch import dtype as Dtype
+
+
+_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""safetensors' names → torch's."""
 
 
 class Factors(NamedTuple):
@@ -81,7 +84,7 @@ class Tensors:
     def get(self, info: TensorInfo) -> Tensor:
         """The values of `info`, in their stored dtype. AdapterError if the file is not what its header said."""
         if self._adapter.format == "safetensors":
-            return read_tensor(info)
+            return _read_tensor(info)
         if self._loaded is None:
             self._loaded = _load_bin(self._adapter.path / self._adapter.files[1])
         tensor = self._loaded.get(info.name)
@@ -100,3 +103,20 @@ def _load_bin(path: Path) -> Mapping[str, Tensor]:
         raise AdapterError(f"{path.name} cannot be loaded as weights alone ({type(error).__name__})") from None
     assert isinstance(loaded, dict)
     return loaded
+
+
+def torch_dtype(name: str) -> Dtype:
+    """torch's dtype for `F32`, `F16`, `BF16` or for torch's own name of one."""
+    import torch
+
+    found = getattr(torch, _DTYPES.get(name, name))
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def _read_tensor(info: TensorInfo) -> Tensor:
+    import torch
+
+    if info.numel == 0:
+        return torch.empty(info.shape, dtype=torch_dtype(info.dtype))
+    return torch.frombuffer(read_bytes(info), dtype=torch_dtype(info.dtype)).view(info.shape)

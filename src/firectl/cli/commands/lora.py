@@ -33,3 +33,52 @@ def check(app: App, adapter: Path, base_model: str | None, deep: bool | None) ->
     report = reports.examine(app, adapter, base_model, bool(deep))
     app.emit(report, reports.VIEW)
     return reports.verdict(report)
+
+
+@lora.verb(formats=DOCUMENT)
+@argument("adapter", type=FOLDER, required=False)
+@option("--base-model", type=FOLDER, required=True, metavar="DIR", help="The folder of the base model.")
+@option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder to write; it must not be there yet.")
+@option("--adapter", "weighted", multiple=True, metavar="DIR=WEIGHT", help="One more adapter; repeatable.")
+@switch("--verify", "Compare the result with PEFT on random inputs; needs torch and peft.")
+@pass_app
+def merge(
+    app: App, adapter: Path | None, base_model: Path, out: Path, weighted: tuple[str, ...], verify: bool | None
+) -> int:
+    """Merge adapters into their base, into a new folder.
+
+    Exactly what a live merge deploys: computed in float32, stored as the base is, and refused where it cannot be exact.
+    The folder appears whole or not at all.
+
+    $ firectl lora merge ./adapter --base-model ./base --out ./merged
+    $ firectl lora merge --adapter ./a=0.7 --adapter ./b=0.3 --base-model ./base --out ./both --verify
+    """
+    from firectl.cli import lora_merge as merging
+
+    adapters = merging.chosen(adapter, weighted)
+    made = merging.merge_folders(app, adapters, base_model, out)
+    if verify:
+        made["verified"] = merging.verify_folder(adapters, base_model, out)
+    app.emit(made, merging.VIEW)
+    return merging.verdict(made)
+
+
+@lora.verb(formats=DOCUMENT)
+@argument("adapter", type=FOLDER)
+@option("--base-model", type=FOLDER, required=True, metavar="DIR", help="The folder of the base model.")
+@option("--prompt", "asked", multiple=True, metavar="TEXT", help="A prompt to compare on; repeatable.")
+@option("--prompts", type=FOLDER, metavar="FILE", help="A file with a prompt on each line.")
+@pass_app
+def parity(app: App, adapter: Path, base_model: Path, asked: tuple[str, ...], prompts: Path | None) -> int:
+    """Compare the answers of base, merged, multi-LoRA and PEFT on prompts.
+
+    Exit code 0 when the adapter changes the answers and every way to apply it gives the same, and 2 when not.
+
+    $ firectl lora parity ./adapter --base-model ./base
+    $ firectl lora parity ./adapter --base-model ./base --prompts prompts.txt -o json
+    """
+    from firectl.cli import lora_parity as comparing
+
+    report = comparing.compare_ways(adapter, base_model, asked, prompts)
+    app.emit(report, comparing.VIEW)
+    return comparing.verdict(report)

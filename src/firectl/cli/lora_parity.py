@@ -1,0 +1,63 @@
+"""`lora parity`: which prompts, and how the comparison reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from firectl.cli.output import View
+from firectl.errors import Exit, InputError
+
+_COLUMNS = ("LEFT", "RIGHT", "MAX DIFFERENCE", "MEAN DIFFERENCE", "SAME NEXT TOKEN")
+
+
+def compare_ways(adapter: Path, base: Path, prompts: Sequence[str], file: Path | None) -> dict[str, Any]:
+    """The report on one adapter; `prompts` and the lines of `file` are asked, or fixed sentences."""
+    from firectl.lora.parity import PROMPTS, parity
+
+    asked = [*prompts, *(_lines_of(file) if file is not None else ())]
+    return parity(adapter, base, asked or PROMPTS)
+
+
+def verdict(report: Mapping[str, Any]) -> int:
+    return Exit.DONE if report["valid"] else Exit.USAGE
+
+
+def _lines_of(file: Path) -> list[str]:
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except ValueError:
+        raise InputError(f"{file} is not UTF-8 text", hint="one prompt a line") from None
+    if not lines:
+        raise InputError(f"{file} has no prompts in it", hint="one prompt a line")
+    return lines
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    from firectl.cli.render import scalar, table
+
+    yield f"Valid: {scalar(report['valid'])}"
+    yield f"Changes Answers: {scalar(report['changes'])}"
+    if report["agrees"] is not None:
+        yield f"Ways Agree: {scalar(report['agrees'])}"
+    yield f"Tokens: {report['tokens']}"
+    rows = [
+        (
+            found["left"],
+            found["right"],
+            f"{found['max_difference']:.3g}",
+            f"{found['mean_difference']:.3g}",
+            f"{100 * found['top1_agreement']:.1f}%",
+        )
+        for found in report["comparisons"]
+    ]
+    yield from table(_COLUMNS, rows)
+    before, after = report["loss"]["base"], report["loss"]["merged"]
+    if before is not None and after is not None:
+        yield f"Loss On The Prompts: {before:.3f} without the adapter, {after:.3f} with it"
+    for way, why in report["skipped"].items():
+        yield f"Not Compared: {way}: {scalar(why)}"
+
+
+VIEW = View(text=_lines)

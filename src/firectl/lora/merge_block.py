@@ -1,0 +1,225 @@
+"""One piece of a merged file: read some rows of a weight, change them, write them where they belong.
+
+Every function here may run beside others of its kind on other threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from firectl.errors import AdapterError
+from firectl.lora import arithmetic
+from firectl.lora.arithmetic import Product
+from firectl.lora.folder import quoted
+from firectl.lora.merge_plan import Edit
+from firectl.lora.safetensors import read_into
+
+if TYPE_CHECKING:
+    from firectl.lora.arithmetic import Array
+
+BLOCK = 2**20
+"""Numbers read and written at a time."""
+TILE = 96 * 2**10
+"""Numbers computed at a time: with two arrays of float32, about what a core's own cache holds."""
+MIN_ROWS = 128
+"""Rows of a tile at least where every bit counts; a product of fewer may round differently from the whole matrix's."""
+_STEP = 12
+"""Rows of which matrix products like a multiple."""
+_HUGE = 1e30
+"""A change of this norm could overflow float32."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The tensors that an edit computes with, in float32."""
+
+    edit: Edit
+    products: tuple[Product, ...] = ()
+    whole: Array | None = None
+    magnitude: Array | None = None
+    bias: Array | None = None
+    norm: float | None = None
+    """Of the change, where it is known without looking at the base."""
+    squares: list[float] = field(default_factory=list)
+    """Of the change, block by block, where it is not."""
+
+    @classmethod
+    def load(cls, edit: Edit) -> Operands:
+        read = arithmetic.read_float32
+        whole = read(edit.replacement.info) if edit.replacement is not None else None
+        if edit.is_bias:
+            bias = None
+            for part in edit.parts:
+                assert part.pair.b_bias is not None
+                change = arithmetic.numpy().float32(part.factor) * read(part.pair.b_bias)
+                bias = change if bias is None else bias + change
+            return cls(edit, whole=whole, bias=bias)
+        products = tuple(
+            Product.of(read(part.pair.a), read(part.pair.b), part.factor, transposed=edit.transposed)
+            for part in edit.parts
+        )
+        magnitude = read(edit.magnitude) if edit.magnitude is not None else None
+        known = products and whole is None and magnitude is None
+        norm = arithmetic.norm_of(list(products)) if known else None
+        return cls(edit, products, whole, magnitude, norm=norm)
+
+    @property
+    def may_overflow(self) -> bool:
+        return self.norm is None or self.norm > _HUGE or self.edit.source.dtype == "F16"
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """(first row, rows) of each block; all about equally high."""
+        height = self.edit.source.shape[0]
+        rows = max(MIN_ROWS, BLOCK * height // self.edit.source.numel)
+        if self.edit.transposed and self.magnitude is not None:
+            rows = height  # DoRA's norms run down the columns then
+        rows = math.ceil(height / math.ceil(height / rows))
+        for first in range(0, height, rows):
+            yield first, min(rows, height - first)
+
+
+class _Scratch(threading.local):
+    """What each thread uses again and again: memory that is asked for anew is cleared first, which takes longer."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._pair: tuple[Array, ...] = ()
+        self._size = 0
+
+    def data(self, size: int) -> memoryview:
+        if size > len(self._data):
+            self._data = bytearray(size)
+        return memoryview(self._data)[:size]
+
+    def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
+        """Three arrays of float32, with whatever is in them."""
+        if rows * columns > self._size:
+            self._size = rows * columns
+            self._pair = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
+        return tuple(array[: rows * columns].reshape(rows, columns) for array in self._pair)
+
+
+_scratch = _Scratch()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`count` rows of an edit from row `first` on, and where in the file they go."""
+
+    operands: Operands
+    first: int
+    count: int
+    target: int
+    """A file descriptor."""
+    offset: int
+    """Bytes from the beginning of that file."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * (self.operands.edit.source.nbytes // self.operands.edit.source.shape[0])
+
+    def write(self) -> tuple[float, bool]:
+        """Compute and write it: the squared norm of the change (0 if it is known otherwise), whether any bit changed.
+
+        AdapterError names the tensor if its new values do not fit its dtype.
+        """
+        operands, edit = self.operands, self.operands.edit
+        data = _scratch.data(self.nbytes)
+        read_into(edit.source, self.first * (self.nbytes // self.count), data)
+        dtype = edit.source.dtype
+        rows = arithmetic.stored(data, dtype, (self.count, edit.source.numel // edit.source.shape[0]))
+        squared, changed = 0.0, False
+        tile = self._tile_rows(rows.shape[1])
+        for start in range(0, self.count, tile):
+            old = rows[start : start + tile]
+            before = old.copy() if operands.norm is None or not changed else None
+            self._change(old, start)
+            if before is not None:
+                changed = changed or not arithmetic.numpy().array_equal(before, old)
+                if operands.norm is None:
+                    difference = arithmetic.float32(old, dtype).astype("f8") - arithmetic.float32(before, dtype)
+                    squared += float((difference**2).sum())
+        if operands.may_overflow and not arithmetic.is_finite(rows, dtype):
+            raise AdapterError(
+                f"the merged tensor {quoted(edit.name)} overflows {dtype}",
+                hint="lora_alpha or the weights are too large, or the base model is broken there",
+            )
+        write_all(self.target, data, self.offset)
+        return squared, changed
+
+    def _tile_rows(self, columns: int) -> int:
+        operands = self.operands
+        if operands.magnitude is not None and operands.edit.transposed:
+            return self.count
+        rows = max(_STEP, TILE // columns // _STEP * _STEP)
+        return max(rows, MIN_ROWS) if operands.edit.source.dtype == "F32" else rows
+
+    def _change(self, old: Array, start: int) -> None:
+        """Replace some rows of the block, from its row `start` on, by their new values."""
+        operands, edit = self.operands, self.operands.edit
+        dtype = edit.source.dtype
+        first, count = self.first + start, old.shape[0]
+        rows = slice(first, first + count)
+        change, weight, more = _scratch.arrays(count, old.shape[1])
+        if operands.whole is not None:
+            weight[...] = operands.whole.reshape(edit.source.shape[0], -1)[rows]
+            arithmetic.round_into(old, weight.copy(), dtype, change)
+            if not operands.products and operands.bias is None:
+                return
+        arithmetic.float32(old, dtype, out=weight)
+        if operands.bias is not None:
+            weight += operands.bias[rows, None]
+            arithmetic.round_into(old, weight, dtype, change)
+            return
+        if not operands.products:
+            return
+        exact = dtype == "F32"
+        operands.products[0].rows(first, count, change, exact=exact)
+        for product in operands.products[1:]:
+            product.rows(first, count, more, exact=exact)
+            change += more
+        change += weight
+        if operands.magnitude is not None:
+            transposed = edit.transposed
+            arithmetic.scale_to(
+                change, operands.magnitude if transposed else operands.magnitude[rows], transposed=transposed
+            )
+        arithmetic.round_into(old, change, dtype, weight)
+
+
+def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(target, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def copy_range(source: int, from_: int, target: int, to: int, size: int) -> None:
+    """Copy bytes from one file to another, inside the kernel where it can."""
+    while size:
+        count = 0
+        if hasattr(os, "copy_file_range"):
+            with contextlib.suppress(OSError):  # across file systems, or one that cannot
+                count = os.copy_file_range(source, target, size, from_, to)
+        if not count:
+            piece = os.pread(source, min(size, 2**20), from_)
+            if not piece:
+                raise AdapterError("a shard of the base model became shorter while it was read")
+            write_all(target, piece, to)
+            count = len(piece)
+        size, from_, to = size - count, from_ + count, to + count
+
+
+def reserve(target: int, size: int) -> None:
+    """Give a file its size; OSError at once if the disk has not that much room."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(target, 0, size)
+    else:
+        os.truncate(target, size)
