@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import dtype as Dtype
 
 
-_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """safetensors' names → torch's."""
 
 
@@ -84,7 +84,7 @@ class Tensors:
     def get(self, info: TensorInfo) -> Tensor:
         """The values of `info`, in their stored dtype. AdapterError if the file is not what its header said."""
         if self._adapter.format == "safetensors":
-            return _read_tensor(info)
+            return read_tensor(info)
         if self._loaded is None:
             self._loaded = _load_bin(self._adapter.path / self._adapter.files[1])
         tensor = self._loaded.get(info.name)
@@ -109,12 +109,13 @@ def torch_dtype(name: str) -> Dtype:
     """torch's dtype for `F32`, `F16`, `BF16` or for torch's own name of one."""
     import torch
 
-    found = getattr(torch, _DTYPES.get(name, name))
+    found = getattr(torch, DTYPES.get(name, name))
     assert isinstance(found, torch.dtype)
     return found
 
 
-def _read_tensor(info: TensorInfo) -> Tensor:
+def read_tensor(info: TensorInfo) -> Tensor:
+    """A tensor's values from its file, in their stored dtype."""
     import torch
 
     if info.numel == 0:

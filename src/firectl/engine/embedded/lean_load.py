@@ -15,8 +15,8 @@ from firectl.engine.embedded.lean_lora import modules_of
 from firectl.engine.embedded.lean_model import DOWN, GATE_UP, OUTPUT, QKV, Block, LeanModel
 from firectl.engine.embedded.packed_linear import PackedLinear
 from firectl.errors import AdapterError
-from firectl.lora.arithmetic import DTYPES, read_tensor
 from firectl.lora.base_model import BaseModel
+from firectl.lora.weights import DTYPES, read_tensor
 
 
 def readable(base: BaseModel) -> bool:
