@@ -44,8 +44,6 @@ log = logging.getLogger("firectl.server")
 HOST = "127.0.0.1"
 DATABASE_VARIABLE = "FIRECTL_DATABASE_URL"
 """SQLAlchemy URL of another database than the data folder's; not a flag, for it may hold a password."""
-_LOCK: list[FileLock] = []
-"""Never released by us: the system does it at the end of the process, so that a free lock means there is none."""
 _KEEP_ALIVE_SECONDS = 75
 _DRAIN_SECONDS = 5
 
@@ -64,15 +62,19 @@ class Options:
     """Log to stderr too."""
 
 
-def serve(options: Options) -> None:
-    """Run until told to end. FAILED_PRECONDITION when the data folder or the port is taken."""
+def serve(options: Options, held: list[FileLock]) -> None:
+    """Run until told to end. FAILED_PRECONDITION when the data folder or the port is taken.
+
+    The lock of the data folder is put into `held` and never released: as long as the caller keeps that to the end of
+    the process, a free lock means that there is none.
+    """
     check_id(options.account, "account")
     os.umask(0o077)
     paths = Paths(options.home.resolve())
     paths.create()
     try:
-        _LOCK.append(FileLock(paths.lock))
-        _LOCK[0].acquire(timeout=0)
+        held.append(FileLock(paths.lock))
+        held[-1].acquire(timeout=0)
     except Timeout:
         raise _already_running(paths) from None
     with _listen(options.port) as listener:
@@ -210,11 +212,11 @@ def parse(argv: Sequence[str]) -> Options:
     return Options(given.home, given.account, given.port, settings, given.threads, given.echo)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve; the exit code of the error that kept it from doing so."""
-    options = parse(sys.argv[1:] if argv is None else argv)
+def main(argv: Sequence[str], held: list[FileLock]) -> int:
+    """Serve; the exit code of the error that kept it from doing so. `held`: see `serve`."""
+    options = parse(argv)
     try:
-        serve(options)
+        serve(options, held)
     except FirectlError as error:
         # One line: whoever started this shows the last line of the log.
         hint = f"; {error.hint}" if error.hint else ""
@@ -224,7 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
+    locks: list[FileLock] = []
+    code = main(sys.argv[1:], locks)
     sys.stdout.flush()
     sys.stderr.flush()
     # Without the interpreter's own way out, which would drop the lock while the process is still there.

@@ -115,9 +115,8 @@ class EngineProcess:
 
     async def stop(self, grace: float) -> Ended:
         """End it: asked first, made to after `grace` seconds. Its whole process group goes."""
+        # Its stdin stays open meanwhile: the end of that would end it at once, in the middle of its last answers.
         self._signal(signal.SIGTERM)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
         done, _ = await asyncio.wait({self.ended}, timeout=grace)
         if not done:
             self._signal(signal.SIGKILL)

@@ -23,6 +23,7 @@ from firectl.server.router import NOT_FOUND, NOT_READY, NotReady, Target
 log = logging.getLogger(__name__)
 
 REPLICA_LOST = "the replica that was answering ended; send the request again"
+ENDING = "the platform is shutting down; send the request again once it is up"
 _EVENT_LIMIT = 16 << 20
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 _TRIES = 2
@@ -71,13 +72,20 @@ class Proxy:
         gone = asyncio.create_task(_client_gone(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # The platform ends, and this answer did not before: its client is told so.
+            work.cancel()
+            await asyncio.wait({work})
+            if work.cancelled():
+                await self._fail(send, NotReady(ENDING, Code.UNAVAILABLE.name, 1))
+            raise
         finally:
             # Whichever is left, and both when this task is itself cancelled: the engine's slot is freed at once.
             for task in (work, gone):
                 task.cancel()
             await asyncio.wait({work, gone})
             if self._job.ticket is not None:
-                self._job.ticket.end(CLIENT_LEFT if work.cancelled() else self._status)
+                self._job.ticket.end(self._status)
         if not work.cancelled():
             work.result()
 

@@ -255,6 +255,22 @@ def test_its_own_model_is_deployed_with_it_unless_disabled(api: Api, adapter: st
     assert found == {first: True, second: False}
 
 
+def test_undelete_remembers_that_its_model_was_not_to_be_deployed(api: Api, adapter: str) -> None:
+    made = api.ok("POST", "deployments", {"baseModel": adapter, "maxReplicaCount": 0}, disableAutoDeploy=True)
+    deployment = made["name"].rsplit("/", 1)[1]
+    api.ok("DELETE", f"deployments/{deployment}")
+    api.until_deleted(deployment)
+    api.ok("POST", f"deployments/{deployment}:undelete", {})
+    assert api.ok("GET", f"/v1/{adapter}")["deployedModelRefs"] == []
+
+
+def test_the_longest_context_can_be_changed_up_to_the_models_own(api: Api, base: str) -> None:
+    deployment = api.parked(base)
+    assert api.ok("PATCH", f"deployments/{deployment}", {"maxContextLength": 64})["maxContextLength"] == 64
+    said = api.refused("PATCH", f"deployments/{deployment}", {"maxContextLength": 513})
+    assert said == Refusal(400, 3, "max_context_length is 513, the model's own is 512", None)
+
+
 def test_a_list_hides_deleted_deployments_unless_asked(api: Api, base: str) -> None:
     gone, here = api.parked(base), api.parked(base)
     api.ok("DELETE", f"deployments/{gone}")

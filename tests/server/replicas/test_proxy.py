@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,11 +15,12 @@ import pytest
 
 from firectl.schemas.deployment import Deployment
 from firectl.server.doors.inference import Limits
-from tests.server.replicas.platform import CATALOG, ME, SCRIPTED, Platform, running, wait
+from tests.server.replicas.platform import CATALOG, ME, SCRIPTED, Platform, prepared, running, wait
 
 BASE = f"{CATALOG}/models/base"
 D = f"{ME}/deployments/d"
 PAIR = f"{ME}/deployments/pair"
+KEY = {"authorization": "Bearer mine"}
 LOST = "the replica that was answering ended; send the request again"
 
 
@@ -244,3 +247,25 @@ def test_a_stream_that_its_client_leaves_counts_as_left(shared: Platform) -> Non
     left = f'firectl_requests_total{{deployment="{D}",model="{BASE}",status="499"}}'
     wait(lambda: left in shared.supervisor.activity.figures.page(ME, []).decode())
     wait(lambda: shared.supervisor.activity.work(D).in_flight == 0)
+
+
+def test_a_stream_that_the_platforms_end_cuts_short_says_so(tmp_path: Path) -> None:
+    platform = prepared(tmp_path / "local")
+    name = platform.deploy("d", platform.scripted_model(BASE))
+    platform.up()
+    platform.ready(name)
+    body = {"model": name, "messages": [{"role": "user", "content": "tokens:1000 pause:0.1"}], "stream": True}
+    ended = threading.Thread(target=platform.down)
+    # A client of its own: the platform's is closed as it goes down.
+    with httpx.stream("POST", f"{platform.url}/chat/completions", json=body, headers=KEY, timeout=30) as response:
+        lines = (line for line in response.iter_lines() if line)
+        next(lines)
+        ended.start()
+        *_, last = lines
+    ended.join()
+    assert json.loads(last.removeprefix("data: "))["error"] == {
+        "message": "the platform is shutting down; send the request again once it is up",
+        "type": "server_error",
+        "param": None,
+        "code": "UNAVAILABLE",
+    }
