@@ -153,3 +153,35 @@ def test_hot_reload_merges_the_latest_adapter_and_proves_it(pasted: Shell) -> No
     assert ran.code == 5
     assert "--replace-merged-addon" in ran.err
     pasted.ok("deployment", "delete", "hot", "--ignore-checks", "--hard", "--wait")
+
+
+def test_a_load_on_both_ways_is_measured_side_by_side_and_adds_up(pasted: Shell) -> None:
+    load = ("--concurrency", "1,4", "--requests", "8", "--rounds", "2", "--max-tokens", "6", "--ignore-eos")
+    ran = pasted.ok("bench", LIVE, "sample-poet#shared", *load, "--prompt-tokens", "50", "-o", "json")
+    results = ran.json["results"]
+    assert [(result["target"], result["concurrency"]) for result in results] == [
+        (route, streams) for streams in (1, 4) for route in (LIVE, ADDRESSED)
+    ]
+    for result in results:
+        assert (result["succeeded"], result["failed"], result["generated_tokens"]) == (8, 0, 8 * 6)
+        assert result["prompt_tokens"] / 8 == pytest.approx(50, rel=0.1)
+        assert 0 < result["time_to_first_token"]["p50"] < result["end_to_end_latency"]["p50"]
+
+
+def test_comparing_deploys_both_ways_measures_them_and_leaves_what_was_there(pasted: Shell) -> None:
+    before = pasted.ok("deployment", "list", "--show-deleted", "-o", "name").out
+    load = ("--concurrency", "2", "--requests", "8", "--max-tokens", "6")
+    ran = pasted.ok("bench", "--compare", "live-merge,multi-lora", "--model", "sample-poet", *load)
+    header, *rows = (line.split("  ") for line in ran.out.split("\n\n")[0].splitlines())
+    assert [word.strip() for word in header if word] == ["LIVE MERGE", "MULTI-LORA"]
+    assert [row[0] for row in rows] == [
+        "How it works",
+        "Number of LoRAs",
+        "Time to deploy",
+        "Time to first token, 2 streams",
+        "Throughput, 2 streams",
+        "Deployments for 1 LoRA",
+    ]
+    assert ran.err.count("Proof: the adapter") == 2
+    assert ran.err.count("Deleted accounts/local/deployments/bench-") == 2
+    assert pasted.ok("deployment", "list", "--show-deleted", "-o", "name").out == before

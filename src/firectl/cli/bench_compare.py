@@ -98,8 +98,6 @@ def _read_models(app: App, models: Sequence[str], base: str | None) -> Setup:
     """The LoRAs by their full names, and the one base that they are for."""
     from firectl.schemas.model import ADDON
 
-    if not models:
-        raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
     bases: dict[str, str] = {}
     for given in models:
         found = app.client.models.get(given)

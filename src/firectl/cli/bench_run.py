@@ -183,6 +183,8 @@ def run_comparison(
     ways = bench_compare.ways_of(compare)
     if routes:
         raise InputError("--compare makes its own routes", hint="name routes, or --compare with --model")
+    if not models:
+        raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
     bench_compare.refuse_hosted(app)
     load = replace(load, ignore_eos=True)
     with bench_compare.set_up(app, ways, models, base, keep=keep) as setup:
