@@ -42,6 +42,8 @@ RULES = (
     ("a time", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     ("a moment in Unix seconds", r'(?<="created": )\d{10}', "<moment>"),
     ("a key", r"\bfw_(?!made-up)[\w-]{8,}", "<key>"),
+    ("the beginning of a key", r"\bfw_[\w-]{3}(?![\w-])", "<prefix>"),
+    ("the ID of a key", r'(?m)(^|(?:^Key Id: |"key_id": "|^Deleted ))[a-z0-9]{16}(?=$|"|  )', r"\1<key-id>"),
     ("the platform's address", r"http://127\.0\.0\.1:\d+", "<url>"),
     ("its process", r'(?m)(^Pid: |"pid": |^pid: )\d+', r"\1<pid>"),
     ("the version", rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "<version>"),
