@@ -34,6 +34,8 @@ class App:
         self.flags: dict[str, Any] = {}
         self.dry_run = False
         self.yes = False
+        self.planned_files: dict[str, int] = {}
+        """Of a dry run: the files that would be sent, and their bytes."""
         self.left_running: list[str] = []
         """Said when the command is interrupted: what goes on without it, and the command that stops it."""
 
@@ -168,6 +170,9 @@ class App:
         document: dict[str, Any] = {"method": planned.method, "path": f"{planned.path}{query}"}
         if planned.body is not None:
             document["body"] = planned.body
+        if self.planned_files:
+            document["files"] = [{"name": name, "bytes": size} for name, size in self.planned_files.items()]
+            document["total_bytes"] = sum(self.planned_files.values())
         self.output.format = "yaml" if self.output.format == "yaml" else "json"
         self.emit(document)
 

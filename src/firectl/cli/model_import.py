@@ -31,6 +31,7 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
     """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
+    _say_what_is_sent(app, path)
     made = app.client.models.create(model_id, model)
     name = made.name or ""
     app.left_running.append(
@@ -53,30 +54,31 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
 
 def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
     """Sends the files of a folder and has them validated. Says on stderr what the server warns of."""
-    from firectl.client.meter import Progress
-
+    _say_what_is_sent(app, path)
     with app.progress.transfer("uploading") as transfer:
-
-        def on_progress(now: Progress) -> None:
-            transfer.show(now.file, now.total_done, now.total_size)
-
-        done = app.client.models.upload(name, path, resumable=resumable, on_progress=on_progress, validate_timeout=poll)
+        done = app.client.models.upload(
+            name, path, resumable=resumable, on_progress=transfer.show, validate_timeout=poll
+        )
     for warning in done.warnings or []:
         # The base is settled by now, whatever the adapter records of it.
         if RECORDED_BASE not in warning:
             app.output.warn(warning)
 
 
+def _say_what_is_sent(app: App, path: Path) -> None:
+    """For a dry run, which ends before it comes to the files."""
+    from firectl.client.files import scan
+
+    if app.dry_run:
+        app.planned_files = {file.name: file.size for file in scan(path)}
+
+
 def download_folder(app: App, name: str, path: Path) -> None:
     """Fetches every file of a model into a folder."""
-    from firectl.client.meter import Progress
-
+    app.left_running.append(f"{path} is not complete. What came is kept: firectl model download {name} {path}")
     with app.progress.transfer("downloading") as transfer:
-
-        def on_progress(now: Progress) -> None:
-            transfer.show(now.file, now.total_done, now.total_size)
-
-        written = app.client.models.download(name, path, on_progress=on_progress)
+        written = app.client.models.download(name, path, on_progress=transfer.show)
+    app.left_running.clear()
     app.output.note(f"{len(written)} files written to {path}")
 
 

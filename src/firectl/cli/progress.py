@@ -5,7 +5,8 @@ rich is imported only for a terminal. Everything goes to stderr.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from firectl.cli.output import Output
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
+
+    from firectl.client.meter import Progress as Moved
 
 
 class Steps:
@@ -63,26 +67,41 @@ WORTH_SHOWING = 16_000_000
 class Transfer:
     """Bytes on their way; `show` takes what has been done so far."""
 
-    def show(self, file: str, done: int, total: int) -> None:
+    def show(self, now: Moved) -> None:
         raise NotImplementedError
 
 
 class _TransferLines(Transfer):
     """A line for each tenth of the whole; of what is sent in a moment, only the last."""
 
-    def __init__(self, output: Output, verb: str) -> None:
+    def __init__(self, output: Output, verb: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._output = output
         self._verb = verb
         self._tenth = -1
+        self._clock = clock
+        self._started = clock()
 
-    def show(self, file: str, done: int, total: int) -> None:
-        tenth = 10 * done // total if total else 10
+    def show(self, now: Moved) -> None:
+        total = now.total_size
+        tenth = 10 * now.total_done // total if total else 10
         if tenth > self._tenth and (total >= WORTH_SHOWING or tenth == 10):
             self._tenth = tenth
-            self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({file})")
+            part = f" {100 * now.done // now.size}%" if now.size and now.done < now.size else ""
+            self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({now.file}{part}){self._pace(now)}")
+
+    def _pace(self, now: Moved) -> str:
+        """Speed and time left, once there is something to judge by. What was there before says nothing of either."""
+        seconds = self._clock() - self._started
+        if seconds < 0.5 or not now.moved:
+            return ""
+        speed = now.moved / seconds
+        left = (now.total_size - now.total_done) / speed
+        return f", {size(int(speed))}/s" + (f", {duration(left)} left" if left >= 0.5 else "")
 
 
 class _TransferBar(Transfer):
+    """The whole, and below it the files that are on their way."""
+
     def __init__(self, console: Console, verb: str) -> None:
         from rich.progress import (
             BarColumn,
@@ -97,11 +116,21 @@ class _TransferBar(Transfer):
             TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
             TimeRemainingColumn(), console=console, transient=True,
         )  # fmt: skip
-        self._verb = verb
-        self._task = self.bar.add_task(verb, total=None)
+        self._whole = self.bar.add_task(verb, total=None)
+        self._files: dict[str, TaskID] = {}
 
-    def show(self, file: str, done: int, total: int) -> None:
-        self.bar.update(self._task, completed=done, total=total, description=f"{self._verb} {file}")
+    def show(self, now: Moved) -> None:
+        if not now.moved:
+            # What was there before is no speed.
+            self.bar.reset(self._whole, completed=now.total_done, total=now.total_size)
+        self.bar.update(self._whole, completed=now.total_done, total=now.total_size)
+        if now.size is not None and now.done >= now.size:
+            if now.file in self._files:
+                self.bar.remove_task(self._files.pop(now.file))
+        elif now.file in self._files:
+            self.bar.update(self._files[now.file], completed=now.done, total=now.size)
+        else:
+            self._files[now.file] = self.bar.add_task(f"  {now.file}", total=now.size, completed=now.done)
 
 
 class Progress:
@@ -136,6 +165,16 @@ class Progress:
         bar = _TransferBar(self.console(), verb)
         with bar.bar:
             yield bar
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `42 s`, `3 min 5 s`, `1 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def size(count: int) -> str:

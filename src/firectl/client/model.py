@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
+from firectl.client.journal import Journal
 from firectl.client.resource import Resource, read
 from firectl.client.wait import Wait
 from firectl.errors import ResourceFailed
@@ -36,12 +37,15 @@ class Models(Resource[Model]):
             recent = made.create_time is None or made.create_time > started - CLOCK_SLACK
             return made if recent and made.kind == model.kind else None
 
-        return self._create(
+        made = self._create(
             f"/v1/accounts/{self._client.account}/{self.collection}",
             CreateModel(model_id=model_id, model=model),
             read_back=read_back,
             look=f"firectl model get {model_id}",
         )
+        # What another model of this name had received is not here.
+        Journal(self._client.base_url, self.full_name(made.name or model_id)).forget()
+        return made
 
     def update(self, name: str, model: Model, mask: Iterable[str] | None = None) -> Model:
         """Changes the fields named in `mask` (snake_case paths), else those set on `model`, and no others."""

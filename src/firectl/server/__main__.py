@@ -138,7 +138,7 @@ async def _serve(platform: Platform, listener: socket.socket) -> None:
     config = uvicorn.Config(
         create_app(platform),
         loop="none",
-        http="h11",
+        http="httptools",
         ws="none",
         lifespan="on",
         log_config=None,
