@@ -36,7 +36,7 @@ def merge_folders(app: App, adapters: Sequence[tuple[Path, float]], base: Path, 
 
     there = out.exists()
     with app.progress.transfer("merging") as transfer:
-        record = merge(adapters, base, out, lambda done, total: transfer.show(out.name, done, total))
+        record = merge(adapters, base, out, lambda done, total: transfer.one(out.name, done, total))
     if there:
         app.output.note(f"{out} is this very merge already: nothing was written")
     if record.tensors_changed == 0:

@@ -70,6 +70,12 @@ class Transfer:
     def show(self, now: Moved) -> None:
         raise NotImplementedError
 
+    def one(self, name: str, done: int, total: int) -> None:
+        """Where there is one thing alone, all of it done here."""
+        from firectl.client.meter import Progress as Moved
+
+        self.show(Moved(file=name, done=done, size=total, total_done=done, total_size=total, moved=done))
+
 
 class _TransferLines(Transfer):
     """A line for each tenth of the whole; of what is sent in a moment, only the last."""
