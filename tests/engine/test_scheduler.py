@@ -8,6 +8,7 @@ import pytest
 
 from firectl.engine.embedded.adapter import EngineAdapter
 from firectl.engine.embedded.kv_slots import KVSlots
+from firectl.engine.embedded.prefixes import Prefixes
 from firectl.engine.embedded.scheduler import Chunk, Scheduler
 from firectl.engine.embedded.sequence import Sequence
 from firectl.engine.embedded.text import TextStream
@@ -23,7 +24,8 @@ def adapter(name: str) -> EngineAdapter:
 
 
 def scheduler(*, budget: int = 4096, longest: int = 1024, running: int = 4, step: int = 16) -> Scheduler:
-    return Scheduler(KVSlots(budget, longest, running), running, step, answer_reserve=0)
+    memory = KVSlots(budget, longest, running)
+    return Scheduler(memory, Prefixes(memory), running, step, answer_reserve=0)
 
 
 def step(scheduler: Scheduler) -> list[Chunk]:
@@ -129,7 +131,7 @@ def test_the_youngest_makes_room_and_comes_back_with_its_tokens() -> None:
         order += [chunk.sequence for chunk in step(s) if chunk.samples and chunk.sequence.generated >= 40]
     assert old.generated == young.generated == 40
     assert third.generated == fourth.generated == 5
-    assert s.memory.reserved == 0
+    assert s.taken == 0
 
 
 def test_a_sequence_too_long_beside_others_ends_alone() -> None:
@@ -154,7 +156,7 @@ def test_a_cancelled_sequence_leaves_queue_and_memory() -> None:
     s.remove(waiting)
     s.remove(running)
     s.remove(running)
-    assert (s.running, list(s.waiting), s.memory.reserved) == ([], [], 0)
+    assert (s.running, list(s.waiting), s.taken) == ([], [], 0)
     assert s.schedule() == []
 
 

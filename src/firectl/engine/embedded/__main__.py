@@ -40,6 +40,7 @@ def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
     add("--request-timeout", type=_bounded(1), default=600, metavar="SECONDS", help="the longest a request may take")
     add("--max-model-len", type=_bounded(1), metavar="TOKENS", help="longest prompt and answer together")
     add("--kv-memory-mib", type=_bounded(1), metavar="MIB", help="memory for keys and values")
+    add("--no-enable-prefix-caching", action="store_true", help="compute every prompt anew")
     add("--dtype", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--threads", type=_bounded(1, 1024), help="threads of the arithmetic")
@@ -58,6 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
         max_waiting=given.max_waiting,
         request_timeout=given.request_timeout,
         max_step_tokens=given.max_num_batched_tokens,
+        prefix_caching=not given.no_enable_prefix_caching,
         max_model_len=given.max_model_len,
         kv_memory=given.kv_memory_mib * 2**20 if given.kv_memory_mib else None,
         dtype=given.dtype,

@@ -19,6 +19,7 @@ from firectl.engine.embedded.kv_slots import KVSlots
 from firectl.engine.embedded.load import LoadedModel
 from firectl.engine.embedded.metrics import Metrics
 from firectl.engine.embedded.options import EngineOptions
+from firectl.engine.embedded.prefixes import MOST, Prefixes
 from firectl.engine.embedded.sampler import Picked, pick
 from firectl.engine.embedded.scheduler import Scheduler
 from firectl.engine.embedded.sequence import Sequence
@@ -79,8 +80,9 @@ class Engine:
         self.death: ApiError | None = None
         """Why the thread has ended; None while it lives."""
         memory = KVSlots(loaded.kv_tokens, loaded.max_length, options.max_num_seqs)
+        prefixes = Prefixes(memory, MOST if options.prefix_caching else 0)
         step_tokens = max(options.max_step_tokens, options.max_num_seqs)
-        self._scheduler = Scheduler(memory, options.max_num_seqs, step_tokens, options.answer_reserve)
+        self._scheduler = Scheduler(memory, prefixes, options.max_num_seqs, step_tokens, options.answer_reserve)
         self._publish = publish
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Call | _Stop] = queue.SimpleQueue()
         self._door = threading.Lock()
@@ -126,8 +128,7 @@ class Engine:
     @property
     def kv_use(self) -> float:
         """Share of the KV memory that is taken, 0 to 1."""
-        memory = self._scheduler.memory
-        return memory.reserved / memory.budget
+        return self._scheduler.taken / self._scheduler.memory.budget
 
     def _put(self, command: _Submit | _Call) -> None:
         with self._door:
@@ -160,6 +161,7 @@ class Engine:
             match command:
                 case _Submit(sequences):
                     for sequence in sequences:
+                        self.metrics.prefix_queries.inc(len(sequence.prompt))
                         self._scheduler.add(sequence)
                 case _Cancel(sequences):
                     for sequence in sequences:
@@ -170,6 +172,7 @@ class Engine:
                     return False
 
     def _step(self) -> None:
+        reused, preempted = self._scheduler.reused, self._scheduler.preempted
         chunks = self._scheduler.schedule()
         if not chunks:
             raise RuntimeError("sequences are waiting, and none can be scheduled")
@@ -181,12 +184,14 @@ class Engine:
                 prompt_tokens += min(chunk.stop, len(chunk.sequence.prompt)) - chunk.start
         picks = pick(sampled, logits)
         self.metrics.prompt_tokens.inc(prompt_tokens)
+        self.metrics.prefix_hits.inc(self._scheduler.reused - reused)
+        self.metrics.preemptions.inc(self._scheduler.preempted - preempted)
         self.metrics.generation_tokens.inc(len(picks))
         self._publish([self._advance(sequence, picked) for sequence, picked in zip(sampled, picks, strict=True)])
 
     def _advance(self, sequence: Sequence, picked: Picked | None) -> Progress:
         if picked is None:
-            self._scheduler.remove(sequence)
+            self._scheduler.remove(sequence, spoiled=True)
             whose = f"adapter {sequence.adapter.name}" if sequence.adapter else "the model"
             message = f"{whose} gave numbers that are not finite, no token can be picked"
             return Progress(sequence, error=ApiError(Code.INTERNAL, message, reason="NOT_FINITE"))

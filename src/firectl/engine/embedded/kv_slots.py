@@ -102,9 +102,22 @@ class KVSlots:
         """A longer slot holding the same `used` tokens, or None; the old one is released when there is one."""
         target = self.reserve(length)
         if target is not None:
-            self._operations.append(Move(slot, target, used))
+            self.copy(slot, target, used)
             self.release(slot, used)
         return target
+
+    def keep(self, length: int) -> Slot | None:
+        """A slot of exactly `length` tokens in a slab of its own, apart from those that steps read; None if full."""
+        slab = self._create(length, slots=1)
+        return None if slab is None else Slot(slab.number, slab.free.pop(), length)
+
+    def copy(self, source: Slot, target: Slot, length: int) -> None:
+        self._operations.append(Move(source, target, length))
+
+    def drop(self, slot: Slot) -> None:
+        """Give back a slot that `keep` gave."""
+        del self._slabs[slot.slab]
+        self._operations.append(Drop(slot.slab))
 
     def release(self, slot: Slot, used: int) -> None:
         if used:
@@ -124,8 +137,9 @@ class KVSlots:
             capacity *= 2
         return min(capacity, self._max_length)
 
-    def _create(self, capacity: int) -> _Slab | None:
-        slots = max(1, min(SLAB_TOKENS // capacity, self._max_slots))
+    def _create(self, capacity: int, slots: int | None = None) -> _Slab | None:
+        """A new slab of `slots`, or of what is left; None when not even one fits. Empty ones make way."""
+        slots = slots or max(1, min(SLAB_TOKENS // capacity, self._max_slots))
         for slab in list(self._slabs.values()):
             if self._left() >= slots * capacity:
                 break

@@ -30,6 +30,8 @@ class EngineOptions:
     """Seconds from a request's arrival to the end of its answer; 504 beyond it."""
     max_step_tokens: int = 256
     """How many tokens a step computes at most: long prompts are read in chunks of this."""
+    prefix_caching: bool = True
+    """Keep the keys and values of answered requests for others that begin the same, on the same adapter."""
     answer_reserve: int = 512
     """Tokens of an answer whose memory is taken at admission; a longer answer moves to a longer slot on its way."""
     max_model_len: int | None = None

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from firectl.engine.embedded.kv_slots import KVSlots
+from firectl.engine.embedded.prefixes import Prefixes
 from firectl.engine.embedded.sequence import Sequence
 
 
@@ -34,25 +35,42 @@ class Chunk:
 class Scheduler:
     """The waiting and the running, and the KV memory they get."""
 
-    def __init__(self, memory: KVSlots, max_running: int, step_tokens: int, answer_reserve: int) -> None:
+    def __init__(
+        self, memory: KVSlots, prefixes: Prefixes, max_running: int, step_tokens: int, answer_reserve: int
+    ) -> None:
         if step_tokens < max_running:
             raise ValueError(f"a step of {step_tokens} tokens cannot serve {max_running} sequences")
         self.memory = memory
+        self.reused = 0
+        """Tokens that were not computed again, because another sequence began with them."""
+        self.preempted = 0
+        """Sequences that were sent back to the queue."""
+        self._prefixes = prefixes
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self._max_running = max_running
         self._step_tokens = step_tokens
         self._answer_reserve = answer_reserve
 
+    @property
+    def taken(self) -> int:
+        """Tokens' worth of memory in the slots of those who run."""
+        return self.memory.reserved - self._prefixes.size
+
     def add(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
 
-    def remove(self, sequence: Sequence) -> None:
-        """The sequence is done or cancelled: its slot is free for the next step."""
+    def remove(self, sequence: Sequence, *, spoiled: bool = False) -> None:
+        """The sequence is done or cancelled: its slot is free for the next step.
+
+        Its beginning is kept for others, unless what it computed is `spoiled`.
+        """
         if sequence in self.running:
             self.running.remove(sequence)
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
+        if not spoiled:
+            self._prefixes.keep(sequence)
         self._release(sequence)
 
     def schedule(self) -> list[Chunk]:
@@ -81,9 +99,18 @@ class Scheduler:
         return min(self.waiting, key=lambda sequence: (busy[sequence.adapter], sequence.arrival))
 
     def _admit(self, sequence: Sequence) -> bool:
-        sequence.slot = self.memory.reserve(self._wanted(sequence, len(sequence.tokens)))
-        if sequence.slot is None:
+        wanted = self._wanted(sequence, len(sequence.tokens))
+        slot = self.memory.reserve(wanted)
+        while slot is None and self._prefixes.give_up():
+            slot = self.memory.reserve(wanted)
+        if slot is None:
             return False
+        sequence.slot = slot
+        found = self._prefixes.find(sequence, self.running)
+        if found is not None:
+            source, sequence.computed = found
+            self.memory.copy(source, slot, sequence.computed)
+            self.reused += sequence.computed
         self.waiting.remove(sequence)
         self.running.append(sequence)
         return True
@@ -94,7 +121,7 @@ class Scheduler:
             grown = self.memory.grow(sequence.slot, self._wanted(sequence, length), sequence.computed)
             if grown is not None:
                 sequence.slot = grown
-            else:
+            elif not self._prefixes.give_up():
                 self._preempt(self.running[-1], plan)
         return sequence.slot is not None
 
@@ -104,6 +131,7 @@ class Scheduler:
 
     def _preempt(self, victim: Sequence, plan: dict[Sequence, Chunk]) -> None:
         """Back to the front of the queue: its tokens stay, their keys and values are computed again."""
+        self.preempted += 1
         plan.pop(victim, None)
         self.running.remove(victim)
         self._release(victim)
