@@ -152,7 +152,7 @@ def test_replicas_come_and_go_with_what_is_wanted(platform: Platform) -> None:
         platform.set(name, desired_replicas=wanted)
         wait(lambda wanted=wanted: platform.supervisor.replica_stats(name).ready_replica_count == wanted)
         wait(lambda wanted=wanted: len(platform.pids(name)) == wanted)
-    assert platform.deployment(name).state == "READY"
+    wait(lambda: platform.deployment(name).state == "READY")
 
 
 def test_the_stages_of_replicas_are_counted(platform: Platform) -> None:
