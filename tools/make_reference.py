@@ -136,7 +136,8 @@ def _shown() -> list[Entry]:
 
 
 def _context(path: str, command: click.Command) -> click.Context:
-    return click.Context(command, info_name=path, obj=App())
+    # With its settings: click keeps the help flag that the first context asks for.
+    return click.Context(command, info_name=path, obj=App(), **command.context_settings)
 
 
 if __name__ == "__main__":
