@@ -51,8 +51,8 @@ HOUSE = {
     "lora": Room("_version errors", inside_functions="numpy safetensors torch transformers"),
     "engine": Room(
         "_version errors lora schemas.openai",
-        "prometheus_client starlette torch transformers uvicorn",
-        inside_functions="jinja2 numpy",
+        "prometheus_client jinja2 starlette tokenizers torch transformers uvicorn",
+        inside_functions="numpy",
     ),
     "server": Room(
         "_version errors names config schemas lora",

@@ -1,0 +1,78 @@
+"""A tokenizer's files read without transformers, where they alone say everything.
+
+What transformers would add to them or change in them (older formats, classes with rules of their own, tokens that the
+config has and tokenizer.json lacks) is not done again here: None then, and transformers reads the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as Backend
+
+_PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_OTHER_FILES = ("special_tokens_map.json", "added_tokens.json", "additional_chat_templates")
+_CHANGES = ("add_bos_token", "add_eos_token", "add_prefix_space", "additional_special_tokens")
+"""Settings by which transformers changes what tokenizer.json says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    backend: Backend
+    special_tokens: Mapping[str, str]
+    """By role, as templates call them: `bos_token` and so on."""
+    chat_template: str | None
+
+
+def read_tokenizer(folder: Path) -> TokenizerFiles | None:
+    """None for a folder whose tokenizer is not plain, or not whole."""
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+        family = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
+        # transformers mends the pre-tokenizer of some Mistral checkpoints.
+        if family == "mistral" or config.get("tokenizer_class") not in _PLAIN_CLASSES:
+            return None
+        if any((folder / name).exists() for name in _OTHER_FILES) or any(config.get(name) for name in _CHANGES):
+            return None
+        backend = Backend.from_file(str(folder / "tokenizer.json"))
+        roles = {role: _content(config[role]) for role in _ROLES if config.get(role)}
+        template = _template(folder, config)
+        named = {*roles.values(), *map(_content, config.get("extra_special_tokens") or [])}
+    except Exception:  # the tokenizers library raises bare Exceptions; transformers says what is wrong
+        return None
+    special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
+    if not special.issuperset(named) or not all(_agrees(backend, *entry) for entry in _added(config)):
+        return None
+    return TokenizerFiles(backend, roles, template)
+
+
+def _content(token: Any) -> str:
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text("utf-8")
+    template = config.get("chat_template")
+    if template is not None and not isinstance(template, str):
+        raise ValueError("several templates")
+    return template
+
+
+def _added(config: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, token in (config.get("added_tokens_decoder") or {}).items():
+        yield int(number), token
+
+
+def _agrees(backend: Backend, number: int, token: Mapping[str, Any]) -> bool:
+    found = backend.get_added_tokens_decoder().get(number)
+    return found is not None and all(
+        getattr(found, name) == token.get(name, getattr(found, name))
+        for name in ("content", "special", "lstrip", "rstrip", "single_word", "normalized")
+    )
