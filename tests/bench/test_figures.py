@@ -16,7 +16,7 @@ from firectl.bench import Load, measure, rows
 from firectl.bench.figures import percentile, spread
 from firectl.bench.files import check_plot, write_csv, write_plot
 from firectl.bench.report import Report
-from firectl.bench.samples import Sample
+from firectl.bench.samples import ERRORS, Sample
 from tests.bench.model_server import target
 from tests.client.script_server import ScriptServer
 
@@ -90,3 +90,8 @@ def test_without_the_library_nothing_can_be_plotted(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError):
         check_plot()
+
+
+def test_the_page_has_every_kind_of_error() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
+    assert [f"| `{kind}` | {meaning} |" in page for kind, meaning in ERRORS.items()] == [True] * len(ERRORS)
