@@ -9,7 +9,10 @@ import io
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -62,3 +65,38 @@ def standing_in(environ: Mapping[str, str], stdin: IO[str], out: IO[str], err: I
 
 def _stream() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+
+
+class _Apart(io.TextIOBase):
+    """A stream that keeps what each thread writes apart."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._mine = threading.local()
+
+    def write(self, text: str) -> int:
+        self._mine.said = self.said + text
+        return len(text)
+
+    @property
+    def said(self) -> str:
+        return getattr(self._mine, "said", "")
+
+    def forget(self) -> None:
+        self._mine.said = ""
+
+
+def run_many(lines: Sequence[Sequence[str]], environ: Mapping[str, str], threads: int) -> list[tuple[Ran, float]]:
+    """Many command lines at once: what each came to, in their order, and the seconds it took."""
+    out, err = _Apart(), _Apart()
+
+    def run(argv: Sequence[str]) -> tuple[Ran, float]:
+        out.forget()
+        err.forget()
+        started = time.monotonic()
+        code = exit_code(argv)
+        return Ran(code, out.said, err.said), time.monotonic() - started
+
+    with standing_in(environ, io.StringIO(), out, err), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, lines))

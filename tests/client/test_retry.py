@@ -76,6 +76,11 @@ def test_the_servers_wish_is_obeyed_up_to_a_minute_and_not_beyond() -> None:
     assert judged(429, headers={"retry-after": "61"}) == Verdict(delay=None, asked=61.0)
 
 
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 501])
+def test_a_wish_on_what_asking_again_cannot_change_is_not_heard(status: int) -> None:
+    assert judged(status, headers={"retry-after": "90"}) == Verdict(delay=None)
+
+
 def test_the_server_may_say_whether_to_retry() -> None:
     assert judged(503, headers={"x-should-retry": "false"}).delay is None
     assert judged(404, headers={"x-should-retry": "True"}).delay == 0.5

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from firectl import names
-from firectl.client.resource import Resource, read
+from firectl.client.resource import Resource
 from firectl.client.wait import Wait
 from firectl.errors import ApiError, Code, ResourceFailed
 from firectl.schemas.deployment import DELETED, DELETING, FAILED, READY, Deployment, ReplicaStats, ScaleDeployment
@@ -85,7 +85,7 @@ class Deployments(Resource[Deployment]):
             return found.to_wire() if found and found.state not in (DELETING, DELETED) else None
 
         answer = self._client.request("POST", f"{path}:undelete", body={}, repeatable=True, settled=is_back)
-        return read(Deployment, answer, path)
+        return self._read(answer, path)
 
     def wait(
         self,

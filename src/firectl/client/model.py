@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
 from firectl.client.journal import Journal
-from firectl.client.resource import Resource, read
+from firectl.client.resource import Resource, read, unreadable
 from firectl.client.wait import Wait
 from firectl.errors import ResourceFailed
 from firectl.schemas.model import READY, CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
@@ -69,9 +69,12 @@ class Models(Resource[Model]):
         return read(ValidateUpload, self._client.request("GET", path, changes=True, timeout=timeout), path)
 
     def get_download_endpoint(self, name: str) -> SignedUrls:
-        """Where each file is to be got."""
+        """Where each file is to be got; NetworkError for an answer without a file, which no model is."""
         path = f"/v1/{self.full_name(name)}:getDownloadEndpoint"
-        return read(SignedUrls, self._client.request("GET", path), path)
+        urls = read(SignedUrls, self._client.request("GET", path), path)
+        if not urls.filename_to_signed_urls:
+            raise unreadable(path, "it names no file")
+        return urls
 
     def prepare(self, name: str, precision: str) -> None:
         path = f"/v1/{self.full_name(name)}:prepare"

@@ -84,7 +84,7 @@ class Resource(Generic[R]):
             if error.code is Code.NOT_FOUND and error.hint is None:
                 error.hint = self._list_command(full_name)
             raise
-        return read(self.schema, answer, path)
+        return self._read(answer, path)
 
     def _get_or(self, gone: R, full_name: str, seconds: float) -> R:
         """One try to `get` within `seconds`, `gone` when it is not there any more: what a wait polls with."""
@@ -103,6 +103,14 @@ class Resource(Generic[R]):
         except ApiError:
             return self.schema.model_validate({"name": full_name})
 
+    def _read(self, answer: object, path: str) -> R:
+        """An answer as a resource of this collection; NetworkError when it is of another one."""
+        found = read(self.schema, answer, path)
+        name = getattr(found, "name", None) or ""
+        if name.startswith("accounts/") and f"/{self.collection}/" not in f"/{name}":
+            raise unreadable(path, f"{name} is none of {self.collection}")
+        return found
+
     def _list_command(self, full_name: str) -> str:
         """The command that shows what there is, for someone who named what is not."""
         noun = re.sub(r"[A-Z]", lambda letter: f"-{letter[0].lower()}", self.collection).removesuffix("s")
@@ -118,14 +126,18 @@ class Resource(Generic[R]):
         """Every row of every page from `page_token` on, asked for as they are needed."""
         path, query = self._parent(args), {"pageSize": LARGEST_PAGE, **_query(args)}
         seen: set[str] = set()
+        before: tuple[R, ...] = ()
         while True:
             page = self._page(path, query)
+            if page.rows and page.rows == before:
+                raise unreadable(path, "its pages go round in a circle")
+            before = page.rows
             yield from page.rows
             token = page.next_page_token
             if token is None:
                 return
             if token in seen:
-                raise _unreadable(path, "its pages go round in a circle")
+                raise unreadable(path, "its pages go round in a circle")
             seen.add(token)
             query["pageToken"] = token
 
@@ -138,13 +150,14 @@ class Resource(Generic[R]):
     def _page(self, path: str, query: Mapping[str, QueryValue]) -> ListPage[R]:
         answer = self._client.request("GET", path, query=query)
         key = self.rows or self.collection
-        rows = answer.get(key) or []
+        rows = answer.get(key)
+        rows = [] if rows is None else rows
         if not isinstance(rows, _List):
-            raise _unreadable(path, f"{key} is not a list")
+            raise unreadable(path, f"{key} is not a list")
         token = answer.get("nextPageToken")
         size = answer.get("totalSize")
         return ListPage(
-            rows=tuple(read(self.schema, row, path) for row in rows),
+            rows=tuple(self._read(row, path) for row in rows),
             next_page_token=token if isinstance(token, str) and token else None,
             total_size=int(size) if isinstance(size, int | str) and str(size).isdecimal() else None,
         )
@@ -181,7 +194,7 @@ class Resource(Generic[R]):
         except NetworkError as error:
             error.hint = error.hint or f"it may have been made all the same: {look}"
             raise
-        return read(self.schema, answer, path)
+        return self._read(answer, path)
 
     def _update(
         self, name: str, resource: R, mask: Iterable[str] | None, query: Mapping[str, QueryValue] | None = None
@@ -192,7 +205,7 @@ class Resource(Generic[R]):
         body = resource.model_dump(mode="json", by_alias=True, exclude_none=True, include=fields)
         path = f"/v1/{self.full_name(name)}"
         answer = self._client.request("PATCH", path, query={"updateMask": paths, **(query or {})}, body=body)
-        return read(self.schema, answer, path)
+        return self._read(answer, path)
 
     def _delete(self, name: str, query: Mapping[str, QueryValue]) -> None:
         def gone(error: ApiError) -> dict[str, Any] | None:
@@ -226,8 +239,8 @@ def read(schema: type[W], answer: object, path: str) -> W:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the answer"
-        raise _unreadable(path, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        raise unreadable(path, f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
-def _unreadable(path: str, what: str) -> NetworkError:
+def unreadable(path: str, what: str) -> NetworkError:
     return NetworkError(Code.UNKNOWN, f"unexpected answer to {path}: {what}")

@@ -64,8 +64,11 @@ def judge(
     random: Callable[[], float],
 ) -> Verdict:
     """What to do after the try number `tries` (from 1) failed; `now` is the wall clock in Unix seconds."""
+    if not _passes(failure):
+        # What asking again cannot change stays what it is, whatever the headers say.
+        return Verdict(delay=None)
     asked = retry_after(failure.headers, now)
-    if tries > max_retries or not _worth_a_retry(failure, repeatable):
+    if tries > max_retries or (failure.in_doubt and not repeatable):
         return Verdict(delay=None, asked=asked)
     if asked is None:
         return Verdict(delay=backoff(tries, random))
@@ -74,9 +77,8 @@ def judge(
     return Verdict(delay=asked, asked=asked)
 
 
-def _worth_a_retry(failure: Failure, repeatable: bool) -> bool:
-    if failure.in_doubt and not repeatable:
-        return False
+def _passes(failure: Failure) -> bool:
+    """Whether it may be otherwise later on."""
     said = failure.headers.get("x-should-retry", "").strip().lower()
     if failure.status is not None and said in ("true", "false"):
         return said == "true"
