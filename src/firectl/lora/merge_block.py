@@ -119,6 +119,8 @@ class Block:
     """A file descriptor."""
     offset: int
     """Bytes from the beginning of that file."""
+    one_writes: threading.Lock
+    """Held while writing."""
 
     @property
     def nbytes(self) -> int:
@@ -150,7 +152,8 @@ class Block:
                 f"the merged tensor {quoted(edit.name)} overflows {dtype}",
                 hint="lora_alpha or the weights are too large, or the base model is broken there",
             )
-        write_all(self.target, data, self.offset)
+        with self.one_writes:
+            write_all(self.target, data, self.offset)
         return squared, changed
 
     def _tile_rows(self, columns: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class MergeWriter:
         self._added = plan.edits[plan.added] if plan.added is not None else None
         self._done = 0
         self._total = sum((base.path / shard).stat().st_size for shard in base.shards)
+        # Writers of one file wait for each other in the kernel, and burn a core while they do; here they sleep.
+        self._one_writes = threading.Lock()
         self.changed: set[str] = set()
         """Tensors whose stored numbers differ from the base's."""
         self.norms: dict[str, float] = {}
@@ -97,11 +100,11 @@ class MergeWriter:
                     from_, start_of_run = info.start, start
                 run += info.nbytes
             else:
-                yield from _copies(source, target, from_, start_of_run, run)
+                yield from self._copies(source, target, from_, start_of_run, run)
                 run = 0
                 yield from self._edited(edit, target, start)
             start += info.nbytes
-        yield from _copies(source, target, from_, start_of_run, run)
+        yield from self._copies(source, target, from_, start_of_run, run)
 
     def _edited(self, edit: Edit, target: int, start: int) -> Iterator[Callable[[], int]]:
         operands = Operands.load(edit)
@@ -109,7 +112,7 @@ class MergeWriter:
             self.norms[edit.name] = operands.norm
         row_bytes = edit.source.nbytes // edit.source.shape[0]
         for first, count in operands.blocks():
-            block = Block(operands, first, count, target, start + first * row_bytes)
+            block = Block(operands, first, count, target, start + first * row_bytes, self._one_writes)
 
             def work(block: Block = block) -> int:
                 squared, changed = block.write()
@@ -120,6 +123,16 @@ class MergeWriter:
                     operands.squares.append(squared)
                     self.norms[edit.name] = sum(operands.squares) ** 0.5
                 return block.nbytes
+
+            yield work
+
+    def _copies(self, source: int, target: int, from_: int, to: int, size: int) -> Iterator[Callable[[], int]]:
+        for offset in range(0, size, COPY):
+
+            def work(offset: int = offset, count: int = min(COPY, size - offset)) -> int:
+                with self._one_writes:
+                    copy_range(source, from_ + offset, target, to + offset, count)
+                return count
 
             yield work
 
@@ -137,16 +150,6 @@ class MergeWriter:
             if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int | float):
                 metadata["total_size"] += head.source.nbytes
             _write_json(self._out / INDEX, index)
-
-
-def _copies(source: int, target: int, from_: int, to: int, size: int) -> Iterator[Callable[[], int]]:
-    for offset in range(0, size, COPY):
-
-        def work(offset: int = offset, count: int = min(COPY, size - offset)) -> int:
-            copy_range(source, from_ + offset, target, to + offset, count)
-            return count
-
-        yield work
 
 
 def _require_same(mine: TensorInfo, theirs: TensorInfo) -> None:
