@@ -233,6 +233,17 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "QA-LoRA": (config(use_qalora=True), "use_qalora is set"),
     "PiSSA": (config(init_lora_weights="pissa_niter_16"), "base weights that were changed"),
     "LoftQ": (config(init_lora_weights="loftq"), "base weights that were changed"),
+    "CorDA": (config(init_lora_weights="corda"), "base weights that were changed"),
+    "VeLoRA": (config(velora_config={"rank": 1}), "velora_config is set"),
+    "a text for modules_to_save": (config(modules_to_save="lm_head"), "modules_to_save is 'lm_head', not a list"),
+    "a saved module without its tensor": (config(modules_to_save=["lm_head"]), "has no tensor of 'lm_head'"),
+    "alpha a list": (config(lora_alpha=[16]), "lora_alpha is a list, not a number"),
+    "alpha_pattern no pattern": (config(alpha_pattern={"[": 8}), "alpha_pattern '\\[': .* is not a regular expression"),
+    "excluded a number": (config(exclude_modules=3), "exclude_modules is 3"),
+    "layers_pattern alone": (config(layers_pattern="layers"), "layers_pattern needs layers_to_transform"),
+    "fan_in_fan_out a number": (config(fan_in_fan_out=1), "fan_in_fan_out is 1, not true or false"),
+    "a base name that is a number": (config(base_model_name_or_path=7), "base_model_name_or_path is 7, not a string"),
+    "a revision that is a list": (config(revision=["main"]), "revision is a list, not a string"),
     "tying kept": (
         lambda folder: (
             config(ensure_weight_tying=True, target_modules=[*tiny.ALL_TARGETS, "lm_head"])(folder),
@@ -305,6 +316,19 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "offsets beyond the file": (
         header(lambda fields: fields[f"{Q}.lora_A.weight"].update(data_offsets=[10**9, 10**9 + 2048])),
         "the file is truncated",
+    ),
+    "offsets of three numbers": (
+        header(lambda fields: fields[f"{Q}.lora_A.weight"].update(data_offsets=[0, 1024, 2048])),
+        "data_offsets that are not two natural numbers in order",
+    ),
+    "offsets that are fractions": (
+        header(lambda fields: fields[f"{Q}.lora_A.weight"].update(data_offsets=[0.0, 2048.0])),
+        "data_offsets that are not two natural numbers in order",
+    ),
+    "dtype a number": (header(lambda fields: fields[f"{Q}.lora_A.weight"].update(dtype=4)), "has the dtype '4'"),
+    "nine dimensions": (
+        header(lambda fields: fields[f"{Q}.lora_A.weight"].update(shape=[8, 64, 1, 1, 1, 1, 1, 1, 1])),
+        "shape that is not a list of at most 8 natural numbers",
     ),
     "offsets overlap": (
         header(

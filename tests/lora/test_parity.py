@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,58 @@ def test_experts_and_router_of_mixtral_by_the_names_of_its_files(base: Make, tmp
     targets = ["q_proj", "gate", "w1", "w2", "w3"]
     (mixed / "adapter_config.json").write_text(json.dumps({**config, "target_modules": targets}))
     assert_same_answers(folder, mixed, tmp_path / "out")
+
+
+MATRIX_FEATURES: dict[str, dict[str, Any]] = {"LoRA": {}, "rsLoRA": {"rslora": True}, "patterns": PATTERNS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("feature", MATRIX_FEATURES)
+@pytest.mark.parametrize("arch", ["llama", "qwen2", "qwen3", "mistral", "gemma", "gpt2"])
+def test_merged_and_unmerged_agree_as_peft_does_with_itself(
+    base: Make, adapter: Make, tmp_path: Path, arch: str, feature: str, tied: bool, dtype: str
+) -> None:
+    """Every family, head and feature: float32 to 1e-4, 16 bits as often the same token as PEFT's own merge."""
+    import torch
+
+    targets = {"targets": tiny.GPT2_TARGETS, "fan_in_fan_out": True} if arch == "gpt2" else {}
+    options = {key: value for key, value in MATRIX_FEATURES[feature].items() if arch != "gpt2" or key == "rslora"}
+    folder = base(arch=arch, tied=tied, dtype=dtype, hidden=128, heads=4)
+    lora = adapter(base(arch=arch, tied=tied, hidden=128, heads=4), **options, **targets)
+    merge(lora, folder, tmp_path / "out")
+    ids = torch.randint(0, 256, (8, 256), generator=torch.Generator().manual_seed(0))
+
+    def answers(model: Any) -> Any:
+        with torch.no_grad():
+            return model(input_ids=ids).logits.float()
+
+    unmerged = answers(tiny.load_reference(folder, lora, dtype=dtype))
+    ours = answers(tiny.load_reference(tmp_path / "out", dtype=dtype))
+    if dtype == "float32":
+        assert (ours - unmerged).abs().max() < 1e-4
+    else:
+        peft = answers(tiny.load_reference(folder, lora, dtype=dtype).merge_and_unload())
+        same = [(found.argmax(-1) == unmerged.argmax(-1)).float().mean() for found in (ours, peft)]
+        assert same[0] >= same[1] - 0.005
+
+
+def test_the_samples_that_ship_pick_the_same_token_99_times_in_100_in_16_bits(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from firectl.lora.parity import parity
+    from firectl.samples import SAMPLES
+
+    folder = Path(shutil.copytree(SAMPLES / "base", tmp_path / "base"))
+    for shard in folder.glob("*.safetensors"):
+        save_file({name: value.to(torch.bfloat16) for name, value in load_file(shard).items()}, shard, {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text()) | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in ("pirate", "poet"):
+        report = parity(SAMPLES / name, folder, ["Hello!", "What is the capital of France?", "Tell me about the sea."])
+        assert (report["valid"], report["changes"], report["skipped"]) == (True, True, {})
+        agreement = {(found["left"], found["right"]): found["top1_agreement"] for found in report["comparisons"]}
+        assert agreement["dynamic", "merged"] >= 0.99
+        assert agreement["peft", "merged"] >= 0.99
