@@ -213,15 +213,15 @@ def test_the_samples_that_ship_pick_the_same_token_99_times_in_100_in_16_bits(tm
     from safetensors.torch import load_file, save_file
 
     from firectl.lora.parity import parity
-    from firectl.samples import SAMPLES
+    from firectl.samples import sample_path
 
-    folder = Path(shutil.copytree(SAMPLES / "base", tmp_path / "base"))
+    folder = Path(shutil.copytree(sample_path("base"), tmp_path / "base"))
     for shard in folder.glob("*.safetensors"):
         save_file({name: value.to(torch.bfloat16) for name, value in load_file(shard).items()}, shard, {"format": "pt"})
     config = json.loads((folder / "config.json").read_text()) | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config))
     for name in ("pirate", "poet"):
-        report = parity(SAMPLES / name, folder, ["Hello!", "What is the capital of France?", "Tell me about the sea."])
+        report = parity(sample_path(name), folder, ["Hello!", "What is the capital of France?", "Tell me about the sea."])
         assert (report["valid"], report["changes"], report["skipped"]) == (True, True, {})
         agreement = {(found["left"], found["right"]): found["top1_agreement"] for found in report["comparisons"]}
         assert agreement["dynamic", "merged"] >= 0.99
