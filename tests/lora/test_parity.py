@@ -221,7 +221,9 @@ def test_the_samples_that_ship_pick_the_same_token_99_times_in_100_in_16_bits(tm
     config = json.loads((folder / "config.json").read_text()) | {"dtype": "bfloat16", "torch_dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config))
     for name in ("pirate", "poet"):
-        report = parity(sample_path(name), folder, ["Hello!", "What is the capital of France?", "Tell me about the sea."])
+        report = parity(
+            sample_path(name), folder, ["Hello!", "What is the capital of France?", "Tell me about the sea."]
+        )
         assert (report["valid"], report["changes"], report["skipped"]) == (True, True, {})
         agreement = {(found["left"], found["right"]): found["top1_agreement"] for found in report["comparisons"]}
         assert agreement["dynamic", "merged"] >= 0.99
