@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.model_server import REPLIES
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 
@@ -107,3 +108,13 @@ def test_who_names_no_shape_picks_one_and_enter_is_the_first(
         assert "  1  accounts/acme/deploymentShapes/quick/versions/1 (FP8)\n" in screen
         assert "  2  accounts/acme/deploymentShapes/plain/versions/1 (BF16)\nDeploy on which shape [1]: " in screen
         assert api.changes[-1].json["deploymentShape"] == versions[chosen]["name"]
+
+
+def test_a_load_fills_a_table_and_leaves_the_report_alone(terminal: Callable[..., tuple[int, str]], api: Api) -> None:
+    api.on("POST", "/inference/v1/chat/completions", REPLIES["whole"], REPLIES["good"])
+    code, screen = terminal("bench", "m#d", "--requests", "4", "--no-color")
+    assert code == 0
+    assert "first token ms" in screen
+    assert "\x1b[?25h" in screen, "the cursor is shown again"
+    report = screen[screen.rindex("\x1b") :]
+    assert "\nm#d     1 stream  4         0 " in report

@@ -126,7 +126,8 @@ def relative_to(first: Figures, figures: Figures) -> dict[str, float]:
     """Each rate and each median latency ÷ the first's; without those that either does not have."""
     ratios: dict[str, float] = {}
     for name in RATES:
-        if getattr(first, name) > 0:
+        # What was not measured yet is not slow.
+        if getattr(first, name) > 0 and figures.requests > 0:
             ratios[name] = getattr(figures, name) / getattr(first, name)
     for name in LATENCIES:
         one, other = getattr(first, name), getattr(figures, name)
