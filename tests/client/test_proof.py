@@ -158,6 +158,17 @@ def test_a_record_of_the_merge_proves_it(prove: Callable[..., Proof]) -> None:
     assert models.asked == [(MERGED, PROMPTS[:1])]
 
 
+def test_a_record_of_another_adapters_merge_proves_nothing_of_this_one(prove: Callable[..., Proof]) -> None:
+    models = Models()
+    record = {"tensorsChanged": 5, "deltaNorm": 1.0, "model": "accounts/a/models/other"}
+    models.record = answer(200, record)
+    with pytest.raises(
+        NotProven, match="answers with accounts/a/models/other merged into it, not with accounts/a/models/"
+    ):
+        prove(models, MERGED, None, merged="accounts/a/models/mine")
+    assert prove(models, MERGED, None, merged="accounts/a/models/other").kind == "merge_record"
+
+
 @pytest.mark.parametrize("record", [{"tensorsChanged": 0, "deltaNorm": 0}, {"tensorsChanged": 5, "deltaNorm": 0.0}, {}])
 def test_a_merge_that_changed_nothing_is_found_out(prove: Callable[..., Proof], record: dict[str, Any]) -> None:
     models = Models()

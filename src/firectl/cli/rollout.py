@@ -128,7 +128,7 @@ def await_loaded(app: App, row: DeployedModel, timeout: float, probe: bool) -> D
         )
         if probe:
             route, base = load_route(app, model, deployment)
-            _prove(app, route, base, end, steps.say, is_adapter=True, undo=unload)
+            _prove(app, route, base, end, steps.say, is_adapter=True, merged=model, undo=unload)
     app.left_running.clear()
     return loaded
 
@@ -165,6 +165,7 @@ def _prove(
     say: Callable[[str], None],
     *,
     is_adapter: bool,
+    merged: str | None = None,
     undo: str | None = None,
 ) -> None:
     from firectl.client.proof import prove_serving
@@ -173,5 +174,7 @@ def _prove(
         say(f"not yet: {error.message}")
 
     seconds = max(1.0, end - time.monotonic())
-    proof = prove_serving(app.client, route, adapter_of=base, timeout=seconds, undo=undo, on_wait=on_wait)
+    proof = prove_serving(
+        app.client, route, adapter_of=base, merged=merged, timeout=seconds, undo=undo, on_wait=on_wait
+    )
     app.output.note(f"Proof: {proof.detail}" if is_adapter else "Proof: it answers")

@@ -76,6 +76,7 @@ def prove_serving(
     route: str,
     *,
     adapter_of: str | None = None,
+    merged: str | None = None,
     timeout: float = 600.0,
     undo: str | None = None,
     on_wait: Callable[[ApiError], None] | None = None,
@@ -85,7 +86,8 @@ def prove_serving(
 ) -> Proof:
     """Waits until `route` answers, then proves as much as can be proven about who does.
 
-    `adapter_of` is the route of the base beside an adapter (multi-LoRA); without it a record of a merge is looked for.
+    `adapter_of` is the route of the base beside an adapter (multi-LoRA); without it a record of a merge is looked for,
+    and must be of the adapter `merged` (a full name) where both name one.
     `undo` is the command for the hint when the adapter is not in the answers. `on_wait` hears each reason to wait.
     NotProven when the adapter changes nothing, or the route stays unknown; WaitTimeout when `timeout` seconds are over;
     ApiError, as it came, for what waiting does not mend.
@@ -93,7 +95,7 @@ def prove_serving(
     probe = _Probe(client, clock, sleep, random)
     gives_logprobs = probe.until_answered(route, clock() + timeout, on_wait)
     if adapter_of is None:
-        return _merged(client, route, undo)
+        return _merged(client, route, merged, undo)
     if not gives_logprobs:
         return Proof(kind="answered_only", route=route)
     noise = 0.0
@@ -255,7 +257,7 @@ def _choice_logprobs(choice: Mapping[str, Any]) -> Logprobs | None:
     return {token: value for value, token in likeliest} or None
 
 
-def _merged(client: Client, route: str, undo: str | None) -> Proof:
+def _merged(client: Client, route: str, adapter: str | None, undo: str | None) -> Proof:
     """The record of a live merge or hot reload is the proof where there is one: hosted there is none."""
     deployment = names.parse_route(route, client.account_id).deployment
     if deployment is None:
@@ -268,6 +270,8 @@ def _merged(client: Client, route: str, undo: str | None) -> Proof:
         raise
     if not (_number(record.get("tensorsChanged")) > 0 and _number(record.get("deltaNorm")) > 0):
         raise NotProven(f"{route} answers, but the merge of its adapter changed nothing", hint=undo)
+    if adapter is not None and record.get("model") not in (None, adapter):
+        raise NotProven(f"{route} answers with {record['model']} merged into it, not with {adapter}", hint=undo)
     return Proof(kind="merge_record", route=route, record=record)
 
 

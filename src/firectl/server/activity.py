@@ -46,7 +46,8 @@ class Work:
 class Ticket:
     """One request on its way: what is learned of it until its end."""
 
-    def __init__(self, activity: Activity, deployment: str, model: str) -> None:
+    def __init__(self, activity: Activity, work: Work, deployment: str, model: str) -> None:
+        self.work = work
         self.deployment = deployment
         self.model = model
         self.prompt_tokens = 0
@@ -101,8 +102,8 @@ class Activity:
 
     def admit(self, deployment: str, model: str) -> Ticket:
         """A request for it was let in now; `end` its ticket."""
-        ticket = Ticket(self, deployment, model)
         work = self.work(deployment)
+        ticket = Ticket(self, work, deployment, model)
         work.move(1, ticket.started)
         work.requests += 1
         self._touch(deployment)
@@ -129,9 +130,9 @@ class Activity:
         self.figures.forget(keep)
 
     def _ended(self, ticket: Ticket, status: int) -> None:
-        work = self.work(ticket.deployment)
-        work.move(-1, time.monotonic())
-        work.generated_tokens += ticket.generated_tokens
+        # Its own: a deployment that went meanwhile may be there again, with a count of its own.
+        ticket.work.move(-1, time.monotonic())
+        ticket.work.generated_tokens += ticket.generated_tokens
         self._count(
             ticket.deployment,
             ticket.model,

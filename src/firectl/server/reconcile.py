@@ -284,13 +284,15 @@ class Reconciler:
                     changed = True
                     _write_loads(tx, rows, found, now)
                     _write_deployment(tx, row, found, now)
-                    self._write_desired(tx, row, found)
+                    self._write_desired(tx, current, found)
         return changed
 
     def _write_desired(self, tx: Tx, row: DeploymentRow, found: Plan) -> None:
         if found.desired is None or found.purge:
             return
-        desired = min(found.desired, free(tx, row.name, self._max_replicas))
+        # The bounds as they are now: they may have changed since the plan was made.
+        low, high = row.resource.min_replica_count or 0, row.resource.max_replica_count or 0
+        desired = min(max(found.desired, low), high, free(tx, row.name, self._max_replicas))
         if desired == row.desired_replicas or (found.desired > row.desired_replicas > desired):
             return
         log.info("%s: %d replicas from now on, not %d", row.name, desired, row.desired_replicas)

@@ -125,6 +125,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     children = psutil.Process(platform.process.pid).children(recursive=True)
     assert platform.stop() == 0
     log = (platform.home / "logs" / "platform.log").read_text()
+    assert "GET /health" not in log
     return Past(platform.home, key, other, httpx.URL(url).params["signature"], children, log)
 
 
