@@ -82,6 +82,15 @@ def _commands(example: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", LEAVES)
+def test_every_flag_of_a_command_is_explained_in_a_sentence(name: str) -> None:
+    for param in LEAVES[name].params:
+        if isinstance(param, click.Option):
+            said = param.help or ""
+            assert len(said.split()) >= 2, f"{param.opts[-1]}: {said!r}"
+            assert said[-1] == ".", f"{param.opts[-1]}: {said!r}"
+
+
+@pytest.mark.parametrize("name", LEAVES)
 def test_the_help_of_a_command_shows_its_flags_apart_from_the_global_ones(cli: Cli, name: str) -> None:
     ran = cli(*name.split(), "--help")
     assert (ran.code, ran.err) == (0, "")
