@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
@@ -105,4 +109,25 @@ def test_the_version_that_latest_means_is_what_was_asked_for(cli: Cli, service: 
     ran = cli("deployment", "create", "m", "--deployment-shape", QUICK["name"])
     assert ran.err.splitlines()[0] == (
         f"Warning: --deployment-shape {QUICK['name']} was asked for, and the deployment has {PLAIN['name']}"
+    )
+
+
+def test_ctrl_c_while_waiting_on_the_service_says_that_it_bills_and_how_to_stop_it(cli: Cli, service: Api) -> None:
+    name = f"{ALL[4:]}/d"
+    made = {"name": name, "baseModel": MODEL, "state": "CREATING", "deploymentShape": QUICK["name"]}
+    service.on("POST", ALL, made)
+    service.on("GET", f"{ALL}/d", made)
+    argv = [sys.executable, "-m", "firectl", "deployment", "create", "m", "--deployment-id", "d", "--wait"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Shape: ")
+    assert "CREATING" in process.stderr.readline()
+    interrupted = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=5)
+    assert time.monotonic() - interrupted < 1
+    assert (process.returncode, out) == (130, "")
+    assert err == (
+        f"{name} goes on without you, and bills. To stop it: firectl deployment delete {name}\n"
+        "Error: interrupted (code = Cancelled)\n"
     )

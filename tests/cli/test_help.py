@@ -87,7 +87,7 @@ def test_every_flag_of_a_command_is_explained_in_a_sentence(name: str) -> None:
         if isinstance(param, click.Option):
             said = param.help or ""
             assert len(said.split()) >= 2, f"{param.opts[-1]}: {said!r}"
-            assert said[-1] == ".", f"{param.opts[-1]}: {said!r}"
+            assert said[-1] in ".?", f"{param.opts[-1]}: {said!r}"
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -61,10 +61,12 @@ def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, har
     if wait:
         from firectl.client.deployment import describe
 
+        app.left_running.append(f"{name} goes on being deleted without you. To see: firectl deployment get {name}")
         with app.progress.steps(f"deleting {name}") as steps:
             app.client.deployments.wait_deleted(
                 name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
             )
+        app.left_running.clear()
     if again and not hard:
         said = f"{name} was deleted already"
     else:
