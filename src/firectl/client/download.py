@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from firectl.client.addresses import Addresses
 from firectl.client.files import target
 from firectl.client.hashes import stated
-from firectl.client.http import httpx
+from firectl.client.http import httpx, is_loopback
 from firectl.client.meter import Meter, Progress
-from firectl.client.parallel import Crew
+from firectl.client.parallel import WORKERS, Crew
 from firectl.client.partial import Partial, Remote, has_content
 from firectl.client.sender import Incoming, Outgoing
 from firectl.client.transfer import SECONDS, STARTS
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 RANGE = 32 * 1024 * 1024
 """Bytes of one request of a large file."""
+NEARBY = 3
+"""Requests at once to a server on this machine: there is no distance to bridge, and threads get in each other's way."""
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
 _EMPTY = frozenset({416})
 
@@ -66,7 +68,8 @@ class Download:
         self._meter = Meter({file: known.get(file) for file in self._paths}, on_progress)
 
     def fetch(self) -> tuple[Path, ...]:
-        with contextlib.ExitStack() as self._open_parts, Crew(self._client) as self._crew:
+        near = is_loopback(httpx.URL(self._client.base_url))
+        with contextlib.ExitStack() as self._open_parts, Crew(self._client, NEARBY if near else WORKERS) as self._crew:
             # All sizes first: without them nobody can say how long it will take.
             self._crew.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
             by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)

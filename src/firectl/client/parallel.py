@@ -34,13 +34,14 @@ class Stopped(Exception):
 class Crew:
     """Use it in a `with`; `run` may be called more than once. `sender` is for its jobs, which call `check` often."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, workers: int = WORKERS) -> None:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._streams: list[Any] = []
         self._todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._left = 0
+        self._workers = workers
         self._threads: list[threading.Thread] = []
         self.sender: Sender = client.sender.apart(wait=self._wait, trace=self._trace)
         self.hashers = ThreadPoolExecutor(2, thread_name_prefix="hash")
@@ -69,7 +70,8 @@ class Crew:
         for job in jobs:
             self.add(job)
         # Daemons: one that is stuck in the system must not keep an interrupted program from ending.
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(WORKERS if self._left else 0)]
+        count = self._workers if self._left else 0
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
         for thread in self._threads:
             thread.start()
         try:

@@ -172,6 +172,9 @@ class Partial:
         self._marks[unit] = 1
         if self._hash_lock.acquire(blocking=False):
             try:
+                if self._hash is not None and self._hashed == unit:
+                    self._hash.update(data)
+                    self._hashed += 1
                 self._follow()
             finally:
                 self._hash_lock.release()
