@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
 import sys
-from unittest import mock
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firectl.cli.main import main
 from firectl.cli.tree import COMMANDS, VERBS
+from tests.cli.conftest import KEY
+from tests.cli.inside import Ran, run_inside
+from tests.client.script_server import ScriptServer, answer
 
-NOT_TRIED = {"local", "quickstart"}
-"""What would start something."""
+NOT_TRIED = {"local", "quickstart", "bench"}
+"""What would start something, or send for as long as it is told to."""
 NOUNS = [name for entry in COMMANDS if entry.name not in NOT_TRIED for name in (entry.name, *entry.aliases)]
 FLAGS = [
     "-o", "-ojson", "--output", "-q", "-qv", "--quiet=maybe", "-a", "--account-id=", "-p", "-s", "--timeout",
@@ -31,25 +34,68 @@ ARGV = st.lists(st.sampled_from([*NOUNS, *FLAGS, *WORDS]) | st.text(max_size=6),
 EXITS = {0, 1, 2, 3, 4, 5, 6, 7, 8}
 
 
-@given(ARGV)
-@settings(max_examples=300, deadline=None)
-def test_every_command_line_ends_in_a_documented_way(tmp_path_factory: pytest.TempPathFactory, argv: list[str]) -> None:
-    home = tmp_path_factory.getbasetemp() / "any-argv"
-    settings_of_mine = {"FIREWORKS_HOME": str(home), "HOME": str(home), "PATH": os.environ["PATH"]}
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.dict(os.environ, settings_of_mine, clear=True),
-        mock.patch.object(sys, "stdout", out),
-        mock.patch.object(sys, "stderr", err),
-        mock.patch.object(sys, "stdin", io.StringIO()),
-    ):
+SENDS_AWAY = ("-s", "--s", "-p", "--p")
+"""How the flags begin that name another server: with one of those there is no key, so nothing can be sent."""
+
+
+@pytest.fixture(scope="module")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nowhere]:
+    place = Nowhere(tmp_path_factory.mktemp("any-argv"))
+    with contextlib.chdir(place.folder):
+        yield place
+    place.close()
+
+
+class Nowhere:
+    """An API that answers `{}` to everything, and an empty folder that is home and current at once.
+
+    An audit hook of Python's own sees every connection that is made while `watching`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.api = ScriptServer(lambda _: answer(200, {}))
+        self.watching = False
+        self.connected: set[object] = set()
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.watching and event in ("socket.connect", "socket.getaddrinfo"):
+            self.connected.add(arguments[1] if event == "socket.connect" else arguments[0])
+
+    def run(self, argv: list[str]) -> Ran:
+        environ = {"FIREWORKS_HOME": str(self.folder), "HOME": str(self.folder), "PATH": os.environ["PATH"]}
+        if not any(word.startswith(SENDS_AWAY) for word in argv):
+            environ |= {"FIREWORKS_API_KEY": KEY, "FIREWORKS_ACCOUNT_ID": "a", "FIREWORKS_BASE_URL": self.api.url}
+        self.watching = True
         try:
-            main(argv)
-        except SystemExit as ended:
-            code = ended.code
-    assert code in EXITS
-    assert "Traceback" not in err.getvalue()
-    assert "internal error" not in err.getvalue()
-    if code and not out.getvalue():
-        last = err.getvalue().splitlines()[-1]
-        assert last.startswith(("Error: ", "Hint: ", '{"error": '))
+            return run_inside(argv, environ)
+        finally:
+            self.watching = False
+
+    def close(self) -> None:
+        self.api.close()
+
+
+@given(ARGV)
+@settings(max_examples=400, deadline=None)
+def test_every_command_line_ends_in_a_documented_way(nowhere: Nowhere, argv: list[str]) -> None:
+    ends_as_documented(nowhere, argv)
+
+
+@pytest.mark.slow
+@given(ARGV)
+@settings(max_examples=2000, deadline=None)
+def test_two_thousand_command_lines_end_in_a_documented_way(nowhere: Nowhere, argv: list[str]) -> None:
+    ends_as_documented(nowhere, argv)
+
+
+def ends_as_documented(nowhere: Nowhere, argv: list[str]) -> None:
+    ran = nowhere.run(argv)
+    assert ran.code in EXITS
+    assert "Traceback" not in ran.err
+    assert "internal error" not in ran.err
+    if ran.code and not ran.out:
+        assert ran.err.splitlines()[-1].startswith(("Error: ", "Hint: ", '{"error": '))
+    here = {"127.0.0.1", ("127.0.0.1", int(nowhere.api.url.rpartition(":")[2]))}
+    assert nowhere.connected <= here, "nothing was asked of anyone else"
