@@ -34,6 +34,10 @@ REWRITE = "python -m tests.cli.transcripts"
 NO_PAGE = {
     "local serve": "runs until Ctrl-C: tests/cli/test_local.py",
     "local down": "ends the platform that the pages run on: tests/cli/test_local.py",
+    "bench": "what it prints is measured, and differs each time: tests/cli/test_bench.py",
+    "lora check": "asks no platform: tests/cli/test_lora.py",
+    "lora merge": "asks no platform: tests/cli/test_lora.py",
+    "lora parity": "asks no platform: tests/cli/test_lora.py",
     "quickstart": "has a platform of its own: tests/e2e/test_quickstart.py",
 }
 """Verbs that no page shows, and where they are shown instead."""
