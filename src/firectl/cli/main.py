@@ -174,4 +174,7 @@ def _complete(app: App) -> None:
     if instruction:
         from firectl.cli.completing import answer
 
-        sys.exit(answer(app, root, instruction))
+        try:
+            sys.exit(answer(app, root, instruction))
+        finally:
+            app.close()
