@@ -206,7 +206,8 @@ def test_without_a_platform_there_is_no_log_and_nobody_to_go_to(here: Cli) -> No
 def test_logs_are_its_last_lines(running: Cli) -> None:
     assert len(running("local", "logs", "--lines", "2").out.splitlines()) == 2
     assert running("local", "logs", "--lines", "0").out == ""
-    assert "GET /health" in running("local", "logs").out
+    running("account", "list")
+    assert "GET /v1/accounts" in running("local", "logs").out
     assert running("local", "logs", "../../auth").code == 2
 
 

@@ -109,7 +109,7 @@ def test_a_transfer_is_lines_of_tenths_unless_it_is_over_in_a_moment() -> None:
         err = io.StringIO()
         with Progress(Output(stderr=err)).transfer("uploading") as transfer:
             for done in range(0, total + 1, total // 40):
-                transfer.show("a.bin", done, total)
+                transfer.one("a.bin", done, total)
         return err.getvalue().splitlines()
 
     assert lines(4_000) == ["uploading 100% of 4.0 kB (a.bin)"]

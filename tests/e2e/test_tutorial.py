@@ -165,7 +165,7 @@ def test_a_load_on_both_ways_is_measured_side_by_side_and_adds_up(pasted: Shell)
     for result in results:
         assert (result["succeeded"], result["failed"], result["generated_tokens"]) == (8, 0, 8 * 6)
         assert result["prompt_tokens"] / 8 == pytest.approx(50, rel=0.1)
-        assert 0 < result["time_to_first_token"]["p50"] < result["end_to_end_latency"]["p50"]
+        assert 0 < result["time_to_first_token"]["p50"] <= result["end_to_end_latency"]["p50"]
 
 
 def test_comparing_deploys_both_ways_measures_them_and_leaves_what_was_there(pasted: Shell) -> None:

@@ -182,6 +182,15 @@ class Upload:
         begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
         return checked(begun.headers.get("location"), file.name, url, self._api)
 
+    def _reached(self, file: LocalFile, session: httpx.URL) -> int | Answer:
+        """As `_ask`; _Gone when the session went with the connection."""
+        try:
+            return self._ask(file, session)
+        except ApiError as error:
+            if error.http_status in GONE and not isinstance(error, NetworkError):
+                raise _Gone from error
+            raise
+
     def _parts(self, file: LocalFile, hash: FileHash, session: httpx.URL, reached: int | Answer) -> Answer:
         failed = 0
         while isinstance(reached, int):
@@ -195,7 +204,7 @@ class Upload:
                 if not passes(error) or failed > self._client.max_retries:
                     raise
                 self._crew.sender.pause(failed)
-                reached = self._ask(file, session)
+                reached = self._reached(file, session)
             else:
                 if isinstance(reached, int) and reached <= offset:
                     stuck = f"unexpected answer: the server does not take {file.name} past {offset} bytes"

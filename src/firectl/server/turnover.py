@@ -65,7 +65,10 @@ def turn_over(
     elif stop == old or not old_able:
         serving = {r.ordinal for r in new_able}
     else:
-        serving = {r.ordinal for r in old_able}
+        # A change may come while another is half done: of the old, too, only one kind answers, the one with most.
+        kinds = [r.folder for r in old_able]
+        most = max(kinds, key=kinds.count)
+        serving = {r.ordinal for r in old_able if r.folder == most}
     return Turnover(
         start=_free(replicas, starting),
         stop=tuple(sorted(ended)),

@@ -216,6 +216,7 @@ def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platfo
     platform.events(name, "tokens:4 prompt:2")
     platform.chat(name, "status:500")
     platform.set(name, desired_replicas=0, resource=Deployment(base_model=BASE, max_replica_count=0))
+    wait(lambda: platform.pids(name) == [])
     assert platform.chat(name).status_code == 503
     time_of_request: Any = platform.supervisor.activity.last_request_time(name)
     assert time_of_request is not None

@@ -99,9 +99,13 @@ def _rope(config: Mapping[str, Any]) -> Rope | None:
     return Rope(kind, float(theta), {name: float(given[name]) for name in wanted.get(kind, ())})
 
 
+DEFAULT_WINDOW = 4096
+"""What transformers takes for Mistral, Qwen2 and Qwen3 where a config leaves the key out."""
+
+
 def _windows(config: Mapping[str, Any], layers: int) -> tuple[int | None, ...] | None:
     kind = config["model_type"]
-    window = config.get("sliding_window")
+    window = config.get("sliding_window", DEFAULT_WINDOW)
     window = int(window) if window is not None else None
     types = config.get("layer_types")
     if kind == "llama":
