@@ -41,7 +41,7 @@ def test_an_idle_deployment_stops_and_a_request_brings_it_back(platform: Platfor
     # A probe is nobody's wish for an answer.
     assert platform.chat(name, headers={"x-firectl-probe": "1"}).status_code == 200
     platform.pass_time(11 * MINUTES)
-    wait(lambda: platform.pids(name) == [])
+    wait(lambda: platform.deployment(name).status.message == "scaled to zero")
     row = platform.deployment(name)
     assert (row.state, row.desired_replicas, row.status.message) == ("READY", 0, "scaled to zero")
     began = time.monotonic()
