@@ -10,7 +10,8 @@ import pytest
 
 from firectl.samples import sample_path
 from tests.e2e.conftest import BASE
-from tests.e2e.shell import Ran, Shell
+from tests.e2e.shell import Shell
+from tests.ran import Ran
 
 QUESTION = "Hello!"
 LIVE = "accounts/local/models/sample-pirate"
@@ -156,16 +157,16 @@ def test_hot_reload_merges_the_latest_adapter_and_proves_it(pasted: Shell) -> No
 
 
 def test_a_load_on_both_ways_is_measured_side_by_side_and_adds_up(pasted: Shell) -> None:
-    load = ("--concurrency", "1,4", "--requests", "8", "--rounds", "2", "--max-tokens", "6", "--ignore-eos")
+    load = ("--concurrency", "1,4", "--requests", "8", "--rounds", "2", "--max-tokens", "24", "--ignore-eos")
     ran = pasted.ok("bench", LIVE, "sample-poet#shared", *load, "--prompt-tokens", "50", "-o", "json")
     results = ran.json["results"]
     assert [(result["target"], result["concurrency"]) for result in results] == [
         (route, streams) for streams in (1, 4) for route in (LIVE, ADDRESSED)
     ]
     for result in results:
-        assert (result["succeeded"], result["failed"], result["generated_tokens"]) == (8, 0, 8 * 6)
+        assert (result["succeeded"], result["failed"], result["generated_tokens"]) == (8, 0, 8 * 24)
         assert result["prompt_tokens"] / 8 == pytest.approx(50, rel=0.1)
-        assert 0 < result["time_to_first_token"]["p50"] <= result["end_to_end_latency"]["p50"]
+        assert 0 < result["time_to_first_token"]["p50"] < result["end_to_end_latency"]["p50"]
 
 
 def test_comparing_deploys_both_ways_measures_them_and_leaves_what_was_there(pasted: Shell) -> None:

@@ -130,6 +130,8 @@ class Activity:
         self.figures.forget(keep)
 
     def _ended(self, ticket: Ticket, status: int) -> None:
+        # A long answer is activity to its end; and who sees nothing in flight must see that time too.
+        self._touch(ticket.deployment)
         # Its own: a deployment that went meanwhile may be there again, with a count of its own.
         ticket.work.move(-1, time.monotonic())
         ticket.work.generated_tokens += ticket.generated_tokens
@@ -143,8 +145,6 @@ class Activity:
             generated_tokens=ticket.generated_tokens,
         )
         self.figures.answered(ticket, status)
-        # A long answer is activity to its end.
-        self._touch(ticket.deployment)
 
     def _count(self, deployment: str, model: str, status: int, **amounts: int) -> None:
         start = history.begin(self._now(), history.FINEST)
