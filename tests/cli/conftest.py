@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.hosted import Api
-from tests.cli.inside import Ran, run_inside
+from tests.cli.inside import run_inside
+from tests.ran import Ran
 
 KEY = "fw_SECRETsecretSECRET1234"
 

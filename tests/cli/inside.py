@@ -6,7 +6,6 @@ Starting a process costs 0.3 s; this costs milliseconds. Sees no terminal, and s
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import threading
@@ -14,21 +13,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from firectl.cli.main import main
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+from tests.ran import Ran
 
 
 def run_inside(argv: Sequence[str], environ: Mapping[str, str], stdin: str = "") -> Ran:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from firectl.cli.tree import COMMANDS, VERBS
 from tests.cli.conftest import KEY
-from tests.cli.inside import Ran, run_inside
+from tests.cli.inside import run_inside
 from tests.client.script_server import ScriptServer, answer
+from tests.ran import Ran
 
 NOT_TRIED = {"local", "quickstart", "bench"}
 """What would start something, or send for as long as it is told to."""

@@ -17,8 +17,9 @@ import pytest
 
 from firectl.errors import EXIT_OF_CODE, Code, Exit
 from tests.cli.conftest import KEY, Cli
-from tests.cli.inside import Ran, run_many
+from tests.cli.inside import run_many
 from tests.client.script_server import CLOSE, HANG, RESET, Received, Reply, ScriptServer, answer
+from tests.ran import Ran
 
 TIMEOUT = 0.5
 """Seconds of --timeout."""

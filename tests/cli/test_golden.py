@@ -24,9 +24,9 @@ from firectl.schemas.deployment import Deployment
 from firectl.schemas.metrics import DeploymentMetrics
 from firectl.schemas.model import Model
 from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
-from tests.cli.inside import Ran
 from tests.cli.test_help import LEAVES
 from tests.cli.transcripts import PAGES, Stage, cases, stage
+from tests.ran import Ran
 
 FILES = sorted(PAGES.glob("*.txt"))
 REWRITE = "python -m tests.cli.transcripts"

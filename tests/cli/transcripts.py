@@ -33,7 +33,8 @@ from pathlib import Path
 
 from firectl._version import __version__
 from firectl.samples import sample_path
-from tests.cli.inside import Ran, run_inside
+from tests.cli.inside import run_inside
+from tests.ran import Ran
 
 PAGES = Path(__file__).with_name("golden")
 BASE = "accounts/fireworks/models/sample-llama"

@@ -13,7 +13,8 @@ import pytest
 
 from firectl.samples import sample_path
 from tests.e2e.conftest import BASE
-from tests.e2e.shell import Ran, Shell
+from tests.e2e.shell import Shell
+from tests.ran import Ran
 from tests.tiny import make_adapter
 
 KEY_FILES = {"auth.ini", "local/credentials.json"}

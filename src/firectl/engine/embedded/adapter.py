@@ -5,10 +5,12 @@ Must not change after it was made: requests are bound to the object, and a reloa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from firectl.errors import AdapterError
 
 if TYPE_CHECKING:
     import torch
@@ -33,3 +35,21 @@ class EngineAdapter:
     path: Path
     rank: int
     chat_template: str | None = None
+
+
+def require_shapes(adapter: EngineAdapter, shape_of: Callable[[str], tuple[int, int] | None]) -> None:
+    """AdapterError unless every module of the adapter is a layer of the model, and of its shape.
+
+    `shape_of` gives the features in and out of a layer that takes adapters, None for what is no such layer.
+    """
+    for name, weights in adapter.modules.items():
+        wanted, found = shape_of(name), (weights.a.shape[0], weights.b.shape[1])
+        if wanted is None:
+            raise AdapterError(
+                f"{name} is not a layer that several adapters can share in this engine",
+                hint="deploy the adapter's own model: a live merge applies it",
+            )
+        if wanted != found:
+            raise AdapterError(f"{name}: the adapter is for {found[0]}→{found[1]}, the base has {wanted}")
+        if weights.a.shape[1] != weights.b.shape[0]:
+            raise AdapterError(f"{name}: lora_A has rank {weights.a.shape[1]}, lora_B {weights.b.shape[0]}")

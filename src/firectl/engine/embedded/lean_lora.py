@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from firectl.engine.embedded.adapter import EngineAdapter
+from firectl.engine.embedded.adapter import EngineAdapter, require_shapes
 from firectl.engine.embedded.lean_config import LeanConfig
 from firectl.engine.embedded.lean_model import DOWN, GATE_UP, OUTPUT, QKV, Deltas
 from firectl.engine.embedded.packing import Batch
-from firectl.errors import AdapterError
 
 _PARTS = (QKV, OUTPUT, GATE_UP, DOWN)
 _WASTE = 2
@@ -69,18 +68,8 @@ class LoraBank:
 
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
-        for name, weights in adapter.modules.items():
-            module = self._modules.get(name)
-            if module is None:
-                raise AdapterError(
-                    f"{name} is not a layer that several adapters can share in this engine",
-                    hint="deploy the adapter's own model: a live merge applies it",
-                )
-            wanted, found = (module.features_in, module.features_out), (weights.a.shape[0], weights.b.shape[1])
-            if wanted != found:
-                raise AdapterError(f"{name}: the adapter is for {found[0]}→{found[1]}, the base has {wanted}")
-            if weights.a.shape[1] != weights.b.shape[0]:
-                raise AdapterError(f"{name}: lora_A has rank {weights.a.shape[1]}, lora_B {weights.b.shape[0]}")
+        shapes = {name: (module.features_in, module.features_out) for name, module in self._modules.items()}
+        require_shapes(adapter, shapes.get)
 
     def place(self, adapters: Collection[EngineAdapter]) -> Mapping[EngineAdapter, int]:
         """Where each of a step's adapters lies; those that are not here yet are copied in."""

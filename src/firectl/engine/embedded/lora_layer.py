@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from firectl.engine.embedded.adapter import EngineAdapter
+from firectl.engine.embedded.adapter import EngineAdapter, require_shapes
 from firectl.engine.embedded.attention import PackedStep
-from firectl.errors import AdapterError
 
 
 class LoraForward:
@@ -52,18 +51,7 @@ class LoraLayers:
 
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
-        for name, weights in adapter.modules.items():
-            module = self._modules.get(name)
-            if module is None:
-                raise AdapterError(
-                    f"{name} is not a layer that several adapters can share in this engine",
-                    hint="deploy the adapter's own model: a live merge applies it",
-                )
-            wanted, found = _shape(module), (weights.a.shape[0], weights.b.shape[1])
-            if wanted != found:
-                raise AdapterError(f"{name}: the adapter is for {found[0]}→{found[1]}, the base has {wanted}")
-            if weights.a.shape[1] != weights.b.shape[0]:
-                raise AdapterError(f"{name}: lora_A has rank {weights.a.shape[1]}, lora_B {weights.b.shape[0]}")
+        require_shapes(adapter, lambda name: _shape(self._modules[name]) if name in self._modules else None)
 
     def carry(self, names: Iterable[str]) -> None:
         """Make these layers apply adapters. Between steps only."""

@@ -74,6 +74,8 @@ class Prefixes:
         At least one token is left to compute: its logits are what is asked for.
         """
         owner, most = owner_of(sequence), len(sequence.tokens) - 1
+        if self._most == 0 or most < SHORTEST:
+            return None
         best: tuple[int, Slot, Beginning | None] | None = None
         for beginning in self._kept:
             if beginning.owner == owner:
@@ -85,7 +87,7 @@ class Prefixes:
                 length = min(most, other.computed, common_length(other.tokens, sequence.tokens))
                 if best is None or length > best[0]:
                     best = length, other.slot, None
-        if best is None or best[0] < SHORTEST or self._most == 0:
+        if best is None or best[0] < SHORTEST:
             return None
         length, slot, used = best
         if used is not None:
