@@ -20,7 +20,7 @@ from firectl.client.hashes import stated
 from firectl.client.http import httpx, is_loopback
 from firectl.client.meter import Meter, Progress
 from firectl.client.parallel import WORKERS, Crew
-from firectl.client.partial import Partial, Remote, has_content
+from firectl.client.partial import UNIT, Partial, Remote, has_content
 from firectl.client.sender import Incoming, Outgoing
 from firectl.client.transfer import SECONDS, STARTS
 from firectl.client.wait import passes
@@ -151,25 +151,27 @@ class Download:
         headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
         if remote.etag and not whole:
             headers["If-Match"] = remote.etag
-        at = start
+        at, came = start, 0
         try:
             with self._open(file, url, headers) as answer:
                 _check_answer(file, answer, remote, None if whole else (start, end))
-                for chunk in answer.chunks():
+                buffer = memoryview(bytearray(UNIT))
+                while got := answer.read_into(buffer[came:]):
                     self._crew.check()
-                    if at + len(chunk) > end:
+                    if at + came + got > end:
                         raise NetworkError(Code.UNKNOWN, f"unexpected answer: more bytes of {file} than it has")
-                    part.write(at, chunk)
-                    at += len(chunk)
-                    self._meter.add(file, len(chunk))
+                    self._meter.add(file, got)
+                    came += got
+                    if (at + came) % UNIT == 0 or at + came == end:
+                        part.write(at, buffer[:came])
+                        at, came = at + came, 0
             if at < end:
                 raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
         except ApiError as error:
             if not passes(error):
                 raise
-            kept = part.flush(start, at)
-            self._meter.add(file, kept - at)
-            raise _Broken(error, kept) from None
+            self._meter.add(file, -came)
+            raise _Broken(error, at) from None
         return at
 
     def _open(

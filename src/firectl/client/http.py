@@ -17,16 +17,12 @@ if "httpx" not in sys.modules:
         import httpx
     finally:
         del sys.modules["httpx._main"]
-import httpcore
 import httpx
 
 from firectl import config
 from firectl._version import __version__
 
 __all__ = ["Connections", "host_of", "httpx", "is_loopback", "timeouts"]
-
-# How much of an answer is read at once. With httpx's 64 KiB, what Python does for each piece is most of a download.
-httpcore.HTTP11Connection.READ_NUM_BYTES = 512 * 1024
 
 CONNECT_SECONDS = 10.0
 HEADERS = {"User-Agent": f"firectl/{__version__}"}

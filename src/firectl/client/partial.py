@@ -74,7 +74,6 @@ class Partial:
             raise
         self._head = (remote.identity or "").encode().ljust(_HEAD)
         self._marks = self._read_marks()
-        self._held: dict[int, list[bytes]] = {}
         self._hash_lock = threading.Lock()
         self._hashed = 0
         names = sorted(remote.digests, reverse=True)[:1]
@@ -117,26 +116,25 @@ class Partial:
                 spans.append((start, end))
         return spans
 
-    def write(self, offset: int, data: bytes) -> None:
-        """Keep `data`, the next bytes of a range that is written in order."""
-        view = memoryview(data)
+    def write(self, offset: int, data: memoryview) -> None:
+        """Keep a unit, which starts at `offset`; the last one of a file may be shorter. `data` is free afterwards."""
+        view, at = data, offset
         while view:
-            unit = offset // UNIT
-            end = min((unit + 1) * UNIT, self.remote.size)
-            piece = view[: end - offset]
-            held = self._held.setdefault(unit, [])
-            held.append(piece)  # type: ignore[arg-type]
-            offset += len(piece)
-            view = view[len(piece) :]
-            if offset == end:
-                self._write_unit(unit, end)
-
-    def flush(self, start: int, reached: int) -> int:
-        """A range that began at `start` broke off: where it goes on, which is the start of a unit."""
-        unit = reached // UNIT
-        if self._held.pop(unit, None) is None:
-            return reached
-        return max(start, unit * UNIT)
+            written = os.pwrite(self._file, view, at)
+            at += written
+            view = view[written:]
+        unit = offset // UNIT
+        # After the bytes: a kill in between loses the mark, never the other way round.
+        os.pwrite(self._marks_file, _DONE, _HEAD + unit)
+        self._marks[unit] = 1
+        if self._hash_lock.acquire(blocking=False):
+            try:
+                if self._hash is not None and self._hashed == unit:
+                    self._hash.update(data)
+                    self._hashed += 1
+                self._follow()
+            finally:
+                self._hash_lock.release()
 
     def close(self) -> None:
         """Leave it as it is, for a later run; what is half a unit goes."""
@@ -157,27 +155,6 @@ class Partial:
             self._part.unlink(missing_ok=True)
         self._marks_path.unlink(missing_ok=True)
         return good
-
-    def _write_unit(self, unit: int, end: int) -> None:
-        pieces = self._held.pop(unit)
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        at = end - len(data)
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file, view, at)
-            at += written
-            view = view[written:]
-        # After the bytes: a kill in between loses the mark, never the other way round.
-        os.pwrite(self._marks_file, _DONE, _HEAD + unit)
-        self._marks[unit] = 1
-        if self._hash_lock.acquire(blocking=False):
-            try:
-                if self._hash is not None and self._hashed == unit:
-                    self._hash.update(data)
-                    self._hashed += 1
-                self._follow()
-            finally:
-                self._hash_lock.release()
 
     def _follow(self) -> None:
         while self._hash is not None and self._hashed < self._units and self._marks[self._hashed]:

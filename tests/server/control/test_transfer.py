@@ -87,6 +87,7 @@ def test_a_client_killed_on_the_way_sends_at_most_a_part_again(
     }
 
 
+@pytest.mark.slow
 def test_a_platform_killed_on_the_way_goes_on_from_what_it_had(
     start: Callable[..., PlatformProcess], folder: Path
 ) -> None:
