@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from firectl import Client
-from tests.client.script_server import Reply, Script, ScriptServer
-
-KEY = "fw_SECRETsecretSECRET1234"
+from tests.client.script_server import KEY, Reply, Script, ScriptServer
+from tests.client.storage import Storage
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +55,16 @@ def connect() -> Iterator[Callable[..., Client]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def storage(serve: Callable[..., ScriptServer]) -> Storage:
+    """Storage that says nothing of what it has."""
+    made = Storage()
+    made.url = serve(made).url
+    return made
+
+
+@pytest.fixture
+def client(storage: Storage, connect: Callable[..., Client]) -> Client:
+    return connect(storage.url)

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+KEY = "fw_SECRETsecretSECRET1234"
+"""The key of the clients that are tested."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -130,4 +133,8 @@ def _requests(stream: Any) -> Iterator[Received]:
         while (header := stream.readline().decode().strip()) != "":
             name, _, value = header.partition(":")
             headers[name.strip().lower()] = value.strip()
-        yield Received(method, path, headers, stream.read(int(headers.get("content-length", "0"))))
+        length = int(headers.get("content-length", "0"))
+        body = stream.read(length)
+        if len(body) < length:
+            return  # broken off
+        yield Received(method, path, headers, body)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import threading
 from collections.abc import Callable
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.client.conftest import KEY
-from tests.client.script_server import Received, Reply, answer
+from tests.client.script_server import KEY, Received, Reply, answer
 
 FORBIDDEN = b'<?xml version="1.0"?><Error><Code>SignatureDoesNotMatch</Code></Error>'
 
 
 class Storage:
-    """`fault(request)` may give another reply, after `take` more bytes of the body have been kept."""
+    """`fault(request)` may give another reply than `reply(request)`.
+
+    With `says_hashes` it says what it has, as Google's does, and gives ranges.
+    """
 
     def __init__(self) -> None:
+        self.says_hashes = False
         self.files: dict[str, bytes] = {}
         self.announced: dict[str, int] = {}
         self.sessions: dict[str, bytearray] = {}
@@ -34,12 +39,20 @@ class Storage:
             self.requests.append(request)
             return self.fault(request) or self.reply(request)
 
+    @property
+    def parts(self) -> list[str]:
+        """The ranges that were sent, in order."""
+        return [found for r in self.requests if (found := r.headers.get("content-range", "*")) and "*" not in found]
+
     def reply(self, request: Received) -> Reply:
         path = urlsplit(request.path)
         if path.path.startswith("/store/"):
             if KEY in json.dumps(dict(request.headers)):
                 return answer(400, b"a key was sent")
-            return self._store(request, unquote(path.path.removeprefix("/store/")), path.query)
+            name = unquote(path.path.removeprefix("/store/"))
+            reply = self._store(request, name, path.query)
+            whole = name in self.files and request.method != "POST" and b" 308 " not in reply.raw[:20]
+            return self._hashed(request, self.files[name]) if whole and self.says_hashes else reply
         if path.path.endswith(":getUploadEndpoint"):
             sizes = {name: int(size) for name, size in request.json["filenameToSize"].items()}
             self.announced.update(sizes)
@@ -81,6 +94,24 @@ class Storage:
             return answer(201, b"", {"Location": location})
         self.files[name] = request.body
         return answer(200, b"")
+
+    @staticmethod
+    def _hashed(request: Received, content: bytes) -> Reply:
+        """The answer to a GET, or to what completed the file."""
+        digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        headers = {"x-goog-hash": f"crc32c=AAAAAA==,md5={digest}", "ETag": f'"{digest}"'}
+        if request.method != "GET":
+            return answer(200, b"", headers)
+        span = request.headers.get("range")
+        if span is None:
+            return answer(200, content, headers)
+        first, last = (int(end) for end in span.removeprefix("bytes=").split("-"))
+        if first >= len(content):
+            return answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+        piece = content[first : last + 1]
+        return answer(
+            206, piece, {**headers, "Content-Range": f"bytes {first}-{first + len(piece) - 1}/{len(content)}"}
+        )
 
     def _part(self, request: Received, name: str, size: int) -> Reply:
         kept = self.sessions[name]

@@ -28,51 +28,11 @@ BIG = 3 * PART + 1234
 CUT = answer(418, b"")
 
 
-class Hashing(Storage):
+@pytest.fixture
+def storage(storage: Storage) -> Storage:
     """Storage that says what arrived, as Google's does, and gives ranges."""
-
-    def reply(self, request: Received) -> Reply:
-        reply = super().reply(request)
-        name = request.path.partition("?")[0].rpartition("/")[2]
-        if (
-            request.method == "POST"
-            or name not in self.files
-            or not request.path.startswith("/store/")
-            or b" 308 " in reply.raw[:20]
-        ):
-            return reply
-        content = self.files[name]
-        digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-        headers = {"x-goog-hash": f"crc32c=AAAAAA==,md5={digest}", "ETag": f'"{digest}"'}
-        if request.method != "GET":
-            return answer(200, b"", headers)
-        span = request.headers.get("range")
-        if span is None:
-            return answer(200, content, headers)
-        first, last = (int(end) for end in span.removeprefix("bytes=").split("-"))
-        if first >= len(content):
-            return answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-        piece = content[first : last + 1]
-        return answer(
-            206, piece, {**headers, "Content-Range": f"bytes {first}-{first + len(piece) - 1}/{len(content)}"}
-        )
-
-    @property
-    def parts(self) -> list[str]:
-        """The ranges that were sent, in order."""
-        return [found for r in self.requests if (found := r.headers.get("content-range", "*")) and "*" not in found]
-
-
-@pytest.fixture
-def storage(serve: Serve) -> Hashing:
-    made = Hashing()
-    made.url = serve(made).url
-    return made
-
-
-@pytest.fixture
-def client(storage: Hashing, connect: Connect) -> Client:
-    return connect(storage.url)
+    storage.says_hashes = True
+    return storage
 
 
 @pytest.fixture
@@ -88,7 +48,7 @@ def journals(tmp_path: Path) -> Callable[[], list[Path]]:
     return lambda: list((tmp_path / "fireworks-home" / "uploads").glob("*"))
 
 
-def cut_off_at(storage: Hashing, client: Client, folder: Path, offset: int) -> None:
+def cut_off_at(storage: Storage, client: Client, folder: Path, offset: int) -> None:
     """An upload whose part at `offset` is refused, and the requests of it forgotten."""
     storage.fault = lambda request: CUT if f"bytes {offset}-" in request.headers.get("content-range", "") else None
     with pytest.raises(ApiError):
@@ -109,7 +69,7 @@ def flip(path: Path, at: int) -> None:
 
 
 def test_another_run_sends_only_what_is_missing(
-    client: Client, storage: Hashing, folder: Path, connect: Connect, journals: Callable[[], list[Path]]
+    client: Client, storage: Storage, folder: Path, connect: Connect, journals: Callable[[], list[Path]]
 ) -> None:
     cut_off_at(storage, client, folder, 2 * PART)
     (journal,) = journals()
@@ -124,7 +84,7 @@ def test_another_run_sends_only_what_is_missing(
 
 
 def test_a_file_that_arrived_in_an_earlier_run_is_not_sent_again(
-    client: Client, storage: Hashing, folder: Path
+    client: Client, storage: Storage, folder: Path
 ) -> None:
     (folder / "other").write_bytes(b"o" * PART)
     storage.fault = lambda request: CUT if request.path.endswith(":validateUpload") else None
@@ -137,7 +97,7 @@ def test_a_file_that_arrived_in_an_earlier_run_is_not_sent_again(
     assert storage.validated == 1
 
 
-def test_what_the_server_lost_meanwhile_is_sent_again(client: Client, storage: Hashing, folder: Path) -> None:
+def test_what_the_server_lost_meanwhile_is_sent_again(client: Client, storage: Storage, folder: Path) -> None:
     storage.fault = lambda request: CUT if request.path.endswith(":validateUpload") else None
     with pytest.raises(ApiError):
         client.models.upload("m", folder)
@@ -147,9 +107,37 @@ def test_what_the_server_lost_meanwhile_is_sent_again(client: Client, storage: H
     assert storage.files["big"] == (folder / "big").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda said: said.replace(b'"stamp": [', b'"stamp": [1, '),
+        lambda said: said.replace(b"http://127", b"http://327"),
+        lambda said: b'{"name": "big", "stamp": 5, "session": 7}\n',
+        lambda said: b'{"name": ["big"]}\nnull\n[]\n' + b"[" * 100_000,
+        lambda said: said[:-20],
+        lambda said: os.urandom(1000),
+        lambda said: b"",
+    ],
+)
+def test_a_damaged_memory_of_an_upload_is_a_fresh_start(
+    client: Client,
+    storage: Storage,
+    folder: Path,
+    connect: Connect,
+    journals: Callable[[], list[Path]],
+    damage: Callable[[bytes], bytes],
+) -> None:
+    cut_off_at(storage, client, folder, 2 * PART)
+    (journal,) = journals()
+    journal.write_bytes(damage(journal.read_bytes()))
+    connect(storage.url).models.upload("m", folder)
+    assert storage.parts[0] == f"bytes 0-{PART - 1}/{BIG}"
+    assert storage.files["big"] == (folder / "big").read_bytes()
+
+
 @pytest.mark.parametrize("status", [404, 410, 403])
 def test_a_session_that_is_gone_is_begun_anew(
-    client: Client, storage: Hashing, folder: Path, connect: Connect, status: int
+    client: Client, storage: Storage, folder: Path, connect: Connect, status: int
 ) -> None:
     cut_off_at(storage, client, folder, PART)
     gone: list[Received] = []
@@ -166,7 +154,7 @@ def test_a_session_that_is_gone_is_begun_anew(
     assert storage.parts[0] == f"bytes 0-{PART - 1}/{BIG}"
 
 
-def test_a_session_that_goes_while_it_is_used_is_begun_anew(client: Client, storage: Hashing, folder: Path) -> None:
+def test_a_session_that_goes_while_it_is_used_is_begun_anew(client: Client, storage: Storage, folder: Path) -> None:
     gone: list[Received] = []
 
     def fault(request: Received) -> Reply | None:
@@ -181,7 +169,7 @@ def test_a_session_that_goes_while_it_is_used_is_begun_anew(client: Client, stor
 
 
 def test_a_byte_flipped_on_disk_between_two_runs_is_found(
-    client: Client, storage: Hashing, folder: Path, connect: Connect
+    client: Client, storage: Storage, folder: Path, connect: Connect
 ) -> None:
     cut_off_at(storage, client, folder, 2 * PART)
     flip(folder / "big", 100)
@@ -189,7 +177,7 @@ def test_a_byte_flipped_on_disk_between_two_runs_is_found(
     assert storage.files["big"] == (folder / "big").read_bytes()
 
 
-def test_a_byte_flipped_on_the_way_is_found_and_sent_again(client: Client, storage: Hashing, folder: Path) -> None:
+def test_a_byte_flipped_on_the_way_is_found_and_sent_again(client: Client, storage: Storage, folder: Path) -> None:
     flipped: list[Received] = []
 
     def fault(request: Received) -> Reply | None:
@@ -205,7 +193,7 @@ def test_a_byte_flipped_on_the_way_is_found_and_sent_again(client: Client, stora
 
 @pytest.mark.parametrize("resumable", [False, True])
 def test_bytes_that_never_arrive_as_they_were_sent_end_the_upload(
-    client: Client, storage: Hashing, tmp_path: Path, resumable: bool
+    client: Client, storage: Storage, tmp_path: Path, resumable: bool
 ) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "w").write_bytes(b"w" * 1000)
@@ -220,7 +208,7 @@ def test_bytes_that_never_arrive_as_they_were_sent_end_the_upload(
 
 @pytest.mark.parametrize("resumable", [False, True])
 def test_an_address_that_ran_out_is_asked_for_again(
-    client: Client, storage: Hashing, folder: Path, resumable: bool
+    client: Client, storage: Storage, folder: Path, resumable: bool
 ) -> None:
     def asked() -> int:
         return sum(request.path.endswith("Endpoint") for request in storage.requests)
@@ -238,7 +226,7 @@ def test_an_address_that_ran_out_is_asked_for_again(
 
 
 def test_one_that_fails_ends_the_others_at_once_and_leaves_no_socket(
-    storage: Hashing, folder: Path, connect: Connect
+    storage: Storage, folder: Path, connect: Connect
 ) -> None:
     for number in range(6):
         (folder / f"f{number}").write_bytes(b"x" * 3_000_000)
@@ -262,7 +250,7 @@ def test_one_that_fails_ends_the_others_at_once_and_leaves_no_socket(
     gc.collect()
 
 
-def test_a_download_goes_on_in_another_run(client: Client, storage: Hashing, tmp_path: Path, connect: Connect) -> None:
+def test_a_download_goes_on_in_another_run(client: Client, storage: Storage, tmp_path: Path, connect: Connect) -> None:
     storage.files["w"] = os.urandom(5 * UNIT + 77)
     cut = 3 * UNIT + 5000
 
@@ -288,7 +276,7 @@ def test_a_download_goes_on_in_another_run(client: Client, storage: Hashing, tmp
 
 
 def test_a_byte_flipped_in_what_came_before_is_found(
-    client: Client, storage: Hashing, tmp_path: Path, connect: Connect
+    client: Client, storage: Storage, tmp_path: Path, connect: Connect
 ) -> None:
     storage.files["w"] = os.urandom(5 * UNIT)
     storage.fault = lambda request: (
@@ -308,7 +296,7 @@ def test_a_byte_flipped_in_what_came_before_is_found(
 
 
 def test_a_file_that_is_damaged_on_the_server_is_not_put_in_place(
-    client: Client, storage: Hashing, tmp_path: Path
+    client: Client, storage: Storage, tmp_path: Path
 ) -> None:
     storage.files["w"] = os.urandom(UNIT)
     (tmp_path / "back").mkdir()
@@ -328,7 +316,7 @@ def test_a_file_that_is_damaged_on_the_server_is_not_put_in_place(
 
 
 def test_an_empty_file_and_names_as_long_as_they_may_be_come_back(
-    client: Client, storage: Hashing, tmp_path: Path
+    client: Client, storage: Storage, tmp_path: Path
 ) -> None:
     storage.files = {"empty": b"", "n" * 255: b"x"}
     client.models.download("m", tmp_path / "back")
@@ -340,7 +328,7 @@ def test_an_empty_file_and_names_as_long_as_they_may_be_come_back(
     [(["A", "a"], "cannot be told apart"), (["n" * 300], "cannot be written"), (["a\x00b"], "cannot be written")],
 )
 def test_names_that_no_file_can_have_are_refused(
-    client: Client, storage: Hashing, tmp_path: Path, names: list[str], said: str
+    client: Client, storage: Storage, tmp_path: Path, names: list[str], said: str
 ) -> None:
     storage.files = dict.fromkeys(names, b"x")
     with pytest.raises(InputError, match=said):
@@ -348,7 +336,7 @@ def test_names_that_no_file_can_have_are_refused(
     assert not list((tmp_path / "back").glob("[!.]*")) if (tmp_path / "back").exists() else True
 
 
-def test_what_lies_where_a_part_goes_is_not_followed(client: Client, storage: Hashing, tmp_path: Path) -> None:
+def test_what_lies_where_a_part_goes_is_not_followed(client: Client, storage: Storage, tmp_path: Path) -> None:
     storage.files["w"] = b"x" * 100
     (tmp_path / "victim").write_bytes(b"keep")
     back = tmp_path / "back"

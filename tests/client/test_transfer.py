@@ -25,18 +25,6 @@ BIG = 2 * PART + 1234
 
 
 @pytest.fixture
-def storage(serve: Serve) -> Storage:
-    made = Storage()
-    made.url = serve(made).url
-    return made
-
-
-@pytest.fixture
-def client(storage: Storage, connect: Connect) -> Client:
-    return connect(storage.url)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "model"
     (made / "sub").mkdir(parents=True)
@@ -176,18 +164,43 @@ def test_addresses_that_are_none_are_refused(
     assert said in caught.value.message
 
 
-def test_a_file_that_changes_on_the_way_is_refused(client: Client, storage: Storage, folder: Path) -> None:
+def _overwrite(path: Path) -> None:
+    with path.open("r+b") as other:
+        other.write(b"changed")
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, PART + 1)
+
+
+def _grow(path: Path) -> None:
+    with path.open("ab") as other:
+        other.write(b"more")
+
+
+def _replace(path: Path) -> None:
+    (path.parent / ".new").write_bytes(os.urandom(BIG))
+    os.utime(path.parent / ".new", ns=(1, 1))
+    os.replace(path.parent / ".new", path)
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("change", [_overwrite, _cut, _grow, _replace])
+def test_a_file_that_changes_on_the_way_is_refused(
+    client: Client, storage: Storage, folder: Path, change: Callable[[Path], None], resumable: bool
+) -> None:
     big = folder / "big"
     big.write_bytes(os.urandom(BIG))
     os.utime(big, ns=(1, 1))
+    changed: list[Progress] = []
 
     def on_progress(progress: Progress) -> None:
-        if progress.file == "big" and progress.done == PART:
-            with big.open("r+b") as other:
-                other.write(b"changed")
+        if progress.file == "big" and progress.done >= PART and not changed:
+            changed.append(progress)
+            change(big)
 
     with pytest.raises(InputError, match="big changed while it was being sent") as caught:
-        client.models.upload("m", folder, on_progress=on_progress)
+        client.models.upload("m", folder, resumable=resumable, on_progress=on_progress)
     assert caught.value.exit_code is Exit.USAGE
     assert "big" not in storage.files
     assert storage.validated == 0
@@ -207,9 +220,9 @@ def test_progress_ends_at_the_size_of_every_file(client: Client, storage: Storag
 def test_a_model_comes_back_as_it_was_sent(client: Client, storage: Storage, folder: Path, tmp_path: Path) -> None:
     client.models.upload("m", folder)
     back = tmp_path / "back"
-    paths = client.models.download("m", back)
+    done = client.models.download("m", back)
     assert contents(back) == contents(folder)
-    assert set(paths) == {back / name for name in contents(folder)}
+    assert set(done.written) == {back / name for name in contents(folder)}
 
 
 def test_a_download_that_breaks_off_starts_again_and_leaves_no_parts(

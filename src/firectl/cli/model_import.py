@@ -77,9 +77,17 @@ def download_folder(app: App, name: str, path: Path) -> None:
     """Fetches every file of a model into a folder."""
     app.left_running.append(f"{path} is not complete. What came is kept: firectl model download {name} {path}")
     with app.progress.transfer("downloading") as transfer:
-        written = app.client.models.download(name, path, on_progress=transfer.show)
+        done = app.client.models.download(name, path, on_progress=transfer.show)
     app.left_running.clear()
-    app.output.note(f"{len(written)} files written to {path}")
+    app.output.note(f"{_files(len(done.written))} written to {path}" + _kept(len(done.there)))
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+def _kept(count: int) -> str:
+    return f"; {_files(count)} there already, with the same content" if count else ""
 
 
 def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,14 +38,22 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
 _EMPTY = frozenset({416})
 
 
+@dataclass(frozen=True)
+class Downloaded:
+    """The files of a model in a folder: those `written`, and those that were `there` already with the same content."""
+
+    written: tuple[Path, ...]
+    there: tuple[Path, ...]
+
+
 def download(
     client: Client, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None
-) -> tuple[Path, ...]:
-    """Writes every file of the model `name` (a full name) below `folder`, in place of what is there; their paths.
+) -> Downloaded:
+    """Writes every file of the model `name` (a full name) below `folder`, in place of what is there.
 
     A file that is there already with the content that the server has is left alone. InputError when the server names a
     file that would land outside `folder`, or two that would be one, before any is fetched; ApiError for one that does
-    not come as the server says it is.
+    not come as the server says it is, and FAILED_PRECONDITION when another download writes the same file.
     """
     return Download(client, name, folder, on_progress).fetch()
 
@@ -66,15 +75,19 @@ class Download:
         }
         known = {file: remote.size for file, remote in self._remotes.items()}
         self._meter = Meter({file: known.get(file) for file in self._paths}, on_progress)
+        self._there: set[str] = set()
 
-    def fetch(self) -> tuple[Path, ...]:
+    def fetch(self) -> Downloaded:
         near = is_loopback(httpx.URL(self._client.base_url))
         with contextlib.ExitStack() as self._open_parts, Crew(self._client, NEARBY if near else WORKERS) as self._crew:
             # All sizes first: without them nobody can say how long it will take.
             self._crew.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
             by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)
             self._crew.run(partial(self._fetch, file) for file in by_size)
-        return tuple(self._paths.values())
+        return Downloaded(
+            written=tuple(path for file, path in self._paths.items() if file not in self._there),
+            there=tuple(path for file, path in self._paths.items() if file in self._there),
+        )
 
     def _look(self, file: str) -> None:
         """Learn what a file is from the answer to a request for its first byte."""
@@ -92,12 +105,13 @@ class Download:
         try:
             if has_content(path, remote, self._crew.check):
                 self._meter.had(file, remote.size)
+                self._there.add(file)
                 return
             part = Partial(path, remote)
             self._open_parts.callback(part.close)
         except OSError as error:
             raise _unwritable(path, error) from None
-        self._meter.had(file, part.done)
+        self._meter.had(file, part.done if remote.has_ranges else 0)
         runs = part.missing(RANGE) or [(0, 0)] if remote.has_ranges else [(0, remote.size)]
         left = [len(runs)]
 
@@ -113,8 +127,7 @@ class Download:
             except OSError as error:
                 raise _unwritable(path, error) from None
 
-        for span in runs[1:]:
-            self._crew.add(partial(run, *span))
+        self._crew.add([partial(run, *span) for span in runs[1:]])
         run(*runs[0])
 
     def _finish(self, file: str, part: Partial, starts: int) -> None:
@@ -140,6 +153,7 @@ class Download:
                 at = self._addresses.use(file, lambda url, at=at: self._range(file, part, url, at, end))  # type: ignore[misc]
             except _Broken as broken:
                 at = broken.at if part.remote.has_ranges else start
+                self._meter.lost(file, broken.at - at)
                 failed = 1 if at > before else failed + 1
                 if not passes(broken.error) or failed > self._client.max_retries:
                     raise broken.error from None
@@ -170,7 +184,7 @@ class Download:
         except ApiError as error:
             if not passes(error):
                 raise
-            self._meter.add(file, -came)
+            self._meter.lost(file, came)
             raise _Broken(error, at) from None
         return at
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -81,7 +81,7 @@ def _stamp(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def read_range(file: LocalFile, start: int, end: int) -> Iterator[bytes]:
+def read_range(file: LocalFile, start: int, end: int) -> Generator[bytes]:
     """Bytes `start` to `end` of the file, 1 MiB at a time; InputError when it is not the file that was scanned."""
     with _open(file) as opened:
         opened.seek(start)

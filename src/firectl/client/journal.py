@@ -35,7 +35,10 @@ class Entry:
 
 
 class Journal:
-    """One for a model on a server. Lines are added and never changed: a kill at any time leaves what was said."""
+    """One for a model on a server. Lines are added and never changed: a kill at any time leaves what was said.
+
+    Each line begins with its own hash. One that is damaged, or of another version, says nothing.
+    """
 
     def __init__(self, base_url: str, model: str) -> None:
         key = hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:32]
@@ -60,7 +63,8 @@ class Journal:
             self._path.unlink(missing_ok=True)
 
     def _add(self, entry: Entry) -> None:
-        line = json.dumps(asdict(entry)) + "\n"
+        said = json.dumps(asdict(entry)).encode()
+        line = _check(said) + b" " + said + b"\n"
         with self._lock:
             self._entries[entry.name] = entry
             # A disk that is full or a home that cannot be written to must not stop an upload.
@@ -70,7 +74,7 @@ class Journal:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
                 descriptor = os.open(self._path, flags, 0o600)
                 try:
-                    os.write(descriptor, line.encode())
+                    os.write(descriptor, line)
                 finally:
                     os.close(descriptor)
 
@@ -85,11 +89,16 @@ def _read(path: Path) -> dict[str, Entry]:
         if time.time() - path.stat().st_mtime > FORGET_AFTER:
             return {}
         for line in path.read_bytes().splitlines():
-            # The last line may have been cut off.
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                said = json.loads(line)
-                entries[said["name"]] = Entry(**said)
+            check, _, said = line.partition(b" ")
+            if check == _check(said):
+                with contextlib.suppress(ValueError, TypeError):
+                    entry = Entry(**json.loads(said))
+                    entries[entry.name] = entry
     return entries
+
+
+def _check(said: bytes) -> bytes:
+    return hashlib.sha256(said).hexdigest()[:16].encode()
 
 
 def _prune(folder: Path) -> None:

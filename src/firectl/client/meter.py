@@ -47,6 +47,11 @@ class Meter:
             self._moved += count
             self._set(file, self._done.get(file, 0) + count)
 
+    def lost(self, file: str, count: int) -> None:
+        """So many bytes of `file` that have travelled have to travel again."""
+        with self._lock:
+            self._set(file, self._done.get(file, 0) - count)
+
     def had(self, file: str, done: int) -> None:
         """`file` is at `done` bytes, which travelled in an earlier run or never."""
         with self._lock:

@@ -17,6 +17,7 @@ from firectl.errors import ResourceFailed
 from firectl.schemas.model import READY, CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
 
 if TYPE_CHECKING:
+    from firectl.client.download import Downloaded
     from firectl.client.meter import Progress
 
 FAILED = "FAILED"
@@ -132,10 +133,8 @@ class Models(Resource[Model]):
             validate_timeout=validate_timeout,
         )
 
-    def download(
-        self, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None
-    ) -> tuple[Path, ...]:
-        """Fetches every file of the model into `folder`; the paths written. See download.download."""
+    def download(self, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Downloaded:
+        """Fetches every file of the model into `folder`, as far as it is not there. See download.download."""
         from firectl.client.download import download
 
         return download(self._client, self.full_name(name), folder, on_progress=on_progress)

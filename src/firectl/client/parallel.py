@@ -10,7 +10,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class Crew:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._streams: list[Any] = []
-        self._todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._todo: queue.LifoQueue[Job] = queue.LifoQueue()
         self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._left = 0
         self._workers = workers
@@ -59,16 +59,16 @@ class Crew:
         if self._stop.is_set():
             raise Stopped
 
-    def add(self, job: Job) -> None:
-        """One job more, from within a job or before `run`."""
+    def add(self, jobs: Sequence[Job]) -> None:
+        """More jobs, from within a job, to be taken in their order before those that wait: what is begun is ended."""
         with self._lock:
-            self._left += 1
-        self._todo.put(job)
+            self._left += len(jobs)
+        for job in reversed(jobs):
+            self._todo.put(job)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Carry out the jobs, a few at once. The first error ends all others and is raised; Ctrl-C does the same."""
-        for job in jobs:
-            self.add(job)
+        self.add(list(jobs))
         # Daemons: one that is stuck in the system must not keep an interrupted program from ending.
         count = self._workers if self._left else 0
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]

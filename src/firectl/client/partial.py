@@ -5,14 +5,18 @@ Touches no network. Two hidden files beside the place where the whole one goes: 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from firectl.errors import ApiError, Code
 
 UNIT = 1024 * 1024
 """Bytes a mark stands for: what a kill can lose of each range that is on its way."""
@@ -53,8 +57,9 @@ def has_content(path: Path, remote: Remote, check: Callable[[], None]) -> bool:
 class Partial:
     """The file on its way to `path`. OSError when the disk refuses. Ranges that do not overlap may be written at once.
 
-    What was there of another version is dropped. The hash follows the writing: whoever completes the unit that it waits
-    for takes it further.
+    FAILED_PRECONDITION when another download, of this process or any other, writes it already. What was there of
+    another version is dropped. The hash follows the writing: whoever completes the unit that it waits for takes it
+    further.
     """
 
     def __init__(self, path: Path, remote: Remote) -> None:
@@ -66,7 +71,9 @@ class Partial:
         self._part, self._marks_path = stem.with_suffix(".part"), stem.with_suffix(".marks")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._units = -(-remote.size // UNIT)
-        self._file = _open(self._part)
+        self._users = 0
+        self._closing = False
+        self._file = _open_alone(self._part, path)
         try:
             self._marks_file = _open(self._marks_path)
         except BaseException:
@@ -118,43 +125,62 @@ class Partial:
 
     def write(self, offset: int, data: memoryview) -> None:
         """Keep a unit, which starts at `offset`; the last one of a file may be shorter. `data` is free afterwards."""
-        view, at = data, offset
-        while view:
-            written = os.pwrite(self._file, view, at)
-            at += written
-            view = view[written:]
-        unit = offset // UNIT
-        # After the bytes: a kill in between loses the mark, never the other way round.
-        os.pwrite(self._marks_file, _DONE, _HEAD + unit)
-        self._marks[unit] = 1
-        if self._hash_lock.acquire(blocking=False):
-            try:
-                if self._hash is not None and self._hashed == unit:
-                    self._hash.update(data)
-                    self._hashed += 1
-                self._follow()
-            finally:
-                self._hash_lock.release()
-
-    def close(self) -> None:
-        """Leave it as it is, for a later run; what is half a unit goes."""
-        for descriptor in (self._file, self._marks_file):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._marks_file = -1
+        with self._in_use():
+            _write_all(self._file, data, offset)
+            unit = offset // UNIT
+            # After the bytes: a kill in between loses the mark, never the other way round.
+            os.pwrite(self._marks_file, _DONE, _HEAD + unit)
+            self._marks[unit] = 1
+            if self._hash_lock.acquire(blocking=False):
+                try:
+                    if self._hash is not None and self._hashed == unit:
+                        self._hash.update(data)
+                        self._hashed += 1
+                    self._follow()
+                finally:
+                    self._hash_lock.release()
 
     def enter(self) -> bool:
         """Put the file in its place if it is what it should be. If it is not, nothing is kept of it."""
-        with self._hash_lock:
-            self._follow()
-        good = self._hash is None or self._hash.hexdigest() == self.remote.digests[self._algorithm or ""]
+        with self._in_use():
+            with self._hash_lock:
+                self._follow()
+            good = self._hash is None or self._hash.hexdigest() == self.remote.digests[self._algorithm or ""]
+            # Still locked: whoever opened it meanwhile finds that it is no longer in this place.
+            if good:
+                os.replace(self._part, self._path)
+            else:
+                self._part.unlink(missing_ok=True)
+            self._marks_path.unlink(missing_ok=True)
         self.close()
-        if good:
-            os.replace(self._part, self._path)
-        else:
-            self._part.unlink(missing_ok=True)
-        self._marks_path.unlink(missing_ok=True)
         return good
+
+    def close(self) -> None:
+        """Leave it as it is, for a later run; what is half a unit goes. Whoever still writes does so first."""
+        with self.lock:
+            self._closing = True
+            self._close_if_unused()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """The descriptors stay open meanwhile: the system would give their numbers to other files."""
+        with self.lock:
+            if self._closing:
+                raise OSError(errno.EBADF, "closed")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._users -= 1
+                self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._closing and self._users == 0:
+            for descriptor in (self._file, self._marks_file):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._file = self._marks_file = -1
 
     def _follow(self) -> None:
         while self._hash is not None and self._hashed < self._units and self._marks[self._hashed]:
@@ -162,8 +188,49 @@ class Partial:
             self._hashed += 1
 
 
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        offset += written
+        data = data[written:]
+
+
 def _open(path: Path) -> int:
     # Whatever lies there that is no file is not ours, and would keep us waiting or lead elsewhere.
     if path.is_symlink() or (path.exists() and not stat.S_ISREG(path.lstat().st_mode)):
         path.unlink()
     return os.open(path, _FLAGS, 0o666)
+
+
+def _open_alone(part: Path, path: Path) -> int:
+    """As `_open`, held until it is closed or the process ends. FAILED_PRECONDITION when another holds it."""
+    while True:
+        descriptor = _open(part)
+        try:
+            _lock(descriptor, path)
+            # The download before may have ended between the two: what was opened is then the file in its place.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), part.lstat()):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"another download is writing {path}",
+            hint="wait until it has ended, or name another folder",
+        ) from None
+    except OSError:
+        # A file system without locks.
+        return

@@ -9,7 +9,7 @@ import json
 import math
 import random as _random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ class Outgoing:
     url: httpx.URL = field(repr=False)
     what: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    content: bytes | Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
+    content: bytes | Callable[[], Generator[bytes]] | None = field(default=None, repr=False)
     """The body, or what makes it anew for each try."""
     repeatable: bool
     """Whether sending it twice equals sending it once."""
@@ -240,6 +240,10 @@ class Sender:
             return _Failed(failed, Failure(status=None, code=failed.code, sent=not never))
         except httpx.DecodingError:
             return _Failed(_undecodable(request, response), Failure(status=status, code=Code.UNKNOWN))
+        finally:
+            # Left where the sending broke off, it would keep its file open.
+            if isinstance(content, Generator):
+                content.close()
         failed_answer = failures.error_answer(status, response.headers, body, request.url, request.what)
         return _Failed(failed_answer, Failure(status=status, code=failed_answer.code, headers=response.headers))
 

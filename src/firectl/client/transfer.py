@@ -5,7 +5,8 @@ What is there already, from this run or one before, is not sent again; what arri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -225,16 +226,18 @@ class Upload:
         retries = self._client.max_retries
         return _reached(self._exchange("PUT", file, session, headers, None, retries, accept=INCOMPLETE))
 
-    def _bytes(self, file: LocalFile, hash: FileHash, start: int, end: int) -> Iterator[bytes]:
+    def _bytes(self, file: LocalFile, hash: FileHash, start: int, end: int) -> Generator[bytes]:
         sent = start
         self._crew.check()
         self._meter.at(file.name, sent)
-        for chunk in read_range(file, start, end):
-            self._crew.check()
-            hash.feed(sent, chunk)
-            yield chunk
-            sent += len(chunk)
-            self._meter.at(file.name, sent)
+        # Closed by us: an error that is kept would keep the file open.
+        with contextlib.closing(read_range(file, start, end)) as chunks:
+            for chunk in chunks:
+                self._crew.check()
+                hash.feed(sent, chunk)
+                yield chunk
+                sent += len(chunk)
+                self._meter.at(file.name, sent)
 
     def _exchange(
         self,
@@ -242,7 +245,7 @@ class Upload:
         file: LocalFile,
         url: httpx.URL,
         headers: Mapping[str, str],
-        content: Callable[[], Iterator[bytes]] | None,
+        content: Callable[[], Generator[bytes]] | None,
         max_retries: int,
         accept: frozenset[int] = frozenset(),
     ) -> Answer:

@@ -15,7 +15,7 @@ import pytest
 
 from firectl.client.transfer import PART
 from tests.server.control.folders import write_base
-from tests.server.control.process import Api, PlatformProcess, bare, refusal
+from tests.server.control.process import Api, PlatformProcess, bare, refusal, until
 
 SIZE = 4 * PART + 4321
 TRANSFER = """
@@ -100,6 +100,28 @@ def test_a_platform_killed_on_the_way_goes_on_from_what_it_had(
     again = transfer("upload", start("--port", port), "m", folder)
     assert again is not None
     assert again[1] <= total - total // 2 + PART
+
+
+def test_a_platform_killed_while_bytes_arrive_goes_on_from_what_it_had(
+    start: Callable[..., PlatformProcess], folder: Path
+) -> None:
+    first = start()
+    make(first.api, "m")
+    total = sum(path.stat().st_size for path in folder.iterdir())
+    argv = [sys.executable, "-c", TRANSFER, "upload", first.url, first.key, "m", str(folder), str(1 << 60)]
+
+    def arrived() -> int:
+        return sum(path.stat().st_size for path in (first.home / "uploads").glob("*/*.session"))
+
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sending:
+        until(lambda: arrived() > total // 4)
+        first.kill()
+        assert sending.wait(60) != 0
+    kept = arrived()
+    again = transfer("upload", start("--port", first.url.rpartition(":")[2]), "m", folder)
+    assert again is not None
+    assert again[0] == total
+    assert again[1] <= total - kept + PART
 
 
 def test_a_file_damaged_on_the_platforms_disk_is_found_on_the_way_out(

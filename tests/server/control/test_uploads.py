@@ -337,6 +337,26 @@ def test_a_range_that_cannot_be_is_refused(api: Api, model: str, content: bytes,
     assert session.put(b"", "*/10") == (308, None)
 
 
+def test_a_part_with_more_bytes_than_its_range_is_refused(api: Api, model: str) -> None:
+    session = Session(api, model, 10)
+    # Without a length nobody can know before they come.
+    answer = bare.put(session.url, content=iter([b"012", b"345", b"6789x"]), headers={"content-range": "bytes 0-5/10"})
+    assert refusal(answer).message == "more bytes came than were announced; the file ends at 6"
+    status, reached = session.put(b"", "*/10")
+    assert (status, reached) in {(308, None), (308, "bytes=0-2"), (308, "bytes=0-5")}
+    assert session.put(b"0123456789", "0-9/10") == (200, None)
+
+
+def test_a_part_with_fewer_bytes_than_its_range_counts_for_what_came(
+    platform: PlatformProcess, api: Api, model: str
+) -> None:
+    session = Session(api, model, 10)
+    answer = bare.put(session.url, content=iter([b"0123", b"45"]), headers={"content-range": "bytes 0-9/10"})
+    assert (answer.status_code, answer.headers["range"]) == (308, "bytes=0-5")
+    assert folder_of(platform, model) is None
+    assert session.put(b"6789", "6-9/10") == (200, None)
+
+
 def test_a_resumable_upload_begins_as_the_protocol_says(api: Api, model: str) -> None:
     url = api.announce(model, {"f": 3}, resumable=True)["f"]
     said = refusal(bare.post(url))
