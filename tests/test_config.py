@@ -107,7 +107,7 @@ def test_an_empty_variable_is_not_set_and_an_empty_flag_is_an_error(env: dict[st
     assert config.resolve(config.Flags(), env).api_key.value is None
     with pytest.raises(InputError) as raised:
         config.resolve(config.Flags(api_key=""), env)
-    assert raised.value.message == "--api-key: api_key is empty"
+    assert raised.value.message == "--api-key is empty"
 
 
 def test_errors_name_the_argument_where_a_program_gave_the_value(env: dict[str, str]) -> None:

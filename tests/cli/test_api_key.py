@@ -49,8 +49,14 @@ def test_create_prints_the_secret_once_and_says_so(cli: Cli, owned: Api) -> None
 
 def test_create_in_json_is_what_a_script_reads_the_key_from(cli: Cli, owned: Api) -> None:
     assert cli("create", "api-key", "-o", "json").json["key"] == SECRET
-    assert cli("api-key", "create", "-o", "name").out == "k1\n"
-    assert cli("api-key", "create", "-o", "flag").out == "--display-name ci --expire-time 2027-01-31T00:00:00Z\n"
+    assert cli("create", "api-key", "-o", "yaml").out.count(SECRET) == 1
+
+
+def test_where_the_result_has_no_place_for_the_secret_it_is_on_stderr(cli: Cli, owned: Api) -> None:
+    ran = cli("api-key", "create", "-o", "name")
+    assert (ran.out, ran.err) == ("k1\n", f"Keep the key now: it is not shown again\nKey: {SECRET}\n")
+    ran = cli("api-key", "create", "-o", "flag", "--quiet")
+    assert (ran.out, ran.err) == ("--display-name ci --expire-time 2027-01-31T00:00:00Z\n", f"Key: {SECRET}\n")
 
 
 def test_a_user_that_is_named_is_not_asked_for(cli: Cli, owned: Api) -> None:

@@ -52,8 +52,24 @@ def test_the_message_comes_from_stdin(cli: Cli, api: Api, argv: list[str]) -> No
 def test_an_empty_stdin_is_no_message(cli: Cli, api: Api) -> None:
     ran = cli("chat", ROUTE, "-")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == "Error: the message on stdin is empty (code = InvalidArgument)\n"
+    assert ran.err == (
+        "Error: no message: stdin is empty (code = InvalidArgument)\nHint: firectl chat MODEL#DEPLOYMENT 'Hello!'\n"
+    )
+    assert cli("chat", ROUTE).err == ran.err
     assert api.asked == []
+
+
+def test_a_bare_id_that_is_a_deployments_is_told_how_to_write_it(cli: Cli, api: Api) -> None:
+    missing = {"error": {"message": "Model not found, inaccessible, and/or not deployed", "code": "NOT_FOUND"}}
+    api.on("POST", PATH, answer(404, missing))
+    api.on("GET", "/v1/accounts/acme/deployments/d", {"name": "accounts/acme/deployments/d", "state": "READY"})
+    ran = cli("chat", "d", "Hello!")
+    assert ran.code == 3
+    assert ran.err.endswith(
+        "Hint: a bare ID is a model's; for the deployment of that ID: "
+        "firectl chat accounts/acme/deployments/d MESSAGE\n"
+    )
+    assert cli("chat", "other", "Hello!").err.endswith("Hint: firectl route check accounts/acme/models/other --live\n")
 
 
 def test_a_short_route_is_completed_before_it_is_sent(cli: Cli, api: Api) -> None:

@@ -335,7 +335,10 @@ def test_a_file_gives_what_flags_do_not(cli: Cli, api: Api, tmp_path: Path) -> N
         "enableAddons": False,
         "placement": {"region": "US_IOWA_1"},
     }
-    assert ran.err == (f"{file}: left out what the server decides: create_time, name, replica_stats, state, status\n")
+    assert ran.err == (
+        f"{file}: left out what the server decides: create_time, name, replica_stats, state, status\n"
+        "Nothing was sent.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -389,6 +392,7 @@ def test_flags_without_a_field_are_refused_hosted_and_without_effect_here(cli: C
     assert ran.err == (
         "Warning: --cluster-id has no effect here and is not sent\n"
         "Warning: --preemptible has no effect here and is not sent\n"
+        "Nothing was sent.\n"
     )
     api.hosted()
     for flags in (["-c", "mine"], ["--preemptible"]):
@@ -432,6 +436,31 @@ def test_scale_sends_the_count_and_shows_the_deployment(cli: Cli, api: Api) -> N
     ran = cli("scale", "d1", "--replica-count", "2")
     assert (ran.code, ran.out) == (0, TEXT)
     assert api.changes[-1].json == {"replicaCount": 2}
+
+
+def test_a_scale_waits_until_so_many_replicas_are_ready_and_answer(cli: Cli, api: Api) -> None:
+    def now(desired: int, ready: int) -> dict[str, object]:
+        counts = {"desiredReplicaCount": desired, "replicaCount": ready, "replicaStats": {"readyReplicaCount": ready}}
+        return {"name": NAME, "state": "READY", "baseModel": BASE, **counts}
+
+    api.on("PATCH", f"{PATH}:scale", {})
+    # The first answer is from before the server took the new number up.
+    api.on("GET", PATH, now(1, 1), now(2, 1), now(2, 2))
+    api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_BASE_MODEL", "state": "READY"})
+    api.on("POST", "/inference/v1/completions", {"id": "x", "choices": [{"index": 0, "text": "a"}]})
+    ran = cli("deployment", "scale", "d1", "--replica-count", "2", "--wait", "-o", "json")
+    assert (ran.code, ran.json["replica_count"]) == (0, 2), ran.err
+    assert ran.err.splitlines() == [
+        f"{NAME}: READY, 1 replica ready",
+        f"{NAME}: READY, 2 replicas ready",
+        "Proof: it answers",
+    ]
+    api.on("GET", PATH, now(0, 2), now(0, 0))
+    ran = cli("deployment", "scale", "d1", "--replica-count", "0", "--wait")
+    assert (ran.code, ran.err.splitlines()[-1]) == (0, f"{NAME}: READY, 0 replicas ready")
+    api.on("GET", PATH, now(0, 0), now(3, 3))
+    ran = cli("deployment", "scale", "d1", "--replica-count", "0", "--wait", "--wait-timeout", "100ms")
+    assert ran.code == 0, "autoscaling may want others soon after"
 
 
 def test_delete_does_not_ask_without_a_terminal(cli: Cli, api: Api) -> None:

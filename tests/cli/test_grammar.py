@@ -93,6 +93,7 @@ def test_old_commands_and_top_level_ones_reach_the_same_verbs(
     ran = cli(*argv.split(), "--dry-run")
     assert ran.code == 0, ran.err
     assert (ran.json["method"], ran.json["path"]) == (method, path)
+    assert ran.err.endswith("Nothing was sent.\n")
     assert api.changes == []
 
 
@@ -113,7 +114,30 @@ def test_old_commands_and_top_level_ones_reach_the_same_verbs(
         (
             "deployment get",
             "missing argument 'DEPLOYMENT'",
-            "firectl deployment get my-deployment; more: firectl deployment get --help",
+            "firectl deployment list shows what there is; firectl deployment get my-deployment; "
+            "more: firectl deployment get --help",
+        ),
+        (
+            "get deployments",
+            "missing argument 'DEPLOYMENT'",
+            "firectl deployment list shows what there is; firectl deployment get my-deployment; "
+            "more: firectl get deployments --help",
+        ),
+        ("lits deployments", "firectl has no command 'lits'", "did you mean list? See: firectl --help"),
+        (
+            "deployment lits",
+            "firectl deployment has no command 'lits'",
+            "did you mean list? See: firectl deployment --help",
+        ),
+        (
+            "delete",
+            "firectl delete needs a noun: deployment, model, api-key",
+            "firectl delete --help",
+        ),
+        (
+            "completion",
+            "missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish",
+            'eval "$(firectl completion bash)"; more: firectl completion --help',
         ),
         (
             "load-lora m",
@@ -245,10 +269,10 @@ def test_enums_are_read_in_any_case_and_one_that_is_not_known_is_sent_with_a_war
     assert ran.json["body"]["acceleratorType"] == "NVIDIA_H100_80G"
     assert ran.err == (
         "Warning: NVIDIA_H100_80G is not a value that this version knows, and is sent as it is; "
-        "did you mean NVIDIA_H100_80GB?\n"
+        "did you mean NVIDIA_H100_80GB?\nNothing was sent.\n"
     )
     ran = cli("deployment", "create", "m", "--accelerator-type", "a100", "--dry-run")
-    assert ran.err.endswith("did you mean NVIDIA_A100_40GB or NVIDIA_A100_80GB?\n")
+    assert ran.err.endswith("did you mean NVIDIA_A100_40GB or NVIDIA_A100_80GB?\nNothing was sent.\n")
     assert "NVIDIA_B300_288GB" in ACCELERATORS
 
 

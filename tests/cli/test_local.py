@@ -75,7 +75,8 @@ def test_up_is_safe_to_run_twice_and_down_leaves_nothing(here: Cli) -> None:
     assert first.json["state"] == "UP"
     assert first.json["account"] == "local"
     process = pid(here)
-    assert here("local", "up", "-o", "json").json == first.json
+    second = here("local", "up", "-o", "json")
+    assert (second.json, second.err) == (first.json, f"The platform is running already\n{first.err}")
     assert pid(here) == process
 
     status = here("local", "status", "-o", "json").json
@@ -199,7 +200,10 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(here: Cli) -> None:
 def test_without_a_platform_there_is_no_log_and_nobody_to_go_to(here: Cli) -> None:
     empty = here("local", "logs")
     assert (empty.code, empty.out) == (2, "")
-    assert empty.err == "Error: there is no log of platform (code = InvalidArgument)\nHint: firectl local up\n"
+    assert empty.err == (
+        f"Error: no platform has run here yet: {here.home}/local holds no log (code = InvalidArgument)\n"
+        "Hint: firectl local up\n"
+    )
     assert here("account", "list").code == 2
 
 

@@ -56,11 +56,13 @@ def test_a_sound_adapter_is_described_and_exits_0(cli: Cli, made: Path) -> None:
 def test_what_the_service_ignores_and_which_way_takes_it_is_said_with_what_to_do(cli: Cli, made: Path) -> None:
     ran = cli("lora", "check", str(made / "head"), "--base-model", str(made / "base"))
     assert ran.code == 0
-    assert ran.out.splitlines()[-4:] == [
+    assert ran.out.splitlines()[-6:] == [
         "Warning: adapter_config.json: use_rslora: is applied here, but the hosted service ignores it",
         "  To do: for the hosted service, merge the adapter with firectl lora merge and upload the result as a base",
         "Note: adapter_config.json: target_modules: 'lm_head' cannot be adapted in multi-LoRA",
         "  To do: live merge applies it: deploy the adapter itself",
+        "Note: weights: were not read: an import reads them, and refuses NaN, infinity and a change of nothing",
+        f"  To do: to find them now: firectl lora check {made / 'head'} --base-model {made / 'base'} --deep",
     ]
     assert "Scaling: 5.65685\n" in ran.out
     assert "Live Merge: true\nMulti LoRA: false\n" in ran.out
@@ -92,7 +94,8 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
     assert (ran.code, ran.err) == (0, "")
     assert [finding["what"] for finding in ran.json["findings"]] == [
-        "shapes were not compared: the API does not tell them"
+        "shapes were not compared: the API does not tell them",
+        "were not read: an import reads them, and refuses NaN, infinity and a change of nothing",
     ]
     ran = cli("lora", "check", str(made / "head"), "--base-model", BASE, "-o", "json")
     assert (ran.code, ran.json["valid"], ran.json["live_merge"]) == (2, False, False)

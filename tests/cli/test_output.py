@@ -85,5 +85,7 @@ def test_formats_that_a_noun_cannot_have_are_errors_with_an_empty_stdout(cli: Cl
     ran = cli(noun, "get", "acme", "-o", "flag")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "Error: there are no flags that create such a resource (code = InvalidArgument)\nHint: -o json\n"
+        f"Error: firectl {noun} get cannot write 'flag', only text, json, yaml, name (code = InvalidArgument)\n"
+        f"Hint: firectl {noun} get --help\n"
     )
+    assert cli(noun, "list", "-o", "flag").code == 2, "whether or not there are rows"

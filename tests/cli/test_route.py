@@ -82,6 +82,10 @@ def test_the_old_key_is_told_what_to_send_instead(cli: Cli) -> None:
     assert ran.code == 2
     assert ran.json["errors"][0]["message"].startswith("deployedModel is deprecated and refused on new deployments")
     assert ran.json["errors"][0]["suggestion"] is None
+    assert ran.json["errors"][0]["field"] == "deployedModel"
+    assert body[ran.json["errors"][0]["position"] :].startswith('"deployedModel"')
+    text = cli("route", "check", "--request", "-", stdin=body).out
+    assert f"Error: character {body.index('deployedModel') - 1} of the request: deployedModel is deprecated" in text
     both = json.dumps({"model": ROUTE, "deployedModel": "accounts/acme/deployedModels/m-1"})
     ran = cli("route", "check", "--request", "-", "-o", "json", stdin=both)
     assert ran.json["errors"][0]["suggestion"] == ROUTE
@@ -136,8 +140,27 @@ def test_live_checks_every_fact_that_a_request_depends_on(cli: Cli, serving: Api
         "takes_addons",
         "precision_allows_addons",
     ]
-    assert all(check["ok"] and check["code"] == "OK" for check in ran.json["checks"])
+    assert all(check["ok"] and check["code"] == "OK" and "hint" not in check for check in ran.json["checks"])
+    assert ran.json["ready"] is True
     assert serving.changes == []
+
+
+def test_live_says_first_whether_it_is_ready_and_below_each_failed_check_what_to_run(cli: Cli, serving: Api) -> None:
+    serving.on("GET", "/v1/accounts/acme/deployedModels", {})
+    ran = cli("route", "check", ROUTE, "--live")
+    assert ran.code == 5
+    assert ran.out.startswith("Ready: false\nValid: true\n")
+    assert (
+        "Check: FAILED: the model is not loaded on the deployment\n"
+        f"  To do: firectl load-lora {MODEL} --deployment {DEPLOYMENT} --wait\n"
+    ) in ran.out
+    assert cli("route", "check", MODEL).out.startswith("Valid: true\n")
+
+
+def test_live_tells_a_deployments_bare_id_how_to_be_written(cli: Cli, serving: Api) -> None:
+    ran = cli("route", "check", "d", "--live")
+    assert ran.code == 3
+    assert f"  To do: a bare ID is a model's; for the deployment of that ID write {DEPLOYMENT}\n" in ran.out
 
 
 def test_live_finds_the_default_deployment_of_a_bare_model(cli: Cli, serving: Api) -> None:
@@ -178,6 +201,9 @@ def test_live_tells_missing_from_not_ready(
     else:
         serving.on("GET", path, body)
     assert failed(cli, ROUTE) == (code, checks)
+    report = cli("route", "check", ROUTE, "--live", "-o", "json").json
+    assert report["ready"] is False
+    assert all(check["ok"] or check["hint"] for check in report["checks"])
 
 
 def test_live_asks_nothing_about_a_bad_route(cli: Cli, serving: Api) -> None:

@@ -53,3 +53,7 @@ def test_a_step_that_fails_ends_quickstart_with_its_error_and_an_exit_code(tmp_p
     ran = Shell(blocked).firectl("quickstart", "-o", "json")
     assert (ran.code, ran.out) == (1, "")
     assert "firectl local up" in ran.err.splitlines()[-1]
+    assert ran.err.startswith("$ export FIREWORKS_HOME=")
+    quiet = Shell(blocked).firectl("quickstart", "--quiet")
+    assert (quiet.code, quiet.out) == (1, "")
+    assert all(line.startswith(("Error: ", "Hint: ")) for line in quiet.err.splitlines()), quiet.err

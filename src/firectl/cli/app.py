@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from firectl import names
 from firectl.cli.output import PLAIN, Output, View
 from firectl.errors import Code, FirectlError, InputError
 
@@ -32,6 +33,8 @@ class App:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = os.environ if environ is None else environ
         self.flags: dict[str, Any] = {}
+        self.ran: click.Context | None = None
+        """The verb that was found in the command line, with its arguments."""
         self.dry_run = False
         self.yes = False
         self.planned_files: dict[str, int] = {}
@@ -109,6 +112,17 @@ class App:
             dry_run=self.dry_run,
         )
 
+    def check_name(self, text: str, collection: str) -> None:
+        """InputError for what cannot be a name there: a mistake in the command line is said before a missing key is."""
+        if not names.is_id(text):
+            names.resolve(text, collection, self.configured.account_id.value)
+
+    def check_route(self, text: str) -> None:
+        """The same for a route."""
+        account = self.configured.account_id.value
+        if not names.check_route(text, account or "account").valid:
+            names.parse_route(text, account)
+
     @property
     def account(self) -> str:
         """The account to act in; asks the API when none is configured."""
@@ -175,6 +189,7 @@ class App:
             document["total_bytes"] = sum(self.planned_files.values())
         self.output.format = "yaml" if self.output.format == "yaml" else "json"
         self.emit(document)
+        self.output.note("Nothing was sent.")
 
     def confirm(self, question: str) -> None:
         """Asks in a terminal, unless `--yes`; elsewhere the command itself is the answer."""
@@ -194,11 +209,13 @@ class App:
 
     def redact(self, text: str) -> str:
         """`text` without the key, wherever it got in."""
+        from firectl.client.sender import SHORTEST_SECRET
+
         keys = {self.flags.get("api_key"), self.environ.get("FIREWORKS_API_KEY")}
         if "settings" in self.__dict__:
             keys.add(self.settings.api_key.value)
         for key in keys:
-            text = text.replace(key, "[key]") if key else text
+            text = text.replace(key, "[key]") if key and len(key) >= SHORTEST_SECRET else text
         return text
 
     def close(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from firectl.cli.app import App
-from firectl.errors import ApiError, InputError
+from firectl.errors import ApiError, Code, InputError
 
 if TYPE_CHECKING:
     from firectl.client.inference import Answer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
+EXAMPLE = "firectl chat MODEL#DEPLOYMENT 'Hello!'"
 
 
 def read_message(message: str | None) -> str:
@@ -22,10 +24,10 @@ def read_message(message: str | None) -> str:
     if message is not None and message != "-":
         return message
     if message is None and sys.stdin.isatty():
-        raise InputError("no message", hint="write it after the target, or - to read it from stdin")
+        raise InputError("no message", hint=f"{EXAMPLE}; - reads it from stdin")
     text = sys.stdin.read(LARGEST_MESSAGE)
     if not text.strip():
-        raise InputError("the message on stdin is empty")
+        raise InputError("no message: stdin is empty", hint=EXAMPLE)
     return text
 
 
@@ -42,12 +44,25 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
     route = app.client.inference.route(target)
     if route != target:
         app.output.note(f"Route: {route}")
-    if app.output.format != "text":
-        whole = _once_up(app, lambda: app.client.inference.chat(route, **asked), seconds)
-        app.emit(whole.raw)
-        return
-    stream = _once_up(app, lambda: app.client.inference.chat(route, stream=True, **asked), seconds)
+    try:
+        if app.output.format != "text":
+            app.emit(_once_up(app, lambda: app.client.inference.chat(route, **asked), seconds).raw)
+            return
+        stream = _once_up(app, lambda: app.client.inference.chat(route, stream=True, **asked), seconds)
+    except ApiError as error:
+        if error.code is Code.NOT_FOUND and error.hint is None:
+            error.hint = _instead(app, target, route)
+        raise
     app.output.stream(_text(stream))
+
+
+def _instead(app: App, target: str, route: str) -> str:
+    from firectl.cli.live_route import meant
+
+    deployment = meant(app.client, target)
+    if deployment is None:
+        return f"firectl route check {shlex.quote(route)} --live"
+    return f"a bare ID is a model's; for the deployment of that ID: firectl chat {deployment} MESSAGE"
 
 
 def _text(pieces: Any) -> Iterator[str]:

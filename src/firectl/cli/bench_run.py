@@ -41,6 +41,8 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]
     """A target for each route, or with a mix one of all; InputError for a string that is no route."""
     from firectl.bench import Target
 
+    for route in routes:
+        app.check_route(route)
     complete = [app.client.inference.route(route) for route in routes]
     for given, route in zip(routes, complete, strict=True):
         if given != route:
@@ -185,6 +187,8 @@ def run_comparison(
         raise InputError("--compare makes its own routes", hint="name routes, or --compare with --model")
     if not models:
         raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
+    for model in (*models, *filter(None, (base,))):
+        app.check_name(model, "models")
     bench_compare.refuse_hosted(app)
     load = replace(load, ignore_eos=True)
     with bench_compare.set_up(app, ways, models, base, keep=keep) as setup:

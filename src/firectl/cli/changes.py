@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 W = TypeVar("W", bound="Wire")
 
 
-def changes(schema: type[W], given: Mapping[str, Any]) -> tuple[W, list[str]]:
-    """`given` has a field of `schema` for each flag, None where it was not given. InputError when none was."""
+def changes(noun: str, schema: type[W], given: Mapping[str, Any]) -> tuple[W, list[str]]:
+    """`given` has a field of `schema` for each flag of `NOUN update`, None where it was not given. InputError when none
+    was."""
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
-        raise InputError("nothing to change: no flag names a field")
+        raise InputError("nothing to change: no flag names a field", hint=f"firectl {noun} update --help")
     return schema.model_validate(fields), list(fields)
 
 

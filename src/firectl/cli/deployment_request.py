@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from firectl.schemas.deployment import Deployment
 
 
-def build_create(app: App, model: str, file: Path | None, given: Mapping[str, Any]) -> Deployment:
-    """The deployment to create: `file` first, flags over it, MODEL over all."""
+def build_create(
+    app: App, model: str, file: Path | None, given: Mapping[str, Any], unknown: Mapping[str, object]
+) -> Deployment:
+    """The deployment to create: `file` first, flags over it, MODEL over all. `unknown`: flags that the API has not.
+
+    What is wrong in itself is refused first, before a key is needed.
+    """
     fields = given_fields(FLAGS, given)
     document = nested(fields, read_file(file, app.output.note) if file else None)
+    refuse_impossible(document)
+    for named in (model, document.get("draft_model")):
+        if named:
+            app.check_name(named, "models")
+    _refuse_unknown(app, unknown)
     document["base_model"] = app.client.models.full_name(model)
     if document.get("draft_model"):
         document["draft_model"] = app.client.models.full_name(document["draft_model"])
@@ -32,7 +42,6 @@ def build_create(app: App, model: str, file: Path | None, given: Mapping[str, An
             "expire_time is deprecated by the API and deletes nothing: use --scale-to-zero-window, "
             "and firectl deployment delete when you are done"
         )
-    refuse_impossible(document)
     _refuse_addons_on_addon(app, document)
     return _with_shape(app, _checked(app, document))
 
@@ -59,11 +68,13 @@ def refuse_impossible(document: Mapping[str, Any]) -> None:
     name = document.get("display_name")
     if isinstance(name, str) and len(name) >= 64:
         raise InputError(f"the display name has {len(name)} characters, and fewer than 64 are allowed")
+    if document.get("deployment_shape") and document.get("accelerator_type"):
+        raise InputError("a deployment shape brings its accelerator: --accelerator-type cannot be given with it")
 
 
-def refuse_unknown_to_create(app: App, *, cluster_id: str | None, preemptible: bool | None) -> None:
+def _refuse_unknown(app: App, flags: Mapping[str, object]) -> None:
     """The API has no known field for these: hosted they are refused, and on this machine they mean nothing."""
-    given = [flag for flag, value in (("--cluster-id", cluster_id), ("--preemptible", preemptible)) if value]
+    given = [flag for flag, value in flags.items() if value]
     if given and app.is_hosted:
         raise InputError(f"the API's create has no known field for {given[0]}, so it cannot be asked for")
     for flag in given:
@@ -107,8 +118,6 @@ def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
 
 def _checked(app: App, document: dict[str, Any]) -> Deployment:
     shape = document.get("deployment_shape")
-    if shape and document.get("accelerator_type"):
-        raise InputError("a deployment shape brings its accelerator: --accelerator-type cannot be given with it")
     if shape:
         from firectl.cli.shapes import refuse_quantized, resolve_shape
 

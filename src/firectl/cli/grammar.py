@@ -15,6 +15,8 @@ from firectl.cli.flag_types import Boolean, Named, Seconds
 
 FORMATS = ("text", "json", "yaml", "name", "flag")
 RESOURCE = frozenset(FORMATS)
+NAMED = RESOURCE - {"flag"}
+"""For what has a name and is not created here."""
 DOCUMENT = frozenset(("text", "json", "yaml"))
 """For what is no resource: it has neither a name nor flags that would create it."""
 TEXT = frozenset(("text",))
@@ -28,6 +30,7 @@ class Invocation(Protocol):
     """What the root context carries: where global flags are kept. app.App is one."""
 
     flags: dict[str, Any]
+    ran: click.Context | None
 
     def set_flag(self, name: str, value: Any) -> None: ...
 
@@ -121,7 +124,9 @@ class Verb(_Parsing):
         self.formats = formats
 
     def invoke(self, ctx: click.Context) -> Any:
-        wanted = invocation_of(ctx).flags.get("output", "text")
+        invocation = invocation_of(ctx)
+        invocation.ran = ctx
+        wanted = invocation.flags.get("output", "text")
         if wanted not in self.formats:
             known = ", ".join(name for name in FORMATS if name in self.formats)
             raise click.UsageError(f"{ctx.command_path} cannot write {wanted!r}, only {known}", ctx)
@@ -130,6 +135,9 @@ class Verb(_Parsing):
 
 class Noun(_Parsing, click.Group):
     """Verbs on one resource; its methods are the decorators that its module uses."""
+
+    wants = "verb"
+    """What follows it."""
 
     def __init__(self, name: str, help: str, **kwargs: Any) -> None:
         super().__init__(name=name, help=help, no_args_is_help=False, **kwargs)
@@ -175,8 +183,8 @@ class Noun(_Parsing, click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         if not words_after(ctx):
-            verbs = ", ".join(self.words(ctx))
-            raise click.UsageError(f"{ctx.command_path} needs a verb: {verbs}", ctx)
+            words = ", ".join(self.words(ctx))
+            raise click.UsageError(f"{ctx.command_path} needs a {self.wants}: {words}", ctx)
         return super().invoke(ctx)
 
 

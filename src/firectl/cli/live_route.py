@@ -1,11 +1,16 @@
-"""Whether what a route names is there, ready, loaded and fitting: asks the API, one fact a check. Changes nothing."""
+"""Whether what a route names is there, ready, loaded and fitting: asks the API, one fact a check. Changes nothing.
+
+Each check that fails says what to run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from firectl.cli.hints import list_command
 from firectl.errors import ApiError, Code
+from firectl.names import canonical_route, is_id
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -17,24 +22,37 @@ T = TypeVar("T")
 
 
 class _Checks:
-    def __init__(self) -> None:
+    def __init__(self, client: Client) -> None:
+        self.client = client
         self.rows: list[dict[str, Any]] = []
 
-    def add(self, check: str, ok: bool, message: str, code: str = "FAILED_PRECONDITION") -> None:
-        self.rows.append({"check": check, "ok": ok, "code": "OK" if ok else code, "message": message})
+    def add(self, check: str, ok: bool, message: str, todo: str, code: str = "FAILED_PRECONDITION") -> None:
+        row = {"check": check, "ok": ok, "code": "OK" if ok else code, "message": message}
+        self.rows.append(row if ok else {**row, "hint": todo})
 
 
-def live_checks(client: Client, report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the API says of a valid route: rows of check, ok, code (OK, NOT_FOUND or FAILED_PRECONDITION), message."""
-    checks = _Checks()
-    model = _model(client, checks, report["model"]) if report["model"] else None
+def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = None) -> list[dict[str, Any]]:
+    """What the API says of a valid route: rows of check, ok, code (OK, NOT_FOUND or FAILED_PRECONDITION), message, and
+    a hint where it is not ok. `typed` is the route before it was completed."""
+    checks = _Checks(client)
+    model = _model(checks, report["model"], typed) if report["model"] else None
     deployment_name = report["deployment"]
     if deployment_name is None and model is not None:
         deployment_name = _default_deployment(checks, model)
-    deployment = _deployment(client, checks, deployment_name) if deployment_name else None
+    deployment = _deployment(checks, deployment_name, report["canonical"]) if deployment_name else None
     if model is not None and deployment is not None:
-        _fit(client, checks, model, deployment)
+        _fit(checks, model, deployment)
     return checks.rows
+
+
+def meant(client: Client, typed: str | None) -> str | None:
+    """The deployment that has a bare ID which no model has; None where there is none, or what was typed is no ID."""
+    if typed is None or not is_id(typed):
+        return None
+    try:
+        return client.deployments.get(typed, max_retries=0).name
+    except ApiError:
+        return None
 
 
 def _found(ask: Callable[[], T]) -> T | None:
@@ -50,14 +68,18 @@ def _there(what: str, name: str, found: object) -> str:
     return f"the {what} {name} {'is there' if found else 'does not exist'}"
 
 
-def _model(client: Client, checks: _Checks, name: str) -> Model | None:
+def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
     from firectl.schemas.model import READY
 
-    found = _found(lambda: client.models.get(name))
-    checks.add("model_exists", found is not None, _there("model", name, found), "NOT_FOUND")
+    found = _found(lambda: checks.client.models.get(name))
+    todo = list_command(name, checks.client.account_id)
+    if found is None and (deployment := meant(checks.client, typed)) is not None:
+        todo = f"a bare ID is a model's; for the deployment of that ID write {deployment}"
+    checks.add("model_exists", found is not None, _there("model", name, found), todo, "NOT_FOUND")
     if found is None:
         return None
-    checks.add("model_ready", found.state == READY, f"the model is {found.state}")
+    state = f"the model is {found.state}"
+    checks.add("model_ready", found.state == READY, state, f"firectl model upload {name} DIR")
     return found
 
 
@@ -65,44 +87,62 @@ def _default_deployment(checks: _Checks, model: Model) -> str | None:
     refs = [ref for ref in model.deployed_model_refs or [] if ref.default]
     name = refs[0].deployment if refs else None
     said = f"its default deployment is {name}" if name else "the model is on no deployment by default"
-    checks.add("default_deployment", name is not None, said)
+    todo = f"firectl deployment create {model.name} --wait"
+    others = [ref for ref in model.deployed_model_refs or [] if ref.deployment]
+    if others:
+        todo = f"name one that it is on: {canonical_route(model.name or '', others[0].deployment or '')}"
+    checks.add("default_deployment", name is not None, said, todo)
     return name
 
 
-def _deployment(client: Client, checks: _Checks, name: str) -> Deployment | None:
-    from firectl.client.deployment import ready_replicas
+def _deployment(checks: _Checks, name: str, route: str) -> Deployment | None:
+    from firectl.client.deployment import ready_replicas, wants_replicas
     from firectl.schemas.deployment import DELETED, READY
 
-    found = _found(lambda: client.deployments.get(name))
+    found = _found(lambda: checks.client.deployments.get(name))
+    todo = list_command(name, checks.client.account_id)
     if found is not None and found.state == DELETED:
-        found = None
-    checks.add("deployment_exists", found is not None, _there("deployment", name, found), "NOT_FOUND")
+        found, todo = None, f"firectl deployment undelete {name} --wait"
+    checks.add("deployment_exists", found is not None, _there("deployment", name, found), todo, "NOT_FOUND")
     if found is None:
         return None
-    checks.add("deployment_ready", found.state == READY, f"the deployment is {found.state}")
+    look = f"firectl deployment get {name}"
+    checks.add("deployment_ready", found.state == READY, f"the deployment is {found.state}", look)
     count = ready_replicas(found)
-    checks.add("replica_ready", count > 0, f"{count} {'replica is' if count == 1 else 'replicas are'} ready")
+    todo = look
+    if found.max_replica_count == 0:
+        todo = f"it is parked: firectl deployment update {name} --max-replica-count 1"
+    elif not wants_replicas(found):
+        todo = f"a request starts one: firectl chat '{route}' 'Hello!'"
+    checks.add("replica_ready", count > 0, f"{count} {'replica is' if count == 1 else 'replicas are'} ready", todo)
     return found
 
 
-def _fit(client: Client, checks: _Checks, model: Model, deployment: Deployment) -> None:
+def _fit(checks: _Checks, model: Model, deployment: Deployment) -> None:
     from firectl.schemas.deployed_model import DEPLOYED
     from firectl.schemas.deployment import is_quantized
 
     own = deployment.base_model == model.name
-    row = None if own else _row(client, model, deployment)
+    row = None if own else _row(checks.client, model, deployment)
     if own:
-        checks.add("loaded", True, "the deployment was created for this model")
+        checks.add("loaded", True, "the deployment was created for this model", "")
     else:
         state = row.state if row else "not loaded"
-        checks.add("loaded", state == DEPLOYED, f"the model is {state} on the deployment")
+        load = f"firectl load-lora {model.name} --deployment {deployment.name} --wait"
+        todo = f"firectl deployed-model get {row.name}" if row else load
+        checks.add("loaded", state == DEPLOYED, f"the model is {state} on the deployment", todo)
     base = model.peft_details.base_model if model.peft_details else None
-    if base is not None and not own:
-        checks.add("base_matches", base == deployment.base_model, f"base {base}, deployment of {deployment.base_model}")
-        takes = bool(deployment.enable_addons or deployment.enable_hot_reload_latest_addon)
-        checks.add("takes_addons", takes, "the deployment takes addons" if takes else "the deployment takes no addons")
-        plain = not is_quantized(deployment.precision)
-        checks.add("precision_allows_addons", plain, f"precision {deployment.precision or 'of the base'}")
+    if base is None or own:
+        return
+    another = f"firectl deployment create {base} --enable-addons --wait"
+    said = f"base {base}, deployment of {deployment.base_model}"
+    checks.add("base_matches", base == deployment.base_model, said, another)
+    takes = bool(deployment.enable_addons or deployment.enable_hot_reload_latest_addon)
+    said = "the deployment takes addons" if takes else "the deployment takes no addons"
+    checks.add("takes_addons", takes, said, another)
+    plain = not is_quantized(deployment.precision)
+    said = f"precision {deployment.precision or 'of the base'}"
+    checks.add("precision_allows_addons", plain, said, f"{another} --precision BF16")
 
 
 def _row(client: Client, model: Model, deployment: Deployment) -> DeployedModel | None:

@@ -90,6 +90,8 @@ class LocalPlatform:
                 raise InputError(
                     f"a platform is running already, at {running.url}", hint="firectl local down, then up again"
                 )
+            else:
+                self._note("The platform is running already")
         self._refuse_other_account(running.account, account)
         return running
 
@@ -142,10 +144,12 @@ class LocalPlatform:
         wanted = [self.log.stem] if replica is None else [replica, f"{replica}-0"]
         path = next((found[name] for name in wanted if name in found), None)
         if path is None:
+            if self.log.stem not in found:
+                raise InputError(f"no platform has run here yet: {self.home} holds no log", hint="firectl local up")
             known = [name for name in found if name != self.log.stem]
             raise InputError(
-                f"there is no log of {wanted[0]}",
-                hint=f"replicas with a log: {', '.join(known)}" if known else "firectl local up",
+                f"there is no log of a replica {replica}",
+                hint=f"replicas with a log: {', '.join(known)}" if known else "firectl local logs",
             )
         return path
 

@@ -5,6 +5,7 @@ The base is a folder here or a model that the API knows; of the latter only its 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,20 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
     from firectl.lora.check import check, with_findings
 
     if base is None or _is_folder(base):
-        return check(adapter, base, deep=deep)
-    model_type, findings = _known(app, base, adapter)
-    return with_findings(check(adapter, deep=deep, model_type=model_type), findings)
+        report = check(adapter, base, deep=deep)
+    else:
+        model_type, findings = _known(app, base, adapter)
+        report = with_findings(check(adapter, deep=deep, model_type=model_type), findings)
+    return report if deep or not report.ok else with_findings(report, [_not_read(adapter, base)])
+
+
+def _not_read(adapter: Path, base: str | None) -> Finding:
+    """What a check of names and shapes alone cannot vouch for: an import reads the weights, and may refuse them."""
+    from firectl.lora.findings import Finding
+
+    words = ["firectl", "lora", "check", str(adapter), *(["--base-model", base] if base else []), "--deep"]
+    what = "were not read: an import reads them, and refuses NaN, infinity and a change of nothing"
+    return Finding("note", "weights", what, f"to find them now: {shlex.join(words)}")
 
 
 def verdict(report: Report) -> int:

@@ -16,8 +16,8 @@ import click
 
 from firectl.cli.app import App
 from firectl.cli.grammar import UnknownWord, split_help
-from firectl.cli.tree import root
-from firectl.errors import Code, Exit, FirectlError, InputError
+from firectl.cli.tree import entry_of, root
+from firectl.errors import ApiError, Code, Exit, FirectlError, InputError
 
 if TYPE_CHECKING:
     from firectl.client.client import Planned
@@ -88,6 +88,10 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
             import traceback
 
             app.output.say(app.redact("".join(traceback.format_exception(error)).rstrip()))
+    if isinstance(known, ApiError):
+        from firectl.cli.hints import next_command
+
+        known.hint = next_command(app, known)
     if "output" not in app.flags and _asks_for_json(argv):
         # The command line broke before -o was read.
         app.output.format = "json"
@@ -131,7 +135,8 @@ def _usage_error(error: click.UsageError) -> InputError:
         message = message[0].lower() + message[1:]
     if isinstance(error, click.MissingParameter) and error.ctx is not None:
         _, examples = split_help(error.ctx.command.help or "")
-        return InputError(message, hint=f"{examples[0]}; more: {see}" if examples else see)
+        steps = [*_list_instead(error.ctx), *examples[:1]]
+        return InputError(" ".join(message.split()), hint=f"{'; '.join(steps)}; more: {see}" if steps else see)
     if word:
         from difflib import get_close_matches
 
@@ -141,6 +146,16 @@ def _usage_error(error: click.UsageError) -> InputError:
         if near:
             return InputError(message, hint=f"did you mean {bare[near[0]]}? See: {see}")
     return InputError(message, hint=see)
+
+
+def _list_instead(ctx: click.Context) -> list[str]:
+    """For `get` of nothing in particular: the command that shows what there is."""
+    if ctx.command.name != "get" or ctx.parent is None:
+        return []
+    # In the older grammar the noun is what comes after the verb.
+    noun = ctx.info_name if ctx.info_name != "get" else ctx.parent.info_name
+    entry = entry_of(noun or "")
+    return [f"firectl {entry.name} list shows what there is"] if entry is not None else []
 
 
 def _interrupted(app: App) -> int:

@@ -93,25 +93,46 @@ def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: floa
     if wait:
         from firectl.client.deployed_model import describe
 
+        see = f"firectl deployed-model get {row.name}"
+        app.left_running.append(f"{row.model} goes on being unloaded without you. To see whether it is gone: {see}")
         with app.progress.steps(f"unloading {row.model}") as steps:
             app.client.deployed_models.wait_unloaded(
                 row.name or "", timeout, on_change=lambda now: steps.say(f"{row.model}: {describe(now)}")
             )
+        app.left_running.clear()
     said = f"Unloaded {row.model} from {row.deployment}"
     app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), views.DEPLOYED_MODEL)
 
 
+def follow_scale(app: App, name: str, count: int, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:
+    """The deployment as it is, or once so many replicas are ready, if asked to wait."""
+    if not wait:
+        return app.client.deployments.get(name)
+    from firectl.client.deployment import describe
+
+    end = time.monotonic() + timeout
+    see = f"To see how far it is: firectl deployment get {name}"
+    app.left_running.append(f"{name} goes on scaling to {count} without you{bills(app) if count else ''}. {see}")
+    with app.progress.steps(f"scaling {name}") as steps:
+        scaled = app.client.deployments.wait(
+            name, timeout, replicas=count, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
+        )
+        if probe:
+            _prove_deployment(app, scaled, end, steps.say)
+    app.left_running.clear()
+    return scaled
+
+
 def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) -> Deployment:
     """The deployment once READY and, with `probe`, seen to answer. `timeout` in seconds is for all of it."""
-    from firectl.client.deployment import describe, wants_replicas
+    from firectl.client.deployment import describe
 
     name, end = made.name or "", time.monotonic() + timeout
     app.left_running.append(f"{name} goes on without you{bills(app)}. To stop it: firectl deployment delete {name}")
     with app.progress.steps(f"waiting for {name}") as steps:
         ready = app.client.deployments.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
-        if probe and ready.base_model and wants_replicas(ready):
-            route = canonical_route(ready.base_model, name)
-            _prove(app, route, None, end, steps.say, is_adapter=_is_adapter(app, ready.base_model))
+        if probe:
+            _prove_deployment(app, ready, end, steps.say)
     app.left_running.clear()
     return ready
 
@@ -157,6 +178,15 @@ def _is_adapter(app: App, model: str) -> bool:
     from firectl.schemas.model import ADDON
 
     return app.client.models.get(model).kind == ADDON
+
+
+def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[str], None]) -> None:
+    """Where it has replicas, a request to what it was created for."""
+    from firectl.client.deployment import wants_replicas
+
+    if ready.base_model and wants_replicas(ready):
+        route = canonical_route(ready.base_model, ready.name or "")
+        _prove(app, route, None, end, say, is_adapter=_is_adapter(app, ready.base_model))
 
 
 def _prove(

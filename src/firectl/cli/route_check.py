@@ -29,7 +29,8 @@ def check_given(app: App, text: str | None, request: str | None, live: bool | No
     if live and report["valid"]:
         from firectl.cli.live_route import live_checks
 
-        report["checks"] = live_checks(app.client, report)
+        checks = live_checks(app.client, report, text)
+        report = {"ready": all(check["ok"] for check in checks), **report, "checks": checks}
     return report
 
 
@@ -39,8 +40,11 @@ def check(text: str, account: str | None) -> dict[str, Any]:
 
 
 def check_request(source: str, account: str | None) -> dict[str, Any]:
-    """The report on the `model` of a request body, from a file or `-`; the old `deployedModel` is an error."""
-    body = _read(source)
+    """The report on the `model` of a request body, from a file or `-`; the old `deployedModel` is an error.
+
+    Positions are those in the model, but that of the old key, which names its `field`, is the one in the request.
+    """
+    text, body = _read(source)
     old, model = body.get("deployedModel"), body.get("model")
     if old is None and not isinstance(model, str):
         raise InputError("the request has no model: it must be a string", hint='"model": "MODEL#DEPLOYMENT"')
@@ -52,7 +56,8 @@ def check_request(source: str, account: str | None) -> dict[str, Any]:
         report["errors"] = [
             *report["errors"],
             {
-                "position": 0,
+                "field": "deployedModel",
+                "position": max(0, text.find('"deployedModel"')),
                 "message": "deployedModel is deprecated and refused on new deployments: leave it out, and name the "
                 "deployment in model, as MODEL#DEPLOYMENT (both are shown by: firectl deployed-model get)",
                 "suggestion": instead,
@@ -61,7 +66,8 @@ def check_request(source: str, account: str | None) -> dict[str, Any]:
     return report
 
 
-def _read(source: str) -> dict[str, Any]:
+def _read(source: str) -> tuple[str, dict[str, Any]]:
+    """A request as it is written, and what it says."""
     import json
 
     try:
@@ -75,7 +81,7 @@ def _read(source: str) -> dict[str, Any]:
         raise InputError(f"the request is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise InputError("the request is not a JSON object")
-    return body
+    return text, body
 
 
 def verdict(report: Mapping[str, Any]) -> int:
@@ -91,18 +97,23 @@ def verdict(report: Mapping[str, Any]) -> int:
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     from firectl.cli.render import visible
 
-    yield f"Valid: {'true' if report['valid'] else 'false'}"
+    for field in ("ready", "valid"):
+        if field in report:
+            yield f"{field.title()}: {'true' if report[field] else 'false'}"
     yield f"Input: {visible(report['input'])}"
     for field in ("kind", "canonical", "model", "deployment"):
         if report[field]:
             yield f"{field.title()}: {report[field]}"
     for title, problems in (("Error", report["errors"]), ("Warning", report["warnings"])):
         for problem in problems:
-            yield f"{title}: character {problem['position']}: {problem['message']}"
+            where = f"character {problem['position']}" + (" of the request" if "field" in problem else "")
+            yield f"{title}: {where}: {problem['message']}"
     for suggestion in dict.fromkeys(problem["suggestion"] for problem in report["errors"] if problem["suggestion"]):
         yield f"Write: {suggestion}"
     for check in report.get("checks", ()):
         yield f"Check: {'ok' if check['ok'] else 'FAILED'}: {check['message']}"
+        if "hint" in check:
+            yield f"  To do: {check['hint']}"
 
 
 VIEW = View(text=_lines)

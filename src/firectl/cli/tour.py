@@ -47,11 +47,22 @@ class StepFailed(FirectlError):
 
 
 class Tour:
-    """`home` is the FIREWORKS_HOME of the tour's own platform; `show` receives each line a person would type."""
+    """`home` is the FIREWORKS_HOME of the tour's own platform; `show` receives each line a person would type.
 
-    def __init__(self, home: Path, samples: Path, show: Callable[[str], None], environ: Mapping[str, str]) -> None:
+    `flags` go to every command that it runs, and are not shown.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        samples: Path,
+        show: Callable[[str], None],
+        environ: Mapping[str, str],
+        flags: tuple[str, ...] = (),
+    ) -> None:
         self.samples = samples
         self.show = show
+        self.flags = flags
         self.env = {key: value for key, value in environ.items() if key not in FROM_THE_CALLER}
         self.env["FIREWORKS_HOME"] = str(home)
         self.show(f"export FIREWORKS_HOME={shlex.quote(str(home))}")
@@ -120,7 +131,8 @@ class Tour:
         there: set[str] = set()
         models = (["model", "list"], ["-a", "fireworks", "model", "list"])
         for listing in (*models, ["deployment", "list", "--show-deleted"]):
-            for row in json.loads(self._run([*listing, "--no-paginate", "-o", "json"]).stdout or "[]"):
+            # Nobody sees this command, so nobody should see its advice.
+            for row in json.loads(self._run([*listing, "--no-paginate", "-o", "json", "--quiet"]).stdout or "[]"):
                 name, state = row["name"], row.get("state")
                 if state in _GOOD:
                     there.add(name)
@@ -148,7 +160,7 @@ class Tour:
         )
 
     def _run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "firectl", *argv]
+        command = [sys.executable, "-m", "firectl", *self.flags, *argv]
         return subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
@@ -167,7 +179,8 @@ def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
     home = config.home(app.environ) / "quickstart"
     down = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local down"
     app.left_running.append(f"What the quickstart started is still running, for you to try. To stop it: {down}")
-    tour = Tour(home, FOLDER, lambda line: app.output.note(f"$ {line}"), app.environ)
+    flags = ("--quiet",) if app.output.quiet else ()
+    tour = Tour(home, FOLDER, lambda line: app.output.note(f"$ {line}"), app.environ, flags)
     try:
         return tour.run(tuple(f"sample-{name}" for name in ADAPTERS), question)
     finally:

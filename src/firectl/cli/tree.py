@@ -91,6 +91,11 @@ NOT_HERE = {
 _BY_NAME = {name: entry for entry in COMMANDS for name in (entry.name, *entry.aliases)}
 
 
+def entry_of(word: str) -> Entry | None:
+    """The line of the table that a word, or an alias, stands for."""
+    return _BY_NAME.get(word)
+
+
 def load(entry: Entry) -> click.Command:
     """The command itself; imports its module."""
     module = importlib.import_module(f"firectl.cli.commands.{entry.module}")
@@ -108,7 +113,7 @@ class Root(Noun):
         return [entry.name for entry in COMMANDS if not entry.hidden]
 
     def words(self, ctx: click.Context) -> list[str]:
-        return self.list_commands(ctx)
+        return [*self.list_commands(ctx), *sorted(VERBS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = _BY_NAME.get(cmd_name)
@@ -145,6 +150,8 @@ class Root(Noun):
 
 class VerbFirst(Noun):
     """The older grammar, `firectl VERB NOUN`: the same commands, found the other way round."""
+
+    wants = "noun"
 
     def __init__(self, name: str) -> None:
         super().__init__(name, f"{name.capitalize()} a resource: `firectl {name} NOUN` is `firectl NOUN {name}`.")

@@ -93,17 +93,19 @@ class Deployments(Resource[Deployment]):
         timeout: float = WAIT_SECONDS,
         *,
         until: Collection[str] = frozenset({READY}),
+        replicas: int | None = None,
         on_change: Callable[[Deployment], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Deployment:
         """The deployment once its state is in `until`; for READY also a replica must be ready, if it wants any.
 
+        `replicas`: so many must be ready instead, or as many as autoscaling wants after that was asked for.
         `on_change` gets it whenever its state, replica counts or status message changed. ResourceFailed when it goes to
         FAILED, NOT_FOUND when it is deleted meanwhile, WaitTimeout after `timeout` seconds. Network errors pass.
         """
         full = self.full_name(name)
-        existed = False
+        existed = asked = False
 
         def poll(seconds: float) -> Deployment:
             nonlocal existed
@@ -117,6 +119,11 @@ class Deployments(Resource[Deployment]):
             return found
 
         def done(found: Deployment) -> bool:
+            nonlocal asked
+            if found.state in until and replicas is not None:
+                wanted = replicas if found.desired_replica_count is None else found.desired_replica_count
+                asked = asked or wanted == replicas
+                return asked and ready_replicas(found) == wanted and (found.replica_count or 0) <= wanted
             if found.state in until:
                 return found.state != READY or not wants_replicas(found) or ready_replicas(found) > 0
             if found.state == FAILED:

@@ -5,7 +5,6 @@ A resource's own file gives path, schema and its odd verbs. Answers are schemas,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
@@ -78,12 +77,7 @@ class Resource(Generic[R]):
         full_name = self.full_name(name)
         path = f"/v1/{full_name}"
         query = {"readMask": read_mask}
-        try:
-            answer = self._client.request("GET", path, query=query, timeout=timeout, max_retries=max_retries)
-        except ApiError as error:
-            if error.code is Code.NOT_FOUND and error.hint is None:
-                error.hint = self._list_command(full_name)
-            raise
+        answer = self._client.request("GET", path, query=query, timeout=timeout, max_retries=max_retries)
         return self._read(answer, path)
 
     def _get_or(self, gone: R, full_name: str, seconds: float) -> R:
@@ -110,13 +104,6 @@ class Resource(Generic[R]):
         if name.startswith("accounts/") and f"/{self.collection}/" not in f"/{name}":
             raise unreadable(path, f"{name} is none of {self.collection}")
         return found
-
-    def _list_command(self, full_name: str) -> str:
-        """The command that shows what there is, for someone who named what is not."""
-        noun = re.sub(r"[A-Z]", lambda letter: f"-{letter[0].lower()}", self.collection).removesuffix("s")
-        account, *inside = full_name.split("/")[1:]
-        elsewhere = f" -a {account}" if inside and account != self._client.account_id else ""
-        return f"firectl{elsewhere} {noun} list"
 
     def list_page(self, **args: Unpack[ListArgs]) -> ListPage[R]:
         """One page of rows."""

@@ -124,6 +124,8 @@ def check_profile_name(name: str) -> str:
 def check_value(key: str, value: str, source: str) -> str:
     """The value as it is used; InputError, naming `source` and never repeating a key, where it cannot be."""
     if not value:
+        if source.startswith("--"):
+            raise InputError(f"{source} is empty", hint="leave it out: firectl whoami shows what is used then")
         raise InputError(f"{source}: {key} is empty")
     if key == "base_url":
         return normalise_base_url(value, source)

@@ -132,7 +132,12 @@ def test_a_lora_goes_onto_its_own_base_alone(api: Api, multi: str, adapter_folde
 def test_a_base_cannot_be_loaded(api: Api, multi: str, tmp_path: Path) -> None:
     other = api.ready_model(write_base(tmp_path / "b"))
     said = api.refused("POST", "deployedModels", {"model": other, "deployment": multi})
-    assert said == Refusal(400, 9, f"model {other} is a base; only LoRA addons can be loaded", None)
+    assert said == Refusal(
+        400,
+        9,
+        f"model {other} is a base; only LoRA addons can be loaded",
+        "firectl model list --filter 'kind = HF_PEFT_ADDON' shows those that can",
+    )
 
 
 def test_a_deployment_without_addons_takes_none(api: Api, base: str, adapter: str) -> None:
@@ -230,6 +235,9 @@ def test_merged_addons_are_replaced_only_where_there_are_any(api: Api, base: str
     )
     row = api.ok("POST", "deployedModels", {**body, "deployment": hot}, replaceMergedAddon=True)
     assert row["state"] == "DEPLOYING"
+    shown = api.ok("GET", f"/v1/{hot}")
+    assert (shown["activeModelVersion"], shown["targetModelVersion"]) == (base, adapter)
+    assert shown in api.ok("GET", "deployments", pageSize=200)["deployments"]
     again = api.ok("POST", "deployedModels", {**body, "deployment": hot}, replaceMergedAddon=True)
     assert again["name"] == row["name"]
 

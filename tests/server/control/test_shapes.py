@@ -51,6 +51,8 @@ def test_an_account_s_own_shapes_come_with_the_public_ones_where_all_are_asked_f
     accounts = {name.split("/")[1] for name in names}
     assert accounts == {"acme", "fireworks"}
     assert any(own.rsplit("/", 1)[1] in name for name in names)
+    shapes = [s["name"] for s in api.ok("GET", "deploymentShapes", pageSize=200)["deploymentShapes"]]
+    assert {name.partition("/versions/")[0] for name in names} == set(shapes)
     theirs = public.ok("GET", ANYWHERE, pageSize=200)["deploymentShapeVersions"]
     assert {v["name"].split("/")[1] for v in theirs} == {"fireworks"}
 

@@ -7,13 +7,13 @@ from typing import Any
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.flag_types import Named
-from firectl.cli.grammar import Noun
+from firectl.cli.grammar import NAMED, Noun
 from firectl.cli.params import argument, listing
 
 account = Noun("account", "Accounts that the key can see.")
 
 
-@account.verb()
+@account.verb(formats=NAMED)
 @argument("account", type=Named("account"), required=False)
 @pass_app
 def get(app: App, account: str | None) -> None:
@@ -24,7 +24,7 @@ def get(app: App, account: str | None) -> None:
     app.emit(app.client.accounts.get(account or app.account), views.ACCOUNT)
 
 
-@account.verb("list")
+@account.verb("list", formats=NAMED)
 @listing
 @pass_app
 def list_(app: App, **asked: Any) -> None:

@@ -29,7 +29,7 @@ whose = option(
 @dry_run
 @pass_app
 def create(app: App, user: str | None, **given: Any) -> None:
-    """Make an API key and print it, once: nobody can show it again.
+    """Make an API key and print it, once: nobody can show it again. With -o name and -o flag it goes to stderr.
 
     $ firectl api-key create --display-name ci --expire-time 2030-01-31
     """
@@ -38,6 +38,9 @@ def create(app: App, user: str | None, **given: Any) -> None:
     made = app.client.api_keys.create(user or app.client.users.only(), ApiKey.model_validate(given))
     app.output.note("Keep the key now: it is not shown again")
     app.emit(made, views.API_KEY)
+    if app.output.format in ("name", "flag"):
+        # These formats have no place for it, and there is no second chance.
+        app.output.say(f"Key: {made.key}")
 
 
 @api_key.verb("list")

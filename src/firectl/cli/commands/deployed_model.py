@@ -53,7 +53,7 @@ def update(app: App, deployed_model: str, **given: Any) -> None:
     from firectl.cli.changes import changes, lost
     from firectl.schemas.deployed_model import DeployedModel
 
-    row, mask = changes(DeployedModel, given)
+    row, mask = changes("deployed-model", DeployedModel, given)
     changed = app.client.deployed_models.update(deployed_model, row, mask)
     app.output.warn_all(lost(given, changed))
     app.emit(changed, views.DEPLOYED_MODEL)

@@ -55,8 +55,8 @@ def create(
     from firectl.cli import deployment_request as request
     from firectl.cli import rollout
 
-    request.refuse_unknown_to_create(app, cluster_id=cluster_id, preemptible=preemptible)
-    asked = request.build_create(app, model, file, given)
+    unknown = {"--cluster-id": cluster_id, "--preemptible": preemptible}
+    asked = request.build_create(app, model, file, given, unknown)
     made = app.client.deployments.create(
         asked,
         deployment_id=deployment_id,
@@ -118,15 +118,21 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
 @deployment.verb()
 @argument("deployment", type=Named("deployment"))
 @option("--replica-count", type=Count(), required=True, metavar="N", help="How many; 0: none for now.")
+@waiting("1h", probe=True)
 @dry_run
 @pass_app
-def scale(app: App, deployment: str, replica_count: int) -> None:
+def scale(
+    app: App, deployment: str, replica_count: int, wait: bool | None, wait_timeout: float, no_probe: bool | None
+) -> None:
     """Set how many replicas a deployment has.
 
-    $ firectl deployment scale my-deployment --replica-count 2
+    $ firectl deployment scale my-deployment --replica-count 2 --wait
     """
-    app.client.deployments.scale(deployment, replica_count)
-    app.emit(app.client.deployments.get(deployment), views.DEPLOYMENT)
+    from firectl.cli.rollout import follow_scale
+
+    name = app.client.deployments.full_name(deployment)
+    app.client.deployments.scale(name, replica_count)
+    app.emit(follow_scale(app, name, replica_count, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)
 
 
 @deployment.verb()

@@ -16,14 +16,22 @@ deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and 
 
 @deployment_metrics.verb("list", formats=DOCUMENT)
 @option(
-    "--metric", required=True, metavar="NAME", help="tokens-per-second, tokens-prompt-per-second, requests-per-second."
+    "--metric",
+    required=True,
+    metavar="NAME",
+    help="requests-per-second, errors-per-second, tokens-per-second, tokens-prompt-per-second.",
 )
 @option(
     "--group-by", type=click.Choice(["deployment", "model"]), help="One series for each; default: for each deployment."
 )
-@option("--start", type=Moment(), metavar="DATE", help="From when: 2026-01-31, or 2026-01-31T12:00:00Z.")
+@option(
+    "--start",
+    type=Moment(),
+    metavar="DATE",
+    help="From when: 2026-01-31, or 2026-01-31T12:00:00Z; default: the last interval.",
+)
 @option("--end", type=Moment(), metavar="DATE", help="Until when; default: now.")
-@option("--interval", type=Seconds(), metavar="DURATION", help="The time that one value stands for: 24h.")
+@option("--interval", type=Seconds(), metavar="DURATION", help="The time that one value stands for (24h).")
 @pass_app
 def list_(
     app: App, metric: str, group_by: str | None, start: str | None, end: str | None, interval: float | None

@@ -7,13 +7,13 @@ from typing import Any
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.flag_types import Named
-from firectl.cli.grammar import Noun
+from firectl.cli.grammar import NAMED, Noun
 from firectl.cli.params import argument, listing, option
 
 deployment_shape = Noun("deployment-shape", "Deployment shapes: tested hardware and settings for a model.")
 
 
-@deployment_shape.verb()
+@deployment_shape.verb(formats=NAMED)
 @argument("shape", type=Named("shape"))
 @pass_app
 def get(app: App, shape: str) -> None:
@@ -24,7 +24,7 @@ def get(app: App, shape: str) -> None:
     app.emit(app.client.deployment_shapes.get(shape), views.DEPLOYMENT_SHAPE)
 
 
-@deployment_shape.verb("list")
+@deployment_shape.verb("list", formats=NAMED)
 @listing
 @option("--target-model", type=Named("model"), metavar="MODEL", help="Only shapes for this model.")
 @pass_app

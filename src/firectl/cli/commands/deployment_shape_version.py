@@ -7,13 +7,13 @@ from typing import Any
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.flag_types import Named
-from firectl.cli.grammar import Noun
+from firectl.cli.grammar import NAMED, Noun
 from firectl.cli.params import argument, listing, option
 
 deployment_shape_version = Noun("deployment-shape-version", "Versions of deployment shapes, and which fit a model.")
 
 
-@deployment_shape_version.verb()
+@deployment_shape_version.verb(formats=NAMED)
 @argument("version", type=Named("shape-version"))
 @pass_app
 def get(app: App, version: str) -> None:
@@ -24,7 +24,7 @@ def get(app: App, version: str) -> None:
     app.emit(app.client.deployment_shape_versions.get(version), views.DEPLOYMENT_SHAPE_VERSION)
 
 
-@deployment_shape_version.verb("list")
+@deployment_shape_version.verb("list", formats=NAMED)
 @argument("shape", type=Named("shape"), required=False)
 @listing
 @option("--base-model", type=Named("model"), metavar="MODEL", help="Only versions for this base model.")
@@ -42,7 +42,7 @@ def list_(app: App, shape: str | None, base_model: str | None, filter: str | Non
     show_list(app, versions, views.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, public=public, **asked)
 
 
-@deployment_shape_version.verb()
+@deployment_shape_version.verb(formats=NAMED)
 @option(
     "--model",
     required=True,

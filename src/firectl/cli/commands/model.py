@@ -138,7 +138,7 @@ def update(app: App, model: str, **given: Any) -> None:
     from firectl.cli.changes import changes, lost
     from firectl.schemas.model import Model
 
-    asked, mask = changes(Model, given)
+    asked, mask = changes("model", Model, given)
     changed = app.client.models.update(model, asked, mask)
     app.output.warn_all(lost(given, changed))
     app.emit(changed, views.MODEL)

@@ -5,7 +5,7 @@ Every call commits its row before it answers, and pokes reconcile after that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from firectl.server.control import access, capacity, deletion, loading, models, 
 from firectl.server.control import deployment_rules as rules
 from firectl.server.control.patch import apply
 from firectl.server.platform import Platform
-from firectl.server.rows import DeploymentRow, ModelRow
+from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.store import Tx
 
 UNDELETE_WITHIN = timedelta(days=7)
@@ -69,14 +69,17 @@ def get(platform: Platform, caller: Caller, name: str) -> Deployment:
     """The deployment as it is now, a DELETED one included."""
     with platform.store.read() as tx:
         row = access.deployment(tx, caller, name)
-    return show(platform, row)
+        loads = tx.deployed_models.of_deployment(name)
+    return show(platform, row, loads)
 
 
 def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deployment]:
     """The deployments of an account; DELETED ones only when asked for."""
     with platform.store.read() as tx:
         rows = tx.deployments.of_account(account)
-    return [show(platform, row) for row in rows if show_deleted or row.state != states.DELETED]
+        shown = [row for row in rows if show_deleted or row.state != states.DELETED]
+        loads = {row.name: tx.deployed_models.of_deployment(row.name) for row in shown if row.is_hot_reload}
+    return [show(platform, row, loads.get(row.name, ())) for row in shown]
 
 
 def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, object]:
@@ -107,8 +110,9 @@ def update(
         desired = _within(resource, row)
         _set(platform, tx, row, resource, desired)
         row = access.deployment(tx, caller, name)
+        loads = tx.deployed_models.of_deployment(name)
     platform.wakeup.poke()
-    return show(platform, row)
+    return show(platform, row, loads)
 
 
 def scale(platform: Platform, caller: Caller, name: str, replica_count: int) -> None:
@@ -166,8 +170,14 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
     return show(platform, row)
 
 
-def show(platform: Platform, row: DeploymentRow) -> Deployment:
-    """The wire resource of a row, with the counts of what runs now."""
+def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRow] = ()) -> Deployment:
+    """The wire resource of a row, with the counts of what runs now; of a hot-reload one also which of its `loads`
+    answers, and which it is on its way to."""
+    merged: dict[str, str] = {}
+    if row.is_hot_reload:
+        active, target = hot_reload.merged(row, loads), hot_reload.latest(row, loads)
+        merged["active_model_version"] = active.model if active is not None else row.model
+        merged["target_model_version"] = target.model if target is not None else row.model
     stats = platform.supervisor.replica_stats(row.name, row.desired_replicas)
     return row.resource.model_copy(
         update={
@@ -182,6 +192,7 @@ def show(platform: Platform, row: DeploymentRow) -> Deployment:
             "desired_replica_count": row.desired_replicas,
             "replica_count": _running(stats),
             "replica_stats": stats,
+            **merged,
         }
     )
 

@@ -153,7 +153,11 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
     """FAILED_PRECONDITION, saying what would work, unless this addon can be loaded beside others there."""
     target = deployment.name.rsplit("/", 1)[1]
     if model.kind != ADDON:
-        raise ApiError(Code.FAILED_PRECONDITION, f"model {model.name} is a base; only LoRA addons can be loaded")
+        raise ApiError(
+            Code.FAILED_PRECONDITION,
+            f"model {model.name} is a base; only LoRA addons can be loaded",
+            hint="firectl model list --filter 'kind = HF_PEFT_ADDON' shows those that can",
+        )
     if deployment.is_live_merge:
         raise ApiError(
             Code.FAILED_PRECONDITION,

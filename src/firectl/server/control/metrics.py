@@ -55,18 +55,19 @@ def deployment_metrics(
 def question(metric: str, group_by: str, start: str, end: str, interval: str, now: datetime) -> history.Question:
     """What the words of a request ask for; INVALID_ARGUMENT naming the one that does not fit.
 
-    `start` and `end` are dates (an end includes its day) or RFC 3339; `interval` is `86400s` or Go's `24h`. Left out: a
-    day, up to now, in buckets of a day. Buckets that lie in the future are left out.
+    `start` and `end` are dates (an end includes its day) or RFC 3339; `interval` is `86400s` or Go's `24h`. Left out:
+    up to now, in buckets of a day, and without a start the last bucket alone. What lies in the future is left out.
     """
     _one_of("metric", metric, history.METRICS)
     group_by = group_by or "deployment"
     _one_of("groupBy", group_by, history.GROUPS)
     seconds = _seconds(interval) if interval else _DAY
     last = min(_time("end", end, of_a_day=True), now) if end else now
-    first = _time("start", start) if start else last - timedelta(seconds=seconds)
-    begin = history.begin(first, history.FINEST)
     # Up to the end of the row that `last` lies in: what was served this very second counts.
-    stop = max(begin, history.begin(last, history.FINEST) + (0 if end and last < now else history.FINEST))
+    stop = history.begin(last, history.FINEST) + (0 if end and last < now else history.FINEST)
+    first = _time("start", start) if start else datetime.fromtimestamp(stop - seconds, UTC)
+    begin = history.begin(first, history.FINEST)
+    stop = max(begin, stop)
     if end and first > _time("end", end, of_a_day=True):
         raise _wrong("end", f"{end} lies before start, {start}")
     if stop - begin > _MOST_BUCKETS * seconds:

@@ -44,9 +44,11 @@ _KINDS = (
 
 
 def list_shapes(platform: Platform, caller: Caller, account: str, target: str | None) -> list[DeploymentShape]:
-    """The shapes of an account's bases; with a target model those that can serve it, wherever its base is."""
+    """The shapes of the bases of an account and of the public one; with a target model those that can serve it."""
     with platform.store.read() as tx:
-        rows = _bases(tx, account) if target is None else [_target_base(tx, caller, target)]
+        accounts = dict.fromkeys((account, PUBLIC_ACCOUNT))
+        everywhere = [row for name in accounts for row in _bases(tx, name)]
+        rows = everywhere if target is None else [_target_base(tx, caller, target)]
         return [shape for row in rows for shape in _shapes(row)]
 
 

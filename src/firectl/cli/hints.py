@@ -1,0 +1,118 @@
+"""What to type after an error that came without a hint: what shows what there is, or gets past the refusal.
+
+Works from the words of the server and the command line alone; asks nobody. A hint that came with an error stays.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import click
+
+from firectl.cli.app import App
+from firectl.cli.listing import PUBLIC_ACCOUNT
+from firectl.cli.tree import VERBS
+from firectl.errors import ApiError, Code, NetworkError
+
+_NAME = re.compile(r"\baccounts/([a-z0-9-]+)(?:/([a-zA-Z]+)/([a-z0-9-]+))?")
+_NOUNS = {
+    "models": "model",
+    "deployments": "deployment",
+    "deployedModels": "deployed-model",
+    "deploymentShapes": "deployment-shape",
+}
+_IGNORE_CHECKS = "--ignore-checks"
+
+
+def next_command(app: App, error: ApiError) -> str | None:
+    """The hint for what a server refused, or for no answer at all."""
+    verb, given = (_verb(app.ran), app.ran.params) if app.ran is not None else ("", {})
+    if _IGNORE_CHECKS in error.message and verb == "deployment delete":
+        force = f"firectl deployment delete {_word(given, 'deployment')} {_IGNORE_CHECKS}"
+        return f"{error.hint}; or, to delete it all the same: {force}" if error.hint else force
+    if error.hint:
+        return error.hint
+    if isinstance(error, NetworkError):
+        return _elsewhere(app) if error.code is Code.UNAVAILABLE else None
+    if error.code is Code.NOT_FOUND:
+        return _what_there_is(error.message, verb, given, _account(app))
+    if error.code is Code.ALREADY_EXISTS:
+        return _what_is_there(error.message, verb, given)
+    if error.code is Code.PERMISSION_DENIED:
+        return "firectl whoami shows the account and where the key comes from; firectl account list what it can see"
+    if error.code is Code.FAILED_PRECONDITION and verb.endswith("load-lora") and "deployment" in given:
+        route = shlex.quote(f"{given.get('model')}#{given.get('deployment')}")
+        return f"firectl route check {route} --live"
+    return None
+
+
+def _account(app: App) -> str | None:
+    """The account of commands, as far as it is known by now: nobody is asked."""
+    if "client" not in app.__dict__:
+        return None
+    return app.client.__dict__.get("account") or app.client.account_id
+
+
+def _elsewhere(app: App) -> str | None:
+    if "settings" not in app.__dict__:
+        return None
+    source = app.settings.base_url.source
+    said = "that is the default server" if source == "default" else f"that server is from {source}"
+    return f"{said}; another: -s HOST, or for a platform on this machine: firectl local up"
+
+
+def _verb(ran: click.Context) -> str:
+    """`deployment delete`, whichever grammar was typed."""
+    words = ran.command_path.split()[1:]
+    return " ".join(reversed(words) if len(words) == 2 and words[0] in VERBS else words)
+
+
+def _what_there_is(message: str, verb: str, given: dict[str, Any], account: str | None) -> str:
+    if verb == "model upload":
+        return f"firectl model create {_word(given, 'model')} {_word(given, 'path')}"
+    if verb.startswith("api-key") and "/users/" in message:
+        return f"firectl {verb}, without --user, is about the only user of the account"
+    if verb == "api-key delete":
+        return "firectl api-key list shows the KEY ID of each, which is what delete takes"
+    found = _NAME.search(message)
+    if found is None:
+        named = [(noun, str(given[noun])) for noun in ("model", "deployment") if given.get(noun)]
+        lists = [list_command(name, account) if _NAME.match(name) else f"firectl {noun} list" for noun, name in named]
+        return " and ".join(lists) or _list_of(verb)
+    if found[2] is None:
+        return "firectl account list"
+    return list_command(found[0], account) if found[2] in _NOUNS else _list_of(verb)
+
+
+def list_command(name: str, account: str | None) -> str:
+    """What shows what there is beside the resource of that full name; `account` is the one that is configured."""
+    _, where, collection, _ = name.split("/")[:4]
+    noun = _NOUNS[collection]
+    elsewhere = f" -a {where}" if where != account else ""
+    public = f", or for public ones firectl -a {PUBLIC_ACCOUNT} model list"
+    return f"firectl{elsewhere} {noun} list" + (public if noun == "model" and where != PUBLIC_ACCOUNT else "")
+
+
+def _list_of(verb: str) -> str:
+    """The list of the noun that the verb is of; the help where there is none."""
+    noun = verb.partition(" ")[0]
+    return f"firectl {noun} list" if noun in _NOUNS.values() else f"firectl {verb} --help"
+
+
+def _what_is_there(message: str, verb: str, given: dict[str, Any]) -> str | None:
+    found = _NAME.search(message)
+    if found is not None and found[2] in _NOUNS:
+        name, noun = found[0], _NOUNS[found[2]]
+    elif given.get("model_id") or given.get("deployment_id"):
+        noun = "model" if given.get("model_id") else "deployment"
+        name = given[f"{noun}_id"]
+    else:
+        return None
+    other = "another --deployment-id" if noun == "deployment" else "another ID"
+    return f"firectl {noun} get {name} shows what is there; to make a second one, give it {other}"
+
+
+def _word(given: dict[str, Any], name: str) -> str:
+    return shlex.quote(str(given.get(name) or name.upper()))
