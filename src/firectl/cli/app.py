@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from firectl import names
 from firectl.cli.output import PLAIN, Output, View
 from firectl.errors import Code, FirectlError, InputError
 
@@ -114,11 +113,15 @@ class App:
 
     def check_name(self, text: str, collection: str) -> None:
         """InputError for what cannot be a name there: a mistake in the command line is said before a missing key is."""
+        from firectl import names
+
         if not names.is_id(text):
             names.resolve(text, collection, self.configured.account_id.value)
 
     def check_route(self, text: str) -> None:
         """The same for a route."""
+        from firectl import names
+
         account = self.configured.account_id.value
         if not names.check_route(text, account or "account").valid:
             names.parse_route(text, account)
