@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +19,9 @@ class Api:
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], list[Reply]] = {}
+        self._offered: dict[str, bytes] = {}
+        self.given = 0
+        """Bytes of offered files that were sent."""
         self.on("GET", "/v1/local", {"replicas": {}})
         self.server = ScriptServer(self._answer)
 
@@ -46,7 +50,24 @@ class Api:
         pairs = parse_qs(urlsplit(self.server.received[at].path).query, keep_blank_values=True)
         return {name: values[-1] for name, values in pairs.items()}
 
+    def offer(self, model: str, folder: Path) -> None:
+        """A READY base whose files are the folder's, each to be had in ranges."""
+        self.on("GET", f"/v1/{model}", {"name": model, "kind": "HF_BASE_MODEL", "state": "READY"})
+        self._offered = {path.name: path.read_bytes() for path in folder.iterdir()}
+        urls = {name: f"{self.url}/get/{name}?signature=x" for name in self._offered}
+        self.on("GET", f"/v1/{model}:getDownloadEndpoint", {"filenameToSignedUrls": urls})
+
+    def _range(self, name: str, asked: str) -> Reply:
+        data = self._offered[name]
+        start, end = map(int, asked.removeprefix("bytes=").split("-"))
+        part = data[start : end + 1]
+        self.given += len(part)
+        span = f"bytes {start}-{start + len(part) - 1}/{len(data)}"
+        return answer(206, part, {"Content-Type": "application/octet-stream", "Content-Range": span})
+
     def _answer(self, request: Received) -> Reply:
+        if request.path.startswith("/get/"):
+            return self._range(urlsplit(request.path).path.removeprefix("/get/"), request.headers["range"])
         replies = self._answers.get((request.method, urlsplit(request.path).path))
         if not replies:
             return NOT_FOUND

@@ -94,7 +94,7 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
     assert (ran.code, ran.err) == (0, "")
     assert [finding["what"] for finding in ran.json["findings"]] == [
-        "shapes were not compared: the API does not tell them",
+        "shapes were not compared: the API does not let its files be read",
         "were not read: an import reads them, and refuses NaN, infinity and a change of nothing",
     ]
     ran = cli("lora", "check", str(made / "head"), "--base-model", BASE, "-o", "json")
@@ -102,14 +102,35 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     assert ran.json["findings"][0]["what"] == "lm_head can be adapted on llama, mistral, qwen2, not on 'qwen3'"
 
 
-def test_a_base_that_the_api_does_not_know_or_that_is_a_lora_is_bad(cli: Cli, api: Api, made: Path) -> None:
+def test_a_base_that_the_api_does_not_know_says_nothing_about_the_adapter(cli: Cli, api: Api, made: Path) -> None:
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", "unknown")
-    assert ran.code == 2
-    assert "Error: --base-model:" in ran.out
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("Error: ")
+    assert f"Hint: firectl lora check {made / 'adapter'} --base-model DIR" in ran.err
+
+
+def test_a_base_of_the_api_that_is_a_lora_is_bad(cli: Cli, api: Api, made: Path) -> None:
     api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_PEFT_ADDON", "state": "READY"})
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE)
     assert ran.code == 2
     assert f"Error: --base-model: {BASE} is a LoRA itself" in ran.out
+
+
+def test_the_headers_of_a_base_that_the_api_lets_be_read_are_compared(
+    cli: Cli, api: Api, made: Path, tmp_path: Path
+) -> None:
+    base = tiny.make_base(tmp_path / "wider", hidden=96, intermediate=2048, shards=2)
+    api.offer(BASE, base)
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
+    assert (ran.code, ran.json["adapter"]["fits"]["tensors"]) == (2, 21)
+    said = (
+        "the adapter changes a weight of shape [64, 128], the base model's 'model.layers.0.mlp.down_proj.weight' has "
+    )
+    assert ran.json["findings"][0]["what"] == f"{said}[96, 2048]"
+    assert api.given < sum(path.stat().st_size for path in base.glob("*.safetensors")) / 10
+    api.offer(BASE, made / "base")
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
+    assert (ran.code, ran.json["valid"], len(ran.json["findings"])) == (0, True, 1)
 
 
 def test_an_adapter_that_records_another_model_of_the_api_is_warned_about(

@@ -139,6 +139,72 @@ def test_a_base_that_is_no_base_or_not_there_is_refused_before_anything_changes(
     assert catalog.changes == []
 
 
+def test_an_adapter_that_does_not_fit_its_base_is_refused_before_anything_is_sent(
+    cli: Cli, catalog: Api, adapter: Path, tmp_path: Path
+) -> None:
+    catalog.offer(BASE, make_base(tmp_path / "base", hidden=96))
+    for flags in ([], ["--dry-run"]):
+        ran = cli("model", "create", "m", str(adapter), "--base-model", BASE, *flags)
+        assert (ran.code, ran.out, catalog.changes) == (2, "", [])
+        assert ran.err.startswith("Error: ")
+        assert "of shape" in ran.err
+    catalog.offer(BASE, SAMPLES / "base")
+    assert cli("model", "create", "m", str(adapter), "--base-model", BASE).code == 0
+
+
+def test_where_the_base_cannot_be_read_the_one_that_the_adapter_records_is_compared(
+    cli: Cli, catalog: Api, adapter: Path, tmp_path: Path
+) -> None:
+    change(adapter, base_model_name_or_path=str(make_base(tmp_path / "base", hidden=96)))
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out, catalog.changes) == (2, "", [])
+    change(adapter, base_model_name_or_path=str(SAMPLES / "base"))
+    assert cli("model", "create", "m", str(adapter), "--base-model", BASE).code == 0
+
+
+def test_weights_are_read_for_an_upload_and_not_for_a_dry_run(cli: Cli, catalog: Api, adapter: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: value * float("nan") for name, value in tensors.items()}, weights)
+    argv = ["model", "create", "m", str(adapter), "--base-model", BASE]
+    assert cli(*argv, "--dry-run").code == 0
+    ran = cli(*argv)
+    assert (ran.code, ran.out, catalog.changes) == (2, "", [])
+    assert f"holds NaN or infinity, as do {len(tensors) - 1} other tensors" in ran.err
+    assert cli(*argv, "--skip-checks").code == 0
+
+
+def test_what_both_sides_warn_of_is_said_once(cli: Cli, catalog: Api, adapter: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    save_file({name: value * 0 for name, value in load_file(weights).items()}, weights)
+    said = "adapter: does nothing: every B (or A, or lora_alpha) is zero (it was saved before it was trained; "
+    catalog.on(
+        "GET", f"/v1/{NAME}:validateUpload", {"warnings": [f"{said}deploy the base model, or the trained adapter)"]}
+    )
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.err.count("does nothing")) == (0, 1)
+
+
+def test_a_row_that_cannot_be_deleted_does_not_hide_why_it_should_be(cli: Cli, catalog: Api, adapter: Path) -> None:
+    catalog.on("GET", f"/v1/{NAME}:validateUpload", answer(400, {"code": 9, "message": "wrong base"}))
+    catalog.on("DELETE", f"/v1/{NAME}", answer(403, {"code": 7, "message": "not yours"}))
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.splitlines()[-2:] == [
+        f"Warning: {NAME} could not be deleted: not yours. To do it: firectl model delete {NAME}",
+        "Error: wrong base (code = FailedPrecondition)",
+    ]
+
+
+def test_an_insistent_caller_can_send_what_cannot_even_be_read(cli: Cli, catalog: Api, adapter: Path) -> None:
+    (adapter / "adapter_config.json").write_text("{")
+    argv = ["model", "create", "m", str(adapter), "--base-model", BASE]
+    assert cli(*argv).code == 2
+    ran = cli(*argv, "--skip-checks")
+    assert (ran.code, ran.err.splitlines()[0][:41]) == (0, "Warning: adapter: adapter_config.json is ")
+    assert next(sent.json for sent in catalog.changes)["model"]["peftDetails"] == {"baseModel": BASE}
+
+
 def test_a_base_model_is_described_by_its_config_and_its_tensors(cli: Cli, catalog: Api, tmp_path: Path) -> None:
     folder = make_base(tmp_path / "base", dtype="bfloat16")
     ran = cli("-a", "fireworks", "model", "create", "b", str(folder), "--dry-run")

@@ -13,7 +13,7 @@ from firectl.errors import Exit
 from firectl.samples import sample_path
 from tests.e2e.conftest import BASE
 from tests.e2e.shell import Shell
-from tests.tiny import make_adapter
+from tests.tiny import make_adapter, make_base
 
 
 def models_there(shell: Shell) -> list[str]:
@@ -46,6 +46,17 @@ def test_a_bad_adapter_is_refused_before_anything_is_sent(platform: Shell, damag
     assert (ran.code, ran.out) == (2, "")
     assert "adapter_model.safetensors" in ran.err
     assert (models_there(platform), stored_folders(platform)) == (before, stored)
+
+
+def test_an_adapter_of_another_base_is_refused_before_anything_is_sent(platform: Shell, tmp_path: Path) -> None:
+    other = make_adapter(tmp_path / "other", make_base(tmp_path / "base", hidden=96))
+    before, stored = models_there(platform), stored_folders(platform)
+    ran = platform.firectl("model", "create", "other", str(other), "--base-model", BASE)
+    assert (ran.code, ran.out) == (2, "")
+    assert "the adapter changes a weight of shape" in ran.err
+    assert (models_there(platform), stored_folders(platform)) == (before, stored)
+    ran = platform.firectl("lora", "check", str(other), "--base-model", BASE)
+    assert (ran.code, ran.err) == (2, "")
 
 
 def test_the_platform_refuses_what_was_insisted_on_and_keeps_no_row_and_no_file(

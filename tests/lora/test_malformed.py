@@ -408,8 +408,8 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
         tensors(zeros(f"{Q}.lora_A.weight", 8, 64, dtype="F8_E4M3", size=1)),
         "lora_A.weight' is F8_E4M3, not one of",
     ),
-    "NaN": (tensors(number(b"\x00\x00\xc0\x7f")), "NaN or infinity in .*layers.0.self_attn.q_proj.lora_B.weight"),
-    "infinity": (tensors(number(b"\x00\x00\x80\xff")), "NaN or infinity in .*q_proj.lora_B.weight"),
+    "NaN": (tensors(number(b"\x00\x00\xc0\x7f")), ".*0.self_attn.q_proj.lora_B.weight':? holds NaN or infinity$"),
+    "infinity": (tensors(number(b"\x00\x00\x80\xff")), ".*q_proj.lora_B.weight':? holds NaN or infinity$"),
     # .bin files
     "bin of text": (as_bin(b"hello"), "adapter_model.bin is not a file of torch.save"),
     "bin empty": (as_bin(b""), "adapter_model.bin is not a file of torch.save"),

@@ -20,6 +20,7 @@ from firectl.lora.base_model import BaseModel
 from firectl.lora.hashing import content_hash
 from firectl.lora.merge import merge
 from firectl.lora.merge_block import BLOCK
+from firectl.lora.merge_threads import FLUSH, Flusher
 from firectl.lora.safetensors import read_header
 from tests import tiny
 from tests.lora.conftest import Make
@@ -315,3 +316,25 @@ def test_adapters_of_the_hub_cache_are_read_through_its_links(base: Make, adapte
         shutil.copy(path, blobs / f"hash-of-{path.name}")
         (snapshot / path.name).symlink_to(Path("../../blobs") / f"hash-of-{path.name}")
     assert Adapter.open(snapshot).modules.keys() == Adapter.open(adapter(base())).modules.keys()
+
+
+def test_a_place_inside_an_earlier_result_is_refused(base: Make, adapter: Make, tmp_path: Path) -> None:
+    merge(adapter(base()), base(), tmp_path / "out")
+    with pytest.raises(AdapterError, match=r"is inside .*out, the result of a merge"):
+        merge(adapter(base()), base(), tmp_path / "out" / "deeper" / "again")
+    assert not (tmp_path / "out" / "deeper").exists()
+
+
+def test_a_disk_that_does_not_take_what_was_written_fails_the_merge(tmp_path: Path) -> None:
+    """A descriptor of no file: the kernel refuses to flush it, as it does after a write that failed."""
+    reader, writer = os.pipe()
+
+    def write_on() -> None:
+        with Flusher(writer) as flusher:
+            while True:
+                flusher.wrote(FLUSH)
+
+    with pytest.raises(OSError, match="Invalid argument"):
+        write_on()
+    os.close(reader)
+    os.close(writer)

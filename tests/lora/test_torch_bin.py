@@ -130,7 +130,7 @@ def test_nan_in_a_bin_is_found(good: Path) -> None:
     tensors[name][3, 3] = float("nan")
     torch.save(tensors, good / "adapter_model.bin")
     report = check(good, deep=True)
-    assert [finding.what for finding in report.errors] == [f"NaN or infinity in '{name}'"]
+    assert [(finding.where, finding.what) for finding in report.errors] == [(f"'{name}'", "holds NaN or infinity")]
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9, 0.999])

@@ -1,6 +1,6 @@
 """`lora check`: an adapter's folder, alone or beside its base, as a document and as text.
 
-The base is a folder here or a model that the API knows; of the latter only its details can be compared.
+The base is a folder here or a model that the API knows; of the latter the headers are read where the API gives them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,33 @@ _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 
 def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
-    """The report on the adapter. `base` is a folder, or the name of a model, which is asked for over the API."""
+    """The report on the adapter. `base` is a folder, or the name of a model, which is asked for over the API.
+
+    ApiError where the API does not know the base.
+    """
     from firectl.lora.check import check, with_findings
 
     if base is None or _is_folder(base):
         report = check(adapter, base, deep=deep)
     else:
-        model_type, findings = _known(app, base, adapter)
-        report = with_findings(check(adapter, deep=deep, model_type=model_type), findings)
+        report = _on_a_base_of_the_api(app, adapter, base, deep)
     return report if deep or not report.ok else with_findings(report, [_not_read(adapter, base)])
+
+
+def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Report:
+    from firectl.cli.known_base import seen_base
+    from firectl.lora.check import check, with_findings
+    from firectl.lora.findings import Finding
+
+    full = app.client.models.full_name(base)
+    model_type, findings = _known(app, full, adapter)
+    if any(finding.severity == "error" for finding in findings):
+        return with_findings(check(adapter, deep=deep, model_type=model_type), findings)
+    with seen_base(app, full) as seen:
+        if seen is None:
+            unseen = "shapes were not compared: the API does not let its files be read"
+            findings.append(Finding("note", "--base-model", unseen, "give its folder"))
+        return with_findings(check(adapter, seen, deep=deep, model_type=model_type), findings)
 
 
 def _not_read(adapter: Path, base: str | None) -> Finding:
@@ -51,21 +69,21 @@ def _is_folder(base: str) -> bool:
     return Path(base).is_dir() or base.startswith(("/", ".", "~")) or (base.count("/") == 1 and Path(base).exists())
 
 
-def _known(app: App, name: str, adapter: Path) -> tuple[str | None, list[Finding]]:
+def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding]]:
     """The model_type of a base that the API has, and what its details say about the adapter."""
     from firectl.lora.findings import Finding
     from firectl.schemas.model import ADDON, READY
 
-    full = app.client.models.full_name(name)
     try:
         model = app.client.models.get(full)
     except ApiError as error:
         if error.code is not Code.NOT_FOUND:
             raise
-        hint = (
+        # That the API does not know the base says nothing about the adapter.
+        error.hint = (
             f"firectl lora check {adapter} --base-model DIR for a folder; a public base is accounts/fireworks/models/…"
         )
-        return None, [Finding("error", "--base-model", error.message, hint)]
+        raise
     findings = []
     if model.kind == ADDON:
         findings.append(Finding("error", "--base-model", f"{full} is a LoRA itself", "name its base model"))
@@ -78,9 +96,6 @@ def _known(app: App, name: str, adapter: Path) -> tuple[str | None, list[Finding
         findings.append(
             Finding("warning", "base_model_name_or_path", f"records {recorded}, not {full}", "name the base it records")
         )
-    findings.append(
-        Finding("note", "--base-model", "shapes were not compared: the API does not tell them", "give its folder")
-    )
     details = model.base_model_details
     return (details.model_type if details is not None else None), findings
 

@@ -41,15 +41,23 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
         upload_folder(app, name, path, resumable, poll)
     except ApiError as error:
         if error.code in REFUSALS and not isinstance(error, NetworkError):
-            app.client.models.delete(name)
+            _drop(app, name)
         else:
             app.output.note(app.left_running[-1])
         raise
     except InputError:
-        app.client.models.delete(name)
+        _drop(app, name)
         raise
     app.left_running.clear()
     return app.client.models.get(name)
+
+
+def _drop(app: App, name: str) -> None:
+    """Deletes the row. That it stays is said beside the error that led here, and must not take its place."""
+    try:
+        app.client.models.delete(name)
+    except ApiError as error:
+        app.output.warn(f"{name} could not be deleted: {error.message}. To do it: firectl model delete {name}")
 
 
 def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
@@ -96,27 +104,44 @@ def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model:
+    from firectl.cli.known_base import seen_base
     from firectl.lora.adapter import Adapter
     from firectl.lora.check import check as examine
     from firectl.lora.check import raise_for_errors
     from firectl.schemas.model import ADDON, Model, PeftDetails
 
+    if not check:
+        return _insisted(app, path, base_model)
     adapter = Adapter.open(path)
-    report = examine(adapter, deep=True)
-    if check:
-        raise_for_errors(report)
-    for finding in report.errors + report.warnings:
+    raise_for_errors(examine(adapter))
+    base = _base_of(app, path, base_model, adapter.config.base_name)
+    with seen_base(app, base, adapter.config.base_name) as seen:
+        # The weights are read once, for what is about to be sent; a dry run stays with the headers.
+        report = examine(adapter, seen, deep=not app.dry_run)
+    raise_for_errors(report)
+    for finding in report.warnings:
         # What the adapter records of its base is of no interest to someone who names the base.
         if not (base_model and RECORDED_BASE in finding.where):
-            app.output.warn(f"{finding.where}: {finding.what}")
-    return Model(
-        kind=ADDON,
-        peft_details=PeftDetails(
-            base_model=_base_of(app, path, base_model, adapter.config.base_name),
-            r=adapter.config.r,
-            target_modules=list(report.facts["target_modules"]),
-        ),
-    )
+            app.output.warn(finding.sentence)
+    targets = list(report.facts["target_modules"])
+    return Model(kind=ADDON, peft_details=PeftDetails(base_model=base, r=adapter.config.r, target_modules=targets))
+
+
+def _insisted(app: App, path: Path, base_model: str | None) -> Model:
+    """The same for a caller who wants it sent as it is: what is wrong is a warning, and is found in headers alone."""
+    from firectl.lora.adapter import Adapter
+    from firectl.lora.check import check as examine
+    from firectl.schemas.model import ADDON, Model, PeftDetails
+
+    report = examine(path)
+    for finding in report.errors + report.warnings:
+        if not (base_model and RECORDED_BASE in finding.where):
+            app.output.warn(finding.sentence)
+    recorded = Adapter.open(path).config.base_name if report.facts else None
+    details = PeftDetails(base_model=_base_of(app, path, base_model, recorded))
+    if report.facts:
+        details.r, details.target_modules = report.facts["r"], list(report.facts["target_modules"])
+    return Model(kind=ADDON, peft_details=details)
 
 
 def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> str:

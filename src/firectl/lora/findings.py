@@ -17,6 +17,11 @@ class Finding:
     what: str
     todo: str | None = None
 
+    @property
+    def sentence(self) -> str:
+        """All of it in one line; the platform and the command line say it alike, so that it is shown once."""
+        return f"{self.where}: {self.what}" + (f" ({self.todo})" if self.todo else "")
+
     def to_document(self) -> dict[str, str]:
         return {key: value for key, value in asdict(self).items() if value is not None}
 

@@ -79,6 +79,7 @@ def merge(
     whenever the process is killed, there is no `out`. One that is there already is refused, unless it is what this
     very merge wrote.
     """
+    _refuse_inside_a_merge(Path(out))
     chosen = [(adapter, 1.0)] if isinstance(adapter, Path) else list(adapter)
     opened, opened_base = [Weighted(Adapter.open(path), weight) for path, weight in chosen], BaseModel.open(base)
     notes = tuple(f"{note.where}: {note.what}" for lora, _ in opened for note in require_fit(lora, opened_base))
@@ -111,6 +112,12 @@ def merge(
             )
             (partial / RECORD).write_text(json.dumps(record.to_document(), indent=2) + "\n")
     return record
+
+
+def _refuse_inside_a_merge(out: Path) -> None:
+    for parent in out.absolute().parents:
+        if (parent / RECORD).is_file():
+            raise AdapterError(f"{out} is inside {parent}, the result of a merge", hint=f"--out {parent}-2")
 
 
 def hash_of(chosen: Sequence[Weighted]) -> str:

@@ -30,16 +30,22 @@ def in_order(pieces: Iterable[Callable[[], int]], threads: int) -> Iterator[int]
 
 
 class Flusher:
-    """Sends what was written to the disk while more is computed, so that little is left to wait for at the end."""
+    """Sends what was written to the disk while more is computed, so that little is left to wait for at the end.
+
+    OSError, from `wrote` or from the end of the block, if the disk did not take it.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._since = 0
         self._due = threading.Event()
         self._ended = False
+        self._failed: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
 
     def wrote(self, count: int) -> None:
+        """Count bytes that were written. OSError if earlier ones did not reach the disk."""
+        self._raise()
         self._since += count
         if self._since >= FLUSH:
             self._since = 0
@@ -55,6 +61,13 @@ class Flusher:
         self._ended = True
         self._due.set()
         self._thread.join()
+        if error is None:
+            self._raise()
+
+    def _raise(self) -> None:
+        # The kernel tells of a failed write once: the fsync at the end of a merge would succeed.
+        if self._failed is not None:
+            raise self._failed
 
     def _run(self) -> None:
         flush = getattr(os, "fdatasync", os.fsync)
@@ -63,4 +76,8 @@ class Flusher:
             self._due.clear()
             if self._ended:
                 return
-            flush(self._target)
+            try:
+                flush(self._target)
+            except OSError as error:
+                self._failed = error
+                return

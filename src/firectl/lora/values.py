@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
 from firectl.lora.findings import Finding
-from firectl.lora.folder import quoted, some
+from firectl.lora.folder import quoted
 from firectl.lora.safetensors import TensorInfo, read_chunks
 
 # dtype → bytes of one number; which high bytes can be those of NaN or infinity (all exponent bits in them are set);
@@ -48,8 +48,9 @@ def deep_findings(adapter: Adapter) -> Iterator[Finding]:
         if zero and info.name in changing:
             zeros.add(info.name)
     if broken:
+        others = f", as do {len(broken) - 1} other tensors" if len(broken) > 1 else ""
         yield Finding(
-            "error", quoted(broken[0]), f"NaN or infinity in {some(broken)}", "the training diverged; use a checkpoint"
+            "error", quoted(broken[0]), f"holds NaN or infinity{others}", "the training diverged; use a checkpoint"
         )
     silent = [
         module
@@ -72,5 +73,5 @@ def require_finite(adapter: Adapter) -> None:
     for info in adapter.tensors.values():
         if not scan(info)[0]:
             raise AdapterError(
-                f"NaN or infinity in {quoted(info.name)}", hint="the training diverged; use a checkpoint"
+                f"{quoted(info.name)} holds NaN or infinity", hint="the training diverged; use a checkpoint"
             )

@@ -116,7 +116,7 @@ def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
         base_model_type=base_model.model_type,
         merge_addon_model_name=row.resource.peft_details.merge_addon_model_name if row.resource.peft_details else None,
     )
-    warnings = [_sentence(finding.where, finding.what, finding.todo) for finding in report.warnings]
+    warnings = [finding.sentence for finding in report.warnings]
     return Checked(Model(peft_details=details, context_length=_context_length(base_model.config)), warnings)
 
 
@@ -179,7 +179,3 @@ def _context_length(config: Mapping[str, Any]) -> int | None:
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
     return None
-
-
-def _sentence(where: str, what: str, todo: str | None) -> str:
-    return f"{where}: {what}" + (f" ({todo})" if todo else "")

@@ -1,0 +1,44 @@
+"""The base model of an adapter, as far as it can be seen from here: a folder to compare shapes with, or nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from firectl.cli.app import App
+from firectl.errors import AdapterError, ApiError
+
+if TYPE_CHECKING:
+    from firectl.lora.base_model import BaseModel
+
+
+@contextmanager
+def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[BaseModel | None]:
+    """The base `name` (a full name) by its headers, where the API lets them be read.
+
+    Where it does not, the folder on this machine that the adapter records as its base; None without one.
+    """
+    from firectl.client.outline import fetch_outline
+
+    with tempfile.TemporaryDirectory(prefix="firectl-base-") as folder:
+        try:
+            fetch_outline(app.client, name, Path(folder))
+            base = _opened(Path(folder))
+        except ApiError:
+            # Not every account may read every base; the server compares once more, after the upload.
+            base = _opened(Path(recorded)) if recorded and Path(recorded).is_absolute() else None
+        yield base
+
+
+def _opened(folder: Path) -> BaseModel | None:
+    """None for a base whose tensors cannot be compared with an adapter's: other files than safetensors, quantised."""
+    from firectl.lora.base_model import BaseModel
+
+    try:
+        base = BaseModel.open(folder)
+    except AdapterError:
+        return None
+    return base if base.quantization is None else None
