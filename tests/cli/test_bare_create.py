@@ -93,12 +93,12 @@ def test_where_none_fits_nothing_is_sent_and_both_ways_out_are_named(cli: Cli, s
 def test_who_says_what_to_run_on_is_not_helped(cli: Cli, service: Api, flags: str) -> None:
     ran = cli("deployment", "create", "m", *flags.split(), "--dry-run")
     assert "deploymentShape" not in ran.json["body"]
-    assert (ran.err, service.asked) == ("", [])
+    assert (ran.err, service.asked) == ("Nothing was sent.\n", [])
 
 
 def test_a_platform_of_ones_own_chooses_by_itself(cli: Cli, api: Api) -> None:
     ran = cli("deployment", "create", "m", "--dry-run")
-    assert (ran.json["body"], ran.err) == ({"baseModel": MODEL}, "")
+    assert (ran.json["body"], ran.err) == ({"baseModel": MODEL}, "Nothing was sent.\n")
     assert api.asked == [("GET", "/v1/local")]
 
 

@@ -84,7 +84,8 @@ def test_a_command_line_that_breaks_before_the_format_is_read_is_still_answered_
 def test_an_error_that_spans_lines_or_holds_escapes_stays_on_its_line(cli: Cli, api: Api) -> None:
     api.on("GET", PATH, answer(400, {"code": 3, "message": "bad\nHint: rm -rf ~\x1b[31m"}))
     ran = cli(*GET)
-    assert ran.err == "Error: bad Hint: rm -rf ~\\x1b[31m (code = InvalidArgument)\n"
+    assert ran.err.splitlines()[0] == "Error: bad Hint: rm -rf ~\\x1b[31m (code = InvalidArgument)"
+    assert ran.err.splitlines()[1:] == ["Hint: firectl deployment get --help"]
 
 
 def test_without_a_key_nothing_is_sent_and_both_ways_out_are_named(cli: Cli) -> None:

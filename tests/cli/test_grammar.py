@@ -144,7 +144,12 @@ def test_old_commands_and_top_level_ones_reach_the_same_verbs(
             "missing option '--deployment'",
             "firectl load-lora my-lora --deployment my-deployment --wait; more: firectl load-lora --help",
         ),
-        ("deployment get a b", "got unexpected extra argument (b)", "firectl deployment get --help"),
+        (
+            "deployment get a b",
+            "got unexpected extra argument (b)",
+            "firectl deployment get my-deployment; more: firectl deployment get --help",
+        ),
+        ("local restart", "firectl local has no command 'restart'", "firectl local --help"),
         (
             "deployment list --fliter x",
             "firectl deployment list has no flag '--fliter'",

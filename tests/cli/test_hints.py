@@ -56,6 +56,13 @@ def test_what_is_not_found_is_followed_by_the_command_that_shows_what_there_is(
     assert ran.err == f"Error: {message} (code = NotFound)\nHint: {hint}\n"
 
 
+def test_what_the_server_finds_wrong_ends_in_the_help_of_the_verb(cli: Cli, api: Api) -> None:
+    api.on("PATCH", f"{MINE}/deployments/d", refused(400, 3, "enable_addons cannot be changed"))
+    for argv in ("deployment update d --enable-addons", "update deployment d --enable-addons"):
+        ran = cli(*argv.split())
+        assert (ran.code, ran.err.splitlines()[-1]) == (6, "Hint: firectl deployment update --help")
+
+
 def test_an_upload_to_a_model_that_is_not_there_names_the_create(cli: Cli, api: Api) -> None:
     ran = cli("model", "upload", "nope", ".")
     assert ran.code == 3

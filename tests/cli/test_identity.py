@@ -100,5 +100,6 @@ def test_what_is_no_key_is_refused_and_not_repeated(cli: Cli, key: str, stdin: s
 
 
 def test_a_dry_run_keeps_nothing(cli: Cli) -> None:
-    assert cli("set-api-key", "-", "--dry-run", stdin=KEY).code == 0
+    ran = cli("set-api-key", "-", "--dry-run", stdin=KEY)
+    assert (ran.code, ran.err) == (0, "Nothing was written.\n")
     assert not cli.home.exists()

@@ -46,6 +46,22 @@ def catalog(api: Api) -> Api:
     return api
 
 
+def test_a_base_that_is_not_there_is_followed_by_what_could_be_written_or_done(
+    cli: Cli, api: Api, adapter: Path
+) -> None:
+    change(adapter, base_model_name_or_path=BASE)
+    for flags, begins in ((), "the adapter records that base; name one"), (("--base-model", BASE), "name one"):
+        ran = cli("model", "create", "m", str(adapter), *flags)
+        assert (ran.code, ran.out, api.changes) == (3, "", [])
+        hint = ran.err.splitlines()[-1].removeprefix("Hint: ")
+        assert hint.startswith(begins)
+        assert hint.endswith("; or import it: firectl -a fireworks model create base DIR")
+    ran = cli("model", "create", "m", str(adapter), "--base-model", "base")
+    assert ran.err.splitlines()[-1] == f"Hint: --base-model {BASE}, if it is a public one"
+    api.hosted()
+    assert "import it" not in cli("model", "create", "m", str(adapter)).err
+
+
 def test_a_lora_is_created_uploaded_and_validated(cli: Cli, catalog: Api, adapter: Path) -> None:
     flags = ["--base-model", BASE, "--description", "d", "--supports-tools", "--default-draft-token-count", "2"]
     ran = cli("model", "create", "m", str(adapter), *flags)

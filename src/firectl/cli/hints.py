@@ -38,6 +38,8 @@ def next_command(app: App, error: ApiError) -> str | None:
         return _elsewhere(app) if error.code is Code.UNAVAILABLE else None
     if error.code is Code.NOT_FOUND:
         return _what_there_is(error.message, verb, given, _account(app))
+    if error.code is Code.INVALID_ARGUMENT and verb:
+        return f"firectl {verb} --help"
     if error.code is Code.ALREADY_EXISTS:
         return _what_is_there(error.message, verb, given)
     if error.code is Code.PERMISSION_DENIED:

@@ -51,6 +51,8 @@ def keep_key(app: App, key: str) -> dict[str, Any]:
     for name, value in given.items():
         config.check_value(name, value, f"profile {profile}")
     path = config.home(app.environ) / "auth.ini"
-    if not app.dry_run:
+    if app.dry_run:
+        app.output.note("Nothing was written.")
+    else:
         path = config.write_profile(profile, given, app.environ)
     return {"profile": profile, "file": config.shown(path, app.environ), "set": sorted(given)}

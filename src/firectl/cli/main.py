@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from firectl.client.client import Planned
 
 
+LIKE = 0.7
+"""How much a word must resemble another to be taken for a mistyped one."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one command line and exits; docs/errors.md has the codes."""
     if argv is None:
@@ -133,16 +137,17 @@ def _usage_error(error: click.UsageError) -> InputError:
         known = tuple(name for param in params for name in param.opts if name.startswith("--"))
     elif message and message[0].isupper() and not message[1:2].isupper():
         message = message[0].lower() + message[1:]
-    if isinstance(error, click.MissingParameter) and error.ctx is not None:
+    if error.ctx is not None and (isinstance(error, click.MissingParameter) or "unexpected extra arg" in message):
         _, examples = split_help(error.ctx.command.help or "")
-        steps = [*_list_instead(error.ctx), *examples[:1]]
+        instead = _list_instead(error.ctx) if isinstance(error, click.MissingParameter) else []
+        steps = [*instead, *examples[:1]]
         return InputError(" ".join(message.split()), hint=f"{'; '.join(steps)}; more: {see}" if steps else see)
     if word:
         from difflib import get_close_matches
 
         bare = {name.lstrip("-"): name for name in known}
         begun = [name for name in bare if name.startswith(word.lstrip("-"))]
-        near = begun or get_close_matches(word.lstrip("-"), bare, n=1)
+        near = begun or get_close_matches(word.lstrip("-"), bare, n=1, cutoff=LIKE)
         if near:
             return InputError(message, hint=f"did you mean {bare[near[0]]}? See: {see}")
     return InputError(message, hint=see)

@@ -144,6 +144,20 @@ def _insisted(app: App, path: Path, base_model: str | None) -> Model:
     return Model(kind=ADDON, peft_details=details)
 
 
+def _other_base(app: App, base: str, *, recorded: bool) -> str:
+    """What to do where the base of an adapter is not there."""
+    from firectl.cli.listing import PUBLIC_ACCOUNT
+
+    account, _, model_id = base.split("/")[1:]
+    if account != PUBLIC_ACCOUNT:
+        return f"--base-model accounts/{PUBLIC_ACCOUNT}/models/{model_id}, if it is a public one"
+    there = "firectl model list --filter 'kind = HF_BASE_MODEL'"
+    another = f"name one that is there: --base-model MODEL, from {there} or firectl -a {PUBLIC_ACCOUNT} model list"
+    first = "the adapter records that base; " if recorded else ""
+    own = "" if app.is_hosted else f"; or import it: firectl -a {PUBLIC_ACCOUNT} model create {model_id} DIR"
+    return f"{first}{another}{own}"
+
+
 def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> str:
     """The full name of an adapter's base, known to the server as a base."""
     from firectl.names import ResourceName
@@ -161,7 +175,7 @@ def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> s
         found = app.client.models.get(base)
     except ApiError as error:
         if error.code is Code.NOT_FOUND:
-            error.hint = f"--base-model accounts/fireworks/models/{base.rpartition('/')[2]}, if it is a public one"
+            error.hint = _other_base(app, base, recorded=given is None)
         raise
     if found.kind == ADDON:
         raise InputError(f"{base} is a LoRA itself: --base-model wants a base model")

@@ -151,7 +151,9 @@ def await_loaded(app: App, row: DeployedModel, timeout: float, probe: bool) -> D
         )
         if probe:
             route, base = load_route(app, model, deployment)
-            _prove(app, route, base, end, steps.say, is_adapter=True, merged=model, undo=unload)
+            # What has no base beside it may be the base itself, which its own deployment has loaded.
+            is_adapter = base is not None or _is_adapter(app, model)
+            _prove(app, route, base, end, steps.say, is_adapter=is_adapter, merged=model, undo=unload)
     app.left_running.clear()
     return loaded
 
