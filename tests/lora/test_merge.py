@@ -96,6 +96,28 @@ def test_a_matrix_of_several_blocks_has_the_bits_of_the_whole(base: Make, adapte
     assert_bit_equal(tmp_path / "out", expected)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_where_base_and_change_cancel_the_last_place_is_still_that_of_the_formula(
+    base: Make, adapter: Make, tmp_path: Path, dtype: str
+) -> None:
+    """The order in which ranks are added up decides every digit that is left; the scaling is no power of two."""
+    import torch
+    from safetensors.torch import save_file
+
+    options = {"hidden": 384, "heads": 4, "kv_heads": 4, "layers": 1}
+    lora = adapter(base(**options), r=16, alpha=40)
+    factors = tensors_of(lora)
+    folder = Path(shutil.copytree(base(dtype=dtype, **options), tmp_path / "base"))
+    weights = tensors_of(folder)
+    for name, a in factors.items():
+        if name.endswith("lora_A.weight"):
+            change = 2.5 * (factors[name.replace("lora_A", "lora_B")] @ a)
+            weights[name.removeprefix("base_model.model.").replace("lora_A.", "")] = -change.to(getattr(torch, dtype))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    merge(lora, folder, tmp_path / "out")
+    assert_bit_equal(tmp_path / "out", reference(folder, lora, 2.5))
+
+
 def test_bfloat16_picks_the_same_tokens_as_often_as_pefts_own_merge(base: Make, adapter: Make, tmp_path: Path) -> None:
     import torch
 

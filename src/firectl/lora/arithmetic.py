@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """safetensors' names → the numpy type of an array as it is stored; a bfloat16's is its bits."""
+PRECISION = {"F16": 11, "BF16": 8}
+"""Bits of a number's digits: neighbours of x are at least |x| · 2^-bits apart."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -129,6 +131,23 @@ class Product:
         if self.factor != 1.0:
             out *= np.float32(self.factor)
 
+    def at(self, rows: Array, columns: Array) -> Array:
+        """The change's numbers at some places [n], each to the bit as torch has it: rank after rank, each product
+        added without being rounded first."""
+        np = numpy()
+        left, right = self.left[rows].T.astype("f8"), self.right[:, columns].astype("f8")
+        total: Array = np.zeros(len(rows), np.float32)
+        for one, other in zip(left, right, strict=True):
+            total = (one * other + total).astype(np.float32)  # the product of two float32 is exact in float64
+        total *= np.float32(self.factor)
+        return total
+
+    @property
+    def largest(self) -> float:
+        """No number of the change, nor any partial sum of one, is larger (Cauchy and Schwarz)."""
+        norm = numpy().linalg.norm
+        return abs(self.factor) * float(norm(self.left, axis=1).max() * norm(self.right, axis=0).max())
+
 
 def _torch_product(left: Array, right: Array) -> Array:
     try:
@@ -138,6 +157,14 @@ def _torch_product(left: Array, right: Array) -> Array:
         return product
     result: Array = torch.matmul(torch.from_numpy(left), torch.from_numpy(right)).numpy()
     return result
+
+
+def below(values: Array, limit: float, spare: Array) -> Array:
+    """Where (as positions in the flat array) `values` lie within `limit` of zero; overwrites `spare`."""
+    np = numpy()
+    np.abs(values, out=spare)
+    found: Array = np.flatnonzero(spare < np.float32(limit))
+    return found
 
 
 def norm_of(products: list[Product]) -> float:

@@ -31,6 +31,8 @@ MIN_ROWS = 128
 """Rows of a tile at least where every bit counts; a product of fewer may round differently from the whole matrix's."""
 _STEP = 12
 """Rows of which matrix products like a multiple."""
+_ORDERS = 4 * 2.0**-24
+"""How far two orders of adding up a product's ranks lie apart, in its largest number."""
 _HUGE = 1e30
 """A change of this norm could overflow float32."""
 
@@ -48,6 +50,9 @@ class Operands:
     """Of the change, where it is known without looking at the base."""
     squares: list[float] = field(default_factory=list)
     """Of the change, block by block, where it is not."""
+    doubt: float = 0.0
+    """Results nearer to zero than this are computed again, rank after rank: base and change cancel there, and what is
+    left of the order of adding up is more than the last place of what is stored."""
 
     @classmethod
     def load(cls, edit: Edit) -> Operands:
@@ -67,7 +72,11 @@ class Operands:
         magnitude = read(edit.magnitude) if edit.magnitude is not None else None
         known = products and whole is None and magnitude is None
         norm = arithmetic.norm_of(list(products)) if known else None
-        return cls(edit, products, whole, magnitude, norm=norm)
+        doubt = 0.0
+        if products and magnitude is None and edit.source.dtype in arithmetic.PRECISION:
+            places = 2.0 ** arithmetic.PRECISION[edit.source.dtype]
+            doubt = _ORDERS * places * sum(product.largest for product in products)
+        return cls(edit, products, whole, magnitude, norm=norm, doubt=doubt)
 
     @property
     def may_overflow(self) -> bool:
@@ -137,16 +146,19 @@ class Block:
         dtype = edit.source.dtype
         rows = arithmetic.stored(data, dtype, (self.count, edit.source.numel // edit.source.shape[0]))
         squared, changed = 0.0, False
+        doubtful: list[tuple[Array, Array]] = []
         tile = self._tile_rows(rows.shape[1])
         for start in range(0, self.count, tile):
             old = rows[start : start + tile]
             before = old.copy() if operands.norm is None or not changed else None
-            self._change(old, start)
+            self._change(old, start, doubtful)
             if before is not None:
                 changed = changed or not arithmetic.numpy().array_equal(before, old)
                 if operands.norm is None:
                     difference = arithmetic.float32(old, dtype).astype("f8") - arithmetic.float32(before, dtype)
                     squared += float((difference**2).sum())
+        if doubtful:
+            self._compute_again(rows, doubtful)
         if operands.may_overflow and not arithmetic.is_finite(rows, dtype):
             raise AdapterError(
                 f"the merged tensor {quoted(edit.name)} overflows {dtype}",
@@ -163,8 +175,11 @@ class Block:
         rows = max(_STEP, TILE // columns // _STEP * _STEP)
         return max(rows, MIN_ROWS) if operands.edit.source.dtype == "F32" else rows
 
-    def _change(self, old: Array, start: int) -> None:
-        """Replace some rows of the block, from its row `start` on, by their new values."""
+    def _change(self, old: Array, start: int, doubtful: list[tuple[Array, Array]]) -> None:
+        """Replace some rows of the block, from its row `start` on, by their new values.
+
+        `doubtful` gets (positions in the block, the base's values there) of those to be computed again.
+        """
         operands, edit = self.operands, self.operands.edit
         dtype = edit.source.dtype
         first, count = self.first + start, old.shape[0]
@@ -193,7 +208,20 @@ class Block:
             arithmetic.scale_to(
                 change, operands.magnitude if transposed else operands.magnitude[rows], transposed=transposed
             )
+        if operands.doubt:
+            found = arithmetic.below(change, operands.doubt, more)
+            if found.size:
+                doubtful.append((found + start * old.shape[1], weight.ravel()[found]))
         arithmetic.round_into(old, change, dtype, weight)
+
+    def _compute_again(self, rows: Array, doubtful: list[tuple[Array, Array]]) -> None:
+        np = arithmetic.numpy()
+        positions, weight = (np.concatenate(parts) for parts in zip(*doubtful, strict=True))
+        down, across = np.divmod(positions, rows.shape[1])
+        change, *more = (product.at(self.first + down, across) for product in self.operands.products)
+        for other in more:
+            change += other
+        rows[down, across] = arithmetic.rounded(change + weight, self.operands.edit.source.dtype)
 
 
 def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
