@@ -1,0 +1,237 @@
+"""The platform around an engine: what its front adds, how long a deploy takes, and what a load does to streams."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from serving_parts.goals import Figure, paired, percentile
+from serving_parts.load import Address, Turn, measure
+from serving_parts.world import Process, World, family, stage
+
+LOADS = 10
+TOGETHER = 0.002
+"""Seconds; what is written to several streams after one step is read within less."""
+DEPLOYMENT = "accounts/local/deployments/bench"
+FIRECTL = "import sys; from firectl.cli.main import main; sys.exit(main())"
+IMPORTS = "import firectl.engine.embedded.serve, firectl.engine.embedded.app, firectl.engine.embedded.start"
+BASE = "accounts/fireworks/models/{}"
+INFERENCE = "/inference/v1/completions"
+
+
+class Platform:
+    """A local platform with the models of the run on it."""
+
+    def __init__(self, world: World, process: Process, home: Path) -> None:
+        from firectl.client import Client
+
+        self.world = world
+        self.process = process
+        assert process.child.stdout is not None
+        self.url = json.loads(process.child.stdout.readline())["url"]
+        self.key = json.loads((home / "credentials.json").read_text())["apiKey"]
+        self.port = int(self.url.rsplit(":", 1)[1])
+        self.client = Client(self.key, "local", self.url)
+
+    def add(self, name: str, folder: Path, base: str | None = None) -> None:
+        words = ["-a", "fireworks"] if base is None else []
+        self.firectl(
+            *words, "model", "create", name, str(folder), *(["--base-model", BASE.format(base)] if base else [])
+        )
+
+    def firectl(self, *words: str) -> float:
+        """Seconds that a command took. CalledProcessError where it failed."""
+        environment = {**os.environ, "FIREWORKS_BASE_URL": self.url, "FIREWORKS_API_KEY": self.key}
+        environment |= {"FIREWORKS_ACCOUNT_ID": "local", "FIREWORKS_HOME": str(self.world.home / "cli")}
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", FIRECTL, *words], env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"firectl {' '.join(words)}:\n{done.stderr}")
+        return time.perf_counter() - started
+
+    def deploy(self) -> None:
+        """The model of the run, ready for addons, as DEPLOYMENT."""
+        model = BASE.format("bench")
+        self.firectl("deployment", "create", model, "--deployment-id", "bench", "--enable-addons", "--wait")
+
+    def engine(self) -> Address:
+        """The one engine's own port, with its own key: what the platform knows, read from the process it started."""
+        import httpx
+
+        [engine] = [
+            child for child in family(self.process.child.pid)[1:] if "firectl.engine.embedded" in child.cmdline()
+        ]
+        [port] = {found.laddr.port for found in engine.net_connections("tcp") if found.status == psutil.CONN_LISTEN}
+        key = engine.environ()["VLLM_API_KEY"]
+        listed = httpx.get(f"http://127.0.0.1:{port}/v1/models", headers={"authorization": f"Bearer {key}"}).json()
+        return Address(port, [listed["data"][0]["id"]], key=key)
+
+    def front(self, route: str) -> Address:
+        return Address(self.port, [route], INFERENCE, self.key)
+
+
+@contextlib.contextmanager
+def platform(world: World) -> Iterator[Platform]:
+    home = world.home / "platform"
+    with stage(world) as servers:
+        command = [sys.executable, "-m", "firectl.server", "--home", str(home), "--account", "local"]
+        process = servers.spawn("platform", [*command, "--threads", str(world.threads)], talks=True)
+        found = Platform(world, process, home)
+        try:
+            yield found
+        finally:
+            found.client.close()
+
+
+def create(world: World) -> tuple[list[Figure], dict[str, object]]:
+    from firectl.samples import sample_path
+
+    with platform(world) as here:
+        here.add("sample-llama", sample_path("base"))
+        here.add("sample-pirate", sample_path("pirate"), "sample-llama")
+        return _create(here)
+
+
+def front(world: World) -> tuple[list[Figure], dict[str, object]]:
+    with platform(world) as here:
+        here.add("bench", world.base)
+        here.deploy()
+        return _front(world, here)
+
+
+def load(world: World) -> tuple[list[Figure], dict[str, object]]:
+    with platform(world) as here:
+        here.add("bench", world.base)
+        for number in range(LOADS):
+            here.add(f"a{number}", world.adapters[number], "bench")
+        here.deploy()
+        return _loads(here)
+
+
+def _create(here: Platform) -> tuple[list[Figure], dict[str, object]]:
+    """`firectl deployment create --wait`, from its start to its end: the proof at the end is an answer of the model."""
+    took: dict[str, list[float]] = {"imports": [], "sample-llama": [], "sample-pirate": []}
+    for number in range(3):
+        for what in list(took)[:: -1 if number % 2 else 1]:
+            if what == "imports":
+                started = time.perf_counter()
+                subprocess.run([sys.executable, "-P", "-c", IMPORTS], check=True)
+                took[what].append(time.perf_counter() - started)
+                continue
+            model = BASE.format(what) if what == "sample-llama" else f"accounts/local/models/{what}"
+            took[what].append(here.firectl("deployment", "create", model, "--deployment-id", "d", "--wait"))
+            here.firectl("deployment", "delete", "d", "--hard", "--ignore-checks", "--wait")
+    imports = statistics.median(took["imports"])
+    figures = []
+    for what, title in (("sample-llama", "the sample base"), ("sample-pirate", "a live merge of the sample")):
+        seconds = statistics.median(took[what])
+        note = f"{seconds:.2f} s, imports {imports:.2f} s"
+        name = f"deployment create --wait of {title} - engine's imports"
+        figures.append(Figure(name, seconds - imports, at_most=3.0, unit="s", note=note))
+    return figures, {"deployment create": {name: [round(one, 3) for one in all_] for name, all_ in took.items()}}
+
+
+def _front(world: World, here: Platform) -> tuple[list[Figure], dict[str, object]]:
+    ways = {"front": here.front(DEPLOYMENT), "engine": here.engine()}
+    seen: dict[tuple[str, int], list[Turn]] = {}
+    for number in range(world.rounds + 2):
+        # Of one stream the first token counts, so answers are short and many.
+        for streams, requests, tokens in ((1, 20, 8), (8, 24, 64), (32, 64, 64)):
+            for name in list(ways)[:: -1 if number % 2 else 1]:
+                seed = 1_000_000 * len(name) + number * 10_000 + streams * 100
+                turn = measure(ways[name], streams, requests if number else streams, seed, tokens)
+                if number:
+                    seen.setdefault((name, streams), []).append(turn)
+
+    def first(name: str) -> float:
+        return 1e3 * statistics.median(answer.first for turn in seen[name, 1] for answer in turn.answers)
+
+    note = f"{first('front'):.1f} ms and {first('engine'):.1f} ms"
+    figures = [
+        Figure(
+            "front - engine's port: TTFT P50, 1", first("front") - first("engine"), at_most=3.0, unit="ms", note=note
+        )
+    ]
+    document: dict[str, Any] = {}
+    for (name, streams), turns in seen.items():
+        document[f"{name}, {streams}"] = {"tokens_per_second": [round(turn.rate, 1) for turn in turns]}
+    for streams, wanted in ((8, 0.95), (32, None)):
+        rates = {name: [turn.rate for turn in seen[name, streams]] for name in ways}
+        note = f"{statistics.median(rates['front']):.0f} and {statistics.median(rates['engine']):.0f} tok/s"
+        name = f"front / engine's port: throughput, {streams}"
+        figures.append(Figure(name, paired(rates["front"], rates["engine"]), at_least=wanted, note=note))
+    return figures, {"front": document}
+
+
+def _loads(here: Platform) -> tuple[list[Figure], dict[str, object]]:
+    """LoRAs loaded one after the other while eight streams run, and the same streams without."""
+    where = here.front(DEPLOYMENT)
+    took: list[float] = []
+    gaps: dict[str, list[float]] = {"with": [], "without": []}
+    for number in range(4):
+        name = ("without", "with")[number % 2]
+        done = threading.Event()
+        loader = threading.Thread(target=_load_all, args=(here, took, done)) if name == "with" else None
+        if loader is not None:
+            loader.start()
+        turn = measure(where, 8, 8, 3_000_000 + number * 100, tokens=320)
+        done.set()
+        if loader is not None:
+            loader.join()
+        times = steps_of(turn)
+        gaps[name] += [later - sooner for sooner, later in pairwise(times)]
+    p99 = {name: percentile(found, 99) for name, found in gaps.items()}
+    note = f"{1e3 * p99['with']:.1f} and {1e3 * p99['without']:.1f} ms, {len(gaps['with'])} steps with"
+    figures = [
+        Figure("load-lora: POST to DEPLOYED, the slowest", max(took), at_most=0.5, unit="s", note=f"of {len(took)}, "
+               f"median {statistics.median(took):.2f} s, streams running"),
+        Figure("P99 step while LoRAs load / without", p99["with"] / p99["without"], at_most=2.0, note=note),
+    ]  # fmt: skip
+    loads = {"seconds": [round(one, 3) for one in took], "p99_step_ms": {k: round(1e3 * v, 2) for k, v in p99.items()}}
+    return figures, {"load-lora": loads}
+
+
+def steps_of(turn: Turn) -> list[float]:
+    """When each step of the engine was seen, while all streams generated.
+
+    A step brings something to nearly every stream, though not to each: a token can be half a character, and wait.
+    """
+    begin = max(answer.times[0] for answer in turn.answers)
+    end = min(answer.times[-1] for answer in turn.answers)
+    times = sorted(time_ for answer in turn.answers for time_ in answer.times if begin <= time_ <= end)
+    return [times[0], *(later for sooner, later in pairwise(times) if later - sooner > TOGETHER)]
+
+
+def _load_all(here: Platform, took: list[float], done: threading.Event) -> None:
+    """Loads every LoRA once, as long as the streams run, and takes all down again after them."""
+    loaded = []
+    # Once all streams generate.
+    time.sleep(1.0)
+    for number in range(LOADS):
+        if done.is_set():
+            break
+        started = time.perf_counter()
+        row = here.client.deployed_models.load(f"a{number}", "bench")
+        while row.state != "DEPLOYED":
+            time.sleep(0.02)
+            row = here.client.deployed_models.get(row.name or "")
+        took.append(time.perf_counter() - started)
+        loaded.append(row.name or "")
+    done.wait()
+    for name in loaded:
+        here.client.deployed_models.delete(name)
+        here.client.deployed_models.wait_unloaded(name)
