@@ -49,6 +49,16 @@ def test_pieces_of_several_tokens_share_their_pauses_among_them() -> None:
     assert statistics.mean(found) == pytest.approx((4.0 - 1.0) / (9 - 1))
 
 
+def test_pieces_that_come_together_share_the_wait_for_them() -> None:
+    found = sample([1.0, 2.0, 2.0001, 2.0002, 4.0], 5).inter_token_latencies()
+    assert found == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2.0], abs=1e-3)
+    assert sum(found) == pytest.approx(3.0)
+    # Those at the beginning had no wait of their own to be seen.
+    found = sample([1.0, 1.0, 1.0001, 2.5], 7).inter_token_latencies()
+    assert found == pytest.approx([0.25, 0.25, 0.25])
+    assert sample([1.0, 1.0, 1.0], 3).inter_token_latencies() == [0.0, 0.0]
+
+
 def test_pauses_are_taken_as_they_are_where_tokens_are_unknown_or_fewer() -> None:
     assert sample([1.0, 2.0, 4.0], None).inter_token_latencies() == [1.0, 2.0]
     assert sample([1.0, 2.0, 4.0], 2).inter_token_latencies() == [1.0, 2.0]

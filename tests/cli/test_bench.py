@@ -69,9 +69,21 @@ def test_two_routes_side_by_side_as_text(cli: Cli, api: Api) -> None:
     assert as_golden(ran.out) == as_golden(TEXT)
     said = ran.err.splitlines()
     assert said[0] == f"Route: {OTHER}"
-    assert "2 targets, 2 streams; at most " in ran.err
+    assert "2 targets, 2 streams; done in 26m and the warm-up at most; " in ran.err
     assert "--seed 7" in ran.err
     assert sum(line.startswith(("m#d, 2 streams, round", "n#d, 2 streams, round")) for line in said) == 4
+
+
+def test_ratios_of_answers_of_unlike_lengths_are_said_to_be_that(cli: Cli, api: Api) -> None:
+    short = USAGE | {"completion_tokens": 2}
+    end = "data: [DONE]\n\n"
+    api.on("POST", PATH, FIRST, FIRST, stream(piece("x") + piece("x", short) + end), GOOD)
+    ran = cli("bench", ROUTE, "n#d", "--requests", "1", "--rounds", "1", "--warmup", "0")
+    assert ran.code == 0, ran
+    assert ran.out.endswith(
+        "Answers were not equally long (tokens on average: m#d 2.0, n#d 5.0), so the ratios are of unlike work.\n"
+        "To make them equal: --ignore-eos\n"
+    )
 
 
 def test_json_is_a_document_whose_figures_agree(cli: Cli, api: Api, tmp_path: Path) -> None:

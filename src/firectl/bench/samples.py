@@ -5,6 +5,9 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
+TOGETHER = 0.0005
+"""Seconds: pieces that are read within less of each other were sent together."""
+
 NOT_SENT = "not_sent"
 TIMEOUT = "timeout"
 CONNECTION = "connection"
@@ -46,14 +49,25 @@ class Sample:
         return self.arrivals[0] - self.sent if self.arrivals else None
 
     def inter_token_latencies(self) -> list[float]:
-        """Seconds between tokens, one number for each pause between two pieces.
+        """Seconds between tokens, one number for each piece after the first.
 
-        A piece can hold several tokens. How many is not told, only how many all pieces hold together (usage), so each
-        pause is divided by the tokens of an average piece: the mean is exact, and a long pause remains a long one.
+        Pieces that come together shared one wait: it is divided by how many they are. A piece can hold several tokens,
+        too. How many is not told, only how many all pieces hold together (usage), so each number is divided by the
+        tokens of an average piece. The mean is exact: (last - first) / (tokens - 1); a long wait remains a long one.
         """
-        pauses = len(self.arrivals) - 1
-        if pauses < 1:
+        pieces = len(self.arrivals) - 1
+        if pieces < 1:
             return []
-        tokens = max(1.0, ((self.generated_tokens or 0) - 1) / pauses)
-        times = self.arrivals
-        return [(times[number + 1] - times[number]) / tokens for number in range(pauses)]
+        tokens = max(1.0, ((self.generated_tokens or 0) - 1) / pieces)
+        found: list[float] = []
+        end, waiting = self.arrivals[0], 0
+        for number in range(1, pieces + 1):
+            waiting += 1
+            when = self.arrivals[number]
+            together = number < pieces and self.arrivals[number + 1] - when < TOGETHER
+            # What came together with the first piece shares the wait for the next.
+            if together or (number < pieces and when - end < TOGETHER):
+                continue
+            found += [(when - end) / waiting / tokens] * waiting
+            end, waiting = when, 0
+        return found

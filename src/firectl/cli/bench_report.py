@@ -19,6 +19,8 @@ LATENCIES = (
     ("end to end", "end_to_end_latency"),
 )
 PERCENTILES = ("p50", "p90", "p95", "p99")
+UNLIKE = 1.02
+"""Mean lengths of answers that differ by more are said."""
 
 
 def lines(document: Document) -> Iterator[str]:
@@ -37,6 +39,7 @@ def lines(document: Document) -> Iterator[str]:
     header = ("MILLISECONDS", "TARGET", "LOAD", "P50", "P90", "P95", "P99") + (("P50 TO FIRST",) if many else ())
     yield from render.table(header, [*_latencies(results, short, many)])
     yield from _by_route(results)
+    yield from _unlike(results, short)
     yield from _errors(document)
 
 
@@ -105,6 +108,21 @@ def _by_route(results: Sequence[Document]) -> Iterator[str]:
         yield ""
         header = ("ROUTE IN THE MIX", "LOAD", "REQUESTS", "FAILED", "TOKENS/S", "FIRST TOKEN P50 MS", "P99 MS")
         yield from render.table(header, rows)
+
+
+def _unlike(results: Sequence[Document], short: Mapping[str, str]) -> Iterator[str]:
+    """A warning about ratios of answers that are not equally long: whoever stops early looks quick."""
+    lengths: dict[str, list[int]] = {}
+    for result in results:
+        tokens, answers = lengths.setdefault(short[result["target"]], [0, 0])
+        counted = result["succeeded"] - result["without_usage"]
+        lengths[short[result["target"]]] = [tokens + result["generated_tokens"], answers + counted]
+    means = {name: tokens / answers for name, (tokens, answers) in lengths.items() if answers}
+    if len(means) > 1 and max(means.values()) > UNLIKE * min(means.values()):
+        yield ""
+        said = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
+        yield f"Answers were not equally long (tokens on average: {said}), so the ratios are of unlike work."
+        yield "To make them equal: --ignore-eos"
 
 
 def _errors(document: Document) -> Iterator[str]:

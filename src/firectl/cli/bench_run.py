@@ -120,14 +120,16 @@ def _prompt_tokens(usage: Mapping[str, Any] | None) -> int | None:
 def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
     """The report of a run; of one that Ctrl-C ended, what there was by then."""
     import asyncio
+    import math
 
     from firectl.bench import Generator, report_of
     from firectl.cli.bench_live import watch
+    from firectl.cli.durations import format_duration
 
-    longest = load.longest(len(targets))
+    longest = format_duration(math.ceil(load.longest(len(targets))))
     app.output.note(
         f"{len(targets)} {'target' if len(targets) == 1 else 'targets'}, "
-        f"{', '.join(str(level) for level in load.levels)}; at most {longest:.0f} s and the warm-up; "
+        f"{', '.join(str(level) for level in load.levels)}; done in {longest} and the warm-up at most; "
         f"to send the same again: --seed {load.seed}"
     )
     with watch(app.progress, app.output) as (on_tick, on_round):
