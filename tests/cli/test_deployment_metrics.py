@@ -49,6 +49,13 @@ def test_the_hosted_service_has_no_such_call(cli: Cli, api: Api) -> None:
     )
 
 
+def test_a_day_as_the_end_is_in_it(cli: Cli, api: Api) -> None:
+    api.on("GET", PATH, SERIES)
+    flags = ("--metric", "tokens-per-second", "--start", "2026-01-01", "--end", "2026-01-01", "--interval", "24h")
+    assert cli("deployment-metrics", "list", *flags).code == 0
+    assert (api.query()["start"], api.query()["end"]) == ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
+
+
 def test_a_span_that_ends_before_it_starts_is_refused(cli: Cli, api: Api) -> None:
     ran = cli("deployment-metrics", "list", "--metric", "m", "--start", "2026-01-02", "--end", "2026-01-01")
     assert (ran.code, ran.out, api.asked) == (2, "", [])

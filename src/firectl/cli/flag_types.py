@@ -103,16 +103,25 @@ def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
 
 
 class Moment(ParamType):
-    """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; without a zone it is UTC."""
+    """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; without a zone it is UTC.
+
+    A date is its beginning; where it `ends` something it is its end, so that the day is in it.
+    """
 
     name = "date"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from datetime import UTC, datetime
+    def __init__(self, *, ends: bool = False) -> None:
+        self.ends = ends
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from datetime import UTC, datetime, timedelta
+
+        text = str(value).strip().upper()
         try:
-            moment = datetime.fromisoformat(str(value).strip().upper())
+            moment = datetime.fromisoformat(text)
             aware = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            if self.ends and ":" not in text and "T" not in text:
+                aware += timedelta(days=1)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
         return aware.isoformat().replace("+00:00", "Z")

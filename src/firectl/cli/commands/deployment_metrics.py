@@ -30,7 +30,7 @@ deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and 
     metavar="DATE",
     help="From when: 2026-01-31, or 2026-01-31T12:00:00Z; default: the last interval.",
 )
-@option("--end", type=Moment(), metavar="DATE", help="Until when; default: now.")
+@option("--end", type=Moment(ends=True), metavar="DATE", help="Until when, a day to its end; default: now.")
 @option("--interval", type=Seconds(), metavar="DURATION", help="The time that one value stands for (24h).")
 @pass_app
 def list_(
