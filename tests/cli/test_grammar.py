@@ -186,6 +186,9 @@ def test_a_wrong_command_line_says_what_is_wrong_and_what_to_write(
     ("word", "use"),
     [
         ("undeploy", "firectl unload-lora MODEL --deployment DEPLOYMENT, or firectl deployment delete DEPLOYMENT"),
+        ("up", "firectl local up"),
+        ("logs", "firectl local logs"),
+        ("login", "firectl set-api-key - < FILE"),
         ("quota", "the service's web console or its REST API, https://docs.fireworks.ai"),
         ("sftj", "the service's web console or its REST API, https://docs.fireworks.ai"),
     ],
@@ -194,6 +197,13 @@ def test_commands_of_the_official_tool_that_are_not_here_say_what_to_use(cli: Cl
     ran = cli(word, "list", "--whatever", "x")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"Error: firectl has no {word!r} (code = InvalidArgument)\nHint: use {use}\n"
+
+
+def test_help_is_a_word_too(cli: Cli) -> None:
+    for words in ("", "deployment", "deployment create", "create deployment", "load-lora"):
+        ran = cli("help", *words.split())
+        assert (ran.code, ran.err, ran.out) == (0, "", cli(*words.split(), "--help").out)
+    assert cli("help", "nonsense").code == 2
 
 
 def test_signin_says_how_to_use_a_key_and_upgrade_prints_the_command(cli: Cli) -> None:

@@ -74,8 +74,11 @@ NOT_HERE = {
     "deploy": "firectl load-lora MODEL --deployment DEPLOYMENT, or firectl deployment create MODEL",
     "import": "firectl model create MODEL_ID PATH",
     "signout": "remove the profile from ~/.fireworks/auth.ini",
-    "login": "firectl set-api-key KEY",
+    "login": "firectl set-api-key - < FILE",
     "logout": "remove the profile from ~/.fireworks/auth.ini",
+    "config": "firectl whoami to see the settings, and firectl set-api-key to keep a key, an account and a server",
+} | {
+    word: f"firectl local {word}" for word in ("up", "down", "status", "logs", "env", "serve")
 } | dict.fromkeys(
     (
         "quota", "dataset", "datasets", "sftj", "supervised-fine-tuning-job", "dpo-job", "dpoj", "rftj", "rlor",
@@ -86,7 +89,7 @@ NOT_HERE = {
     ),
     "the service's web console or its REST API, https://docs.fireworks.ai",
 )  # fmt: skip
-"""Words of the official tool that this one does not have, and what does their work."""
+"""Words of the official tool that this one does not have, or has elsewhere, and what does their work."""
 
 _BY_NAME = {name: entry for entry in COMMANDS for name in (entry.name, *entry.aliases)}
 
@@ -126,6 +129,11 @@ class Root(Noun):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] == "help" and len(args) == 1:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
         if len(args) > 1 and args[0] in VERBS and _is_resource(args[1]):
             # `scale` is a command of its own, and in `scale deployment D` the verb of the older grammar.
             return args[0], VerbFirst(args[0]), args[1:]
