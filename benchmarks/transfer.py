@@ -1,11 +1,14 @@
 """How fast do models go to the local platform and back, beside curl with the same bytes, URLs and disk?
 
     python benchmarks/transfer.py [--rounds 5] [--megabytes 2000] [--files 200] [--only upload-one ...] [--dir DIR]
+        [--sync]
 
 Each case alternates curl and firectl on fresh models of one platform and prints the medians and their ratio. firectl's
 time is that of sending or fetching, hashes included, from the first request to the last answer in a process of its own;
-what it takes to start Python and to validate a model is not in it (curl validates nothing). Memory is the peak above
-what the process held before the first request. Needs curl, and disk for three times the bytes.
+what it takes to start Python and to validate a model is not in it (curl validates nothing, and hashes nothing). With
+--sync, what the system then needs to bring all to the disk is counted for both. Memory is the peak above what the
+process held before the first request; processor seconds are those of the sender or receiver and of the platform. Needs
+Linux, curl, and disk for three times the bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from firectl.client.download import Download
 from firectl.client.transfer import Upload
 url, key, model, folder, way = sys.argv[1:]
 with Client(key, "bench", url) as client:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.monotonic()
     if way == "up":
         Upload(client, model, scan(Path(folder)), None, None).send()
@@ -45,15 +48,17 @@ with Client(key, "bench", url) as client:
         Download(client, model, Path(folder), None).fetch()
     seconds = time.monotonic() - started
 peak = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"seconds": seconds, "grown": (peak.ru_maxrss - before) * 1024, "cpu": peak.ru_utime + peak.ru_stime}))
+cpu = peak.ru_utime + peak.ru_stime - before.ru_utime - before.ru_stime
+print(json.dumps({"seconds": seconds, "grown": (peak.ru_maxrss - before.ru_maxrss) * 1024, "cpu": cpu}))
 """
 
 
 class Bench:
     """One platform, and folders with the bytes to move."""
 
-    def __init__(self, folder: Path, megabytes: int, files: int) -> None:
+    def __init__(self, folder: Path, megabytes: int, files: int, *, sync: bool = False) -> None:
         self.folder = folder
+        self.sync = sync
         self.one, self.many = folder / "one", folder / "many"
         _write_model(self.one, {"big.bin": megabytes})
         _write_model(self.many, {f"file-{number:03}.bin": 5 for number in range(files)})
@@ -64,6 +69,8 @@ class Bench:
         self.key = json.loads((folder / "home" / "credentials.json").read_bytes())["apiKey"]
         self.client = Client(self.key, "bench", self.url)
         self.grown: list[int] = []
+        self.processor: dict[str, list[tuple[float, float]]] = {"curl": [], "firectl": []}
+        """Processor seconds of each run of a way: its own, and the platform's."""
 
     def close(self) -> None:
         self.client.close()
@@ -76,14 +83,32 @@ class Bench:
 
     def firectl(self, way: str, model: str, folder: Path) -> float:
         argv = [sys.executable, "-c", SEND, self.url, self.key, model, str(folder), way]
+        platform = self._platform_seconds()
         said = json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE).stdout)
+        self.processor["firectl"].append((said["cpu"], self._platform_seconds() - platform))
         self.grown.append(said["grown"])
-        return float(said["seconds"])
+        return float(said["seconds"]) + self._settled()
 
     def curl(self, *arguments: str) -> float:
+        platform, mine = self._platform_seconds(), os.times()
         started = time.monotonic()
         subprocess.run(["curl", "-sS", "-f", *arguments], check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - started
+        now = os.times()
+        own = now.children_user + now.children_system - mine.children_user - mine.children_system
+        self.processor["curl"].append((own, self._platform_seconds() - platform))
+        return seconds + self._settled()
+
+    def _settled(self) -> float:
+        """Seconds until all is on the disk, where they count."""
+        started = time.monotonic()
+        if self.sync:
+            os.sync()
         return time.monotonic() - started
+
+    def _platform_seconds(self) -> float:
+        fields = Path(f"/proc/{self.platform.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def curl_up(self, model: str, folder: Path, *, resumable: bool) -> float:
         sizes = {file.name: file.size for file in scan(folder)}
@@ -183,6 +208,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=int, default=2000, help="of the one file")
     parser.add_argument("--files", type=int, default=200, help="of 5 MB each")
+    parser.add_argument("--sync", action="store_true", help="count what it takes to bring all to the disk, for both")
     parser.add_argument("--only", choices=CASES, action="append")
     parser.add_argument("--dir", type=Path, help="where to work; default: the folder for temporary files")
     given = parser.parse_args()
@@ -190,18 +216,30 @@ def main() -> None:
         parser.error("curl is not here")
     folder = Path(tempfile.mkdtemp(prefix="bench-transfer-", dir=given.dir))
     os.environ["FIREWORKS_HOME"] = str(folder / "fireworks-home")
-    bench = Bench(folder, given.megabytes, given.files)
+    bench = Bench(folder, given.megabytes, given.files, sync=given.sync)
     totals = {"one": given.megabytes, "many": 5 * given.files}
     try:
         for name in given.only or CASES:
             wanted, case = CASES[name]
+            bench.grown.clear()
+            for runs in bench.processor.values():
+                runs.clear()
             took = case(bench, given.rounds)
             curl, firectl = (statistics.median(took[way]) for way in ("curl", "firectl"))
             megabytes = totals[name.split("-")[1]]
+            processor = []
+            for way, runs in bench.processor.items():
+                own, platforms = (statistics.median(run[which] for run in runs) for which in (0, 1))
+                processor.append(f"{way} {own:.2f} + {platforms:.2f}")
             print(
-                f"{name:14} curl {megabytes / curl:6.0f} MB/s   firectl {megabytes / firectl:6.0f} MB/s   "
-                f"ratio {curl / firectl:.2f} (wanted {wanted})   memory +{max(bench.grown) / 1e6:.0f} MB   "
-                + " ".join(f"{way} {' '.join(f'{second:.2f}' for second in seconds)}" for way, seconds in took.items()),
+                f"{name:14} curl {megabytes / curl:5.0f} MB/s, firectl {megabytes / firectl:5.0f} MB/s: "
+                f"{curl / firectl:.2f} (wanted {wanted}); memory +{max(bench.grown) / 1e6:.0f} MB\n"
+                f"    processor seconds, own + platform's: {', '.join(processor)}\n"
+                + "".join(
+                    f"    {way:7} {' '.join(f'{second:.2f}' for second in seconds)} s\n"
+                    for way, seconds in took.items()
+                ),
+                end="",
                 flush=True,
             )
     finally:

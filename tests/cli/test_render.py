@@ -15,6 +15,7 @@ from firectl.cli import render
 from firectl.cli.output import Output
 from firectl.cli.progress import Progress, size
 from firectl.cli.yaml_text import to_yaml
+from firectl.client.meter import Progress as Moved
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 JSON = st.recursive(
@@ -117,6 +118,14 @@ def test_a_transfer_is_lines_of_tenths_unless_it_is_over_in_a_moment() -> None:
         *(f"uploading {10 * tenth}% of 40.0 MB (a.bin {10 * tenth}%)" for tenth in range(10)),
         "uploading 100% of 40.0 MB (a.bin)",
     ]
+
+
+def test_what_was_there_already_is_no_transfer() -> None:
+    err = io.StringIO()
+    with Progress(Output(stderr=err)).transfer("downloading") as transfer:
+        for done in (40_000_000, 80_000_000):
+            transfer.show(Moved(file="a", done=done, size=done, total_done=done, total_size=80_000_000, moved=0))
+    assert err.getvalue() == "downloading 50% of 80.0 MB (a)\n"
 
 
 def test_bytes_are_counted_for_people() -> None:

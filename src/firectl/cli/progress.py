@@ -92,6 +92,8 @@ class _TransferLines(Transfer):
         tenth = 10 * now.total_done // total if total else 10
         if tenth > self._tenth and (total >= WORTH_SHOWING or tenth == 10):
             self._tenth = tenth
+            if tenth == 10 and total and not now.moved:
+                return  # All of it was there already: nothing has been sent or fetched.
             part = f" {100 * now.done // now.size}%" if now.size and now.done < now.size else ""
             self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({now.file}{part}){self._pace(now)}")
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from firectl.client.client import Client
 
 RANGE = 32 * 1024 * 1024
-"""Bytes of one request of a large file."""
+"""Bytes of one request of a large file, and of one from which on the hash has a thread of its own."""
 NEARBY = 3
-"""Requests at once to a server on this machine: there is no distance to bridge, and threads get in each other's way."""
+"""Files at once from a server on this machine, each in one request: there is no distance that ranges would bridge."""
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
 _EMPTY = frozenset({416})
 
@@ -63,6 +63,7 @@ class Download:
 
     def __init__(self, client: Client, name: str, folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
         self._client = client
+        self._near = is_loopback(httpx.URL(client.base_url))
         self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
         given = self._addresses.given
         _check_together(given.filename_to_signed_urls)
@@ -78,8 +79,8 @@ class Download:
         self._there: set[str] = set()
 
     def fetch(self) -> Downloaded:
-        near = is_loopback(httpx.URL(self._client.base_url))
-        with contextlib.ExitStack() as self._open_parts, Crew(self._client, NEARBY if near else WORKERS) as self._crew:
+        workers = NEARBY if self._near else WORKERS
+        with contextlib.ExitStack() as self._open_parts, Crew(self._client, workers) as self._crew:
             # All sizes first: without them nobody can say how long it will take.
             self._crew.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
             by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)
@@ -107,12 +108,13 @@ class Download:
                 self._meter.had(file, remote.size)
                 self._there.add(file)
                 return
-            part = Partial(path, remote)
+            part = Partial(path, remote, self._crew.hashers if self._near and remote.size > RANGE else None)
             self._open_parts.callback(part.close)
         except OSError as error:
             raise _unwritable(path, error) from None
         self._meter.had(file, part.done if remote.has_ranges else 0)
-        runs = part.missing(RANGE) or [(0, 0)] if remote.has_ranges else [(0, remote.size)]
+        longest = remote.size if self._near else RANGE
+        runs = part.missing(longest) or [(0, 0)] if remote.has_ranges else [(0, remote.size)]
         left = [len(runs)]
 
         def run(start: int, end: int) -> None:
@@ -127,8 +129,11 @@ class Download:
             except OSError as error:
                 raise _unwritable(path, error) from None
 
-        self._crew.add([partial(run, *span) for span in runs[1:]])
-        run(*runs[0])
+        if not self._near:
+            self._crew.add([partial(run, *span) for span in runs[1:]])
+            del runs[1:]
+        for span in runs:
+            run(*span)
 
     def _finish(self, file: str, part: Partial, starts: int) -> None:
         if part.enter():
@@ -169,7 +174,7 @@ class Download:
         try:
             with self._open(file, url, headers) as answer:
                 _check_answer(file, answer, remote, None if whole else (start, end))
-                buffer = memoryview(bytearray(UNIT))
+                buffer, other = memoryview(bytearray(UNIT)), memoryview(bytearray(UNIT))
                 while got := answer.read_into(buffer[came:]):
                     self._crew.check()
                     if at + came + got > end:
@@ -179,6 +184,7 @@ class Download:
                     if (at + came) % UNIT == 0 or at + came == end:
                         part.write(at, buffer[:came])
                         at, came = at + came, 0
+                        buffer, other = other, buffer
             if at < end:
                 raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
         except ApiError as error:
