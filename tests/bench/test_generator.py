@@ -202,8 +202,9 @@ def test_a_run_that_is_cancelled_keeps_what_it_has(server: ScriptServer) -> None
 
     async def cancel() -> None:
         task = asyncio.create_task(run.run())
-        while run.cells[0].answered < 2 or models(server).count("timeout") < 3:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while run.cells[0].answered < 2 or models(server).count("timeout") < 3:
+                await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
 

@@ -99,6 +99,7 @@ NO_ANSWER = {
     "length too long": framed(BODY, len(BODY) + 50),
     "never": HANG,
     "a byte at a time": Reply(WHOLE, drip=0.1),
+    "a byte of the head at a time": Reply(WHOLE, drip=0.1, from_head=True),
     "no HTTP": Reply(b"220 mail.example.test ESMTP ready\r\n", "close"),
     "bad status line": Reply(b"HTTP/1.1 banana\r\n\r\n", "close"),
     "bad header": Reply(b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n{}", "close"),
@@ -138,6 +139,7 @@ WRONG = {
         200, {"name": {}, "deployments": [1], "models": [None], "deployedModels": ["x"], "deploymentShapeVersions": [7]}
     ),
     "another resource": answer(200, {"name": "accounts/acme/users/u", "state": "READY"}),
+    "an empty object": answer(200, {}),
 }
 """The API's form, and not what was asked for: exit 1."""
 
@@ -174,7 +176,8 @@ def rows() -> Iterator[Row]:
                 yield Row(name, chosen, fault, frozenset(exits))
     for name, fault in WRONG.items():
         for command in COMMANDS:
-            lists = name == "another resource" and (
+            # A list without rows is one, and so is a list of what it does not name.
+            lists = name in ("another resource", "an empty object") and (
                 "list" in command or command in ("every-page", "unload", "download")
             )
             if command not in READS_NOTHING and command != "chat" and not lists:

@@ -95,6 +95,18 @@ def test_an_adapter_that_answers_as_its_base_is_an_error_and_stays_loaded(cli: C
     assert [request.method for request in loaded.changes if "/completions" not in request.path] == ["POST"]
 
 
+def test_a_base_is_no_adapter_and_is_refused_before_anything_changes(cli: Cli, loaded: Api) -> None:
+    loaded.on("GET", f"/v1/{MODEL}", {"name": MODEL, "kind": "HF_BASE_MODEL", "state": "READY"})
+    for dry in ([], ["--dry-run"]):
+        ran = cli("load-lora", "m", "--deployment", "d", *dry)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (
+            f"Error: {MODEL} is a base model, not an adapter: only adapters are loaded onto a deployment "
+            "(code = InvalidArgument)\nHint: firectl model list --filter 'kind = HF_PEFT_ADDON'\n"
+        )
+    assert loaded.changes == []
+
+
 def test_without_a_probe_deployed_is_believed(cli: Cli, loaded: Api) -> None:
     ran = cli("load-lora", "m", "--deployment", "d", "--wait", "--no-probe")
     assert (ran.code, ran.out) == (0, TEXT)

@@ -97,7 +97,9 @@ class Stage:
     def begin(self, page: str) -> None:
         """Waits for what a page's text needs."""
         if "shared" in page:
-            while self.run("firectl deployment get shared -o json").json["state"] != "READY":
+            end = time.monotonic() + 120
+            while (state := self.run("firectl deployment get shared -o json").json["state"]) != "READY":
+                assert time.monotonic() < end, f"the deployment `shared` is still {state}"
                 time.sleep(0.2)
 
     def said(self, ran: Ran) -> str:

@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,8 @@ class Reply:
     raw: bytes = b""
     end: str = "keep"
     drip: float = 0.0
-    """Seconds between single bytes of the body."""
+    """Seconds between single bytes of the body, or of the whole answer (`from_head`)."""
+    from_head: bool = False
     then: Callable[[], bytes] | None = None
     """Gives the rest of the answer, once it is to be sent."""
 
@@ -63,6 +64,7 @@ class ScriptServer:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.received: list[Received] = []
+        self._came = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.connections: list[socket.socket] = []
         self._closing = threading.Event()
@@ -72,6 +74,11 @@ class ScriptServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def until(self, condition: Callable[[Sequence[Received]], bool], seconds: float = 30) -> None:
+        """Returns once `condition` holds of what was received."""
+        with self._came:
+            assert self._came.wait_for(lambda: condition(self.received), seconds), "it was not asked for in time"
 
     def close(self) -> None:
         self._closing.set()
@@ -99,7 +106,9 @@ class ScriptServer:
             try:
                 with connection.makefile("rb") as stream:
                     for request in _requests(stream):
-                        self.received.append(request)
+                        with self._came:
+                            self.received.append(request)
+                            self._came.notify_all()
                         if not self._reply(connection, self.script(request)):
                             return
             except OSError:
@@ -107,9 +116,9 @@ class ScriptServer:
 
     def _reply(self, connection: socket.socket, reply: Reply) -> bool:
         if reply.drip:
-            head, _, body = reply.raw.partition(b"\r\n\r\n")
-            connection.sendall(head + b"\r\n\r\n")
-            for byte in body:
+            head = 0 if reply.from_head else reply.raw.index(b"\r\n\r\n") + 4
+            connection.sendall(reply.raw[:head])
+            for byte in reply.raw[head:]:
                 connection.sendall(bytes([byte]))
                 if self._closing.wait(reply.drip):
                     return False

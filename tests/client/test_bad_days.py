@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from firectl import Client
 from firectl.errors import ApiError, Code, Exit, NetworkError
+from firectl.schemas.deployment import Deployment
+from firectl.schemas.model import Model
 from tests.client.conftest import KEY
 from tests.client.script_server import CLOSE, HANG, RESET, Reply, ScriptServer, answer
 
@@ -85,10 +88,46 @@ def test_the_server_hangs(serve: Serve, connect: Connect) -> None:
     assert len(server.received) == 3
 
 
-def test_a_body_that_drips_ends_at_the_time_limit_too(serve: Serve, connect: Connect) -> None:
-    server = serve(Reply(answer(200, MODEL).raw, drip=0.1))
-    error = fails(connect(server.url, timeout=0.3, max_retries=0))
+@pytest.mark.parametrize("from_head", [False, True], ids=["body", "head"])
+def test_an_answer_that_drips_ends_at_the_time_limit_too(serve: Serve, connect: Connect, from_head: bool) -> None:
+    server = serve(Reply(answer(200, MODEL).raw, drip=0.1, from_head=from_head))
+    client = connect(server.url, timeout=0.3, max_retries=0)
+    started = time.monotonic()
+    error = fails(client)
+    assert 0.3 <= time.monotonic() - started < 1
     assert error.message == f"{server.url} did not answer GET /v1/accounts/acme/models/m within 0.3 s"
+
+
+def test_the_head_of_a_streamed_answer_has_the_time_limit_and_its_body_has_it_for_each_piece(
+    serve: Serve, connect: Connect
+) -> None:
+    whole = answer(200, b"x" * 5)
+    client = connect(serve(Reply(whole.raw, drip=0.1)).url, timeout=0.3, max_retries=0)
+    with client.stream("/v1/x", {}) as incoming:
+        assert b"".join(incoming.chunks()) == b"xxxxx"
+    client = connect(serve(Reply(whole.raw, drip=0.1, from_head=True)).url, timeout=0.3, max_retries=0)
+    with pytest.raises(NetworkError, match=r"did not answer POST /v1/x within 0\.3 s"):
+        client.stream("/v1/x", {})
+
+
+@pytest.mark.parametrize("body", [{}, {"state": "READY"}])
+def test_a_create_whose_answer_names_nothing_is_an_error_that_says_where_to_look(
+    serve: Serve, connect: Connect, body: dict[str, Any]
+) -> None:
+    client = connect(serve(answer(200, body)).url)
+    for create, noun in (
+        (lambda: client.deployments.create(Deployment(), deployment_id="d"), "deployment"),
+        (lambda: client.models.create("m", Model()), "model"),
+        (lambda: client.deployed_models.load("m", "d"), "deployed-model"),
+    ):
+        with pytest.raises(NetworkError, match=r"unexpected answer to .*: it names none of ") as caught:
+            create()
+        assert caught.value.exit_code is Exit.FAILED
+        assert caught.value.hint is not None
+        assert caught.value.hint.startswith(f"it may have been made all the same: firectl {noun} ")
+    assert client.deployments.create(Deployment(), validate_only=True).name is None
+    with pytest.raises(NetworkError, match="it names none of deployments"):
+        client.deployments.undelete("d")
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_shape_versions_are_listed_of_one_shape_or_of_all(serve: Serve, connect:
 
 
 def test_an_update_sends_the_fields_named_and_no_others(serve: Serve, connect: Connect) -> None:
-    server = serve(answer(200, {}))
+    server = serve(answer(200, {"name": "accounts/acme/deployments/d"}))
     deployments = connect(server.url).deployments
     changed = Deployment(min_replica_count=0, enable_addons=False, autoscaling_policy=AutoscalingPolicy())
     deployments.update("d", changed, ["min_replica_count", "display_name", "autoscaling_policy.scale_up_window"])
@@ -211,7 +211,7 @@ def test_an_update_sends_the_fields_named_and_no_others(serve: Serve, connect: C
 
 
 def test_a_create_has_its_id_in_the_query_and_the_deployment_as_its_body(serve: Serve, connect: Connect) -> None:
-    server = serve(answer(200, {}))
+    server = serve(answer(200, {"name": "accounts/acme/deployments/d1"}))
     deployments = connect(server.url).deployments
     deployments.create(Deployment(base_model="b", max_replica_count=0), deployment_id="d1", validate_only=True)
     deployments.create(Deployment(base_model="b"))

@@ -45,6 +45,7 @@ class Models:
         self.form = form
         self.lists_the_pick = True
         self.record: Reply = answer(404, {"code": 5, "message": "no such method"})
+        self.model: Reply = answer(404, {"code": 5, "message": "no such model"})
         self.first: Iterator[Reply] = iter(())
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.spread = random.Random(7)
@@ -54,6 +55,8 @@ class Models:
         with self.lock:
             if request.path.endswith(":mergeRecord"):
                 return self.record
+            if request.path == "/v1/accounts/acme/models/lora":
+                return self.model
             assert (request.path, request.headers["x-firectl-probe"]) == ("/inference/v1/completions", "1")
             early = next(self.first, None)
             if early is not None:
@@ -122,7 +125,27 @@ def test_an_adapter_that_does_nothing_is_found_out_every_time(prove: Callable[..
         with pytest.raises(NotProven) as caught:
             prove(models)
         assert caught.value.message.startswith(f"{ADAPTER} answers as its base does: the adapter is not applied (")
+        assert caught.value.message.endswith(" from itself); it stays DEPLOYED")
         assert (caught.value.exit_code, caught.value.hint) == (Exit.FAILED, UNLOAD)
+
+
+ZERO = "every B is zero: this adapter changes nothing"
+
+
+def test_where_the_server_knows_why_an_adapter_does_nothing_that_is_said(prove: Callable[..., Proof]) -> None:
+    models = Models(shift=0.0)
+    models.model = answer(200, {"name": "accounts/acme/models/lora", "status": {"code": "OK", "message": ZERO}})
+    with pytest.raises(NotProven) as caught:
+        prove(models)
+    assert caught.value.message == (
+        f"{ADAPTER} answers as its base does: {ZERO} (0 nats from the base, the base 0 from itself); it stays DEPLOYED"
+    )
+    models.record = answer(200, {"tensorsChanged": 5, "deltaNorm": 0.0})
+    with pytest.raises(NotProven) as caught:
+        prove(models, MERGED, None)
+    assert caught.value.message == (
+        f"{MERGED} answers, but the merge of its adapter changed nothing: {ZERO}; it stays READY"
+    )
 
 
 @pytest.mark.parametrize(("shift", "noise"), [(0.002, 0.0), (0.01, 1e-4), (0.3, 0.03), (2.0, 0.1)])

@@ -23,6 +23,7 @@ Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
 
 BASE = "accounts/fireworks/models/base"
+MODEL = {"name": "accounts/acme/models/m", "state": "READY"}
 EXISTS = answer(409, {"code": 6, "message": "it exists", "details": []})
 
 
@@ -179,7 +180,7 @@ def test_an_abort_is_tried_again(serve: Serve, connect: Connect) -> None:
 def test_every_try_is_reported(serve: Serve, connect: Connect) -> None:
     seen: list[Exchange] = []
     server = serve(
-        RESET, answer(503, {"message": "busy"}, {"x-request-id": "r1"}), answer(200, {}, {"x-request-id": "r2"})
+        RESET, answer(503, {"message": "busy"}, {"x-request-id": "r1"}), answer(200, MODEL, {"x-request-id": "r2"})
     )
     connect(server.url, on_response=seen.append).models.get("m")
     told = [(e.method, e.path, e.status, e.request_id, e.retry_in) for e in seen]
@@ -191,7 +192,7 @@ def test_every_try_is_reported(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_model_row_made_minutes_ago_by_a_slow_first_try_is_still_ours(serve: Serve, connect: Connect) -> None:
-    made = {"kind": "HF_BASE_MODEL", "createTime": (datetime.now(UTC) - timedelta(minutes=2)).isoformat()}
+    made = {**MODEL, "kind": "HF_BASE_MODEL", "createTime": (datetime.now(UTC) - timedelta(minutes=2)).isoformat()}
     server = serve(RESET, EXISTS, answer(200, made))
     assert connect(server.url).models.create("m", Model(kind="HF_BASE_MODEL")).kind == "HF_BASE_MODEL"
 

@@ -90,6 +90,8 @@ def test_an_adapter_that_does_nothing_fails_the_wait_with_the_command_that_unloa
     assert (ran.code, ran.out) == (1, ""), ran
     error = json.loads(ran.err.splitlines()[-1])["error"]
     assert "accounts/local/models/nothing" in error["message"]
+    assert "every B is zero: this adapter changes nothing" in error["message"]
+    assert error["message"].endswith("; it stays DEPLOYED")
     assert error["hint"].startswith("firectl unload-lora accounts/local/models/nothing --deployment ")
     rows = session.ok("deployed-model", "list", "-o", "json").json
     assert any(row["model"].endswith("/nothing") and row["state"] == "DEPLOYED" for row in rows), "it stays loaded"
@@ -98,7 +100,9 @@ def test_an_adapter_that_does_nothing_fails_the_wait_with_the_command_that_unloa
 def test_a_live_merge_that_changes_nothing_is_no_deployment(session: Listening) -> None:
     ran = session.firectl("deployment", "create", "nothing", "--deployment-id", "merged", "--wait", "-o", "json")
     assert (ran.code, ran.out) == (1, ""), ran
-    assert "nothing" in json.loads(ran.err.splitlines()[-1])["error"]["message"]
+    error = json.loads(ran.err.splitlines()[-1])["error"]
+    assert error["message"].endswith("every B is zero: this adapter changes nothing; it stays READY")
+    assert error["hint"] == "firectl deployment delete accounts/local/deployments/merged"
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.slow)])

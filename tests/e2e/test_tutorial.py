@@ -67,7 +67,6 @@ def until(ask: Callable[[], Ran], done: Callable[[Ran], bool], seconds: float = 
         if done(ran):
             return ran
         assert time.monotonic() < end, f"not in {seconds} s: {ran}"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +118,16 @@ def test_waiting_proves_that_the_adapter_answers(pasted: Shell) -> None:
     assert ADDRESSED in ran.err
 
 
-def test_loading_a_model_onto_its_own_live_merge_is_proven_by_the_merge(pasted: Shell) -> None:
+def test_a_model_is_not_loaded_onto_its_own_live_merge_nor_a_base_onto_anything(pasted: Shell) -> None:
     [own] = [row for row in pasted.ok("deployment", "list", "-o", "json").json if row["base_model"] == LIVE]
-    ran = pasted.ok("load-lora", "sample-pirate", "--deployment", own["name"], "--wait", "-o", "json")
-    assert ran.json["state"] == "DEPLOYED"
-    assert "Proof: the adapter is merged" in ran.err
+    ran = pasted.firectl("load-lora", "sample-pirate", "--deployment", own["name"], "--wait", "-o", "json")
+    assert (ran.code, ran.out) == (5, "")
+    error = json.loads(ran.err.splitlines()[-1])["error"]
+    assert error["message"].endswith(", which serves it alone: there is nothing to load")
+    assert error["hint"] == f"firectl chat {LIVE}#{own['name']}"
+    ran = pasted.firectl("load-lora", BASE, "--deployment", "shared")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{BASE} is a base model, not an adapter" in ran.err
 
 
 def test_an_unloaded_adapter_is_not_answered_by_anyone(pasted: Shell) -> None:

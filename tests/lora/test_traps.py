@@ -67,9 +67,9 @@ def both(*spoils: Callable[[Path], None]) -> Callable[[Path], None]:
 TRAPS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a renamed prefix": (renamed("base_model.model.", "model."), "does not begin with base_model.model."),
     "another class around the model": (renamed("model.model.layers", "model.model.decoder.layers"), "has no module"),
-    "every B zero": (zero("lora_B"), "does nothing"),
-    "every A zero": (zero("lora_A"), "does nothing"),
-    "alpha zero": (configure(lora_alpha=0), "does nothing"),
+    "every B zero": (zero("lora_B"), "every B is zero: this adapter changes nothing"),
+    "every A zero": (zero("lora_A"), "every A is zero: this adapter changes nothing"),
+    "alpha zero": (configure(lora_alpha=0), "lora_alpha is zero: this adapter changes nothing"),
     "disjoint targets": (configure(target_modules=["c_attn", "c_proj"]), "which target_modules"),
     "targets that the base has not": (
         both(renamed("q_proj", "query"), configure(target_modules=["query", *tiny.ALL_TARGETS[1:]])),

@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from firectl.schemas.model import Model
 
 
+def require_adapter(app: App, model: str) -> None:
+    """InputError where a base is to be loaded. Where nobody knows, the load itself has the word."""
+    from firectl.errors import ApiError, Code, InputError
+    from firectl.schemas.model import BASE
+
+    try:
+        found = app.client.models.get(model)
+    except ApiError as error:
+        if error.code in (Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED):
+            return
+        raise
+    if found.kind == BASE:
+        raise InputError(
+            f"{found.name} is a base model, not an adapter: only adapters are loaded onto a deployment",
+            hint="firectl model list --filter 'kind = HF_PEFT_ADDON'",
+        )
+
+
 def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:
     """Says where to send requests, and waits if asked; the deployment as it is then."""
     name = made.name or ""
@@ -41,6 +59,13 @@ def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float,
     if not wait and done.state == DEPLOYING:
         app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
     return done
+
+
+def say_what_is_lost(app: App, back: Deployment) -> None:
+    """What did not come back with an undelete, as the server says it."""
+    said = back.status.message if back.status else None
+    if said and said != "undeleted":
+        app.output.warn(f"{back.name}: {said}")
 
 
 def was_deleted(app: App, name: str) -> bool:
@@ -77,7 +102,12 @@ def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, har
 
 
 def follow_prepare(app: App, name: str, wait: bool | None, timeout: float) -> Model:
-    """The model as it is, or once it is READY if asked to wait."""
+    """The model as it is, or once it is READY if asked to wait; says where there is nothing to prepare."""
+    if not app.is_hosted:
+        app.output.note(
+            "Nothing to prepare: the local platform serves weights in the precision that they are stored in, "
+            "and a LoRA in that of its base"
+        )
     if not wait:
         return app.client.models.get(name)
     from firectl.client.model import describe
@@ -188,7 +218,8 @@ def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[st
 
     if ready.base_model and wants_replicas(ready):
         route = canonical_route(ready.base_model, ready.name or "")
-        _prove(app, route, None, end, say, is_adapter=_is_adapter(app, ready.base_model))
+        delete = f"firectl deployment delete {ready.name}"
+        _prove(app, route, None, end, say, is_adapter=_is_adapter(app, ready.base_model), undo=delete)
 
 
 def _prove(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firectl import names
-from firectl.client.resource import ListArgs, Resource, read
+from firectl.client.resource import ListArgs, Resource, read, unreadable
 from firectl.errors import InputError, NetworkError
 from firectl.schemas.account import Account, ApiKey, CreateApiKey, DeleteApiKey, User
 
@@ -50,7 +50,10 @@ class ApiKeys(Resource[ApiKey]):
         path = f"/v1/{self._client.users.full_name(user)}/{self.collection}"
         body = CreateApiKey(api_key=api_key).to_wire()
         try:
-            return read(ApiKey, self._client.request("POST", path, body=body, repeatable=False), path)
+            made = read(ApiKey, self._client.request("POST", path, body=body, repeatable=False), path)
+            if not made.key:
+                raise unreadable(path, "it holds no key")
+            return made
         except NetworkError as error:
             error.hint = error.hint or f"it may have been made all the same: firectl api-key list --user {user}"
             raise

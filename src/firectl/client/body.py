@@ -27,6 +27,9 @@ class Body:
         self._held = memoryview(b"")
         self._socket = _plain_socket(response)
         self._left = int(response.headers["content-length"]) if self._socket is not None else 0
+        if self._socket is not None:
+            # Its limit was what was left for the head: from here on it is for each read, as httpx would have it.
+            self._socket.settimeout(response.request.extensions["timeout"]["read"])
         self._begun = False
 
     def read_into(self, buffer: memoryview) -> int:
@@ -44,7 +47,6 @@ class Body:
         return self._receive(self._socket, buffer) if self._socket is not None and self._left > 0 else 0
 
     def _receive(self, connection: socket.socket, buffer: memoryview) -> int:
-        """The socket has the time limit that httpx gave it for its last read."""
         try:
             got = connection.recv_into(buffer, min(len(buffer), self._left))
         except TimeoutError as error:

@@ -85,7 +85,7 @@ class Deployments(Resource[Deployment]):
             return found.to_wire() if found and found.state not in (DELETING, DELETED) else None
 
         answer = self._client.request("POST", f"{path}:undelete", body={}, repeatable=True, settled=is_back)
-        return self._read(answer, path)
+        return self._one(answer, path, made=True)
 
     def wait(
         self,

@@ -21,6 +21,7 @@ import httpx
 
 from firectl import config
 from firectl._version import __version__
+from firectl.client.deadline import DeadlineBackend
 
 __all__ = ["Connections", "host_of", "httpx", "is_loopback", "timeouts"]
 
@@ -70,7 +71,9 @@ class Connections:
             way = "direct" if is_loopback(url) else "environment"
         with self._lock:
             if way not in self._clients:
-                self._clients[way] = self._make(way)
+                client = self._clients[way] = self._make(way)
+                if way != "given":
+                    _keep_to_deadlines(client)
             return self._clients[way]
 
     def _make(self, way: str) -> httpx.Client:
@@ -88,3 +91,10 @@ class Connections:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+
+
+def _keep_to_deadlines(client: httpx.Client) -> None:
+    """httpx lets nobody choose how its connections read: its pools are told so themselves."""
+    for transport in (client._transport, *client._mounts.values()):
+        if isinstance(transport, httpx.HTTPTransport):
+            transport._pool._network_backend = DeadlineBackend()

@@ -94,8 +94,9 @@ def prove_serving(
     """
     probe = _Probe(client, clock, sleep, random)
     gives_logprobs = probe.until_answered(route, clock() + timeout, on_wait)
+    adapter = merged or names.parse_route(route, client.account_id).model
     if adapter_of is None:
-        return _merged(client, route, merged, undo)
+        return _merged(client, route, adapter, "READY" if merged is None else "DEPLOYED", undo)
     if not gives_logprobs:
         return Proof(kind="answered_only", route=route)
     noise = 0.0
@@ -106,9 +107,10 @@ def prove_serving(
         if effect == 0.0 or effect > 4 * noise + CLEAR:
             break
     if effect <= LOUDER * noise + FLOOR:
+        why = _changes_nothing(client, adapter) or "the adapter is not applied"
         raise NotProven(
-            f"{route} answers as its base does: the adapter is not applied "
-            f"({effect:.2g} nats from the base, the base {noise:.2g} from itself)",
+            f"{route} answers as its base does: {why} "
+            f"({effect:.2g} nats from the base, the base {noise:.2g} from itself); it stays DEPLOYED",
             hint=undo,
         )
     return Proof(kind="adapter_differs", route=route, effect=effect, noise=noise)
@@ -257,8 +259,20 @@ def _choice_logprobs(choice: Mapping[str, Any]) -> Logprobs | None:
     return {token: value for value, token in likeliest} or None
 
 
-def _merged(client: Client, route: str, adapter: str | None, undo: str | None) -> Proof:
-    """The record of a live merge or hot reload is the proof where there is one: hosted there is none."""
+def _changes_nothing(client: Client, adapter: str | None) -> str | None:
+    """The reason that lies in the weights, where the server has read them and says so of the model; None otherwise."""
+    try:
+        status = client.models.get(adapter, max_retries=0).status if adapter is not None else None
+    except ApiError:
+        return None
+    return (status.message or None) if status is not None else None
+
+
+def _merged(client: Client, route: str, adapter: str | None, state: str, undo: str | None) -> Proof:
+    """The record of a live merge or hot reload is the proof where there is one: hosted there is none.
+
+    `adapter` is who must be merged, where that is known; `state` is what stays when nothing is proven.
+    """
     deployment = names.parse_route(route, client.account_id).deployment
     if deployment is None:
         return Proof(kind="answered_only", route=route)
@@ -269,7 +283,11 @@ def _merged(client: Client, route: str, adapter: str | None, undo: str | None) -
             return Proof(kind="answered_only", route=route)
         raise
     if not (_number(record.get("tensorsChanged")) > 0 and _number(record.get("deltaNorm")) > 0):
-        raise NotProven(f"{route} answers, but the merge of its adapter changed nothing", hint=undo)
+        why = _changes_nothing(client, adapter)
+        because = f": {why}" if why else ""
+        raise NotProven(
+            f"{route} answers, but the merge of its adapter changed nothing{because}; it stays {state}", hint=undo
+        )
     if adapter is not None and record.get("model") not in (None, adapter):
         raise NotProven(f"{route} answers with {record['model']} merged into it, not with {adapter}", hint=undo)
     return Proof(kind="merge_record", route=route, record=record)

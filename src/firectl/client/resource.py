@@ -78,7 +78,7 @@ class Resource(Generic[R]):
         path = f"/v1/{full_name}"
         query = {"readMask": read_mask}
         answer = self._client.request("GET", path, query=query, timeout=timeout, max_retries=max_retries)
-        return self._read(answer, path)
+        return self._one(answer, path)
 
     def _get_or(self, gone: R, full_name: str, seconds: float) -> R:
         """One try to `get` within `seconds`, `gone` when it is not there any more: what a wait polls with."""
@@ -103,6 +103,13 @@ class Resource(Generic[R]):
         name = getattr(found, "name", None) or ""
         if name.startswith("accounts/") and f"/{self.collection}/" not in f"/{name}":
             raise unreadable(path, f"{name} is none of {self.collection}")
+        return found
+
+    def _one(self, answer: Mapping[str, Any], path: str, *, made: bool = False) -> R:
+        """The same for one resource: an answer that says nothing is none, nor, where it was made, one without name."""
+        found = self._read(answer, path)
+        if not answer or (made and not getattr(found, "name", None)):
+            raise unreadable(path, f"it names none of {self.collection}")
         return found
 
     def list_page(self, **args: Unpack[ListArgs]) -> ListPage[R]:
@@ -178,10 +185,12 @@ class Resource(Generic[R]):
             answer = self._client.request(
                 "POST", path, query=query, body=body.to_wire(), repeatable=True, settled=settled
             )
+            if (query or {}).get("validateOnly"):
+                return self._read(answer, path)
+            return self._one(answer, path, made=True)
         except NetworkError as error:
             error.hint = error.hint or f"it may have been made all the same: {look}"
             raise
-        return self._read(answer, path)
 
     def _update(
         self, name: str, resource: R, mask: Iterable[str] | None, query: Mapping[str, QueryValue] | None = None
@@ -192,7 +201,7 @@ class Resource(Generic[R]):
         body = resource.model_dump(mode="json", by_alias=True, exclude_none=True, include=fields)
         path = f"/v1/{self.full_name(name)}"
         answer = self._client.request("PATCH", path, query={"updateMask": paths, **(query or {})}, body=body)
-        return self._read(answer, path)
+        return self._one(answer, path)
 
     def _delete(self, name: str, query: Mapping[str, QueryValue]) -> None:
         def gone(error: ApiError) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from firectl.client import failures
 from firectl.client.body import Body
+from firectl.client.deadline import answered_within
 from firectl.client.http import Connections, httpx, timeouts
 from firectl.client.retry import Failure, backoff, judge
 from firectl.errors import ApiError, Code, Exit
@@ -43,7 +44,8 @@ class Outgoing:
     repeatable: bool
     """Whether sending it twice equals sending it once."""
     timeout: float
-    """Seconds that one try may take; of an answer that is streamed, the longest silence."""
+    """Seconds that one try's answer may take as a whole; of one that is streamed, its head, then the longest silence.
+    """
     max_retries: int
     accept: frozenset[int] = frozenset()
     """Statuses outside 2xx that are answers, not errors."""
@@ -225,15 +227,16 @@ class Sender:
                 timeout=timeouts(request.timeout),
                 extensions={"trace": self._trace} if self._trace is not None else None,
             )
-            response = http.send(sent, stream=True, follow_redirects=False)
-            try:
-                status = response.status_code
-                if response.is_success or status in request.accept:
-                    return status, response.headers.get(failures.REQUEST_ID), read(response, request)
-                body = _read_whole(response, request).content
-            except BaseException:
-                response.close()
-                raise
+            with answered_within(request.timeout):
+                response = http.send(sent, stream=True, follow_redirects=False)
+                try:
+                    status = response.status_code
+                    if response.is_success or status in request.accept:
+                        return status, response.headers.get(failures.REQUEST_ID), read(response, request)
+                    body = _read_whole(response, request).content
+                except BaseException:
+                    response.close()
+                    raise
         except httpx.TransportError as error:
             never = failures.never_sent(error)
             failed = failures.no_answer(error, request.url, request.what, request.timeout)
@@ -281,7 +284,6 @@ class Sender:
 
 
 def _read_whole(response: httpx.Response, request: Outgoing) -> Answer:
-    end = time.monotonic() + request.timeout
     chunks = []
     size = 0
     for chunk in response.iter_bytes():
@@ -289,9 +291,6 @@ def _read_whole(response: httpx.Response, request: Outgoing) -> Answer:
         size += len(chunk)
         if size > LARGEST_ANSWER:
             raise httpx.DecodingError("too large", request=response.request)
-        # httpx's limit is for each read: a server that drips would never reach it.
-        if time.monotonic() > end:
-            raise httpx.ReadTimeout("the body took too long", request=response.request)
     response.close()
     return Answer(status=response.status_code, headers=response.headers, content=b"".join(chunks))
 

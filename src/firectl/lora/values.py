@@ -18,6 +18,8 @@ _FORMATS = {
     "BF16": (2, b"\x7f\xff", 0x80),
     "F16": (2, b"\x7c\x7d\x7e\x7f\xfc\xfd\xfe\xff", 0x00),
 }
+CHANGES_NOTHING = "this adapter changes nothing"
+"""How the finding of an adapter ends whose every change is zero."""
 _SIGN_OR_ZERO = b"\x00\x80"
 
 
@@ -61,11 +63,20 @@ def deep_findings(adapter: Adapter) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "adapter",
-            "does nothing: every B (or A, or lora_alpha) is zero",
+            f"{_what_is_zero(adapter, zeros)} is zero: {CHANGES_NOTHING}",
             "it was saved before it was trained; deploy the base model, or the trained adapter",
         )
     elif silent:
         yield Finding("note", quoted(silent[0]), f"{len(silent)} of {len(adapter.modules)} modules are not changed")
+
+
+def _what_is_zero(adapter: Adapter, zeros: set[str]) -> str:
+    pairs = adapter.modules.values()
+    if all(pair.b.name in zeros for pair in pairs):
+        return "every B"
+    if all(pair.a.name in zeros for pair in pairs):
+        return "every A"
+    return "lora_alpha" if all(pair.scaling == 0 for pair in pairs) else "every B (or A, or lora_alpha)"
 
 
 def require_finite(adapter: Adapter) -> None:

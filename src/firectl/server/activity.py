@@ -77,7 +77,7 @@ class Ticket:
 
 
 class Activity:
-    """The count of one platform. For the event loop, `last_request_time` and `work` for any thread."""
+    """The count of one platform. For the event loop alone: what is written down goes to a thread as a copy."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self.figures = Figures()

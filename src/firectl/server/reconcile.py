@@ -25,8 +25,9 @@ from firectl.server.control.defaults import give_up_default
 from firectl.server.fleet import Fleet
 from firectl.server.hot_reload import latest
 from firectl.server.lifecycle import plan
+from firectl.server.load_names import engine_name, merged_folder
 from firectl.server.load_watch import LoadWatch
-from firectl.server.merge_job import MergeInputs, MergeJobs, merged_key, short_hash
+from firectl.server.merge_job import MergeInputs, MergeJobs
 from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.seen import AdapterSource, Plan, Seen, Source, StartMerge, StartReplica
 from firectl.server.store import Store, Tx
@@ -40,11 +41,6 @@ TICK = 5.0
 _WATCHING = 1.0
 """The same while the load of a deployment may change its number of replicas."""
 _AFTER_ERROR = 1.0
-
-
-def engine_name(model: str, model_hash: str) -> str:
-    """An adapter's name inside an engine: bound to its weights, so that new ones never answer under the old name."""
-    return f"{model}@{short_hash(model_hash)}"
 
 
 @dataclass(frozen=True)
@@ -307,11 +303,6 @@ class Reconciler:
             for load in waiting:
                 tx.deployed_models.update(load.name, status=status)
             return bool(waiting)
-
-
-def merged_folder(base: ModelRow, load: DeployedModelRow) -> str:
-    """The folder of a load's addon merged into a base, relative to the data folder."""
-    return f"merged/{merged_key(base.content_hash or '', load.model_hash or '')}"
 
 
 def _adapter(load: DeployedModelRow, model: ModelRow | None) -> AdapterSource:

@@ -16,7 +16,7 @@ from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.server.auth import Caller
 from firectl.server.hot_reload import merged
-from firectl.server.reconcile import engine_name, merged_folder
+from firectl.server.load_names import engine_name, merged_folder
 from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store import Store, Tx
 from firectl.server.supervisor import Supervisor
@@ -242,7 +242,6 @@ def _addon(row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -
     if row.is_live_merge:
         raise _not_found(f"{row.name} serves {row.model} alone, merged: send {canonical_route(row.model, row.name)}")
     if row.is_hot_reload:
-        name = row.name.rsplit("/", 1)[1]
         how = f"firectl load-lora {model} --deployment {name} --replace-merged-addon"
         raise _not_found(f"{model} is not merged into {row.name}: {how}")
     if not row.resource.enable_addons:

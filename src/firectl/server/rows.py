@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
@@ -59,6 +60,8 @@ class DeploymentRow:
     at the earliest."""
     auto_deploy: bool = True
     """Whether its own model is deployed with it, so that the bare model name may route to it."""
+    taken_along: list[dict[str, Any]] | None = None
+    """What was deployed on it when it was deleted, to come back with an undelete: see `control.deletion`."""
 
     @property
     def is_live_merge(self) -> bool:

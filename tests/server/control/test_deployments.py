@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from firectl.names import random_id
 from firectl.server.store import Store
-from tests.server.control.folders import write_base
+from tests.server.control.folders import write_adapter, write_base
 from tests.server.control.process import Api, PlatformProcess, Refusal
 
 QUANTIZED = "addons cannot be enabled with quantized precisions (FP8/FP4)"
@@ -234,14 +235,16 @@ def test_an_id_that_is_none_is_refused(api: Api, base: str, deployment_id: str) 
 
 def test_more_replicas_than_the_platform_runs_are_refused_naming_the_setting(api: Api, base: str) -> None:
     said = api.refused("POST", "deployments", {"baseModel": base, "minReplicaCount": 17}, deploymentId="too-many")
-    assert (said.status, said.code) == (429, 8)
-    assert said.message == (
-        "17 replicas for accounts/acme/deployments/too-many do not fit: "
-        "this platform runs at most 16 in all (--max-replicas)"
+    assert said == Refusal(
+        400,
+        3,
+        "17 replicas for accounts/acme/deployments/too-many are more than this platform runs in all: "
+        "16 (--max-replicas)",
+        "firectl local down && firectl local up --max-replicas 17",
     )
     parked = api.parked(base)
-    assert api.refused("PATCH", f"deployments/{parked}:scale", {"replicaCount": 17}).code == 8
-    assert api.refused("PATCH", f"deployments/{parked}", {"minReplicaCount": 17, "maxReplicaCount": 17}).code == 8
+    assert api.refused("PATCH", f"deployments/{parked}:scale", {"replicaCount": 17}).code == 3
+    assert api.refused("PATCH", f"deployments/{parked}", {"minReplicaCount": 17, "maxReplicaCount": 17}).code == 3
     assert api.deployment(parked)["maxReplicaCount"] == 0
 
 
@@ -380,6 +383,65 @@ def test_a_soft_delete_can_be_taken_back(api: Api, adapter: str) -> None:
     assert "purgeTime" not in back
     refs = api.ok("GET", f"/v1/{adapter}")["deployedModelRefs"]
     assert [(ref["deployment"], ref["default"]) for ref in refs] == [(name, True)]
+
+
+def undeleted(api: Api, deployment: str) -> dict[str, Any]:
+    """The answer of an undelete after a delete that does not ask."""
+    api.ok("DELETE", f"deployments/{deployment}", ignoreChecks=True)
+    api.until_deleted(deployment)
+    return api.ok("POST", f"deployments/{deployment}:undelete", {})
+
+
+def places(api: Api, deployment: str) -> list[dict[str, Any]]:
+    """What is deployed on it, by name."""
+    asked = f'deployment = "{api.account}/deployments/{deployment}"'
+    rows: list[dict[str, Any]] = api.ok("GET", "deployedModels", filter=asked, orderBy="name")["deployedModels"]
+    return rows
+
+
+def test_what_was_loaded_on_a_deployment_comes_back_with_it(api: Api, base: str, adapter: str) -> None:
+    deployment = api.parked(base, enableAddons=True)
+    body = {"model": adapter, "deployment": deployment, "displayName": "Mine", "public": True}
+    api.ok("POST", "deployedModels", body)
+    before = places(api, deployment)
+    assert len(before) == 2
+    back = undeleted(api, deployment)
+    assert back["status"] == {"code": "OK", "message": "undeleted"}
+    fields = ("name", "model", "displayName", "public", "default", "createTime")
+    after = places(api, deployment)
+    assert [[row.get(field) for field in fields] for row in after] == [
+        [row.get(field) for field in fields] for row in before
+    ]
+    assert {row["state"] for row in after} <= {"DEPLOYING", "DEPLOYED"}
+    assert undeleted(api, deployment)["status"]["message"] == "undeleted"
+    assert [row["name"] for row in places(api, deployment)] == [row["name"] for row in before]
+
+
+def test_an_undelete_leaves_the_default_with_who_has_become_it(api: Api, base: str, adapter: str) -> None:
+    first, second = (api.parked(base, enableAddons=True) for _ in range(2))
+    for deployment in (first, second):
+        api.ok("POST", "deployedModels", {"model": adapter, "deployment": deployment})
+    undeleted(api, first)
+    defaults = {deployment: [row["default"] for row in places(api, deployment) if row["model"] == adapter]
+                for deployment in (first, second)}  # fmt: skip
+    assert defaults == {first: [False], second: [True]}
+
+
+def test_an_undelete_names_what_it_cannot_bring_back(
+    api: Api, base: str, adapter: str, adapter_folder: Path, tmp_path: Path
+) -> None:
+    deployment = api.parked(base, enableAddons=True)
+    changed = api.ready_model(adapter_folder, base)
+    for model in (adapter, changed):
+        api.ok("POST", "deployedModels", {"model": model, "deployment": deployment})
+    api.ok("DELETE", f"deployments/{deployment}", ignoreChecks=True)
+    api.until_deleted(deployment)
+    for model in (adapter, changed):
+        api.ok("DELETE", f"/v1/{model}")
+    api.ready_model(write_adapter(tmp_path / "other", value=0.25), base, changed.rsplit("/", 1)[1])
+    said = api.ok("POST", f"deployments/{deployment}:undelete", {})["status"]["message"]
+    assert said == (f"undeleted; not deployed on it again: {adapter} is gone; the files of {changed} are others now")
+    assert [row["model"] for row in places(api, deployment)] == [base]
 
 
 def test_only_a_deleted_deployment_can_be_undeleted(api: Api, base: str, adapter: str) -> None:

@@ -132,12 +132,12 @@ def test_a_lora_goes_onto_its_own_base_alone(api: Api, multi: str, adapter_folde
 def test_a_base_cannot_be_loaded(api: Api, multi: str, tmp_path: Path) -> None:
     other = api.ready_model(write_base(tmp_path / "b"))
     said = api.refused("POST", "deployedModels", {"model": other, "deployment": multi})
-    assert said == Refusal(
-        400,
-        9,
-        f"model {other} is a base; only LoRA addons can be loaded",
-        "firectl model list --filter 'kind = HF_PEFT_ADDON' shows those that can",
-    )
+    message = "is a base model, not an adapter: only adapters are loaded onto a deployment"
+    hint = "firectl model list --filter 'kind = HF_PEFT_ADDON'"
+    assert said == Refusal(400, 9, f"{other} {message}", hint)
+    own = api.deployment(multi.rsplit("/", 1)[1])["baseModel"]
+    said = api.refused("POST", "deployedModels", {"model": own, "deployment": multi})
+    assert said == Refusal(400, 9, f"{own} {message}", hint)
 
 
 def test_a_deployment_without_addons_takes_none(api: Api, base: str, adapter: str) -> None:
@@ -156,8 +156,12 @@ def test_a_live_merge_takes_no_other(api: Api, base: str, adapter: str, adapter_
         f"deployment {merged} serves {adapter} alone, merged; nothing can be loaded onto it",
         f"firectl deployment create {base} --enable-addons",
     )
-    own = api.ok("GET", "deployedModels", filter=f'deployment = "{merged}"')["deployedModels"]
-    assert load(api, adapter, merged)["name"] == own[0]["name"]
+    assert api.refused("POST", "deployedModels", {"model": adapter, "deployment": merged}) == Refusal(
+        400,
+        9,
+        f"{adapter} is merged into {merged}, which serves it alone: there is nothing to load",
+        f"firectl chat {adapter}#{merged}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,3 +276,4 @@ def test_what_a_disabled_auto_deploy_left_out_can_be_deployed_later(api: Api, ad
     assert api.ok("GET", f"/v1/{adapter}")["deployedModelRefs"] == []
     row = load(api, adapter, made["name"])
     assert (row["model"], row["deployment"], row["default"]) == (adapter, made["name"], True)
+    assert load(api, adapter, made["name"])["name"] == row["name"]

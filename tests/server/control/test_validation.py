@@ -190,6 +190,21 @@ def test_every_finding_rides_in_the_details(api: Api, base: str, tmp_path: Path)
     assert all(finding["severity"] == "error" for finding in findings)
 
 
+def test_an_adapter_that_changes_nothing_says_so_as_long_as_it_is_there(api: Api, base: str, tmp_path: Path) -> None:
+    model_id = uploaded(api, write_adapter(tmp_path / "a", value=0.0), base)
+    [warning] = api.validate(model_id)
+    assert warning.startswith("adapter: every B is zero: this adapter changes nothing (")
+    said = {"code": "OK", "message": "every B is zero: this adapter changes nothing"}
+    assert api.ok("GET", f"models/{model_id}")["status"] == said
+    assert api.ok("PATCH", f"models/{model_id}", {"displayName": "x"}, updateMask="display_name")["status"] == said
+
+
+def test_a_float32_base_has_no_default_precision_for_the_wire_has_no_name_for_it(api: Api, tmp_path: Path) -> None:
+    model_id = uploaded(api, write_base(tmp_path / "b", dtype="float32"), None)
+    api.validate(model_id)
+    assert "defaultPrecision" not in api.ok("GET", f"models/{model_id}")["baseModelDetails"]
+
+
 def test_what_only_deserves_a_warning_is_said(api: Api, base: str, tmp_path: Path) -> None:
     folder = write_adapter(tmp_path / "a", base_model_name_or_path=None)
     warnings = api.validate(uploaded(api, folder, base))

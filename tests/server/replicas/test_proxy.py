@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -114,12 +116,18 @@ def test_a_bad_request_is_refused_before_anything_else(
 
 
 def test_a_body_that_does_not_come_is_given_up(shared: Platform) -> None:
-    def slow() -> Iterator[bytes]:
-        yield b'{"model":'
-        time.sleep(1.0)
-        yield b'"m"}'
-
-    response = shared.client.post("/chat/completions", content=slow())
+    url = httpx.URL(shared.url)
+    lines = [
+        f"POST {url.path}/chat/completions HTTP/1.1",
+        "Host: x",
+        "Authorization: Bearer mine",
+        "Content-Length: 99",
+    ]
+    with socket.create_connection((url.host, url.port), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", '{"model":']).encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        response = httpx.Response(answer.status, content=answer.read())
     assert error(response) == (408, None, "the body did not come within 0 s")
 
 

@@ -124,7 +124,7 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
 def scale(
     app: App, deployment: str, replica_count: int, wait: bool | None, wait_timeout: float, no_probe: bool | None
 ) -> None:
-    """Set how many replicas a deployment has.
+    """Set how many replicas a deployment has. Bounds that exclude the number give way to it.
 
     $ firectl deployment scale my-deployment --replica-count 2 --wait
     """
@@ -170,11 +170,12 @@ def delete(
 @dry_run
 @pass_app
 def undelete(app: App, deployment: str, wait: bool | None, wait_timeout: float, no_probe: bool | None) -> None:
-    """Bring back a deployment that was deleted.
+    """Bring back a deployment that was deleted, and what was loaded on it.
 
     $ firectl deployment undelete my-deployment --wait
     """
-    from firectl.cli.rollout import follow_create
+    from firectl.cli.rollout import follow_create, say_what_is_lost
 
     back = app.client.deployments.undelete(deployment)
+    say_what_is_lost(app, back)
     app.emit(follow_create(app, back, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)

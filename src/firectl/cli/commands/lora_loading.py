@@ -39,8 +39,9 @@ def load_lora(
 
     $ firectl load-lora my-lora --deployment my-deployment --wait
     """
-    from firectl.cli.rollout import follow_load
+    from firectl.cli.rollout import follow_load, require_adapter
 
+    require_adapter(app, model)
     row = app.client.deployed_models.load(model, deployment, public=public, replace_merged_addon=replace_merged_addon)
     app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), views.DEPLOYED_MODEL)
 

@@ -183,7 +183,7 @@ def download(app: App, model: str, path: Path) -> None:
 @dry_run
 @pass_app
 def prepare(app: App, model: str, precision: str, wait: bool | None, wait_timeout: float) -> None:
-    """Prepare a model for deployment in a precision.
+    """Prepare a model for deployment in a precision. On the local platform there is nothing to prepare.
 
     $ firectl model prepare my-base --precision FP8 --wait
     """

@@ -14,7 +14,16 @@ def free(tx: Tx, deployment: str, cap: int) -> int:
 
 
 def reserve(tx: Tx, deployment: str, wanted: int, cap: int) -> None:
-    """RESOURCE_EXHAUSTED, naming who holds the others and the setting, unless `wanted` replicas fit under `cap`."""
+    """RESOURCE_EXHAUSTED, naming who holds the others and the setting, unless `wanted` replicas fit under `cap`.
+
+    INVALID_ARGUMENT where they never will.
+    """
+    if wanted > cap:
+        raise ApiError(
+            Code.INVALID_ARGUMENT,
+            f"{wanted} replicas for {deployment} are more than this platform runs in all: {cap} (--max-replicas)",
+            hint=f"firectl local down && firectl local up --max-replicas {wanted}",
+        )
     others = [row for row in tx.deployments.active() if row.name != deployment and row.desired_replicas > 0]
     used = sum(row.desired_replicas for row in others)
     if wanted == 0 or used + wanted <= cap:

@@ -1,16 +1,23 @@
-"""When may a deployment go, and what goes with it? Inside a transaction of `deployments`; reconcile stops what runs."""
+"""When may a deployment go, what goes with it, and what comes back with an undelete?
+
+Inside a transaction of `deployments`; reconcile stops what runs, and loads what came back.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from firectl.errors import ApiError, Code
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
-from firectl.schemas.base import Status
-from firectl.server.control.defaults import give_up_default
+from firectl.schemas.base import Status, format_time
+from firectl.schemas.deployed_model import DeployedModel
+from firectl.schemas.model import READY
+from firectl.server.control.defaults import give_up_default, make_default
 from firectl.server.platform import Platform
-from firectl.server.rows import DeploymentRow
+from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store import Tx
 
 RECENT = timedelta(hours=1)
@@ -28,6 +35,7 @@ def delete(
         return
     if not ignore_checks:
         _check(tx, row, now)
+    places = tx.deployed_models.of_deployment(row.name)
     tx.deployments.update(
         row.name,
         state=states.DELETING,
@@ -36,9 +44,62 @@ def delete(
         delete_time=now,
         purge_time=now if hard else now + undelete_within,
         update_time=now,
+        taken_along=[_kept(place) for place in places if place.state != loads.UNDEPLOYING],
     )
-    for place in tx.deployed_models.of_deployment(row.name):
+    for place in places:
         give_up_default(tx, place, now)
+
+
+def bring_back(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
+    """Deploy on it again what its delete took along; which models are not, and why, in words.
+
+    A row comes back under its name, and as the default of its model where no other place has become that meanwhile.
+    """
+    lost = []
+    for kept in row.taken_along or ():
+        load = _restored(kept, row, now)
+        model = tx.models.get(load.model)
+        if model is None:
+            lost.append(f"{load.model} is gone")
+        elif model.state != READY:
+            lost.append(f"{load.model} is {model.state}")
+        elif load.model_hash is not None and model.content_hash != load.model_hash:
+            lost.append(f"the files of {load.model} are others now")
+        else:
+            tx.deployed_models.delete(load.name)  # still leaving, to be read, where its load had failed
+            tx.deployed_models.insert(load)
+            if kept["default"] and tx.deployed_models.default_of(load.model) is None:
+                make_default(tx, load, now)
+    return lost
+
+
+def _kept(place: DeployedModelRow) -> dict[str, Any]:
+    """A row as it is kept beside its deployment. Its age too: of two loads, the later one is merged (hot reload)."""
+    return {
+        "name": place.name,
+        "account": place.account,
+        "model": place.model,
+        "modelHash": place.model_hash,
+        "resource": place.resource.to_wire(),
+        "default": place.default,
+        "createTime": format_time(place.create_time),
+    }
+
+
+def _restored(kept: Mapping[str, Any], row: DeploymentRow, now: datetime) -> DeployedModelRow:
+    return DeployedModelRow(
+        name=kept["name"],
+        account=kept["account"],
+        resource=DeployedModel.model_validate(kept["resource"]),
+        model=kept["model"],
+        deployment=row.name,
+        state=loads.DEPLOYING,
+        status=Status.of(None, "waiting for the deployment"),
+        default=False,
+        model_hash=kept["modelHash"],
+        create_time=datetime.fromisoformat(kept["createTime"]),
+        update_time=now,
+    )
 
 
 def _check(tx: Tx, row: DeploymentRow, now: datetime) -> None:

@@ -139,7 +139,10 @@ def delete(platform: Platform, caller: Caller, name: str, options: DeleteOptions
 
 
 def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
-    """Take a soft delete back: it starts again as if it were new, with the default places it can still have."""
+    """Take a soft delete back: it starts as if it were new, and what was deployed on it comes back with it.
+
+    What cannot come back is named in the status of the answer.
+    """
     with platform.store.begin() as tx:
         row = access.deployment(tx, caller, name)
         if row.state != states.DELETED:
@@ -150,18 +153,21 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
         _base_of(tx, model)
         desired = rules.first_replicas(row.resource)
         capacity.reserve(tx, name, desired, platform.settings.max_replicas)
+        now = platform.clock()
+        lost = deletion.bring_back(tx, row, now)
         tx.deployments.update(
             name,
             state=states.CREATING,
-            status=Status.of(None, "undeleted"),
+            status=Status.of(None, "undeleted" + (f"; not deployed on it again: {'; '.join(lost)}" if lost else "")),
             desired_replicas=desired,
             served_folder=None,
             merge_record=None,
             last_request_time=None,
-            woken_time=platform.clock(),
+            woken_time=now,
             delete_time=None,
             purge_time=None,
-            update_time=platform.clock(),
+            update_time=now,
+            taken_along=None,
         )
         row = access.deployment(tx, caller, name)
         if row.auto_deploy:

@@ -11,7 +11,7 @@ from typing import Any
 from firectl.errors import AdapterError, ApiError, Code
 from firectl.lora.adapter import Adapter
 from firectl.lora.rules import merge_only
-from firectl.names import ID_MAX, random_id
+from firectl.names import ID_MAX, canonical_route, random_id
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
@@ -52,6 +52,8 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
             raise ApiError(Code.FAILED_PRECONDITION, f"deployment {deployment.name} is {deployment.state}")
         model = access.model(tx, caller, asked_model)
         models.require_ready(model)
+        if model.name == deployment.model and deployment.auto_deploy:
+            raise _there_anyway(model, deployment)
         there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != loads.UNDEPLOYING]
         if there:
             row = there[-1]
@@ -153,11 +155,7 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
     """FAILED_PRECONDITION, saying what would work, unless this addon can be loaded beside others there."""
     target = deployment.name.rsplit("/", 1)[1]
     if model.kind != ADDON:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"model {model.name} is a base; only LoRA addons can be loaded",
-            hint="firectl model list --filter 'kind = HF_PEFT_ADDON' shows those that can",
-        )
+        raise _base_not_adapter(model)
     if deployment.is_live_merge:
         raise ApiError(
             Code.FAILED_PRECONDITION,
@@ -199,6 +197,26 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
             f"deployment {deployment.name} holds {len(loaded)} addons; {platform.settings.max_addons} is the most",
             hint=f"firectl unload-lora MODEL --deployment {target}",
         )
+
+
+def _there_anyway(model: ModelRow, deployment: DeploymentRow) -> ApiError:
+    """Why a deployment's own model is not loaded onto it: nothing would change, whoever asks for it means another."""
+    if model.kind != ADDON:
+        return _base_not_adapter(model)
+    route = canonical_route(model.name, deployment.name)
+    return ApiError(
+        Code.FAILED_PRECONDITION,
+        f"{model.name} is merged into {deployment.name}, which serves it alone: there is nothing to load",
+        hint=f"firectl chat {route}",
+    )
+
+
+def _base_not_adapter(model: ModelRow) -> ApiError:
+    return ApiError(
+        Code.FAILED_PRECONDITION,
+        f"{model.name} is a base model, not an adapter: only adapters are loaded onto a deployment",
+        hint="firectl model list --filter 'kind = HF_PEFT_ADDON'",
+    )
 
 
 def _check_beside_others(platform: Platform, model: ModelRow) -> None:

@@ -91,7 +91,7 @@ def update(
         row = access.model(tx, caller, name)
         changed = apply(show(row), body, sent, mask, RULES)
         _check_texts(changed)
-        resource = changed.model_copy(update=dict.fromkeys(_OUTPUT_ONLY))
+        resource = changed.model_copy(update={**dict.fromkeys(_OUTPUT_ONLY), "status": row.resource.status})
         tx.models.update(name, resource=resource, update_time=platform.clock())
         return show(access.model(tx, caller, name))
 
@@ -130,7 +130,7 @@ def show(row: ModelRow) -> Model:
             "name": row.name,
             "kind": row.kind,
             "state": row.state,
-            "status": Status.of(None, ""),
+            "status": row.resource.status or Status.of(None, ""),
             "create_time": row.create_time,
             "update_time": row.update_time,
         }

@@ -15,6 +15,8 @@ from firectl.lora.base_model import BaseModel
 from firectl.lora.check import check, raise_for_errors
 from firectl.lora.hashing import content_hash
 from firectl.lora.rules import is_allowed_target
+from firectl.lora.values import CHANGES_NOTHING
+from firectl.schemas.base import Status
 from firectl.schemas.model import ADDON, BASE, READY, BaseModelDetails, Model, PeftDetails
 from firectl.server.auth import Caller
 from firectl.server.control import access, models
@@ -90,7 +92,7 @@ def _require_complete(row: ModelRow, files: list[FileRow]) -> None:
 
 def _with_details(now: Model, checked: Model) -> Model:
     """What the files say, on the resource as it stands now: its texts may have been edited meanwhile."""
-    said = ("peft_details", "base_model_details", "context_length", "supports_lora", "supported_precisions")
+    said = ("peft_details", "base_model_details", "context_length", "supports_lora", "supported_precisions", "status")
     found = {field: getattr(checked, field) for field in said}
     return now.model_copy(update={field: value for field, value in found.items() if value is not None})
 
@@ -117,7 +119,11 @@ def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
         merge_addon_model_name=row.resource.peft_details.merge_addon_model_name if row.resource.peft_details else None,
     )
     warnings = [finding.sentence for finding in report.warnings]
-    return Checked(Model(peft_details=details, context_length=_context_length(base_model.config)), warnings)
+    # Said of the model itself, for whoever wonders why what it is deployed on answers as its base does.
+    nothing = next((finding.what for finding in report.warnings if finding.what.endswith(CHANGES_NOTHING)), None)
+    status = None if nothing is None else Status.of(None, nothing)
+    context_length = _context_length(base_model.config)
+    return Checked(Model(peft_details=details, context_length=context_length, status=status), warnings)
 
 
 def _base(store: FileStore, row: ModelRow) -> Checked:
@@ -147,8 +153,8 @@ def _base(store: FileStore, row: ModelRow) -> Checked:
             "checkpoint_format": "HUGGINGFACE",
             "model_type": base.model_type,
             "parameter_count": str(sum(dtypes.values())),
-            # The wire has no name for float32; its shapes are nominal BF16 too.
-            "default_precision": _PRECISION_OF.get(dtype, "BF16"),
+            # None, and so left out, for float32: the wire has no name for it.
+            "default_precision": _PRECISION_OF.get(dtype),
             "moe": any(isinstance(config.get(key), int) and config[key] > 1 for key in _EXPERT_COUNTS),
             "world_size": 1,
             "tunable": False,

@@ -16,7 +16,7 @@ from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
 added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
 
@@ -142,6 +142,7 @@ deployments = sa.Table(
     sa.Column("purge_time", UtcTime),
     sa.Column("woken_time", UtcTime),
     sa.Column("auto_deploy", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("taken_along", sa.JSON(none_as_null=True)),
 )
 
 deployed_models = sa.Table(

@@ -1,0 +1,19 @@
+"""What is a load called where it is served: its adapter's name inside an engine, its merged folder? Pure.
+
+Bound to the weights, so that new ones never answer under the old name.
+"""
+
+from __future__ import annotations
+
+from firectl.server.merge_job import merged_key, short_hash
+from firectl.server.rows import DeployedModelRow, ModelRow
+
+
+def engine_name(model: str, model_hash: str) -> str:
+    """An adapter's name inside an engine."""
+    return f"{model}@{short_hash(model_hash)}"
+
+
+def merged_folder(base: ModelRow, load: DeployedModelRow) -> str:
+    """The folder of a load's addon merged into a base, relative to the data folder."""
+    return f"merged/{merged_key(base.content_hash or '', load.model_hash or '')}"
