@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,13 @@ from tests.ran import Ran
 PAGES = Path(__file__).with_name("golden")
 BASE = "accounts/fireworks/models/sample-llama"
 
-RULES = (
+
+def squeezed(row: str) -> str:
+    """A row of a table without its measured numbers, nor the width of its columns, which hangs on them."""
+    return re.sub(r" {2,}", "  ", re.sub(r"\b\d+\.\d+\b", "<n>", row))
+
+
+RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("a time", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     ("a moment in Unix seconds", r'(?<="created": )\d{10}', "<moment>"),
     ("a key", r"\bfw_(?!made-up)[\w-]{8,}", "<key>"),
@@ -55,7 +61,15 @@ RULES = (
     ("the ID of a request", r"\b[0-9a-f]{32}\b", "<request>"),
     ("numbers of a proof", r"\d+(\.\d+)?(e-\d+)?(?= nats\b| from itself)", "<n>"),
     ("how long it took", r"\b\d+(\.\d+)? ms\b", "<n> ms"),
-    ("progress, whose lines depend on speed", r"(?m)^((up|down)loading \d+% |accounts/\S+: [A-Z]{4,}\b).*\n", ""),
+    ("the figures of a merge", r'(?m)((?<=^Change: )|(?<="delta_norm": )|(?<=\.weight": ))\d+\.\d+', "<n>"),
+    ("how far ways are apart", r'(?<=_difference": )[\d.e-]+|(?<="value": )0\.0\d+', "<n>"),
+    ("the loss", r'("(?:base|merged)": |Prompts: |adapter, )\d+\.\d+', r"\1<n>"),
+    ("the same as a row", r"(?m)^(base|dynamic|peft|merged)  +(\w+)  +\S+  +\S+  +(\S+%)$", r"\1  \2  <n>  <n>  \3"),
+    ("the figures of a load", r'("(?:seconds|qps|\w+_per_second|mean|p50|p90|p95|p99|max)": )[\d.e-]+', r"\1<n>"),
+    ("the same while it runs", r"\d+\.\d+(?= qps| tokens/s)", "<n>"),
+    ("the same as a table", r"(?m)^.*(?:TARGET  LOAD|\d streams?  ).*$", lambda line: squeezed(line[0])),
+    ("progress, whose lines depend on speed", r"(?m)^((up|down)loading|merging) \d+% .*\n", ""),
+    ("the states that a wait sees", r"(?m)^accounts/\S+: [A-Z]{4,}\b.*\n", ""),
 )
 """(what varies, how it looks, what stands in the page)."""
 
