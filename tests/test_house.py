@@ -46,7 +46,7 @@ HOUSE = {
     "config": Room("errors"),
     "schemas": Room("errors", "pydantic"),
     "bench": Room(libraries="h11", inside_functions="matplotlib"),
-    "client": Room("_version errors names config schemas", "httpx pydantic"),
+    "client": Room("_version errors names config schemas", "httpcore httpx pydantic"),
     # transformers: a parity report runs whole models.
     "lora": Room("_version errors", inside_functions="numpy safetensors torch transformers"),
     "engine": Room(

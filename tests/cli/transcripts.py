@@ -65,7 +65,12 @@ RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("how far ways are apart", r'(?<=_difference": )[\d.e-]+|(?<="value": )0\.0\d+', "<n>"),
     ("the loss", r'("(?:base|merged)": |Prompts: |adapter, )\d+\.\d+', r"\1<n>"),
     ("the same as a row", r"(?m)^(base|dynamic|peft|merged)  +(\w+)  +\S+  +\S+  +(\S+%)$", r"\1  \2  <n>  <n>  \3"),
-    ("the figures of a load", r'("(?:seconds|qps|\w+_per_second|mean|p50|p90|p95|p99|max)": )[\d.e-]+', r"\1<n>"),
+    (
+        "the figures of a load",
+        r'("(?:seconds|qps|\w+_tokens_per_second|mean|p50|p90|p95|p99|max)": )[\d.e-]+',
+        r"\1<n>",
+    ),
+    ("a ratio that is missing where tokens came in one piece", r'(?m)^ *"inter_token_latency_p50": .*\n', ""),
     ("the same while it runs", r"\d+\.\d+(?= qps| tokens/s)", "<n>"),
     ("the same as a table", r"(?m)^.*(?:TARGET  LOAD|\d streams?  ).*$", lambda line: squeezed(line[0])),
     ("progress, whose lines depend on speed", r"(?m)^((up|down)loading|merging) \d+% .*\n", ""),
