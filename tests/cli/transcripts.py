@@ -67,7 +67,7 @@ RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("the same as a row", r"(?m)^(base|dynamic|peft|merged)  +(\w+)  +\S+  +\S+  +(\S+%)$", r"\1  \2  <n>  <n>  \3"),
     (
         "the figures of a load",
-        r'("(?:seconds|qps|\w+_tokens_per_second|mean|p50|p90|p95|p99|max)": )[\d.e-]+',
+        r'("(?:seconds|qps|\w+_tokens_per_second|mean|p50|p90|p95|p99|max)": )\d+\.\d+(?:e-\d+)?',
         r"\1<n>",
     ),
     ("a ratio that is missing where tokens came in one piece", r'(?m)^ *"inter_token_latency_p50": .*\n', ""),
