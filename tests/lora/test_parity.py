@@ -173,6 +173,10 @@ def test_experts_and_router_of_mixtral_by_the_names_of_its_files(base: Make, tmp
     assert_same_answers(folder, mixed, tmp_path / "out")
 
 
+GPT2_PATTERNS = {
+    "rank_pattern": {"c_attn": 4, r"h\.1\.mlp\.c_proj": 32, "transformer.h.0.mlp.c_fc": 5},
+    "alpha_pattern": {"c_fc": 64, "^transformer.h.1.attn.c_attn": 3},
+}
 MATRIX_FEATURES: dict[str, dict[str, Any]] = {"LoRA": {}, "rsLoRA": {"rslora": True}, "patterns": PATTERNS}
 
 
@@ -188,7 +192,7 @@ def test_merged_and_unmerged_agree_as_peft_does_with_itself(
     import torch
 
     targets = {"targets": tiny.GPT2_TARGETS, "fan_in_fan_out": True} if arch == "gpt2" else {}
-    options = {key: value for key, value in MATRIX_FEATURES[feature].items() if arch != "gpt2" or key == "rslora"}
+    options = GPT2_PATTERNS if (arch, feature) == ("gpt2", "patterns") else MATRIX_FEATURES[feature]
     folder = base(arch=arch, tied=tied, dtype=dtype, hidden=128, heads=4)
     lora = adapter(base(arch=arch, tied=tied, hidden=128, heads=4), **options, **targets)
     merge(lora, folder, tmp_path / "out")

@@ -214,8 +214,9 @@ def test_a_database_of_the_first_version_opens_with_its_rows_and_gets_what_it_la
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = '1'")
         connection.execute("DROP TABLE usage")
-        for column in ("woken_time", "auto_deploy", "taken_along"):
+        for column in ("woken_time", "auto_deploy", "taken_along", "parity"):
             connection.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
+        connection.execute("ALTER TABLE deployed_models DROP COLUMN parity")
     connection.close()
     for _ in range(2):
         store = Store(f"sqlite:///{path}")

@@ -162,6 +162,7 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
             desired_replicas=desired,
             served_folder=None,
             merge_record=None,
+            parity=None,
             last_request_time=None,
             woken_time=now,
             delete_time=None,
@@ -198,6 +199,7 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
             "desired_replica_count": row.desired_replicas,
             "replica_count": _running(stats),
             "replica_stats": stats,
+            "parity": row.parity,
             **merged,
         }
     )

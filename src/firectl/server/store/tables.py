@@ -15,8 +15,9 @@ from firectl.schemas.base import Status, Wire
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
+from firectl.schemas.parity import Parity
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
 added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
 
@@ -143,6 +144,7 @@ deployments = sa.Table(
     sa.Column("woken_time", UtcTime),
     sa.Column("auto_deploy", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("taken_along", sa.JSON(none_as_null=True)),
+    sa.Column("parity", WireJson(Parity)),
 )
 
 deployed_models = sa.Table(
@@ -159,6 +161,7 @@ deployed_models = sa.Table(
     sa.Column("model_hash", sa.Text),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("update_time", UtcTime, nullable=False),
+    sa.Column("parity", WireJson(Parity)),
 )
 # At most one default deployment a model: the database holds the line if a rule should slip.
 sa.Index(
