@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from firectl.lora.adapter import Adapter
 from firectl.lora.check import Report, check
 from tests import tiny
 from tests.lora.conftest import Make
@@ -209,3 +210,22 @@ def test_what_the_common_trainers_write_is_taken(good: Path, named: Path, traine
     report = check(good, named, deep=True)
     assert alarms(report) == []
     assert report.facts["modules"] == 14
+
+
+def test_names_that_an_old_peft_wrote_are_read_as_those_of_today(good: Path, named: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = good / "adapter_model.safetensors"
+    expected = set(Adapter.open(good).modules)
+    renamed = {name.replace(".weight", ".default.weight"): value for name, value in load_file(weights).items()}
+    assert all("lora_A.default.weight" in name or "lora_B.default.weight" in name for name in renamed)
+    save_file(renamed, weights)
+    configure(base_model_name_or_path="org/tiny")(good)
+    assert alarms(check(good, named, deep=True)) == []
+    assert set(Adapter.open(good).modules) == expected
+
+
+def test_the_services_own_file_belongs_to_the_adapter(good: Path) -> None:
+    (good / "fireworks.json").write_text('{"conversation_config": {"style": "jinja", "args": {"template": "x"}}}')
+    assert Adapter.open(good).files == ("adapter_config.json", "adapter_model.safetensors", "fireworks.json")
+    assert check(good).facts["files"]["fireworks.json"] > 0
