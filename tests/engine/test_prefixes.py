@@ -144,3 +144,23 @@ def test_what_is_kept_never_exceeds_its_share(room: int) -> None:
         assert sequence.slot is not None
         memory.release(sequence.slot, 60)
         assert 0 < prefixes.size <= room
+
+
+def test_nothing_that_is_kept_goes_for_what_cannot_be_kept() -> None:
+    memory = KVSlots(2048, 1024, 4)
+    prefixes = Prefixes(memory)
+
+    def end(tokens: list[int]) -> None:
+        sequence = Sequence(tokens, Sampling(), 4, TextStream(lambda _: "", []))
+        sequence.slot, sequence.computed = memory.reserve(len(tokens)), len(tokens)
+        assert sequence.slot is not None
+        prefixes.keep(sequence)
+        memory.release(sequence.slot, len(tokens))
+
+    end([1] * 200)
+    end([1] * 200 + [2] * 400)  # begins the same, and is more than a quarter of the memory
+    assert prefixes.size == 200
+    taken = [memory.reserve(1024), *(memory.reserve(256) for _ in range(2))]
+    assert None not in taken
+    end([3] * 250)  # the last slot: nothing is left to keep it in
+    assert prefixes.size == 200

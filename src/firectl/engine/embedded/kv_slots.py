@@ -88,6 +88,11 @@ class KVSlots:
         """Tokens' worth of memory in slots that are taken."""
         return sum((slab.slots - len(slab.free)) * slab.capacity for slab in self._slabs.values())
 
+    @property
+    def spare(self) -> int:
+        """Tokens' worth of memory that no slab with a taken slot has."""
+        return self.budget - sum(slab.size for slab in self._slabs.values() if not slab.empty)
+
     def reserve(self, length: int) -> Slot | None:
         """A free slot for `length` tokens, or None while the memory is taken."""
         capacity = self._capacity(length)

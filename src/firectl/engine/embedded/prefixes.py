@@ -44,29 +44,40 @@ class Prefixes:
         return sum(beginning.slot.capacity for beginning in self._kept)
 
     def keep(self, sequence: Sequence) -> None:
-        """Copy what the sequence has computed, if there is memory that nobody uses; its own slot stays its own."""
+        """Copy what the sequence has computed, if there is memory that nobody uses; its own slot stays its own.
+
+        Nothing that is kept goes before it is sure that this takes its place.
+        """
         if sequence.slot is None or sequence.computed < SHORTEST or self._most == 0:
             return
         owner, tokens = owner_of(sequence), sequence.tokens[: sequence.computed]
-        for other in [each for each in self._kept if each.owner == owner]:
-            common = common_length(other.tokens, tokens)
-            if common == len(tokens):
-                self._kept.move_to_end(other)
-                return
-            if common == len(other.tokens):
-                self._forget(other)
-        room = self._memory.budget // SHARE - len(tokens)
-        if room < 0:
+        leaving: list[Beginning] = []
+        for other in self._kept:
+            if other.owner == owner:
+                common = common_length(other.tokens, tokens)
+                if common == len(tokens):
+                    self._kept.move_to_end(other)
+                    return
+                if common == len(other.tokens):
+                    leaving.append(other)
+        freed = sum(other.slot.capacity for other in leaving)
+        excess = self.size - freed + len(tokens) - self._memory.budget // SHARE
+        for other in self._kept:
+            if excess <= 0 and len(self._kept) - len(leaving) < self._most:
+                break
+            if other not in leaving:
+                leaving.append(other)
+                freed += other.slot.capacity
+                excess -= other.slot.capacity
+        if excess > 0 or self._memory.spare + freed < len(tokens):
             return
-        while self.size > room:
-            self.give_up()
+        for other in leaving:
+            self._forget(other)
         slot = self._memory.keep(len(tokens))
         if slot is None:
-            return
+            raise RuntimeError("memory that was spare could not be kept")
         self._memory.copy(sequence.slot, slot, len(tokens))
         self._kept[Beginning(owner, tokens, slot)] = None
-        if len(self._kept) > self._most:
-            self.give_up()
 
     def find(self, sequence: Sequence, running: Iterable[Sequence]) -> tuple[Slot, int] | None:
         """Where the longest beginning of the sequence is, kept or still running, and its length; None if too short.
