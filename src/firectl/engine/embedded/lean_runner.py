@@ -35,6 +35,9 @@ class LeanRunner:
     def attach(self, adapter: EngineAdapter) -> None:
         """Nothing to do: the bank takes an adapter in when a step first has rows of it."""
 
+    def release(self) -> None:
+        self._bank.release()
+
     @torch.inference_mode()
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
@@ -43,7 +46,7 @@ class LeanRunner:
         adapters = dict.fromkeys(chunk.sequence.adapter for chunk in chunks)
         places = self._bank.place([adapter for adapter in adapters if adapter is not None])
         batch = pack(chunks, self._device, places)
-        deltas = self._bank.deltas(batch) if places else None
+        deltas = self._bank.deltas(batch, places) if batch.adapters else None
         return batch.sampled, self.model.forward(batch, self._store, deltas)
 
     @property

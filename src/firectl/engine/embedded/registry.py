@@ -109,3 +109,4 @@ class Registry:
                 raise ApiError(Code.NOT_FOUND, f"the adapter {name} is not loaded")
             self.residents.drop(loaded)
             self._engine.metrics.forget(name)
+            await asyncio.wrap_future(self._engine.call(self._engine.loaded.runner.release))

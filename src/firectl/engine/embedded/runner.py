@@ -27,6 +27,9 @@ class Runner(Protocol):
     def attach(self, adapter: EngineAdapter) -> None:
         """Let the adapter be applied from the next step on."""
 
+    def release(self) -> None:
+        """Adapters were unloaded: give back what was held for them beside their weights."""
+
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
     ) -> tuple[tuple[Sequence, ...], torch.Tensor]:

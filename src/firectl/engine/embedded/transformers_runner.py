@@ -40,6 +40,9 @@ class TransformersRunner:
         """Let the layers that the adapter changes apply adapters from the next step on."""
         self._layers.carry(adapter.modules)
 
+    def release(self) -> None:
+        """Nothing to do: the layers hold no adapters, the batch names them."""
+
     @torch.inference_mode()
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
