@@ -94,7 +94,10 @@ def test_a_deployment_that_is_coming_up_is_waited_for(cli: Cli, api: Api) -> Non
     api.on("POST", PATH, answer(503, coming, {"x-should-retry": "false"}))
     ran = cli("chat", ROUTE, "Hello!", "--wait-timeout", "100ms")
     assert (ran.code, ran.out) == (7, "")
-    assert ran.err == "waiting: scaling up\nError: scaling up (code = Unavailable)\n"
+    assert ran.err == (
+        "waiting: scaling up\nError: scaling up (code = Unavailable)\n"
+        f"Hint: firectl route check '{ROUTE}' --live shows what it waits for\n"
+    )
 
 
 def test_an_error_of_the_model_is_its_exit_code(cli: Cli, api: Api) -> None:

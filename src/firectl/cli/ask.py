@@ -41,6 +41,8 @@ def request(message: str, system: str | None, temperature: float | None, max_tok
 
 def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> None:
     """Writes the answer: the raw JSON for `-o json`, otherwise the text as it comes. `seconds`: the longest wait."""
+    from firectl.client.inference import STARTING
+
     route = app.client.inference.route(target)
     if route != target:
         app.output.note(f"Route: {route}")
@@ -52,6 +54,9 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
     except ApiError as error:
         if error.code is Code.NOT_FOUND and error.hint is None:
             error.hint = _instead(app, target, route)
+        if error.reason in STARTING:
+            # Parked, scaled to zero, still starting: which it is, and what to do, is not in the answer.
+            error.hint = f"firectl route check {shlex.quote(route)} --live shows what it waits for"
         raise
     app.output.stream(_text(stream))
 
