@@ -180,8 +180,9 @@ class Body(BaseModel):
         if self.response_format and self.response_format.type != "text":
             raise ParamError(
                 f'response_format {{"type": {json.dumps(self.response_format.type)}}} is not supported, only '
-                '{"type": "text"}',
+                '{"type": "text"}: there is no JSON mode here',
                 "response_format",
+                hint="ask for JSON in the prompt, and check what comes",
             )
         if self.stream_options and not self.stream:
             raise ParamError("stream_options is only for requests with stream: true", "stream_options")
