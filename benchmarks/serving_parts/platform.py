@@ -148,9 +148,9 @@ def _create(here: Platform) -> tuple[list[Figure], dict[str, object]]:
 def _front(world: World, here: Platform) -> tuple[list[Figure], dict[str, object]]:
     ways = {"front": here.front(DEPLOYMENT), "engine": here.engine()}
     seen: dict[tuple[str, int], list[Turn]] = {}
-    for number in range(world.rounds + 2):
+    for number in range(world.rounds + 1):
         # Of one stream the first token counts, so answers are short and many.
-        for streams, requests, tokens in ((1, 20, 8), (8, 24, 64), (32, 64, 64)):
+        for streams, requests, tokens in ((1, 20, 8), (8, 24, 64), (32, 32, 64)):
             for name in list(ways)[:: -1 if number % 2 else 1]:
                 seed = 1_000_000 * len(name) + number * 10_000 + streams * 100
                 turn = measure(ways[name], streams, requests if number else streams, seed, tokens)
