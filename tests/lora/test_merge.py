@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,31 @@ def test_a_folder_that_is_there_already_is_left_alone(base: Make, adapter: Make,
     with pytest.raises(AdapterError, match="is there already"):
         merge(adapter(base()), base(), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def _flip_the_last_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda out: _flip_the_last_byte(next(out.glob("*.safetensors"))),
+        lambda out: (out / "config.json").write_text((out / "config.json").read_text() + " "),
+        lambda out: (out / "config.json").unlink(),
+        lambda out: (out / "another").write_bytes(b""),
+    ],
+)
+def test_a_result_that_was_changed_since_is_no_longer_the_merge(
+    base: Make, adapter: Make, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    folder, lora = base(), adapter(base())
+    record = merge(lora, folder, tmp_path / "out")
+    assert merge(lora, folder, tmp_path / "out").deltas == record.deltas
+    change(tmp_path / "out")
+    with pytest.raises(AdapterError, match="is there already"):
+        merge(lora, folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99, 1.0])

@@ -32,6 +32,8 @@ from firectl.lora.merge_write import MergeWriter, Progress
 from firectl.lora.values import require_finite
 from firectl.lora.whole_folder import whole_folder
 
+STAMP = "stamp"
+"""Key of the record in the folder alone: see `_stamp`."""
 MAX_THREADS = 4
 """More only wait for memory."""
 
@@ -110,7 +112,8 @@ def merge(
                 untied=plan.added is not None,
                 notes=notes,
             )
-            (partial / RECORD).write_text(json.dumps(record.to_document(), indent=2) + "\n")
+            document = record.to_document() | {STAMP: _stamp(partial)}
+            (partial / RECORD).write_text(json.dumps(document, indent=2) + "\n")
     return record
 
 
@@ -132,12 +135,21 @@ def hash_of(chosen: Sequence[Weighted]) -> str:
 def written_before(out: Path, adapter_hash: str, base_hash: str) -> MergeRecord | None:
     """The record of the same merge, finished before in `out` by this version; None if that is anything else."""
     try:
-        found = MergeRecord(**read_json(out / RECORD))
+        document = dict(read_json(out / RECORD))
+        untouched = document.pop(STAMP, None) == _stamp(out)
+        found = MergeRecord(**document)
         whole = len(BaseModel.open(out).tensors) == found.tensors_total
     except (OSError, TypeError, AdapterError):
         return None
     same = (found.adapter_hash, found.base_hash, found.version) == (adapter_hash, base_hash, __version__)
-    return found if same and whole else None
+    return found if same and whole and untouched else None
+
+
+def _stamp(folder: Path) -> str:
+    """Changes when a file of a result is added, removed or written to: reading all of it would take too long."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path != folder / RECORD]
+    lines = sorted(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}\n" for path in found)
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:
