@@ -46,7 +46,7 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(replica),
-            http="httptools",
+            http="h11",
             ws="none",
             lifespan="off",
             log_level="warning",
