@@ -355,7 +355,7 @@ def test_a_full_name_needs_no_account() -> None:
             "deployments",
             "acme",
             "'accounts/a/models/m' is a model: here a deployment is wanted",
-            None,
+            "firectl deployment list shows what could stand here",
         ),
         (
             "accounts/a/model/m",

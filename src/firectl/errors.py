@@ -107,6 +107,7 @@ class Exit(IntEnum):
     RETRY_LATER = 7
     WAIT_TIMEOUT = 8
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 EXIT_OF_CODE: Mapping[Code, Exit] = {

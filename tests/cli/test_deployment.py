@@ -191,6 +191,14 @@ def test_create_flags_that_are_no_field_become_the_query(cli: Cli, api: Api) -> 
     assert path == f"{ALL}?{query}"
 
 
+def test_a_create_that_only_validates_says_that_nothing_was_created(cli: Cli, api: Api) -> None:
+    api.on("POST", ALL, {"name": NAME, "baseModel": MODEL})
+    ran = cli("deployment", "create", "m", "--deployment-id", "d1", "--validate-only", "--wait")
+    assert (ran.code, ran.err) == (0, "Nothing was created.\n")
+    assert ran.out.startswith(f"Name: {NAME}\n")
+    assert api.asked[-1] == ("POST", f"{ALL}?deploymentId=d1&validateOnly=true")
+
+
 def test_every_flag_of_the_table_sets_a_field_of_the_wire() -> None:
     for flag in FLAGS:
         first, _, rest = flag.path.partition(".")
@@ -310,6 +318,52 @@ def test_addons_on_a_quantized_shape_are_refused_and_the_plain_one_is_named(cli:
     assert api.changes == []
 
 
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [("fast", "fireworks/deploymentShapes/quick"), ("minimal", "fireworks/deploymentShapes/plain"),
+     ("s", "acme/deploymentShapes/s")],
+)  # fmt: skip
+def test_an_update_takes_the_presets_of_what_is_deployed(cli: Cli, api: Api, flags: str, shape: str) -> None:
+    shapes(api)
+    api.on("GET", PATH, {"name": NAME, "state": "READY", "baseModel": MODEL})
+    ran = cli("deployment", "update", "d1", "--deployment-shape", flags, "--dry-run")
+    assert ran.code == 0, ran.err
+    assert ran.json["path"] == f"{PATH}?updateMask=deployment_shape"
+    assert ran.json["body"] == {"deploymentShape": f"accounts/{shape}"}
+
+
+def test_an_update_to_a_preset_that_no_shape_has_sends_nothing(cli: Cli, api: Api) -> None:
+    shapes(api)
+    api.on("GET", PATH, {"name": NAME, "state": "READY", "baseModel": MODEL})
+    ran = cli("deployment", "update", "d1", "--deployment-shape", "throughput")
+    assert (ran.code, api.changes) == (2, [])
+    assert ran.err.endswith(f"Hint: firectl deployment-shape-version match --model {MODEL}\n")
+    api.on("GET", PATH, {"name": NAME, "state": "READY"})
+    ran = cli("deployment", "update", "d1", "--deployment-shape", "fast")
+    assert (ran.code, api.changes) == (2, [])
+    assert ran.err == (
+        "Error: the deployment names no model, so no shape can be chosen for 'fast' (code = InvalidArgument)\n"
+        "Hint: firectl deployment-shape list, and then --deployment-shape NAME\n"
+    )
+
+
+@pytest.mark.parametrize(("has", "flags", "code"), [(True, [], 2), (True, ["--enable-addons=false"], 0),
+                                                    (False, ["--enable-addons"], 2), (False, [], 0)])  # fmt: skip
+def test_an_update_to_a_quantized_shape_is_refused_where_addons_are_loaded(
+    cli: Cli, api: Api, has: bool, flags: list[str], code: int
+) -> None:
+    shapes(api)
+    api.on("GET", PATH, {"name": NAME, "state": "READY", "baseModel": BASE, "enableAddons": has})
+    ran = cli("deployment", "update", "d1", "--deployment-shape", "fast", *flags, "--dry-run")
+    assert ran.code == code, ran.err
+    if code:
+        assert ran.err == (
+            "Error: addons cannot be enabled with quantized precisions (FP8/FP4): "
+            "the shape accounts/fireworks/deploymentShapes/quick has FP8 (code = InvalidArgument)\n"
+            "Hint: --deployment-shape accounts/fireworks/deploymentShapes/plain\n"
+        )
+
+
 def test_match_lists_each_version_that_fits_once(cli: Cli, api: Api) -> None:
     shapes(api)
     ran = cli("deployment-shape-version", "match", "--model", "m", "-o", "name")
@@ -348,12 +402,21 @@ def test_a_file_gives_what_flags_do_not(cli: Cli, api: Api, tmp_path: Path) -> N
         ("[]", "holds no JSON object"),
         ('{"maxReplicas": 1}', "d.json: there is no field 'maxReplicas' (code = InvalidArgument)\nHint: did you mean "),
         ('{"autoscalingPolicy": {"scaleUp": "9s"}}', "d.json: autoscalingPolicy: there is no field 'scaleUp'"),
-        ('{"maxReplicaCount": "many"}', "maxReplicaCount: Input should be a valid integer"),
+        ('{"maxReplicaCount": "many"}', "d.json: maxReplicaCount: Input should be a valid integer"),
         ('{"autoscalingPolicy": {"scaleUpWindow": "10m"}}', "'10m' is not a duration such as 600s"),
-        ('{"autoscalingPolicy": 3}', "autoscalingPolicy: Input should be"),
+        ('{"autoscalingPolicy": 3}', "d.json: autoscalingPolicy: Input should be"),
+        ('{"autoscalingPolicy": {"scaleToZeroWindow": "60s"}}',
+         "d.json: autoscaling_policy.scale_to_zero_window: '60s' is too short: at least 5 minutes"),
+        ('{"autoscaling_policy": {"scale_up_window": "7200s"}}', "scale_up_window: '7200s' is too long: at most 60"),
+        ('{"autoscalingPolicy": {"loadTargets": {"default": -1}}}', "d.json: autoscaling_policy.load_targets: '-1"),
+        ('{"minReplicaCount": -1}', "d.json: min_replica_count: -1 is below 0"),
+        ('{"acceleratorCount": 0}', "d.json: accelerator_count: 0 is below 1"),
+        ('{"precision": "?"}', "d.json: precision: '?' is not one of FP8, "),
+        ('{"placement": {"region": "mars"}}', "d.json: placement: 'mars' is not global, us, europe, apac or a region"),
+        (json.dumps({"displayName": "x" * 64}), "d.json: display_name: 64 characters, and fewer than 64 are allowed"),
         ('{"minReplicaCount": 2, "maxReplicaCount": 1}', "the minimum of 2 replicas is above the maximum of 1"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_is_wrong_is_refused_by_name(
     cli: Cli, api: Api, tmp_path: Path, content: str, message: str
 ) -> None:
@@ -363,6 +426,19 @@ def test_a_file_that_is_wrong_is_refused_by_name(
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err
     assert api.asked == []
+
+
+def test_a_file_may_spell_an_enum_as_its_flag_does(cli: Cli, api: Api, tmp_path: Path) -> None:
+    file = tmp_path / "d.json"
+    file.write_text('{"precision": "bf16", "autoscalingPolicy": {"scaleToZeroWindow": "300s"}, "directRouteType": "X"}')
+    ran = cli("deployment", "create", "m", "--file", str(file), "--dry-run")
+    assert ran.json["body"] == {
+        "baseModel": MODEL,
+        "precision": "BF16",
+        "autoscalingPolicy": {"scaleToZeroWindow": "300s"},
+        "directRouteType": "X",
+    }
+    assert ran.err == "Warning: X is not a value that this version knows, and is sent as it is\nNothing was sent.\n"
 
 
 def test_what_came_back_other_than_asked_is_a_warning_that_names_both(cli: Cli, api: Api) -> None:

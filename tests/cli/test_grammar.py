@@ -20,7 +20,7 @@ PARAMS = [
     click.Option(["-q", "--quiet"], type=Boolean()),
     click.Option(["-v", "--verbose"], type=Boolean()),
     click.Option(["-o", "--output"]),
-    click.Option(["--wait"], is_flag=True),
+    click.Option(["-h", "--wait"], is_flag=True),
 ]
 
 
@@ -38,6 +38,10 @@ PARAMS = [
         ("-ojson -q", "-ojson -qtrue"),
         ("-- --public", "-- --public"),
         ("--wait --public", "--wait --public=true"),
+        ("--wait=true x", "--wait x"),
+        ("--wait=False x", "x"),
+        ("-h=1 x", "-h x"),
+        ("-o --wait=true", "-o --wait=true"),
         ("--unknown --public", "--unknown --public=true"),
     ],
 )

@@ -144,6 +144,15 @@ def test_version_is_one_line_and_a_document(cli: Cli) -> None:
     assert cli("version", "-o", "yaml").out == f'version: "{__version__}"\n'
 
 
+def test_version_and_help_take_a_value_as_every_boolean_flag_does(cli: Cli) -> None:
+    assert cli("--version=true").out == cli("--version").out
+    assert cli("deployment", "get", "--help=true").out == cli("deployment", "get", "-h").out
+    assert cli("--version=false", "version", "--help=false").out == cli("version").out
+    ran = cli("--version=maybe")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'maybe' is neither true nor false" in ran.err
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -154,6 +154,29 @@ def test_ctrl_c_while_an_unload_is_waited_for_says_what_goes_on_and_how_to_see_i
     )
 
 
+def test_an_undelete_of_what_was_not_deleted_names_the_command_that_shows_it(cli: Cli, api: Api) -> None:
+    message = "deployment accounts/acme/deployments/d is READY: only a DELETED one can be undeleted"
+    api.on("POST", f"{MINE}/deployments/d:undelete", refused(400, 9, message))
+    ran = cli("deployment", "undelete", "d")
+    assert (ran.code, ran.err.splitlines()[-1]) == (5, "Hint: firectl deployment get d shows its state")
+
+
+def test_a_name_of_another_kind_is_followed_by_the_list_of_the_right_one(cli: Cli, api: Api) -> None:
+    ran = cli("deployment", "get", "accounts/acme/models/m")
+    assert (ran.code, api.asked) == (2, [])
+    assert ran.err == (
+        "Error: 'accounts/acme/models/m' is a model: here a deployment is wanted (code = InvalidArgument)\n"
+        "Hint: firectl deployment list shows what could stand here\n"
+    )
+    ran = cli("deployed-model", "get", "accounts/acme/models/m")
+    assert ran.err.splitlines()[-1] == "Hint: firectl deployed-model list shows what could stand here"
+
+
+def test_bounds_that_cannot_both_hold_are_followed_by_those_that_can(cli: Cli, api: Api) -> None:
+    ran = cli("deployment", "create", "m", "--min-replica-count", "3", "--max-replica-count", "2")
+    assert ran.err.splitlines()[-1] == "Hint: --max-replica-count 3, or --min-replica-count 2"
+
+
 def test_a_key_too_short_to_be_one_is_not_cut_out_of_words(cli: Cli, api: Api) -> None:
     api.on("GET", f"{MINE}/models", {"models": []})
     ran = cli("model", "list", "--api-key", "mod", "--verbose")

@@ -228,8 +228,8 @@ def test_logs_follow_until_ctrl_c(running: Cli) -> None:
     process.communicate()
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_serve_runs_in_the_foreground_and_ends_with_its_command(here: Cli, kind: signal.Signals) -> None:
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_serve_runs_in_the_foreground_and_ends_with_its_command(here: Cli, kind: signal.Signals, code: int) -> None:
     argv = [sys.executable, "-m", "firectl", "local", "serve"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -241,7 +241,7 @@ def test_serve_runs_in_the_foreground_and_ends_with_its_command(here: Cli, kind:
         second = here("local", "serve")
         assert (second.code, "a platform is running already" in second.err) == (2, True)
         process.send_signal(kind)
-        assert process.wait(30) == 130
+        assert process.wait(30) == code
         assert not is_open(url)
     finally:
         process.kill()

@@ -15,6 +15,8 @@ from tests import tiny
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 
+NOT_READ = "were not read: an import reads them, refuses NaN and infinity, and warns of a change of nothing"
+
 BASE = "accounts/fireworks/models/base"
 
 
@@ -61,7 +63,7 @@ def test_what_the_service_ignores_and_which_way_takes_it_is_said_with_what_to_do
         "  To do: for the hosted service, merge the adapter with firectl lora merge and upload the result as a base",
         "Note: adapter_config.json: target_modules: 'lm_head' cannot be adapted in multi-LoRA",
         "  To do: live merge applies it: deploy the adapter itself",
-        "Note: weights: were not read: an import reads them, and refuses NaN, infinity and a change of nothing",
+        f"Note: weights: {NOT_READ}",
         f"  To do: to find them now: firectl lora check {made / 'head'} --base-model {made / 'base'} --deep",
     ]
     assert "Scaling: 5.65685\n" in ran.out
@@ -95,7 +97,7 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     assert (ran.code, ran.err) == (0, "")
     assert [finding["what"] for finding in ran.json["findings"]] == [
         "shapes were not compared: the API does not let its files be read",
-        "were not read: an import reads them, and refuses NaN, infinity and a change of nothing",
+        NOT_READ,
     ]
     ran = cli("lora", "check", str(made / "head"), "--base-model", BASE, "-o", "json")
     assert (ran.code, ran.json["valid"], ran.json["live_merge"]) == (2, False, False)

@@ -113,15 +113,6 @@ def test_without_a_probe_deployed_is_believed(cli: Cli, loaded: Api) -> None:
     assert "Proof" not in ran.err
 
 
-def test_a_base_that_its_own_deployment_has_loaded_is_not_called_an_adapter(cli: Cli, loaded: Api) -> None:
-    deployment = {"name": DEPLOYMENT, "state": "READY", "baseModel": MODEL, "enableAddons": True}
-    loaded.on("GET", f"/v1/{DEPLOYMENT}", deployment)
-    loaded.on("GET", f"/v1/{MODEL}", {"name": MODEL, "kind": "HF_BASE_MODEL", "state": "READY"})
-    answering(loaded, adapter_differs=False)
-    ran = cli("load-lora", "m", "--deployment", "d", "--wait")
-    assert (ran.code, ran.err.splitlines()[-2]) == (0, "Proof: it answers")
-
-
 def test_a_load_that_fails_is_a_conflict_with_the_reason(cli: Cli, loaded: Api) -> None:
     failed = {**WIRE, "state": "UNDEPLOYING", "status": {"code": "INVALID_ARGUMENT", "message": "wrong base"}}
     loaded.on("GET", f"/v1/{ROW}", {**WIRE, "state": "DEPLOYING"}, failed)

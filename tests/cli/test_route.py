@@ -206,6 +206,18 @@ def test_live_tells_missing_from_not_ready(
     assert all(check["ok"] or check["hint"] for check in report["checks"])
 
 
+def test_live_sends_nobody_to_upload_what_is_another_accounts(cli: Cli, serving: Api) -> None:
+    def todo(route: str) -> str:
+        checks = cli("route", "check", route, "--live", "-o", "json").json["checks"]
+        return str(next(check["hint"] for check in checks if check["check"] == "model_ready"))
+
+    for name in (MODEL, BASE):
+        serving.on("GET", f"/v1/{name}", {"name": name, "state": "UPLOADING"})
+    assert todo(ROUTE) == f"firectl model upload {MODEL} DIR"
+    said = f"it is for the account fireworks to upload; how far it is: firectl model get {BASE}"
+    assert todo(f"{BASE}#{DEPLOYMENT}") == said
+
+
 def test_live_asks_nothing_about_a_bad_route(cli: Cli, serving: Api) -> None:
     assert cli("route", "check", f"{MODEL}#", "--live").code == 2
     assert serving.asked == []

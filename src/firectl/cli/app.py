@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +41,8 @@ class App:
         """Of a dry run: the files that would be sent, and their bytes."""
         self.left_running: list[str] = []
         """Said when the command is interrupted: what goes on without it, and the command that stops it."""
+        self.terminated = False
+        """Whether it was SIGTERM, and not Ctrl-C, that interrupted it."""
 
     def set_flag(self, name: str, value: Any) -> None:
         self.flags[name] = value
@@ -169,6 +172,20 @@ class App:
         from firectl.cli.progress import Progress
 
         return Progress(self.output)
+
+    @contextmanager
+    def leaving(self, *lines: str) -> Iterator[None]:
+        """What to say when the block is interrupted: it becomes `left_running` in it, and stays that only then.
+
+        Of blocks within each other the innermost has the word: it knows best how far things are.
+        """
+        before, self.left_running = self.left_running, [*lines]
+        try:
+            yield
+        except Exception:
+            self.left_running = before
+            raise
+        self.left_running = before
 
     def emit(self, result: object, view: View = PLAIN) -> None:
         self.output.emit(result, view)

@@ -1,6 +1,6 @@
 """A deployment from JSON that a person wrote or saved: read strictly, so that a typo is an error and not a default.
 
-Knows no flags and sends nothing.
+What a flag refuses is refused here too. Sends nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import click
+
+from firectl.cli.deployment_flags import FLAGS, nested
+from firectl.cli.flag_types import Known, WireDuration
+from firectl.cli.recreate import typed
+from firectl.cli.render import dig
 from firectl.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,15 +43,33 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InputError(f"{path} holds no JSON object")
     _refuse_unknown(Deployment, document, str(path))
-    written = read_deployment(document).to_document()
+    written = _as_flags(read_deployment(document, f"{path}: ").to_document(), path)
     left_out = sorted(DECIDED_BY_THE_SERVER & written.keys())
     if left_out:
         note(f"{path}: left out what the server decides: {', '.join(left_out)}")
     return {field: value for field, value in written.items() if field not in DECIDED_BY_THE_SERVER}
 
 
-def read_deployment(document: Mapping[str, Any]) -> Deployment:
-    """The deployment that a document means; InputError naming the field that is of another kind."""
+def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same with enums as their flags spell them; InputError naming the field whose flag would refuse its value."""
+    ctx = click.get_current_context(silent=True)
+    for flag in FLAGS:
+        value = dig(written, flag.path)
+        # A duration is read in seconds too, and is best refused as it was written.
+        value = value if isinstance(flag.type, WireDuration) else typed(flag, value)
+        if value is None or not isinstance(flag.type, click.ParamType):
+            continue
+        try:
+            read = flag.type.convert(value, None, ctx)
+        except click.BadParameter as error:
+            raise InputError(f"{path}: {flag.path}: {error.message}") from None
+        if isinstance(flag.type, Known):
+            written = nested({flag.path: read}, written)
+    return written
+
+
+def read_deployment(document: Mapping[str, Any], where: str = "") -> Deployment:
+    """The deployment that a document means; InputError naming the field that is of another kind, after `where`."""
     from pydantic import ValidationError
 
     from firectl.schemas.deployment import Deployment
@@ -54,8 +78,8 @@ def read_deployment(document: Mapping[str, Any]) -> Deployment:
         return Deployment.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where}{field}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _refuse_unknown(schema: type[Wire], document: Mapping[str, Any], where: str) -> None:

@@ -46,14 +46,22 @@ def build_create(
     return _with_shape(app, _checked(app, document))
 
 
-def build_update(app: App, given: Mapping[str, Any]) -> tuple[Deployment, list[str]]:
-    """(the deployment with just the fields that were given, their paths for the mask)."""
+def build_update(app: App, deployment: str, given: Mapping[str, Any]) -> tuple[Deployment, list[str]]:
+    """(the deployment with just the fields that were given, their paths for the mask).
+
+    A shape depends on what is deployed: where one is given, `deployment` is read first.
+    """
     fields = given_fields(CHANGEABLE, given)
     if not fields:
         raise InputError("nothing to change: no flag names a field", hint="firectl deployment update --help")
     document = nested(fields)
     refuse_impossible(document)
-    return _checked(app, document), list(fields)
+    if not document.get("deployment_shape"):
+        return read_deployment(document), list(fields)
+    there = app.client.deployments.get(deployment)
+    addons = document.get("enable_addons", there.enable_addons)
+    document["deployment_shape"] = _fitting_shape(app, document["deployment_shape"], there.base_model, bool(addons))
+    return read_deployment(document), list(fields)
 
 
 def refuse_impossible(document: Mapping[str, Any]) -> None:
@@ -64,7 +72,8 @@ def refuse_impossible(document: Mapping[str, Any]) -> None:
         raise InputError(ADDONS_NEED_PLAIN_PRECISION, hint="--precision BF16")
     least, most = document.get("min_replica_count"), document.get("max_replica_count")
     if isinstance(least, int) and isinstance(most, int) and least > most:
-        raise InputError(f"the minimum of {least} replicas is above the maximum of {most}")
+        hint = f"--max-replica-count {least}, or --min-replica-count {most}"
+        raise InputError(f"the minimum of {least} replicas is above the maximum of {most}", hint=hint)
     name = document.get("display_name")
     if isinstance(name, str) and len(name) >= 64:
         raise InputError(f"the display name has {len(name)} characters, and fewer than 64 are allowed")
@@ -119,13 +128,19 @@ def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
 def _checked(app: App, document: dict[str, Any]) -> Deployment:
     shape = document.get("deployment_shape")
     if shape:
-        from firectl.cli.shapes import refuse_quantized, resolve_shape
-
-        model = document.get("base_model")
-        document["deployment_shape"] = resolve_shape(app, shape, model)
-        if document.get("enable_addons") and model:
-            refuse_quantized(app, document["deployment_shape"], model)
+        addons = bool(document.get("enable_addons"))
+        document["deployment_shape"] = _fitting_shape(app, shape, document["base_model"], addons)
     return read_deployment(document)
+
+
+def _fitting_shape(app: App, shape: str, model: str | None, addons: bool) -> str:
+    """The shape by its full name; InputError where it rules out the addons that are to be loaded."""
+    from firectl.cli.shapes import refuse_quantized, resolve_shape
+
+    full_name = resolve_shape(app, shape, model)
+    if addons and model:
+        refuse_quantized(app, full_name, model)
+    return full_name
 
 
 def _with_shape(app: App, asked: Deployment) -> Deployment:

@@ -228,12 +228,16 @@ def split_help(text: str) -> tuple[str, list[str]]:
 def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspersed: bool) -> Iterator[str]:
     """Arguments with every boolean flag given its value, so that `--public` is `--public=true`.
 
+    The flags that click handles itself take none: there `--help=true` becomes `--help`, and `--help=false` nothing.
     Values of other options and whatever follows `--` stay untouched; with `interspersed` false, as for a noun, so
     does everything from the first word on.
     """
     booleans: set[str] = set()
     others: set[str] = set()
+    bare: dict[str, click.Parameter] = {}
     for param in params:
+        if isinstance(param, click.Option) and param.is_flag:
+            bare.update(dict.fromkeys(param.opts, param))
         if isinstance(param, click.Option) and not param.is_flag:
             (booleans if isinstance(param.type, Boolean) else others).update(param.opts)
     rest = iter(args)
@@ -241,7 +245,11 @@ def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspers
         if arg == "--" or (not interspersed and not arg.startswith("-")):
             yield arg
             break
-        if arg in booleans and arg.startswith("--"):
+        name, equals, value = arg.partition("=")
+        if equals and name in bare:
+            if Boolean().convert(value, bare[name], None):
+                yield name
+        elif arg in booleans and arg.startswith("--"):
             yield f"{arg}=true"
         elif arg in others:
             yield arg

@@ -44,6 +44,8 @@ def next_command(app: App, error: ApiError) -> str | None:
         return _what_is_there(error.message, verb, given)
     if error.code is Code.PERMISSION_DENIED:
         return "firectl whoami shows the account and where the key comes from; firectl account list what it can see"
+    if error.code is Code.FAILED_PRECONDITION and verb == "deployment undelete":
+        return f"firectl deployment get {_word(given, 'deployment')} shows its state"
     if error.code is Code.FAILED_PRECONDITION and verb.endswith("load-lora") and "deployment" in given:
         route = shlex.quote(f"{given.get('model')}#{given.get('deployment')}")
         return f"firectl route check {route} --live"

@@ -79,7 +79,10 @@ def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
     if found is None:
         return None
     state = f"the model is {found.state}"
-    checks.add("model_ready", found.state == READY, state, f"firectl model upload {name} DIR")
+    todo = f"firectl model upload {name} DIR"
+    if (account := name.split("/")[1]) != checks.client.account:
+        todo = f"it is for the account {account} to upload; how far it is: firectl model get {name}"
+    checks.add("model_ready", found.state == READY, state, todo)
     return found
 
 

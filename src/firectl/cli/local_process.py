@@ -31,11 +31,16 @@ def environment() -> dict[str, str]:
 def ended_by_signals() -> Iterator[None]:
     """SIGTERM and a closed terminal end the block as Ctrl-C does, so that the child does not outlive us."""
 
-    def end(signum: int, frame: object) -> None:
+    def end(signum: int, frame: Any) -> None:
+        # Whoever listened before knows what it means for the exit code.
+        if callable(listener := before[signum]):
+            listener(signum, frame)
         raise KeyboardInterrupt
 
     kinds = [kind for name in ("SIGTERM", "SIGHUP") if (kind := getattr(signal, name, None)) is not None]
-    before = {kind: signal.signal(kind, end) for kind in kinds}
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+    for kind in kinds:
+        signal.signal(kind, end)
     try:
         yield
     finally:

@@ -57,7 +57,7 @@ def _not_read(adapter: Path, base: str | None) -> Finding:
     from firectl.lora.findings import Finding
 
     words = ["firectl", "lora", "check", str(adapter), *(["--base-model", base] if base else []), "--deep"]
-    what = "were not read: an import reads them, and refuses NaN, infinity and a change of nothing"
+    what = "were not read: an import reads them, refuses NaN and infinity, and warns of a change of nothing"
     return Finding("note", "weights", what, f"to find them now: {shlex.join(words)}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.stderr = sys.stderr or _nowhere()
     app = App()
     _complete(app)
+    if argv is None:
+        _end_on_sigterm(app)
     try:
         code = run(app, arguments)
         sys.stdout.flush()
@@ -56,6 +59,17 @@ def _start_fast() -> None:
     gc.set_threshold(50_000)
     # pydantic reads the metadata of every installed package to find plugins for itself; no schema here uses any.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+
+def _end_on_sigterm(app: App) -> None:
+    """A job that is cancelled ends as Ctrl-C does: with what goes on without it, and not in silence."""
+
+    def end(signum: int, frame: object) -> None:
+        app.terminated = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
 
 
 def run(app: App, argv: list[str]) -> int:
@@ -137,6 +151,7 @@ def _usage_error(error: click.UsageError) -> InputError:
         known = tuple(name for param in params for name in param.opts if name.startswith("--"))
     elif message and message[0].isupper() and not message[1:2].isupper():
         message = message[0].lower() + message[1:]
+    # click has no type of its own for an argument too many; another wording of it would cost the example, no more.
     if error.ctx is not None and (isinstance(error, click.MissingParameter) or "unexpected extra arg" in message):
         _, examples = split_help(error.ctx.command.help or "")
         instead = _list_instead(error.ctx) if isinstance(error, click.MissingParameter) else []
@@ -166,8 +181,8 @@ def _list_instead(ctx: click.Context) -> list[str]:
 def _interrupted(app: App) -> int:
     for line in app.left_running:
         app.output.say(line)
-    app.output.fail(FirectlError("interrupted", code=Code.CANCELLED))
-    return Exit.INTERRUPTED
+    app.output.fail(FirectlError("terminated" if app.terminated else "interrupted", code=Code.CANCELLED))
+    return Exit.TERMINATED if app.terminated else Exit.INTERRUPTED
 
 
 def _planned(error: Exception) -> Planned | None:

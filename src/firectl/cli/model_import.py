@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from firectl.cli import in_flight
 from firectl.cli.app import App
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
@@ -32,23 +33,24 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
     """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
     _say_what_is_sent(app, path)
-    made = app.client.models.create(model_id, model)
-    name = made.name or ""
-    app.left_running.append(
-        f"{name} is not complete. To go on: firectl model upload {name} {path}; to drop it: firectl model delete {name}"
-    )
-    try:
-        upload_folder(app, name, path, resumable, poll)
-    except ApiError as error:
-        if error.code in REFUSALS and not isinstance(error, NetworkError):
-            _drop(app, name)
-        else:
-            app.output.note(app.left_running[-1])
-        raise
-    except InputError:
-        _drop(app, name)
-        raise
-    app.left_running.clear()
+    with app.leaving(in_flight.model(app.client.models.full_name(model_id), path)):
+        name = app.client.models.create(model_id, model).name or ""
+        left = (
+            f"{name} is not complete. "
+            f"To go on: firectl model upload {name} {path}; to drop it: firectl model delete {name}"
+        )
+        with app.leaving(left):
+            try:
+                upload_folder(app, name, path, resumable, poll)
+            except ApiError as error:
+                if error.code in REFUSALS and not isinstance(error, NetworkError):
+                    _drop(app, name)
+                else:
+                    app.output.note(left)
+                raise
+            except InputError:
+                _drop(app, name)
+                raise
     return app.client.models.get(name)
 
 
@@ -83,10 +85,9 @@ def _say_what_is_sent(app: App, path: Path) -> None:
 
 def download_folder(app: App, name: str, path: Path) -> None:
     """Fetches every file of a model into a folder."""
-    app.left_running.append(f"{path} is not complete. What came is kept: firectl model download {name} {path}")
-    with app.progress.transfer("downloading") as transfer:
+    left = f"{path} is not complete. What came is kept: firectl model download {name} {path}"
+    with app.leaving(left), app.progress.transfer("downloading") as transfer:
         done = app.client.models.download(name, path, on_progress=transfer.show)
-    app.left_running.clear()
     app.output.note(f"{_files(len(done.written))} written to {path}" + _kept(len(done.there)))
 
 

@@ -36,7 +36,7 @@ def deployment_flags(document: Document) -> list[str]:
             continue
         value = dig(document, flag.path)
         for one in value if isinstance(value, list) else [value]:
-            words += _flag(flag.name, _typed(flag, one))
+            words += _flag(flag.name, typed(flag, one))
     return words
 
 
@@ -72,8 +72,8 @@ def _flag(name: str, value: object) -> list[str]:
     return [name, str(value)]
 
 
-def _typed(flag: Flag, value: object) -> object:
-    """A value of the wire as it is typed."""
+def typed(flag: Flag, value: object) -> object:
+    """A value of the wire as it is typed for its flag."""
     if isinstance(flag.type, Region) and isinstance(value, Mapping):
         region = value.get("region") or value.get("multi_region")
         return str(region).lower().replace("_", "-") if region else None

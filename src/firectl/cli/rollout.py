@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from firectl.cli import views
+from firectl.cli import in_flight, views
 from firectl.cli.app import App
 from firectl.names import canonical_route
 
@@ -86,12 +86,11 @@ def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, har
     if wait:
         from firectl.client.deployment import describe
 
-        app.left_running.append(f"{name} goes on being deleted without you. To see: firectl deployment get {name}")
-        with app.progress.steps(f"deleting {name}") as steps:
+        left = f"{name} goes on being deleted without you. To see: firectl deployment get {name}"
+        with app.leaving(left), app.progress.steps(f"deleting {name}") as steps:
             app.client.deployments.wait_deleted(
                 name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
             )
-        app.left_running.clear()
     if again and not hard:
         said = f"{name} was deleted already"
     else:
@@ -112,11 +111,9 @@ def follow_prepare(app: App, name: str, wait: bool | None, timeout: float) -> Mo
         return app.client.models.get(name)
     from firectl.client.model import describe
 
-    app.left_running.append(f"{name} goes on being prepared without you. To see how far: firectl model get {name}")
-    with app.progress.steps(f"preparing {name}") as steps:
-        ready = app.client.models.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
-    app.left_running.clear()
-    return ready
+    left = f"{name} goes on being prepared without you. To see how far: firectl model get {name}"
+    with app.leaving(left), app.progress.steps(f"preparing {name}") as steps:
+        return app.client.models.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
 
 
 def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: float) -> None:
@@ -124,12 +121,11 @@ def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: floa
         from firectl.client.deployed_model import describe
 
         see = f"firectl deployed-model get {row.name}"
-        app.left_running.append(f"{row.model} goes on being unloaded without you. To see whether it is gone: {see}")
-        with app.progress.steps(f"unloading {row.model}") as steps:
+        left = f"{row.model} goes on being unloaded without you. To see whether it is gone: {see}"
+        with app.leaving(left), app.progress.steps(f"unloading {row.model}") as steps:
             app.client.deployed_models.wait_unloaded(
                 row.name or "", timeout, on_change=lambda now: steps.say(f"{row.model}: {describe(now)}")
             )
-        app.left_running.clear()
     said = f"Unloaded {row.model} from {row.deployment}"
     app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), views.DEPLOYED_MODEL)
 
@@ -141,15 +137,13 @@ def follow_scale(app: App, name: str, count: int, wait: bool | None, timeout: fl
     from firectl.client.deployment import describe
 
     end = time.monotonic() + timeout
-    see = f"To see how far it is: firectl deployment get {name}"
-    app.left_running.append(f"{name} goes on scaling to {count} without you{bills(app) if count else ''}. {see}")
-    with app.progress.steps(f"scaling {name}") as steps:
+    left = f"{name} goes on scaling to {count} without you{in_flight.stop_scaling(app, name, count)}"
+    with app.leaving(left), app.progress.steps(f"scaling {name}") as steps:
         scaled = app.client.deployments.wait(
             name, timeout, replicas=count, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
         )
         if probe:
             _prove_deployment(app, scaled, end, steps.say)
-    app.left_running.clear()
     return scaled
 
 
@@ -158,12 +152,11 @@ def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) ->
     from firectl.client.deployment import describe
 
     name, end = made.name or "", time.monotonic() + timeout
-    app.left_running.append(f"{name} goes on without you{bills(app)}. To stop it: firectl deployment delete {name}")
-    with app.progress.steps(f"waiting for {name}") as steps:
+    left = f"{name} goes on without you{in_flight.bills(app)}. To stop it: firectl deployment delete {name}"
+    with app.leaving(left), app.progress.steps(f"waiting for {name}") as steps:
         ready = app.client.deployments.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
         if probe:
             _prove_deployment(app, ready, end, steps.say)
-    app.left_running.clear()
     return ready
 
 
@@ -174,17 +167,14 @@ def await_loaded(app: App, row: DeployedModel, timeout: float, probe: bool) -> D
     name, end = row.name or "", time.monotonic() + timeout
     model, deployment = row.model or "", row.deployment or ""
     unload = f"firectl unload-lora {model} --deployment {deployment}"
-    app.left_running.append(f"{model} goes on loading without you. To undo it: {unload}")
-    with app.progress.steps(f"loading {model}") as steps:
+    left = f"{model} goes on loading without you. To undo it: {unload}"
+    with app.leaving(left), app.progress.steps(f"loading {model}") as steps:
         loaded = app.client.deployed_models.wait(
             name, timeout, on_change=lambda now: steps.say(f"{model}: {describe(now)}")
         )
         if probe:
             route, base = load_route(app, model, deployment)
-            # What has no base beside it may be the base itself, which its own deployment has loaded.
-            is_adapter = base is not None or _is_adapter(app, model)
-            _prove(app, route, base, end, steps.say, is_adapter=is_adapter, merged=model, undo=unload)
-    app.left_running.clear()
+            _prove(app, route, base, end, steps.say, is_adapter=True, merged=model, undo=unload)
     return loaded
 
 
@@ -195,11 +185,6 @@ def load_route(app: App, model: str, deployment: str) -> tuple[str, str | None]:
         return deployment, None
     merged = there.base_model == model
     return canonical_route(model, deployment), None if merged else deployment
-
-
-def bills(app: App) -> str:
-    """What leaving something running means, where it costs money."""
-    return ", and bills" if app.bills else ""
 
 
 def say_route(app: App, route: str) -> None:

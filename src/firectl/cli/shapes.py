@@ -39,7 +39,12 @@ def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
 
 def resolve_shape(app: App, text: str, model: str | None) -> str:
     """`--deployment-shape` as a full name: a preset by what fits `model`, an ID in the caller's account."""
-    if text in PRESETS and model is not None:
+    if text in PRESETS:
+        if model is None:
+            raise InputError(
+                f"the deployment names no model, so no shape can be chosen for {text!r}",
+                hint="firectl deployment-shape list, and then --deployment-shape NAME",
+            )
         preset = PRESETS[text]
         for version in matching_versions(app, model):
             if version.snapshot and (preset is None or version.snapshot.preset_type == preset):

@@ -151,7 +151,7 @@ class Tour:
         done = self._run(list(argv))
         if done.returncode == Exit.DONE:
             return done.stdout
-        if done.returncode in (Exit.INTERRUPTED, -2):
+        if done.returncode in (Exit.INTERRUPTED, Exit.TERMINATED, -2):
             raise KeyboardInterrupt
         raise StepFailed(
             f"a step of the quickstart failed with exit code {done.returncode}: {shlex.join(('firectl', *argv))}",

@@ -35,6 +35,8 @@ _WORDS: Mapping[str, str] = {
     "cluster": "clusters",
 }
 """Collections by their singular, lower case and without hyphens: what people write for them."""
+_LISTED = frozenset(("models", "deployments", "deployedModels", "deploymentShapes"))
+"""Collections whose noun on the command line has a list."""
 _ACCOUNTS = re.compile(r"(?<![A-Za-z0-9_-])accounts?/", re.IGNORECASE)
 _NOT_OF_IDS = re.compile(r"[^a-z0-9-]")
 
@@ -90,7 +92,8 @@ def name_error(text: str, collection: str | None, account: str | None) -> InputE
     noun = COLLECTIONS[collection] if collection else "resource"
     name = ResourceName.read(text)
     if name is not None:
-        return InputError(f"{text!r} is a {COLLECTIONS[name.collection]}: here a {noun} is wanted")
+        hint = f"firectl {noun.replace(' ', '-')} list shows what could stand here" if collection in _LISTED else None
+        return InputError(f"{text!r} is a {COLLECTIONS[name.collection]}: here a {noun} is wanted", hint=hint)
     draft = Draft.of(text, account, LONGEST, ID_MAX)
     halves = draft.text.split("#")
     if len(halves) == 2 and all(halves):

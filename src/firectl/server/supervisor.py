@@ -83,11 +83,3 @@ class Supervisor:
         """How many replicas of a deployment are in each stage; those of `desired_replicas` not begun are pending."""
         crew = self._fleet.peek(deployment)
         return (crew or Crew(deployment, self.poke, _utc_now)).stats(desired_replicas)
-
-    def pids(self) -> dict[str, list[int]]:
-        """The processes that serve, by deployment."""
-        found: dict[str, list[int]] = {}
-        for deployment in self._fleet.deployments():
-            crew = self._fleet.crew(deployment)
-            found[deployment] = [replica.pid for replica in crew.replicas.values() if replica.pid is not None]
-        return found

@@ -201,7 +201,9 @@ class Platform:
         wait(lambda: (row := self.loaded(name)) is not None and row.state == "DEPLOYED", timeout)
 
     def pids(self, deployment: str) -> list[int]:
-        return self.supervisor.pids().get(deployment, [])
+        """The processes that serve a deployment."""
+        crew = self.supervisor.crew(deployment)
+        return [replica.pid for replica in crew.replicas.values() if replica.pid is not None] if crew else []
 
     def chat(self, model: str, content: str = "hi", key: str = "mine", **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": content}], **fields}

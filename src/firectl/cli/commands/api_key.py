@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli import views
+from firectl.cli import in_flight, views
 from firectl.cli.app import App, pass_app
 from firectl.cli.flag_types import Moment, Named
 from firectl.cli.grammar import Noun
@@ -35,9 +35,11 @@ def create(app: App, user: str | None, **given: Any) -> None:
     """
     from firectl.schemas.account import ApiKey
 
-    made = app.client.api_keys.create(user or app.client.users.only(), ApiKey.model_validate(given))
-    app.output.note("Keep the key now: it is not shown again")
-    app.emit(made, views.API_KEY)
+    owner = user or app.client.users.only()
+    with app.leaving(in_flight.api_key(user)):
+        made = app.client.api_keys.create(owner, ApiKey.model_validate(given))
+        app.output.note("Keep the key now: it is not shown again")
+        app.emit(made, views.API_KEY)
     if app.output.format in ("name", "flag"):
         # These formats have no place for it, and there is no second chance.
         app.output.say(f"Key: {made.key}")

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from firectl.cli import views
+from firectl.cli import in_flight, views
 from firectl.cli.app import App, pass_app
 from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, flag_options
 from firectl.cli.flag_types import Count, Named
 from firectl.cli.grammar import Noun
 from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
+from firectl.names import random_id
 
 deployment = Noun("deployment", "Deployments: a model on hardware, with its replicas.")
 
@@ -57,17 +58,22 @@ def create(
 
     unknown = {"--cluster-id": cluster_id, "--preemptible": preemptible}
     asked = request.build_create(app, model, file, given, unknown)
-    made = app.client.deployments.create(
-        asked,
-        deployment_id=deployment_id,
-        disable_speculative_decoding=disable_speculative_decoding,
-        skip_shape_validation=skip_shape_validation,
-        validate_only=validate_only,
-    )
-    app.output.warn_all(request.differences(asked, made))
-    if not validate_only:
-        made = rollout.follow_create(app, made, wait, wait_timeout, probe=not no_probe)
-    app.emit(made, views.DEPLOYMENT)
+    chosen = deployment_id or random_id()
+    left = [] if validate_only else [in_flight.create(app, app.client.deployments.full_name(chosen))]
+    with app.leaving(*left):
+        made = app.client.deployments.create(
+            asked,
+            deployment_id=chosen,
+            disable_speculative_decoding=disable_speculative_decoding,
+            skip_shape_validation=skip_shape_validation,
+            validate_only=validate_only,
+        )
+        app.output.warn_all(request.differences(asked, made))
+        if validate_only:
+            app.output.note("Nothing was created.")
+        else:
+            made = rollout.follow_create(app, made, wait, wait_timeout, probe=not no_probe)
+        app.emit(made, views.DEPLOYMENT)
 
 
 @deployment.verb()
@@ -109,8 +115,9 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
     """
     from firectl.cli import deployment_request as request
 
-    asked, mask = request.build_update(app, given)
-    changed = app.client.deployments.update(deployment, asked, mask, skip_shape_validation=skip_shape_validation)
+    asked, mask = request.build_update(app, deployment, given)
+    with app.leaving(in_flight.update(app.client.deployments.full_name(deployment))):
+        changed = app.client.deployments.update(deployment, asked, mask, skip_shape_validation=skip_shape_validation)
     app.output.warn_all(request.differences(asked, changed))
     app.emit(changed, views.DEPLOYMENT)
 
@@ -131,8 +138,9 @@ def scale(
     from firectl.cli.rollout import follow_scale
 
     name = app.client.deployments.full_name(deployment)
-    app.client.deployments.scale(name, replica_count)
-    app.emit(follow_scale(app, name, replica_count, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)
+    with app.leaving(in_flight.scale(app, name, replica_count)):
+        app.client.deployments.scale(name, replica_count)
+        app.emit(follow_scale(app, name, replica_count, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)
 
 
 @deployment.verb()
@@ -160,8 +168,9 @@ def delete(
     name = app.client.deployments.full_name(deployment)
     app.confirm(f"Delete {name}?")
     again = rollout.was_deleted(app, name)
-    app.client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
-    rollout.follow_delete(app, name, wait, wait_timeout, hard=bool(hard), again=again)
+    with app.leaving(in_flight.delete(name, hard=bool(hard))):
+        app.client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
+        rollout.follow_delete(app, name, wait, wait_timeout, hard=bool(hard), again=again)
 
 
 @deployment.verb()
@@ -176,6 +185,8 @@ def undelete(app: App, deployment: str, wait: bool | None, wait_timeout: float, 
     """
     from firectl.cli.rollout import follow_create, say_what_is_lost
 
-    back = app.client.deployments.undelete(deployment)
-    say_what_is_lost(app, back)
-    app.emit(follow_create(app, back, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)
+    name = app.client.deployments.full_name(deployment)
+    with app.leaving(in_flight.undelete(app, name)):
+        back = app.client.deployments.undelete(name)
+        say_what_is_lost(app, back)
+        app.emit(follow_create(app, back, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.cli import views
+from firectl.cli import in_flight, views
 from firectl.cli.app import App, pass_app
 from firectl.cli.flag_types import Named
 from firectl.cli.grammar import verb
@@ -42,8 +42,10 @@ def load_lora(
     from firectl.cli.rollout import follow_load, require_adapter
 
     require_adapter(app, model)
-    row = app.client.deployed_models.load(model, deployment, public=public, replace_merged_addon=replace_merged_addon)
-    app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), views.DEPLOYED_MODEL)
+    names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
+    with app.leaving(in_flight.load(*names)):
+        row = app.client.deployed_models.load(*names, public=public, replace_merged_addon=replace_merged_addon)
+        app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), views.DEPLOYED_MODEL)
 
 
 @verb()
@@ -61,4 +63,6 @@ def unload_lora(app: App, model: str, deployment: str, wait: bool | None, wait_t
     """
     from firectl.cli.rollout import follow_unload
 
-    follow_unload(app, app.client.deployed_models.unload(model, deployment), wait, wait_timeout)
+    names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
+    with app.leaving(in_flight.unload(*names)):
+        follow_unload(app, app.client.deployed_models.unload(*names), wait, wait_timeout)

@@ -1,0 +1,65 @@
+"""What an interrupted command says of a request whose answer it never saw: what may be so now, and what undoes it.
+
+Words alone: a request is in flight from before it is sent until it is answered, retries and their pauses included.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from firectl.cli.app import App
+
+
+def bills(app: App) -> str:
+    """What leaving something running means, where it costs money."""
+    return ", and bills" if app.bills else ""
+
+
+def create(app: App, name: str) -> str:
+    return f"{name} may have been created{bills(app)}. To stop it: firectl deployment delete {name}"
+
+
+def undelete(app: App, name: str) -> str:
+    return f"{name} may be coming back{bills(app)}. To stop it: firectl deployment delete {name}"
+
+
+def update(name: str) -> str:
+    return f"{name} may have been changed. To see: firectl deployment get {name}"
+
+
+def scale(app: App, name: str, count: int) -> str:
+    return f"{name} may be scaling to {count}{stop_scaling(app, name, count)}"
+
+
+def stop_scaling(app: App, name: str, count: int) -> str:
+    """How a sentence goes on that says that a deployment gets `count` replicas."""
+    see = f"To see how far it is: firectl deployment get {name}"
+    if not count:
+        return f". {see}"
+    return f"{bills(app)}. {see}; to stop it: firectl deployment scale {name} --replica-count 0"
+
+
+def delete(name: str, *, hard: bool) -> str:
+    back = "" if hard else f"; to bring it back: firectl deployment undelete {name}"
+    return f"{name} may have been deleted. To see: firectl deployment get {name}{back}"
+
+
+def load(model: str, deployment: str) -> str:
+    undo = f"firectl unload-lora {model} --deployment {deployment}"
+    return f"{model} may have been loaded onto {deployment}. To undo it: {undo}"
+
+
+def unload(model: str, deployment: str) -> str:
+    see = "firectl deployed-model list"
+    return f"{model} may have been unloaded from {deployment}. To see whether it is gone: {see}"
+
+
+def model(name: str, path: Path) -> str:
+    drop = f"firectl model delete {name}"
+    go_on = f"firectl model upload {name} {path}"
+    return f"{name} may have been created, without its files. To go on: {go_on}; to drop it: {drop}"
+
+
+def api_key(user: str | None) -> str:
+    whose = f" --user {user}" if user else ""
+    return f"an API key may have been made that nobody has seen. To find it: firectl api-key list{whose}"
