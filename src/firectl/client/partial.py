@@ -100,8 +100,8 @@ class Partial:
                 if min((unit + 1) * UNIT, self.remote.size) > there:
                     marks[unit] = 0
             return marks
-        os.ftruncate(self._file, 0)
-        os.ftruncate(self._marks_file, 0)
+        _empty(self._file)
+        _empty(self._marks_file)
         os.pwrite(self._marks_file, self._head[:_HEAD] + bytes(self._units), 0)
         return bytearray(self._units)
 
@@ -210,6 +210,12 @@ class Partial:
         if self._running is not None:
             self._running.result()
             self._running = None
+
+
+def _empty(descriptor: int) -> None:
+    # Not one that is empty: ext4 takes that for a file being replaced, and its close then waits for the disk.
+    if os.fstat(descriptor).st_size:
+        os.ftruncate(descriptor, 0)
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
