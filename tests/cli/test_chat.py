@@ -69,7 +69,29 @@ def test_a_bare_id_that_is_a_deployments_is_told_how_to_write_it(cli: Cli, api: 
         "Hint: a bare ID is a model's; for the deployment of that ID: "
         "firectl chat accounts/acme/deployments/d MESSAGE\n"
     )
+    api.on("GET", "/v1/accounts/acme/deployments/d", {"name": "accounts/acme/deployments/d", "state": "DELETED"})
+    assert cli("chat", "d", "Hello!").err.endswith(
+        "Hint: the deployment d was deleted; to bring it back: firectl deployment undelete d --wait\n"
+    )
+    api.on("GET", "/v1/accounts/acme/models/other", {"name": "accounts/acme/models/other", "state": "READY"})
     assert cli("chat", "other", "Hello!").err.endswith("Hint: firectl route check accounts/acme/models/other --live\n")
+
+
+def test_what_of_a_route_is_not_there_is_named_with_what_it_may_have_meant(cli: Cli, api: Api) -> None:
+    missing = {"error": {"message": "Model not found, inaccessible, and/or not deployed", "code": "NOT_FOUND"}}
+    api.on("POST", PATH, answer(404, missing))
+    api.on("GET", "/v1/accounts/acme/models", {"models": [{"name": "accounts/acme/models/sample-poet"}]})
+    api.on("GET", "/v1/accounts/acme/deployments", {"deployments": [{"name": "accounts/acme/deployments/shared"}]})
+    api.on("GET", "/v1/accounts/acme/deployments/shared", {"name": "accounts/acme/deployments/shared"})
+    assert cli("chat", "sampel-poet#shared", "Hello!").err.splitlines()[-1] == (
+        "Hint: the model accounts/acme/models/sampel-poet does not exist: did you mean sample-poet? "
+        "All there are: firectl model list, or for public ones firectl -a fireworks model list"
+    )
+    api.on("GET", "/v1/accounts/acme/models/sample-poet", {"name": "accounts/acme/models/sample-poet"})
+    assert cli("chat", "sample-poet#shard", "Hello!").err.splitlines()[-1] == (
+        "Hint: the deployment accounts/acme/deployments/shard does not exist: did you mean shared? "
+        "All there are: firectl deployment list"
+    )
 
 
 def test_a_short_route_is_completed_before_it_is_sent(cli: Cli, api: Api) -> None:

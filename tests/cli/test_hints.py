@@ -56,6 +56,40 @@ def test_what_is_not_found_is_followed_by_the_command_that_shows_what_there_is(
     assert ran.err == f"Error: {message} (code = NotFound)\nHint: {hint}\n"
 
 
+@pytest.mark.parametrize(
+    ("argv", "method", "path", "meant"),
+    [
+        ("deployment get shard", "GET", "deployments/shard", "shared"),
+        ("load-lora sample-poet --deployment shard", "POST", "deployedModels", "shared"),
+        ("load-lora sample-poett --deployment shared", "POST", "deployedModels", "sample-poet"),
+        ("model get sample-poett", "GET", "models/sample-poett", "sample-poet"),
+        ("model get sample-llama", "GET", "models/sample-llama", "accounts/fireworks/models/sample-llama"),
+        ("deployment create sample-lama", "POST", "deployments", "accounts/fireworks/models/sample-llama"),
+    ],
+)
+def test_a_mistyped_name_is_told_what_it_resembles(
+    cli: Cli, api: Api, argv: str, method: str, path: str, meant: str
+) -> None:
+    public = {"name": "accounts/fireworks/models/sample-llama"}
+    api.on("GET", f"{MINE}/models", {"models": [{"name": "accounts/acme/models/sample-poet"}]})
+    api.on("GET", f"{MINE}/deployments", {"deployments": [{"name": "accounts/acme/deployments/shared"}]})
+    api.on("GET", "/v1/accounts/fireworks/models", {"models": [public]})
+    api.on("GET", "/v1/accounts/fireworks/models/sample-llama", public)
+    api.on(method, f"{MINE}/{path}", refused(404, 5, "not found"))
+    ran = cli(*argv.split())
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.splitlines()[-1].startswith(f"Hint: did you mean {meant}? All there are: firectl ")
+
+
+def test_a_model_where_its_record_is_wanted_is_told_how_to_find_the_records(cli: Cli, api: Api) -> None:
+    row = {"name": "accounts/acme/deployedModels/m-1", "model": "accounts/acme/models/m"}
+    api.on("GET", f"{MINE}/deployedModels", {"deployedModels": [row]})
+    assert cli("deployed-model", "get", "m").err.splitlines()[-1] == (
+        "Hint: that is a model; where it is loaded: "
+        "firectl deployed-model list --filter 'model = \"accounts/acme/models/m\"'"
+    )
+
+
 def test_what_the_server_finds_wrong_ends_in_the_help_of_the_verb(cli: Cli, api: Api) -> None:
     api.on("PATCH", f"{MINE}/deployments/d", refused(400, 3, "enable_addons cannot be changed"))
     for argv in ("deployment update d --enable-addons", "update deployment d --enable-addons"):

@@ -163,6 +163,12 @@ def test_live_tells_a_deployments_bare_id_how_to_be_written(cli: Cli, serving: A
     assert f"  To do: a bare ID is a model's; for the deployment of that ID write {DEPLOYMENT}\n" in ran.out
 
 
+def test_live_tells_a_slash_where_a_hash_was_meant(cli: Cli, serving: Api) -> None:
+    ran = cli("route", "check", "m/d", "--live")
+    assert ran.code == 3
+    assert "write m#d\n" in ran.out
+
+
 def test_live_finds_the_default_deployment_of_a_bare_model(cli: Cli, serving: Api) -> None:
     assert failed(cli, MODEL) == (0, {})
     model = {"name": MODEL, "kind": "HF_PEFT_ADDON", "state": "READY", "peftDetails": {"baseModel": BASE}}

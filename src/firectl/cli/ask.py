@@ -53,21 +53,14 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
         stream = _once_up(app, lambda: app.client.inference.chat(route, stream=True, **asked), seconds)
     except ApiError as error:
         if error.code is Code.NOT_FOUND and error.hint is None:
-            error.hint = _instead(app, target, route)
+            from firectl.cli.live_route import instead
+
+            error.hint = instead(app.client, target, route) or f"firectl route check {shlex.quote(route)} --live"
         if error.reason in STARTING:
             # Parked, scaled to zero, still starting: which it is, and what to do, is not in the answer.
             error.hint = f"firectl route check {shlex.quote(route)} --live shows what it waits for"
         raise
     app.output.stream(_text(stream))
-
-
-def _instead(app: App, target: str, route: str) -> str:
-    from firectl.cli.live_route import meant
-
-    deployment = meant(app.client, target)
-    if deployment is None:
-        return f"firectl route check {shlex.quote(route)} --live"
-    return f"a bare ID is a model's; for the deployment of that ID: firectl chat {deployment} MESSAGE"
 
 
 def _text(pieces: Any) -> Iterator[str]:

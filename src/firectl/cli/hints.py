@@ -1,12 +1,14 @@
 """What to type after an error that came without a hint: what shows what there is, or gets past the refusal.
 
-Works from the words of the server and the command line alone; asks nobody. A hint that came with an error stays.
+Works from the words of the server and the command line; what a name was meant to be, nearest.py asks. A hint that came
+with an error stays.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,7 +16,8 @@ import click
 from firectl.cli.app import App
 from firectl.cli.listing import PUBLIC_ACCOUNT
 from firectl.cli.tree import VERBS
-from firectl.errors import ApiError, Code, NetworkError
+from firectl.errors import ApiError, Code, InputError, NetworkError
+from firectl.names import resolve
 
 _NAME = re.compile(r"\baccounts/([a-z0-9-]+)(?:/([a-zA-Z]+)/([a-z0-9-]+))?")
 _NOUNS = {
@@ -37,7 +40,10 @@ def next_command(app: App, error: ApiError) -> str | None:
     if isinstance(error, NetworkError):
         return _elsewhere(app) if error.code is Code.UNAVAILABLE else None
     if error.code is Code.NOT_FOUND:
-        return _what_there_is(error.message, verb, given, _account(app))
+        account = _account(app)
+        near = _nearest(app, _named(error.message, given, account))
+        there = _what_there_is(error.message, verb, given, account)
+        return f"{near} All there are: {there}" if near and near.endswith("?") else near or there
     if error.code is Code.INVALID_ARGUMENT and verb:
         return f"firectl {verb} --help"
     if error.code is Code.ALREADY_EXISTS:
@@ -50,6 +56,27 @@ def next_command(app: App, error: ApiError) -> str | None:
         route = shlex.quote(f"{given.get('model')}#{given.get('deployment')}")
         return f"firectl route check {route} --live"
     return None
+
+
+def _nearest(app: App, names: list[str]) -> str | None:
+    if not names or "client" not in app.__dict__:
+        return None
+    from firectl.cli.nearest import did_you_mean
+
+    return did_you_mean(app.client, names)
+
+
+def _named(message: str, given: dict[str, Any], account: str | None) -> list[str]:
+    """The full names of what may be missing: what the server names, else what the command line does."""
+    found = _NAME.search(message)
+    if found is not None:
+        return [found[0]] if found[2] in _NOUNS else []
+    names: list[str] = []
+    for collection, noun in _NOUNS.items():
+        text = given.get(noun.replace("-", "_"))
+        with suppress(InputError):
+            names += [resolve(str(text), collection, account)] if text else []
+    return names
 
 
 def _account(app: App) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from firectl.cli.hints import list_command
 from firectl.errors import ApiError, Code
-from firectl.names import canonical_route, is_id
+from firectl.names import canonical_route, check_route, is_id
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -45,14 +45,47 @@ def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = N
     return checks.rows
 
 
-def meant(client: Client, typed: str | None) -> str | None:
+def instead(client: Client, typed: str, route: str) -> str | None:
+    """For a request that found nothing at a route: what of it is not there, and what to do; None when all of it is."""
+    from firectl.schemas.deployment import DELETED
+
+    deployment = meant(client, typed)
+    if deployment is not None and deployment.state == DELETED:
+        return f"the deployment {typed} was deleted; to bring it back: firectl deployment undelete {typed} --wait"
+    if deployment is not None:
+        return f"a bare ID is a model's; for the deployment of that ID: firectl chat {deployment.name} MESSAGE"
+    try:
+        rows = live_checks(client, check_route(route).to_document())
+    except ApiError:
+        return None
+    missing = [f"{row['message']}: {row['hint']}" for row in rows if row["code"] == Code.NOT_FOUND.name]
+    return "; ".join(missing) or None
+
+
+def meant(client: Client, typed: str | None) -> Deployment | None:
     """The deployment that has a bare ID which no model has; None where there is none, or what was typed is no ID."""
     if typed is None or not is_id(typed):
         return None
     try:
-        return client.deployments.get(typed, max_retries=0).name
+        return client.deployments.get(typed, max_retries=0)
     except ApiError:
         return None
+
+
+def _meant_instead(client: Client, name: str) -> str:
+    """For a name that is not there."""
+    from firectl.cli.nearest import did_you_mean
+
+    there = list_command(name, client.account_id)
+    near = did_you_mean(client, [name])
+    return f"{near} All there are: {there}" if near else there
+
+
+def _as_pair(client: Client, typed: str | None) -> str | None:
+    """The route that `MODEL/DEPLOYMENT` may have meant, where that deployment is there."""
+    model, slash, deployment = (typed or "").partition("/")
+    there = meant(client, deployment) if slash and is_id(model) else None
+    return f"{model}#{deployment}" if there is not None else None
 
 
 def _found(ask: Callable[[], T]) -> T | None:
@@ -72,9 +105,13 @@ def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
     from firectl.schemas.model import READY
 
     found = _found(lambda: checks.client.models.get(name))
-    todo = list_command(name, checks.client.account_id)
+    todo = ""
     if found is None and (deployment := meant(checks.client, typed)) is not None:
-        todo = f"a bare ID is a model's; for the deployment of that ID write {deployment}"
+        todo = f"a bare ID is a model's; for the deployment of that ID write {deployment.name}"
+    elif found is None and (route := _as_pair(checks.client, typed)) is not None:
+        todo = f"an ID after a slash is one of another account's; for a model on a deployment write {route}"
+    elif found is None:
+        todo = _meant_instead(checks.client, name)
     checks.add("model_exists", found is not None, _there("model", name, found), todo, "NOT_FOUND")
     if found is None:
         return None
@@ -103,10 +140,11 @@ def _deployment(checks: _Checks, name: str, route: str) -> Deployment | None:
     from firectl.schemas.deployment import DELETED, READY
 
     found = _found(lambda: checks.client.deployments.get(name))
-    todo = list_command(name, checks.client.account_id)
+    todo = _meant_instead(checks.client, name) if found is None else ""
+    said = _there("deployment", name, found)
     if found is not None and found.state == DELETED:
-        found, todo = None, f"firectl deployment undelete {name} --wait"
-    checks.add("deployment_exists", found is not None, _there("deployment", name, found), todo, "NOT_FOUND")
+        found, said, todo = None, f"the deployment {name} is deleted", f"firectl deployment undelete {name} --wait"
+    checks.add("deployment_exists", found is not None, said, todo, "NOT_FOUND")
     if found is None:
         return None
     look = f"firectl deployment get {name}"

@@ -131,17 +131,17 @@ class Router:
                 return _hot(tx, row, route.model)
             if route.model is None or route.model == row.model:
                 return _own(row)
-            return _beside(row, _addon(row, route.model, tx.deployed_models.of_pair(route.model, row.name)))
+            return _beside(row, _addon(tx, row, route.model, tx.deployed_models.of_pair(route.model, row.name)))
 
     def _default(self, tx: Tx, model: str, caller: Caller) -> _Found:
         places = tx.deployed_models.of_model(model)
         chosen = next((load for load in places if load.default and load.state != loads.UNDEPLOYING), None)
         if chosen is None:
-            raise _not_found(_other_places(model, places, caller))
+            raise _not_found(_other_places(tx, model, places, caller))
         row = _running(_visible(tx, chosen.deployment, caller))
         if row.is_hot_reload:
             return _hot(tx, row, model)
-        return _own(row) if model == row.model else _beside(row, _addon(row, model, [chosen]))
+        return _own(row) if model == row.model else _beside(row, _addon(tx, row, model, [chosen]))
 
     async def _asleep(self, row: DeploymentRow) -> NotReady:
         if row.resource.max_replica_count == 0:
@@ -206,7 +206,7 @@ def _hot(tx: Tx, row: DeploymentRow, model: str | None) -> _Found:
     if base is None:
         raise _not_found(f"the base model {row.base} is gone")
     if model != row.model:
-        load = _addon(row, model, [load for load in rows if load.model == model])
+        load = _addon(tx, row, model, [load for load in rows if load.model == model])
         return row, load, Target(row.name, model, None, row.model, merged_folder(base, load))
     if answering is not None:
         raise _not_found(
@@ -231,7 +231,7 @@ def _running(row: DeploymentRow) -> DeploymentRow:
     return row
 
 
-def _addon(row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
+def _addon(tx: Tx, row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
     """The row that loads `model` there, the newest that is not on its way out."""
     for load in reversed(places):
         if load.state != loads.UNDEPLOYING:
@@ -239,6 +239,8 @@ def _addon(row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -
     name = row.name.rsplit("/", 1)[1]
     if places:
         raise _not_found(f"{model} is no longer on {row.name}: {places[-1].status.message or 'it was unloaded'}")
+    if tx.models.get(model) is None:
+        raise _not_found(f"there is no model {model}")
     if row.is_live_merge:
         raise _not_found(f"{row.name} serves {row.model} alone, merged: send {canonical_route(row.model, row.name)}")
     if row.is_hot_reload:
@@ -249,7 +251,7 @@ def _addon(row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -
     raise _not_found(f"{model} is not loaded on {row.name}: firectl load-lora {model} --deployment {name}")
 
 
-def _other_places(model: str, places: Iterable[DeployedModelRow], caller: Caller) -> str:
+def _other_places(tx: Tx, model: str, places: Iterable[DeployedModelRow], caller: Caller) -> str:
     routes = [
         canonical_route(model, load.deployment)
         for load in places
@@ -257,7 +259,7 @@ def _other_places(model: str, places: Iterable[DeployedModelRow], caller: Caller
     ]
     if routes:
         return f"{model} has no default deployment: send {' or '.join(routes)}"
-    return f"{model} is deployed nowhere"
+    return f"{model} is deployed nowhere" if tx.models.get(model) else f"there is no model {model}"
 
 
 def _how_to_write(text: str, caller: Caller, error: InputError) -> str:

@@ -110,7 +110,7 @@ def test_a_malformed_string_is_answered_with_what_is_wrong(shared: Platform) -> 
 
 def test_a_model_that_is_deployed_nowhere_is_not_found(shared: Platform) -> None:
     refused(shared.chat(LORA), f"{LORA} is deployed nowhere")
-    refused(shared.chat(f"{ME}/models/no-such"), f"{ME}/models/no-such is deployed nowhere")
+    refused(shared.chat(f"{ME}/models/no-such"), f"there is no model {ME}/models/no-such")
 
 
 def test_a_deployment_that_does_not_exist_is_not_found(shared: Platform) -> None:
