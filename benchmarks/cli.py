@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-FIRECTL = "import sys; from firectl.cli.main import main; sys.exit(main())"
+FIRECTL = "import sys; from firectl.__main__ import main; sys.exit(main())"
 """What pip writes into the script `firectl`."""
 HF = "import sys; from huggingface_hub.cli.hf import main; sys.exit(main())"
 ROUTE = "accounts/acme/models/pirate#accounts/acme/deployments/shared"

@@ -1,6 +1,33 @@
-"""`python -m firectl`: the same entry as the `firectl` script."""
+"""Where the process begins, as `firectl` and as `python -m firectl`: Ctrl-C is heard before anything large is imported.
 
-from firectl.cli.main import main
+Must import nothing but what ends a process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command line of this process, and exits."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # An exception would come out of somebody's import, or be lost in a callback of the import system.
+        signal.signal(signal.SIGINT, _end)
+    from firectl.cli.main import main as command
+
+    command()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    try:
+        os.write(2, b"Error: interrupted (code = Cancelled)\n")
+    finally:
+        os._exit(INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

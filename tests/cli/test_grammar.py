@@ -302,5 +302,5 @@ def test_windows_have_their_limits() -> None:
         WireDuration(0, 3600).convert("61m", None, None)
 
 
-def test_the_precisions_offered_are_those_of_the_wire() -> None:
-    assert PRECISIONS == wire.PRECISIONS
+def test_the_precisions_and_accelerators_offered_are_those_of_the_wire() -> None:
+    assert (PRECISIONS, ACCELERATORS) == (wire.PRECISIONS, wire.ACCELERATORS)

@@ -168,3 +168,19 @@ def test_a_name_of_another_collection_is_refused_before_anything_is_sent(cli: Cl
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"Error: {DEPLOYMENT!r} is a deployment")
     assert loaded.asked == []
+
+
+def test_what_is_loaded_already_is_said_to_be_that(cli: Cli, loaded: Api) -> None:
+    loaded.on("POST", ALL, WIRE)
+    ran = cli("load-lora", "m", "--deployment", "d")
+    assert (ran.code, ran.out) == (0, TEXT)
+    assert ran.err.splitlines()[0] == f"{MODEL} is loaded already on {DEPLOYMENT}"
+
+
+@pytest.mark.parametrize("wait", [["--wait-timeout", "5m"], ["--wait-timeout", "5m", "--wait=false"]])
+def test_a_limit_of_no_wait_is_warned_of(cli: Cli, loaded: Api, wait: list[str]) -> None:
+    ran = cli("load-lora", "m", "--deployment", "d", *wait)
+    assert ran.code == 0
+    assert ran.err.startswith("Warning: --wait-timeout has no effect without --wait\n")
+    waited = cli("load-lora", "m", "--deployment", "d", "--wait-timeout", "5m", "--wait", "--no-probe")
+    assert (waited.code, "Warning" in waited.err) == (0, False)

@@ -37,7 +37,7 @@ def read_key(app: App, given: str) -> str:
         return given
     key = sys.stdin.readline(4096).strip()
     if not key:
-        raise InputError("the key on stdin is empty", hint="firectl set-api-key - < FILE")
+        raise InputError("no key: stdin is empty", hint="firectl set-api-key - < FILE")
     return key
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from firectl.cli.output import View
-from firectl.errors import Exit, InputError
+from firectl.errors import InputError
 
 _COLUMNS = ("LEFT", "RIGHT", "MAX DIFFERENCE", "MEAN DIFFERENCE", "SAME NEXT TOKEN")
 
@@ -20,8 +21,18 @@ def compare_ways(adapter: Path, base: Path, prompts: Sequence[str], file: Path |
     return parity(adapter, base, asked or PROMPTS)
 
 
-def verdict(report: Mapping[str, Any]) -> int:
-    return Exit.DONE if report["valid"] else Exit.USAGE
+def judge(report: Mapping[str, Any], adapter: Path) -> None:
+    """InputError, exit code 2, for a report that is not good; what is wrong with the adapter is in its message."""
+    if report["valid"]:
+        return
+    if not report["changes"]:
+        raise InputError(
+            f"{adapter} changes no answer: what was asked is answered as the base alone answers",
+            hint=f"firectl lora check {shlex.quote(str(adapter))} --deep",
+        )
+    if report["agrees"] is None:
+        raise InputError(f"{adapter}: there were no two ways to compare", hint="see what was not compared, and why")
+    raise InputError(f"{adapter}: the ways to apply it do not give the same answers")
 
 
 def _lines_of(file: Path) -> list[str]:

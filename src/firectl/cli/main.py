@@ -5,13 +5,15 @@ Must not know what any command does.
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,16 +35,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv is None:
         _start_fast()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # A descriptor closed by the caller (`>&-`) leaves no stream at all.
-    sys.stdout = sys.stdout or _nowhere()
-    sys.stderr = sys.stderr or _nowhere()
+    # A descriptor closed by the caller (`<&-`, `>&-`) leaves no stream at all. Opened in this order each gets its own
+    # number again, which a socket would have got otherwise.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or _Closed()
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     app = App()
     _complete(app)
-    if argv is None:
-        _end_on_sigterm(app)
     try:
+        if argv is None:
+            _end_on_sigterm(app)
+            _hear_ctrl_c()
         code = run(app, arguments)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = _interrupted(app)
     except BrokenPipeError:
         # Whoever read stdout has read enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,6 +77,12 @@ def _end_on_sigterm(app: App) -> None:
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, end)
+
+
+def _hear_ctrl_c() -> None:
+    """Makes it an exception again, which it was not while `firectl.__main__` loaded all this. Ignored, it stays that."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(app: App, argv: list[str]) -> int:
@@ -199,8 +212,16 @@ def _asks_for_json(argv: list[str]) -> bool:
     return spaced or any(word in ("-ojson", "-o=json", "--output=json") for word in argv)
 
 
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w")
+class _Closed(io.TextIOBase):
+    """Stands for a stdout that the caller closed: a result that nobody can read is a failure, like a full disk."""
+
+    def __init__(self) -> None:
+        os.open(os.devnull, os.O_RDONLY)
+
+    def write(self, text: str) -> int:
+        if text:
+            raise OSError(errno.EBADF, "stdout is closed: there is nowhere to write the result")
+        return 0
 
 
 def _complete(app: App) -> None:

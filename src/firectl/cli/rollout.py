@@ -51,8 +51,10 @@ def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float,
 
 def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float, *, probe: bool) -> DeployedModel:
     """The same for a LoRA that was loaded."""
-    from firectl.schemas.deployed_model import DEPLOYING
+    from firectl.schemas.deployed_model import DEPLOYED, DEPLOYING
 
+    if row.state == DEPLOYED:
+        app.output.note(f"{row.model} is loaded already on {row.deployment}")
     done = await_loaded(app, row, timeout, probe) if wait else row
     route, _ = load_route(app, row.model or "", row.deployment or "")
     say_route(app, route)

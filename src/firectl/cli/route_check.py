@@ -73,6 +73,8 @@ def _read(source: str) -> tuple[str, dict[str, Any]]:
     try:
         if source == "-":
             text = sys.stdin.read(LARGEST_REQUEST)
+            if not text.strip():
+                raise InputError("no request: stdin is empty", hint="firectl route check --request FILE")
         else:
             with open(source, encoding="utf-8") as file:
                 text = file.read()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from firectl.names import random_id
+from firectl.schemas.deployment import ACCELERATORS, PRECISIONS
 from firectl.server.store import Store
 from tests.server.control.folders import write_adapter, write_base
 from tests.server.control.process import Api, PlatformProcess, Refusal
@@ -81,7 +82,7 @@ def test_what_only_the_server_says_is_not_taken_from_the_body(api: Api, base: st
 def test_what_this_machine_cannot_do_is_stored_and_shown(api: Api, base: str) -> None:
     asked = {
         "displayName": "Nominal",
-        "acceleratorType": "NVIDIA_B999_1TB",
+        "acceleratorType": "NVIDIA_B300_288GB",
         "acceleratorCount": 2,
         "precision": "FP8",
         "placement": {"region": "US_IOWA_1"},
@@ -153,6 +154,8 @@ def test_speculative_decoding_comes_from_the_base_unless_disabled(api: Api, tmp_
             {"enableAddons": True, "enableHotReloadLatestAddon": True},
             "enable_addons and enable_hot_reload_latest_addon exclude each other: several addons, or one merged",
         ),
+        ({"acceleratorType": "H100"}, f"accelerator_type 'H100' is not one of {', '.join(ACCELERATORS)}"),
+        ({"precision": "INT3"}, f"precision 'INT3' is not one of {', '.join(PRECISIONS)}"),
         ({"acceleratorType": "h100 please"}, "accelerator_type: 'h100 please' is not the name of an enum value"),
         ({"placement": {"region": "iowa"}}, "placement.region: 'iowa' is not the name of an enum value"),
         ({"maxContextLength": 513}, "max_context_length is 513, the model's own is 512"),

@@ -225,8 +225,10 @@ def test_merged_addons_are_replaced_only_where_there_are_any(api: Api, base: str
         400,
         9,
         f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {short} was not",
-        f"firectl load-lora {adapter} --deployment {short}",
+        f"leave it out: firectl load-lora {adapter} --deployment {short}",
     )
+    api.ok("POST", "deployedModels", body)
+    assert api.refused("POST", "deployedModels", body, replaceMergedAddon=True) == said
     plain = api.parked(base)
     said = api.refused("POST", "deployedModels", {**body, "deployment": plain}, replaceMergedAddon=True)
     assert said.hint == f"firectl deployment create {base} --enable-hot-reload-latest-addon"

@@ -69,7 +69,7 @@ def merge(
 @option("--prompt", "asked", multiple=True, metavar="TEXT", help="A prompt to compare on; repeatable.")
 @option("--prompts", type=FOLDER, metavar="FILE", help="A file with a prompt on each line.")
 @pass_app
-def parity(app: App, adapter: Path, base_model: Path, asked: tuple[str, ...], prompts: Path | None) -> int:
+def parity(app: App, adapter: Path, base_model: Path, asked: tuple[str, ...], prompts: Path | None) -> None:
     """Compare the answers of base, merged, multi-LoRA and PEFT on prompts.
 
     Exit code 0 when the adapter changes the answers and every way to apply it gives the same, and 2 when not.
@@ -81,4 +81,4 @@ def parity(app: App, adapter: Path, base_model: Path, asked: tuple[str, ...], pr
 
     report = comparing.compare_ways(adapter, base_model, asked, prompts)
     app.emit(report, comparing.VIEW)
-    return comparing.verdict(report)
+    comparing.judge(report, adapter)

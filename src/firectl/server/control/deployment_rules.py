@@ -8,7 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from firectl.errors import ApiError, Code
-from firectl.schemas.deployment import ADDONS_NEED_PLAIN_PRECISION, AutoscalingPolicy, Deployment, is_quantized
+from firectl.schemas.deployment import (
+    ACCELERATORS,
+    ADDONS_NEED_PLAIN_PRECISION,
+    PRECISIONS,
+    AutoscalingPolicy,
+    Deployment,
+    is_quantized,
+)
 from firectl.schemas.model import BASE
 from firectl.server.control.models import check_display_name
 from firectl.server.control.patch import Rules
@@ -38,7 +45,7 @@ RULES = Rules(
     same={"deployment_shape": same_shape},
 )  # fmt: skip
 
-# An enum value that we do not know is stored and shown as it came; what is no enum value at all is refused.
+# A value of these that we do not know is stored and shown as it came; what is no enum value at all is refused.
 _ENUM = re.compile(r"[A-Z][A-Z0-9_]*")
 _ENUM_FIELDS = ("accelerator_type", "precision", "direct_route_type")
 _COUNTS = (
@@ -92,6 +99,14 @@ def check(resource: Deployment, model: ModelRow) -> None:
     longest = model.resource.context_length
     if resource.max_context_length and longest and resource.max_context_length > longest:
         raise _wrong(f"max_context_length is {resource.max_context_length}, the model's own is {longest}")
+
+
+def check_hardware(resource: Deployment) -> None:
+    """INVALID_ARGUMENT for an accelerator or a precision that there is none of: at create alone, as neither changes."""
+    for field, known in (("accelerator_type", ACCELERATORS), ("precision", PRECISIONS)):
+        value = getattr(resource, field)
+        if value and value not in known and value != f"{field.upper()}_UNSPECIFIED":
+            raise _wrong(f"{field} {value!r} is not one of {', '.join(known)}")
 
 
 def _check_replicas(resource: Deployment) -> None:

@@ -235,6 +235,7 @@ def _prepare(
     shaped = _with_shape(tx, caller, cleaned, base, options.skip_shape_validation)
     resource = rules.complete(_with_draft(shaped, base, options.disable_speculative_decoding))
     rules.check(resource, model)
+    rules.check_hardware(resource)
     desired = rules.first_replicas(resource)
     capacity.reserve(tx, name, desired, platform.settings.max_replicas)
     now = platform.clock()

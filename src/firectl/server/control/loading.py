@@ -54,6 +54,9 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
         models.require_ready(model)
         if model.name == deployment.model and deployment.auto_deploy:
             raise _there_anyway(model, deployment)
+        if replace and deployment.resource.enable_addons:
+            # Said of what is loaded there already, too: nothing would be replaced.
+            raise _replaces_nothing(model, deployment)
         there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != loads.UNDEPLOYING]
         if there:
             row = there[-1]
@@ -177,13 +180,7 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
     if hot_reload:
         return
     if replace:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {target} was not",
-            hint=f"firectl load-lora {model.name} --deployment {target}"
-            if deployment.resource.enable_addons
-            else f"firectl deployment create {deployment.base} --enable-hot-reload-latest-addon",
-        )
+        raise _replaces_nothing(model, deployment)
     if not deployment.resource.enable_addons:
         raise ApiError(
             Code.FAILED_PRECONDITION,
@@ -198,6 +195,17 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
             f"deployment {deployment.name} holds {len(loaded)} addons; {platform.settings.max_addons} is the most",
             hint=f"firectl unload-lora MODEL --deployment {target}",
         )
+
+
+def _replaces_nothing(model: ModelRow, deployment: DeploymentRow) -> ApiError:
+    target = deployment.name.rsplit("/", 1)[1]
+    return ApiError(
+        Code.FAILED_PRECONDITION,
+        f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {target} was not",
+        hint=f"leave it out: firectl load-lora {model.name} --deployment {target}"
+        if deployment.resource.enable_addons
+        else f"firectl deployment create {deployment.base} --enable-hot-reload-latest-addon",
+    )
 
 
 def _there_anyway(model: ModelRow, deployment: DeploymentRow) -> ApiError:
