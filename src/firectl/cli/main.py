@@ -80,7 +80,7 @@ def _end_on_sigterm(app: App) -> None:
 
 
 def _hear_ctrl_c() -> None:
-    """Makes it an exception again, which it was not while `firectl.__main__` loaded all this. Ignored, it stays that."""
+    """Makes it an exception again, which it was not while `firectl.__main__` loaded all this; ignored, it stays so."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
