@@ -6,13 +6,14 @@ asks of attention beyond scaling, sliding windows and soft caps is refused, neve
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from firectl.engine.embedded.kv_store import KVStore
+from firectl.engine.embedded.kv_store import KVStore, LayerKV
 from firectl.engine.embedded.packing import Batch, Decodes, Prefill
 from firectl.errors import AdapterError
 
@@ -21,6 +22,28 @@ STEP_ATTRIBUTE = "firectl_step"
 _KNOWN = frozenset(
     {"position_ids", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a layer asks of its attention; the same in every step."""
+
+    scale: float
+    window: int | None = None
+    """How many positions back a row sees, its own among them."""
+    softcap: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Queries, keys and values, each [rows, heads, size]; a key head serves several query heads."""
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def take(self, rows: torch.Tensor | slice) -> Rows:
+        return Rows(self.queries[rows], self.keys[rows], self.values[rows])
 
 
 class PackedStep:
@@ -63,65 +86,44 @@ def packed_attention(
     if layer not in step.layers:
         _refuse_unknown(attention_mask, dropout, kwargs)
         step.layers.add(layer)
-    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    queries, keys, values = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    out = attend(step.current, step.store, layer, queries, keys, values, scale, sliding_window, softcap)
+    rules = Rules(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
+    rows = Rows(*(tensor[0].transpose(0, 1) for tensor in (query, key, value)))
+    out = attend(step.current, step.store, layer, rows, rules)
     return out[None], None
 
 
-def attend(
-    batch: Batch,
-    store: KVStore,
-    layer: int,
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-) -> torch.Tensor:
-    """What each row [rows, heads, size] sees of its own sequence; its key and value are put into the store first."""
-    like = (keys.transpose(0, 1)[None], values.transpose(0, 1)[None])
+def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: Rules) -> torch.Tensor:
+    """What each row sees of its own sequence, [rows, heads, size]; its key and value are put into the store first."""
+    like = (rows.keys.transpose(0, 1)[None], rows.values.transpose(0, 1)[None])
     if not batch.prefills and len(batch.decodes) == 1 and isinstance(batch.decodes[0].rows, slice):
         decodes = batch.decodes[0]
-        memory = store.layer(decodes.slab, layer, *like)
-        return _generate(decodes, memory, queries, keys, values, scale, window, softcap)
-    out = values.new_empty((*queries.shape[:2], values.shape[2]))
+        return _generate(decodes, store.layer(decodes.slab, layer, *like), rows, rules)
+    out = rows.values.new_empty((*rows.queries.shape[:2], rows.values.shape[2]))
     for prefill in batch.prefills:
-        rows = slice(prefill.first, prefill.last)
+        mine = slice(prefill.first, prefill.last)
         memory = store.layer(prefill.slot.slab, layer, *like)
-        out[rows] = _read_prompt(prefill, memory, queries[rows], keys[rows], values[rows], scale, window, softcap)
+        out[mine] = _read_prompt(prefill, memory, rows.take(mine), rules)
     for decodes in batch.decodes:
         memory = store.layer(decodes.slab, layer, *like)
-        mine = (queries[decodes.rows], keys[decodes.rows], values[decodes.rows])
-        out[decodes.rows] = _generate(decodes, memory, *mine, scale, window, softcap)
+        out[decodes.rows] = _generate(decodes, memory, rows.take(decodes.rows), rules)
     return out
 
 
-def _read_prompt(
-    prefill: Prefill,
-    memory: tuple[torch.Tensor, torch.Tensor],
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-) -> torch.Tensor:
-    """A chunk [n, heads, size] against all of its sequence up to its own end."""
+def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: Rules) -> torch.Tensor:
+    """A chunk of a sequence against all of it up to the chunk's own end."""
     stored_keys, stored_values = (tensor[prefill.slot.index] for tensor in memory)
-    stored_keys[:, prefill.start : prefill.stop] = keys.transpose(0, 1)
-    stored_values[:, prefill.start : prefill.stop] = values.transpose(0, 1)
-    count, heads, size = queries.shape
-    kv_heads = keys.shape[1]
+    stored_keys[:, prefill.start : prefill.stop] = rows.keys.transpose(0, 1)
+    stored_values[:, prefill.start : prefill.stop] = rows.values.transpose(0, 1)
+    count, heads, size = rows.queries.shape
+    kv_heads = rows.keys.shape[1]
     shared = heads // kv_heads
     # Each key head serves `shared` query heads: a view, not a copy.
-    q = queries.transpose(0, 1).reshape(kv_heads, shared, count, size)
+    q = rows.queries.transpose(0, 1).reshape(kv_heads, shared, count, size)
     k = stored_keys[:, None, : prefill.stop].expand(-1, shared, -1, -1)
     v = stored_values[:, None, : prefill.stop].expand(-1, shared, -1, -1)
-    window = window if window is not None and window < prefill.stop else None
-    if prefill.start == 0 and window is None and softcap is None:
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    window = rules.window if rules.window is not None and rules.window < prefill.stop else None
+    if prefill.start == 0 and window is None and rules.softcap is None:
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=rules.scale)
     else:
         places = torch.arange(prefill.stop, device=q.device)
         own = places[prefill.start :, None]
@@ -129,26 +131,19 @@ def _read_prompt(
         if window is not None:
             seen &= places > own - window
         mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
-        mixed = _attend(q, k, v, mask[None, None], scale, softcap)
+        mixed = _attend(q, k, v, mask[None, None], rules)
     return mixed.reshape(heads, count, -1).transpose(0, 1)
 
 
-def _generate(
-    decodes: Decodes,
-    memory: tuple[torch.Tensor, torch.Tensor],
-    queries: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    scale: float,
-    window: int | None,
-    softcap: float | None,
-) -> torch.Tensor:
-    """One row [n, heads, size] of each of n sequences, read from the slab in place."""
+def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: Rules) -> torch.Tensor:
+    """One row of each of several sequences, read from the slab in place."""
+    for stored, fresh in zip(memory, (rows.keys, rows.values), strict=True):
+        # One copy of rows: assigning by two indices takes several times as long.
+        _, kv_heads, capacity, size = stored.shape
+        stored.view(-1, size).index_copy_(0, decodes.lines(kv_heads, capacity), fresh.reshape(-1, size))
     stored_keys, stored_values = memory
-    stored_keys[decodes.slots, :, decodes.positions] = keys
-    stored_values[decodes.slots, :, decodes.positions] = values
+    queries = rows.queries
     count, heads, size = queries.shape
-    kv_heads = keys.shape[1]
     places = None
     if decodes.span != count:
         places = decodes.slots - decodes.low
@@ -156,18 +151,17 @@ def _generate(
         spread[places] = queries
         queries = spread
     # The query heads that share a key head stand where query positions would.
-    q = queries.reshape(decodes.span, kv_heads, heads // kv_heads, size)
+    q = queries.reshape(decodes.span, stored_keys.shape[1], -1, size)
     k = stored_keys[decodes.low : decodes.high, :, : decodes.length]
     v = stored_values[decodes.low : decodes.high, :, : decodes.length]
-    window = window if window is not None and window < decodes.length else None
-    mixed = _attend(q, k, v, decodes.mask(window, q.dtype), scale, softcap)
+    window = rules.window if rules.window is not None and rules.window < decodes.length else None
+    mixed = _attend(q, k, v, decodes.mask(window, q.dtype), rules)
     mixed = mixed.reshape(decodes.span, heads, -1)
     return mixed if places is None else mixed[places]
 
 
-def _attend(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float, softcap: float | None
-) -> torch.Tensor:
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, rules: Rules) -> torch.Tensor:
+    scale, softcap = rules.scale, rules.softcap
     if softcap is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.expand(*q.shape[:3], k.shape[2]), scale=scale)
     scores = torch.tanh(torch.matmul(q, k.transpose(2, 3)) * (scale / softcap)) * softcap + mask

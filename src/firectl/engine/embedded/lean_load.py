@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from firectl.engine.embedded.attention import Rules
 from firectl.engine.embedded.lean_config import LeanConfig, eos_of
 from firectl.engine.embedded.lean_lora import modules_of
 from firectl.engine.embedded.lean_model import DOWN, GATE_UP, OUTPUT, QKV, Block, LeanModel
@@ -87,7 +88,7 @@ def _block(tensors: _Tensors, config: LeanConfig, layer: int) -> Block:
         head_norms=(tensors.get(f"{at}.self_attn.q_norm.weight"), tensors.get(f"{at}.self_attn.k_norm.weight"))
         if config.head_norms
         else None,
-        window=config.windows[layer],
+        rules=Rules(config.head_size**-0.5, config.windows[layer]),
     )
 
 

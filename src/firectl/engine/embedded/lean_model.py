@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from firectl.engine.embedded.attention import attend
+from firectl.engine.embedded.attention import Rows, Rules, attend
 from firectl.engine.embedded.kv_store import KVStore
 from firectl.engine.embedded.lean_config import LeanConfig, Rope
 from firectl.engine.embedded.packed_linear import PackedLinear
@@ -38,7 +38,8 @@ class Block:
     norms: tuple[torch.Tensor, torch.Tensor]
     head_norms: tuple[torch.Tensor, torch.Tensor] | None
     """Of queries and of keys."""
-    window: int | None
+    rules: Rules
+    """Of its attention."""
 
 
 class LeanModel:
@@ -55,33 +56,43 @@ class LeanModel:
         self._embeddings = embeddings
         self._norm = norm
         self._head = head
+        self._plain_norms = embeddings.dtype == torch.float32 and embeddings.device.type == "cpu"
+        self._epsilon = torch.tensor(config.epsilon, device=embeddings.device)
         self._rotations = Rotations(config, embeddings.device, embeddings.dtype)
 
     def forward(self, batch: Batch, store: KVStore, deltas: Deltas | None) -> torch.Tensor:
         """The logits [sampled, vocabulary] of the batch's sampled rows, in float32."""
         config = self.config
         heads, kv_heads, size = config.heads, config.kv_heads, config.head_size
-        rotated, width, scale = heads + kv_heads, (config.hidden,), size**-0.5
+        rotated = heads + kv_heads
         cos, sin = self._rotations.at(batch.positions[0], batch.highest)
         x = F.embedding(batch.ids[0], self._embeddings)
         for layer, block in enumerate(self.blocks):
-            normed = F.rms_norm(x, width, block.norms[0], config.epsilon)
+            normed = self._normed(x, block.norms[0])
             mixed = self._linear(deltas, layer, QKV, normed).view(-1, rotated + kv_heads, size)
             turning = mixed[:, :rotated]
             if block.head_norms is not None:
-                queries = F.rms_norm(turning[:, :heads], (size,), block.head_norms[0], config.epsilon)
-                keys = F.rms_norm(turning[:, heads:], (size,), block.head_norms[1], config.epsilon)
+                queries = self._normed(turning[:, :heads], block.head_norms[0])
+                keys = self._normed(turning[:, heads:], block.head_norms[1])
                 turning = torch.cat((queries, keys), dim=1)
             turned = torch.addcmul(turning * cos, turning.roll(size // 2, -1), sin)
-            attended = attend(
-                batch, store, layer, turned[:, :heads], turned[:, heads:], mixed[:, rotated:], scale, block.window, None
-            )
+            rows = Rows(turned[:, :heads], turned[:, heads:], mixed[:, rotated:])
+            attended = attend(batch, store, layer, rows, block.rules)
             x = x + self._linear(deltas, layer, OUTPUT, attended.reshape(-1, heads * size))
-            normed = F.rms_norm(x, width, block.norms[1], config.epsilon)
+            normed = self._normed(x, block.norms[1])
             gate, up = self._linear(deltas, layer, GATE_UP, normed).chunk(2, dim=-1)
             x = x.add_(self._linear(deltas, layer, DOWN, F.silu(gate).mul_(up)))
-        logits: torch.Tensor = self._head(F.rms_norm(x[batch.sampled_rows], width, self._norm, config.epsilon))
+        logits: torch.Tensor = self._head(self._normed(x[batch.sampled_rows], self._norm))
         return logits.float()
+
+    def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Root mean square norm over the last dimension."""
+        if not self._plain_norms:
+            return F.rms_norm(x, weight.shape, weight, self.config.epsilon)
+        # Five operators where F.rms_norm is a dozen on a CPU; only float32 may be squared as it is.
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        square = torch.addcmul(self._epsilon, length, length, value=1 / x.shape[-1])
+        return (x * square.rsqrt_()).mul_(weight)
 
     def _linear(self, deltas: Deltas | None, layer: int, part: int, x: torch.Tensor) -> torch.Tensor:
         y = self.blocks[layer].linears[part](x)

@@ -49,10 +49,19 @@ class Decodes:
     high: int
     length: int
     masks: dict[int | None, torch.Tensor] = field(default_factory=dict)
+    _lines: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
 
     @property
     def span(self) -> int:
         return self.high - self.low
+
+    def lines(self, heads: int, capacity: int) -> torch.Tensor:
+        """Where the rows' heads go in a slab [slots, heads, capacity, .] laid flat: [rows * heads]."""
+        if (heads, capacity) not in self._lines:
+            each = torch.arange(heads, device=self.slots.device)
+            lines = (self.slots[:, None] * heads + each) * capacity + self.positions[:, None]
+            self._lines[heads, capacity] = lines.reshape(-1)
+        return self._lines[heads, capacity]
 
     def mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
         """What may be attended to, as 0 and -inf: [span, 1, 1, length]. Made once a step, not once a layer."""
