@@ -7,6 +7,8 @@ is for.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -14,6 +16,8 @@ _ROWS = 64
 """The row count oneDNN's layout is chosen for; any other works with it too."""
 _LOST = 2.0**-25
 """How far a weight may be off as float16: half a step of its smallest numbers."""
+_COMMON = 24
+"""Rows of a product whose bits the others must have."""
 _LARGEST = 2.0**-8
 """The largest weight of a layer is at least this: else what is lost is no longer small beside float32's rounding."""
 
@@ -37,7 +41,12 @@ class PackedLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._halves is not None:
-            return torch.ops.quantized.linear_dynamic_fp16(x, self._halves)  # type: ignore[no-any-return]
+            rows = x.shape[0]
+            steady = _steady(rows) or rows
+            if steady == rows:
+                return torch.ops.quantized.linear_dynamic_fp16(x, self._halves)  # type: ignore[no-any-return]
+            padded = F.pad(x, (0, 0, 0, steady - rows))
+            return torch.ops.quantized.linear_dynamic_fp16(padded, self._halves)[:rows]  # type: ignore[no-any-return]
         if self._packed:
             return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # type: ignore[no-any-return]
         return F.linear(x, self._weight, self._bias)
@@ -55,11 +64,39 @@ def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None
     if not bool(off <= _LOST) or not bool(weight.abs().max() >= _LARGEST):
         return None
     try:
+        if not all(map(_steady, range(1, 65))):
+            return None
         with torch.inference_mode(False), torch.no_grad():
             packed: object = torch.ops.quantized.linear_prepack_fp16(weight.clone(), bias)
     except (RuntimeError, AttributeError):
         return None
     return packed
+
+
+@functools.cache
+def _steady(rows: int) -> int | None:
+    """How many rows to compute in place of so many, that each has the bits it has in any other number; None if unknown.
+
+    FBGEMM cuts the rows into tiles and sums in another order in the smallest of them. Which those are depends on the
+    processor, so it is tried: rows that are all alike must all come out alike.
+    """
+    weight, x, common = _trial()
+    for more in range(rows, rows + 8):
+        if bool((torch.ops.quantized.linear_dynamic_fp16(x.expand(more, -1).contiguous(), weight) == common).all()):
+            return more
+    return None
+
+
+@functools.cache
+def _trial() -> tuple[object, torch.Tensor, torch.Tensor]:
+    """A packed weight, one row, and what the row comes to among others."""
+    with torch.inference_mode(False), torch.no_grad():
+        numbers = torch.Generator().manual_seed(0)
+        weight = torch.randn((64, 512), generator=numbers).bfloat16().float()
+        packed: object = torch.ops.quantized.linear_prepack_fp16(weight, None)
+        x = torch.randn((1, 512), generator=numbers)
+        common = torch.ops.quantized.linear_dynamic_fp16(x.expand(_COMMON, -1).contiguous(), packed)[:1]
+    return packed, x, common
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor | None:
