@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from firectl.engine.embedded.packed_linear import PackedLinear
@@ -18,5 +19,10 @@ def test_a_sixteen_bit_weight_is_widened_in_the_product_and_nothing_is_lost() ->
     assert all(torch.equal(layer(x[:rows]), layer(x)[:rows]) for rows in range(1, 261))
     full = torch.randn(96, 64)  # all 24 bits of a float32 count
     assert torch.allclose(PackedLinear(full.clone())(x), x @ full.t(), rtol=1e-5, atol=1e-5)
-    huge = torch.full((8, 8), 1e6).bfloat16().float()
-    assert torch.allclose(PackedLinear(huge.clone())(x[:, :8]), x[:, :8] @ huge.t(), rtol=1e-4, atol=1)
+
+
+@pytest.mark.parametrize("size", [1e6, 1e-7])
+def test_a_sixteen_bit_weight_beyond_what_float16_holds_is_computed_as_it_is(size: float) -> None:
+    torch.manual_seed(1)
+    weight, x = (size * torch.randn(96, 64)).bfloat16().float(), torch.randn(5, 64)
+    assert torch.allclose(PackedLinear(weight.clone())(x), x @ weight.t(), rtol=1e-5, atol=size * 1e-5)

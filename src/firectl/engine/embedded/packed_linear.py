@@ -14,12 +14,10 @@ import torch.nn.functional as F
 
 _ROWS = 64
 """The row count oneDNN's layout is chosen for; any other works with it too."""
-_LOST = 2.0**-25
-"""How far a weight may be off as float16: half a step of its smallest numbers."""
+_LOST = 2.0**-22
+"""How much of a layer's weights float16 may lose, as a share of their length: no more than summing them in float32."""
 _COMMON = 24
 """Rows of a product whose bits the others must have."""
-_LARGEST = 2.0**-8
-"""The largest weight of a layer is at least this: else what is lost is no longer small beside float32's rounding."""
 
 
 class PackedLinear:
@@ -55,13 +53,15 @@ class PackedLinear:
 def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None:
     """The weight in FBGEMM's float16 layout; None where that would lose something, or there is no such product.
 
-    The product widens each weight to float32 and sums in float32. A bfloat16's eight bits fit float16's eleven: only
-    what is smaller than 2**-17 may be off, by 2**-25 at most, which is less than the sum's own rounding.
+    The product widens each weight to float32 and sums in float32. A bfloat16's eight bits fit float16's eleven, so what
+    is lost is what is too small for a float16's exponent, below 2**-16: of usual weights 2**-24 of their length and less.
+    The numbers decide, not the checkpoint's type: weights that use float32's bits lose 2**-12, and stay as they are.
     """
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() == 0:
         return None
-    off = (weight - weight.half().float()).abs().max()  # NaN or infinite where the weight is not a float16 at all
-    if not bool(off <= _LOST) or not bool(weight.abs().max() >= _LARGEST):
+    # Infinite where a weight is beyond float16, and not a number where it was none before: neither is at most anything.
+    lost = torch.linalg.vector_norm(weight - weight.half().float())
+    if not bool(lost <= _LOST * torch.linalg.vector_norm(weight)):
         return None
     try:
         if not all(map(_steady, range(1, 65))):
