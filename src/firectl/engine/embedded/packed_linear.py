@@ -54,7 +54,7 @@ def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None
     """The weight in FBGEMM's float16 layout; None where that would lose something, or there is no such product.
 
     The product widens each weight to float32 and sums in float32. A bfloat16's eight bits fit float16's eleven, so what
-    is lost is what is too small for a float16's exponent, below 2**-16: of usual weights 2**-24 of their length and less.
+    is lost is what is too small for a float16's exponent, below 2**-16: next to nothing of a usual layer.
     The numbers decide, not the checkpoint's type: weights that use float32's bits lose 2**-12, and stay as they are.
     """
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() == 0:
