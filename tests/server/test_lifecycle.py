@@ -205,7 +205,8 @@ class TestScale:
     def test_scaled_to_zero_is_ready_and_says_so(self) -> None:
         row = deployment(state="READY", desired_replicas=0)
         found = plan(row, [load(state="DEPLOYED")], sources(load()), seen(replica(lora=LOADED)), NOW)
-        assert (found.state, found.status, found.loads) == ("READY", ok("scaled to zero"), ())
+        said = ok("scaled to zero; 1 replica is finishing its answers")
+        assert (found.state, found.status, found.loads) == ("READY", said, ())
         assert (found.steps, found.ready) == ((StopReplica(0, drain=True),), frozenset())
 
     def test_a_load_starts_a_replica_of_a_deployment_scaled_to_zero(self) -> None:

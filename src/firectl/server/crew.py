@@ -33,6 +33,7 @@ class Crew:
         self.faults: dict[str, AdapterFault] = {}
         self.changed = changed
         self._ready: frozenset[int] = frozenset()
+        self._took_requests: set[int] = set()
         self._folder: str | None = None
         self._now = now
 
@@ -56,6 +57,7 @@ class Crew:
     def set_ready(self, ready: frozenset[int]) -> None:
         """Which replicas requests may go to, as the plan has it."""
         self._ready = ready
+        self._took_requests |= ready
 
     def ready(self) -> list[Replica]:
         """Replicas that take requests for the deployment's own model."""
@@ -78,15 +80,21 @@ class Crew:
         return min(able, key=lambda replica: (replica.in_flight, replica.ordinal), default=None)
 
     def stats(self, wanted: int) -> ReplicaStats:
-        """How many of the replicas wanted are in each stage."""
-        ready = len(self.ready())
-        up = sum(1 for replica in list(self.replicas.values()) if replica.phase is not Phase.STOPPING)
+        """How many of the replicas wanted are in each stage on their way to serving.
+
+        One that took requests and takes none any more is in no stage, until `count` no longer counts it.
+        """
+        up = [replica for replica in list(self.replicas.values()) if replica.phase is not Phase.STOPPING]
         return ReplicaStats(
-            pending_scheduling_replica_count=max(0, wanted - up),
+            pending_scheduling_replica_count=max(0, wanted - len(up)),
             downloading_model_replica_count=0,
-            initializing_replica_count=up - ready,
-            ready_replica_count=ready,
+            initializing_replica_count=sum(replica.ordinal not in self._took_requests for replica in up),
+            ready_replica_count=len(self.ready()),
         )
+
+    def count(self) -> int:
+        """How many replicas have a process, one that is ending or finishing its answers included."""
+        return len(self.replicas)
 
     def start(self, step: StartReplica, driver: Driver, spec: EngineSpec, log_file: Path, patience: Patience) -> None:
         """Start a replica, unless there is one of that number."""
@@ -111,6 +119,7 @@ class Crew:
     def gone(self, replica: Replica) -> None:
         """Nothing is left of a replica."""
         del self.replicas[replica.ordinal]
+        self._took_requests.discard(replica.ordinal)
         self.changed()
 
     def failed(self, engine_name: str, message: str, *, refused: bool) -> None:

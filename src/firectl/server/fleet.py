@@ -85,7 +85,7 @@ class Fleet:
     def count(self, deployment: str) -> int:
         """How many replicas it has, in whatever phase."""
         crew = self._crews.get(deployment)
-        return 0 if crew is None else len(crew.replicas)
+        return 0 if crew is None else crew.count()
 
     def forget(self, keep: set[str]) -> None:
         """Drop what is known of deployments that are gone and have no replica."""

@@ -141,6 +141,9 @@ def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
     else:
         changes, load_wake = load_lifecycle.changes(row, rows, source, seen, turn.serving, now)
     state, status = _state(row, kept, turn, seen, coming)
+    leaving = len(seen.replicas) - len(kept)
+    if leaving and state == states.READY:
+        status = _with_leaving(status, leaving)
     return Plan(
         state,
         status,
@@ -183,6 +186,12 @@ def _state(
         message = f"{len(ready)} of {wanted} replicas ready: {doing.message}"
         return states.READY, Status(code=doing.code, message=message)
     return _before_serving(row), doing
+
+
+def _with_leaving(status: Status, count: int) -> Status:
+    """What is so, and that there are processes that no request goes to any more."""
+    doing = "1 replica is finishing its answers" if count == 1 else f"{count} replicas are finishing their answers"
+    return Status(code=status.code, message=f"{status.message}; {doing}" if status.message else doing)
 
 
 def _with_room(doing: Status, turn: Turnover, seen: Seen) -> Status:

@@ -29,7 +29,7 @@ class Supervisor:
     `max_replicas` bounds what starts by itself (a request or a load that wakes a deployment), over all deployments.
     How adapters answer beside their base is measured for bases of up to `parity_bytes` of weights; 0: for none.
 
-    Its methods are for the event loop; `poke` and `replica_stats` are for any thread.
+    Its methods are for the event loop; `poke`, `replica_stats` and `replica_count` are for any thread.
     """
 
     def __init__(
@@ -83,3 +83,7 @@ class Supervisor:
         """How many replicas of a deployment are in each stage; those of `desired_replicas` not begun are pending."""
         crew = self._fleet.peek(deployment)
         return (crew or Crew(deployment, self.poke, _utc_now)).stats(desired_replicas)
+
+    def replica_count(self, deployment: str) -> int:
+        """How many replicas of a deployment have a process, one that is ending or finishing its answers included."""
+        return self._fleet.count(deployment)

@@ -105,8 +105,27 @@ def test_a_replica_too_many_ends_when_its_stream_did(platform: Platform) -> None
         next(lines)
         platform.set(name, desired_replicas=0, resource=Deployment(max_replica_count=0))
         wait(lambda: ready(platform, name) == 0)
+        # The one without a request ends at once, the other is counted until its answer is whole.
+        wait(lambda: platform.supervisor.replica_count(name) == 1)
+        said = "parked: max replica count is 0; 1 replica is finishing its answers"
+        wait(lambda: platform.deployment(name).status.message == said)
+        assert platform.supervisor.replica_stats(name).initializing_replica_count == 0
         assert [*lines][-1] == "data: [DONE]"
-    wait(lambda: platform.pids(name) == [])
+    wait(lambda: platform.supervisor.replica_count(name) == 0)
+    assert platform.pids(name) == []
+    wait(lambda: platform.deployment(name).status.message == "parked: max replica count is 0")
+
+
+def test_a_replica_that_leaves_is_never_called_starting(platform: Platform) -> None:
+    name = platform.deploy("d", platform.scripted_model(BASE), replicas=2, max_replica_count=2)
+    wait(lambda: ready(platform, name) == 2)
+    platform.set(name, desired_replicas=0)
+
+    def gone() -> bool:
+        assert platform.supervisor.replica_stats(name).initializing_replica_count == 0
+        return platform.supervisor.replica_count(name) == 0
+
+    wait(gone)
 
 
 def test_a_changed_setting_replaces_replicas_and_every_request_is_answered(platform: Platform) -> None:

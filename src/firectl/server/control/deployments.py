@@ -16,7 +16,7 @@ from firectl.errors import ApiError, Code
 from firectl.names import random_id
 from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
-from firectl.schemas.deployment import Deployment, ReplicaStats
+from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import BASE
 from firectl.server import hot_reload
 from firectl.server.auth import Caller
@@ -185,7 +185,6 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
         active, target = hot_reload.merged(row, loads), hot_reload.latest(row, loads)
         merged["active_model_version"] = active.model if active is not None else row.model
         merged["target_model_version"] = target.model if target is not None else row.model
-    stats = platform.supervisor.replica_stats(row.name, row.desired_replicas)
     return row.resource.model_copy(
         update={
             "name": row.name,
@@ -197,20 +196,11 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
             "delete_time": row.delete_time,
             "purge_time": row.purge_time,
             "desired_replica_count": row.desired_replicas,
-            "replica_count": _running(stats),
-            "replica_stats": stats,
+            "replica_count": platform.supervisor.replica_count(row.name),
+            "replica_stats": platform.supervisor.replica_stats(row.name, row.desired_replicas),
             "parity": row.parity,
             **merged,
         }
-    )
-
-
-def _running(stats: ReplicaStats) -> int:
-    """Replicas that have a process: what only waits to be started does not count."""
-    return (
-        (stats.downloading_model_replica_count or 0)
-        + (stats.initializing_replica_count or 0)
-        + (stats.ready_replica_count or 0)
     )
 
 
