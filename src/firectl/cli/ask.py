@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from firectl.cli.app import App
 from firectl.errors import ApiError, Code, InputError
+from firectl.names import parse_route
 
 if TYPE_CHECKING:
     from firectl.client.inference import Answer
@@ -41,7 +42,7 @@ def request(message: str, system: str | None, temperature: float | None, max_tok
 
 def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> None:
     """Writes the answer: the raw JSON for `-o json`, otherwise the text as it comes. `seconds`: the longest wait."""
-    from firectl.client.inference import STARTING
+    from firectl.client.inference import PARKED, STARTING
 
     route = app.client.inference.route(target)
     if route != target:
@@ -56,11 +57,20 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
             from firectl.cli.live_route import instead
 
             error.hint = instead(app.client, target, route) or f"firectl route check {shlex.quote(route)} --live"
+        if error.reason == PARKED:
+            error.hint = _unpark(route)
         if error.reason in STARTING:
-            # Parked, scaled to zero, still starting: which it is, and what to do, is not in the answer.
+            # Scaled to zero, still starting: which it is, and what to do, is not in the answer.
             error.hint = f"firectl route check {shlex.quote(route)} --live shows what it waits for"
         raise
     app.output.stream(_text(stream))
+
+
+def _unpark(route: str) -> str:
+    deployment = parse_route(route).deployment
+    if deployment is None:
+        return f"firectl route check {shlex.quote(route)} --live says which deployment that is, and what to run"
+    return f"firectl deployment update {deployment} --max-replica-count 1"
 
 
 def _text(pieces: Any) -> Iterator[str]:

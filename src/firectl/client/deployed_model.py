@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 from firectl.client.resource import Resource
 from firectl.client.wait import Wait
 from firectl.errors import ApiError, Code
-from firectl.schemas.deployed_model import DEPLOYED, UNDEPLOYING, DeployedModel
+from firectl.schemas.deployed_model import DEPLOYED, DEPLOYING, UNDEPLOYING, DeployedModel
 
 WAIT_SECONDS = 1800.0
 GONE = "GONE"
@@ -82,6 +82,7 @@ class DeployedModels(Resource[DeployedModel]):
         """The row once it is DEPLOYED.
 
         A load that fails goes away: then FAILED_PRECONDITION with the reason the server gave while the row was there.
+        So does one that waits for a deployment which may run no replica: nothing but a change of that one ends it.
         WaitTimeout after `timeout` seconds. Network errors pass.
         """
         full = self.full_name(name)
@@ -106,6 +107,8 @@ class DeployedModels(Resource[DeployedModel]):
                 if reason is None:
                     raise ApiError(Code.FAILED_PRECONDITION, f"{full} was unloaded meanwhile")
                 raise ApiError(Code.FAILED_PRECONDITION, f"{full} could not be loaded: {reason}")
+            if found.state == DEPLOYING and found.status and found.status.code == Code.FAILED_PRECONDITION.name:
+                self._refuse_parked(found)
             return found.state == DEPLOYED
 
         return Wait(
@@ -120,6 +123,19 @@ class DeployedModels(Resource[DeployedModel]):
             sleep=sleep,
             hint=f"firectl deployed-model get {full}",
         ).run()
+
+    def _refuse_parked(self, row: DeployedModel) -> None:
+        """FAILED_PRECONDITION where the deployment that a load waits for is parked, as of now."""
+        try:
+            parked = self._client.deployments.get(row.deployment or "").max_replica_count == 0
+        except ApiError:
+            return  # the wait goes on, and ends by its own rules
+        if parked:
+            raise ApiError(
+                Code.FAILED_PRECONDITION,
+                f"{row.name} waits until {row.deployment} may run: it is parked (max replica count 0)",
+                hint=f"firectl deployment update {row.deployment} --max-replica-count 1",
+            )
 
     def wait_unloaded(
         self,

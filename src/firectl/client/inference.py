@@ -29,6 +29,8 @@ SECONDS = 600.0
 
 STARTING = frozenset({"DEPLOYMENT_SCALING_UP", "DEPLOYMENT_NOT_READY"})
 """Reasons of a 503 that mean: a replica is on its way."""
+PARKED = "DEPLOYMENT_PARKED"
+"""Reason of a refusal that no waiting mends: the deployment may run no replica."""
 
 CHAT = "/inference/v1/chat/completions"
 COMPLETIONS = "/inference/v1/completions"

@@ -13,7 +13,7 @@ from datetime import datetime
 from firectl.errors import Code
 from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
-from firectl.server.load_lifecycle import leaving
+from firectl.server.load_lifecycle import PARKED, leaving
 from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.seen import LoadChange, MergeView, Phase, Seen, Source, StartMerge, ok
 
@@ -147,7 +147,7 @@ def _target(
     if load.state != loads.DEPLOYING:
         return load.state, load.status
     if row.desired_replicas == 0:
-        return loads.DEPLOYING, ok("waiting for the deployment: it is parked (max replica count 0)")
+        return loads.DEPLOYING, PARKED
     return loads.DEPLOYING, coming.doing or ok("waiting for the deployment to be ready")
 
 

@@ -26,6 +26,8 @@ from firectl.server.seen import (
     ok,
 )
 
+PARKED = Status.of(Code.FAILED_PRECONDITION, "waiting for the deployment: it is parked (max replica count 0)")
+"""Said of a load that cannot come about by itself: it begins when somebody lets the deployment run."""
 FAILED_LOAD_SHOWN = timedelta(seconds=15)
 """How long the row of a load that failed stays to be read."""
 
@@ -174,5 +176,5 @@ def _load_state(
     if ready:
         return loads.DEPLOYING, ok("loading adapter")
     if row.desired_replicas == 0:
-        return loads.DEPLOYING, ok("waiting for the deployment: it is parked (max replica count 0)")
+        return loads.DEPLOYING, PARKED
     return loads.DEPLOYING, ok("waiting for the deployment to be ready")

@@ -25,6 +25,7 @@ from firectl.server.waking import wake
 NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
 NOT_READY = "DEPLOYMENT_NOT_READY"
 SCALING_UP = "DEPLOYMENT_SCALING_UP"
+PARKED = "DEPLOYMENT_PARKED"
 
 _STARTING_S = 5
 """Retry-After while a replica starts, so that a client's two usual retries bridge the start of a small model."""
@@ -37,14 +38,27 @@ _Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, "Target"]
 """(deployment, row of the addon asked for or None, where the request goes)"""
 
 
-class NotReady(ApiError):
-    """The route is right, but nothing can answer yet: 503, with the seconds after which to ask again."""
+class NoAnswer(ApiError):
+    """The route is right, but nothing there can answer."""
+
+    target: Target | None = None
+    """Where the request would have gone."""
+
+
+class NotReady(NoAnswer):
+    """Nothing can answer yet: 503, with the seconds after which to ask again."""
 
     def __init__(self, message: str, reason: str, retry_after: int) -> None:
         super().__init__(Code.UNAVAILABLE, message, reason=reason)
         self.retry_after = retry_after
-        self.target: Target | None = None
-        """Where the request would have gone."""
+
+
+class Parked(NoAnswer):
+    """No request starts what was told to run nothing: 412, which no client takes for a reason to ask again."""
+
+    def __init__(self, deployment: str) -> None:
+        message = f"{deployment} is parked: its max replica count is 0, and no request starts a replica"
+        super().__init__(Code.FAILED_PRECONDITION, message, http_status=412, reason=PARKED)
 
 
 @dataclass(frozen=True)
@@ -90,13 +104,13 @@ class Router:
         """Where `text` goes, with a replica there that can answer now.
 
         ApiError: NOT_FOUND with the reason and what to send or do instead; NotReady while nothing can answer, which
-        starts a replica where the deployment was scaled to zero.
+        starts a replica where the deployment was scaled to zero; Parked where none may run.
         """
         row, load, target = await self._find(text, caller)
         crew = self._supervisor.crew(row.name)
         if crew is not None and crew.pick(target.adapter, target.folder) is not None:
             return target
-        refusal = await self._asleep(row) if row.desired_replicas == 0 else self._why_not(row, load)
+        refusal: NoAnswer = await self._asleep(row) if row.desired_replicas == 0 else self._why_not(row, load)
         refusal.target = target
         raise refusal
 
@@ -143,9 +157,9 @@ class Router:
             return _hot(tx, row, model)
         return _own(row) if model == row.model else _beside(row, _addon(tx, row, model, [chosen]))
 
-    async def _asleep(self, row: DeploymentRow) -> NotReady:
+    async def _asleep(self, row: DeploymentRow) -> NoAnswer:
         if row.resource.max_replica_count == 0:
-            return NotReady(f"{row.name} is parked: its max replica count is 0", NOT_READY, _STARTING_S)
+            return Parked(row.name)
         await asyncio.to_thread(self._wake, row.name)
         self._supervisor.poke()
         return NotReady(f"{row.name} is scaled to zero; a replica is starting", SCALING_UP, _STARTING_S)

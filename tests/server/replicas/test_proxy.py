@@ -225,7 +225,7 @@ def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platfo
     platform.chat(name, "status:500")
     platform.set(name, desired_replicas=0, resource=Deployment(base_model=BASE, max_replica_count=0))
     wait(lambda: platform.pids(name) == [])
-    assert platform.chat(name).status_code == 503
+    assert platform.chat(name).status_code == 412
     time_of_request: Any = platform.supervisor.activity.last_request_time(name)
     assert time_of_request is not None
     wait(lambda: platform.deployment(name).last_request_time == time_of_request)
@@ -242,7 +242,7 @@ def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platfo
     for line in (
         f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="200"}} 2.0',
         f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="500"}} 1.0',
-        f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="503"}} 1.0',
+        f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="412"}} 1.0',
         f'firectl_time_to_first_token_seconds_count{{deployment="{name}",model="{BASE}"}} 1.0',
         f'firectl_request_duration_seconds_count{{deployment="{name}",model="{BASE}"}} 2.0',
     ):

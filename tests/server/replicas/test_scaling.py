@@ -44,8 +44,8 @@ def test_an_idle_deployment_stops_and_a_request_brings_it_back(platform: Platfor
     assert platform.chat(name, headers={"x-firectl-probe": "1"}).status_code == 200
     platform.pass_time(11 * MINUTES)
     wait(lambda: platform.pids(name) == [])
-    row = platform.deployment(name)
-    assert (row.state, row.desired_replicas, row.status.message) == ("READY", 0, "scaled to zero")
+    row = wait(lambda: (now := platform.deployment(name)).status.message == "scaled to zero" and now)
+    assert (row.state, row.desired_replicas) == ("READY", 0)
     began = time.monotonic()
     refused = platform.chat(name)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "DEPLOYMENT_SCALING_UP")

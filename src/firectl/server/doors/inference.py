@@ -19,7 +19,7 @@ from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.schemas.openai import ParamError, parse_chat, parse_completion, parse_json
 from firectl.server.auth import Authenticator, Caller
 from firectl.server.proxy import Job, Proxy
-from firectl.server.router import NotReady, Router
+from firectl.server.router import NoAnswer, NotReady, Router
 from firectl.server.supervisor import Supervisor
 
 PREFIXES = ("/inference/v1", "/v1")
@@ -93,7 +93,7 @@ class InferenceDoor:
         activity = self._supervisor.activity
         try:
             target = await self._router.resolve(asked, caller)
-        except NotReady as error:
+        except NoAnswer as error:
             if counted and error.target is not None:
                 activity.refuse(error.target.deployment, error.target.model, error.http_status)
             raise
