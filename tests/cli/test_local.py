@@ -294,6 +294,9 @@ def test_an_adapter_that_the_platform_refuses_leaves_no_row(
 ) -> None:
     running("-a", "fireworks", "-p", "local", "model", "create", "base", str(folders["base"]))
     other = make_adapter(tmp_path / "other", make_base(tmp_path / "wide", hidden=128))
-    ran = running("-p", "local", "model", "create", "other", str(other), "--base-model", BASE)
+    argv = ["-p", "local", "model", "create", "other", str(other), "--base-model", BASE]
+    ran = running(*argv)
+    assert (ran.code, ran.out) == (2, ""), "what is compared here is refused here"
+    ran = running(*argv, "--skip-checks")
     assert (ran.code, ran.out) == (6, "")
     assert running("-p", "local", "model", "list", "-o", "name").out == ""
