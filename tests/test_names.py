@@ -408,7 +408,7 @@ def test_a_full_name_needs_no_account() -> None:
             "deploymentShapes",
             "acme",
             "'accounts/a/deploymentShapes/Fast/versions/V1' is not the name of a deployment shape: "
-            "a capital letter: IDs are lower case (character 28); a capital letter: IDs are lower case (character 42)",
+            "a capital letter: IDs are lower case (characters 28, 42)",
             "write accounts/a/deploymentShapes/fast/versions/v1",
         ),
         ("", "models", "acme", "'' is not the name of a model: a name is missing (character 0)", None),

@@ -60,3 +60,9 @@ def test_a_span_that_ends_before_it_starts_is_refused(cli: Cli, api: Api) -> Non
     ran = cli("deployment-metrics", "list", "--metric", "m", "--start", "2026-01-02", "--end", "2026-01-01")
     assert (ran.code, ran.out, api.asked) == (2, "", [])
     assert ran.err == "Error: --end must be after --start (code = InvalidArgument)\n"
+
+
+def test_a_start_in_the_future_is_said_to_have_nothing_yet(cli: Cli, api: Api) -> None:
+    api.on("GET", PATH, {"series": []})
+    ran = cli("deployment-metrics", "list", "--metric", "m", "--start", "2999-01-01")
+    assert (ran.code, ran.err) == (0, "--start 2999-01-01T00:00:00Z is in the future: there is nothing yet\n")

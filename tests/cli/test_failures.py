@@ -214,6 +214,8 @@ class BadServer:
         text = request.path + request.body.decode(errors="replace")
         if request.path == "/v1/local":
             return answer(404, {"code": 5, "message": "this is no local platform"})
+        if request.path.startswith("/v1/accounts/fireworks/"):
+            return answer(404, {"code": 5, "message": "there are no public models"})
         found = re.search(r"accounts/f(\d+)\b", text)
         assert found, text
         number = int(found[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,85 @@ def test_a_model_where_its_record_is_wanted_is_told_how_to_find_the_records(cli:
         "Hint: that is a model; where it is loaded: "
         "firectl deployed-model list --filter 'model = \"accounts/acme/models/m\"'"
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        ("load-lora m --deployment", "firectl load-lora --help"),
+        ("deployment create m --deployment-name x",
+         "did you mean --deployment-id or --display-name? See: firectl deployment create --help"),
+        ("deployment ls", "did you mean list? See: firectl deployment --help"),
+        ("remove deployment shared", "did you mean delete? See: firectl --help"),
+        ("model rm m", "did you mean delete? See: firectl model --help"),
+        ("lora load m", "did you mean firectl load-lora? See: firectl load-lora --help"),
+        ("scale shared 2", "firectl scale shared --replica-count 2; more: firectl scale --help"),
+        ("load-lora m shared", "firectl load-lora m --deployment shared; more: firectl load-lora --help"),
+        ("get shared", "say of what: firectl get NOUN shared, with NOUN one of deployment, deployed-model, model, "
+         "deployment-shape, deployment-shape-version, account"),
+        ("lora merge . --base-model accounts/fireworks/models/b --out nope",
+         "a folder is wanted: firectl model download accounts/fireworks/models/b ./base, then --base-model ./base"),
+    ],
+)  # fmt: skip
+def test_a_command_line_as_another_tool_has_it_is_told_how_it_is_written_here(cli: Cli, argv: str, hint: str) -> None:
+    ran = cli(*argv.split())
+    assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (2, "", f"Hint: {hint}")
+
+
+def test_a_folder_where_a_name_is_wanted_is_to_be_imported_first(cli: Cli, api: Api, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    swapped = cli("model", "create", folder, "my-lora")
+    assert (swapped.code, swapped.err) == (
+        2,
+        f"Error: {folder} is a folder, not a model ID (code = InvalidArgument)\n"
+        f"Hint: MODEL_ID comes first: firectl model create my-lora {folder}\n",
+    )
+    for argv in (["deployment", "create", folder], ["load-lora", folder, "--deployment", "d"], ["chat", folder, "hi"]):
+        ran = cli(*argv)
+        first = f"Hint: that is a folder; import it first: firectl model create MODEL_ID {folder}"
+        assert (ran.code, ran.err.splitlines()[-1]) == (2, first)
+    assert api.asked == []
+
+
+def test_a_load_onto_another_base_names_the_deployment_that_it_needs(cli: Cli, api: Api) -> None:
+    base = "accounts/fireworks/models/b"
+    lora = {"name": "accounts/acme/models/m", "state": "READY", "peftDetails": {"baseModel": base}}
+    other = {"name": "accounts/acme/deployments/d", "state": "READY", "baseModel": "accounts/acme/models/other"}
+    api.on("GET", f"{MINE}/models/m", lora)
+    api.on("GET", f"{MINE}/deployments/d", {**other, "enableAddons": True})
+    api.on("POST", f"{MINE}/deployedModels", refused(400, 9, "another base"))
+    ran = cli("load-lora", "m", "--deployment", "d")
+    assert (ran.code, ran.err.splitlines()[-1]) == (
+        5,
+        f"Hint: base {base}, deployment of accounts/acme/models/other: "
+        f"firectl deployment create {base} --enable-addons --wait",
+    )
+
+
+def test_a_server_that_does_not_answer_is_said_with_where_it_came_from(cli: Cli, api: Api) -> None:
+    away = cli("model", "list", "-s", "http://127.0.0.1:1")
+    assert away.code == 7
+    assert away.err.splitlines()[-1] == (
+        "Hint: that server is from --server; another: -s HOST, or for a platform on this machine: firectl local up"
+    )
+
+
+def test_a_count_of_replicas_in_a_file_is_told_the_two_bounds(cli: Cli, api: Api, tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text('{"replicas": 2}')
+    ran = cli("deployment", "create", "m", "--file", str(tmp_path / "d.json"))
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, "Hint: did you mean minReplicaCount and maxReplicaCount?")
+
+
+def test_an_undelete_that_was_waited_for_lists_what_came_back(cli: Cli, api: Api) -> None:
+    name = "accounts/acme/deployments/d"
+    back = {"name": name, "baseModel": "accounts/acme/models/b", "state": "READY", "maxReplicaCount": 0}
+    row = {"name": "accounts/acme/deployedModels/m-1", "model": "accounts/acme/models/m", "deployment": name}
+    api.on("POST", f"{MINE}/deployments/d:undelete", back)
+    api.on("GET", f"/v1/{name}", back)
+    api.on("GET", f"{MINE}/deployedModels", {"deployedModels": [{**row, "state": "DEPLOYED"}]})
+    ran = cli("deployment", "undelete", "d", "--wait")
+    assert ran.code == 0
+    assert "Loaded again: accounts/acme/models/m, which is DEPLOYED\n" in ran.err
 
 
 def test_what_the_server_finds_wrong_ends_in_the_help_of_the_verb(cli: Cli, api: Api) -> None:

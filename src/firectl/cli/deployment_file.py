@@ -26,6 +26,9 @@ DECIDED_BY_THE_SERVER = frozenset((
     "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
 ))  # fmt: skip
 
+_COUNTS = frozenset(("replicas", "replicaCount", "replica_count", "count"))
+"""What is written for the number of replicas, which a deployment has as two bounds."""
+
 
 def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
     """The JSON of a file in snake_case; either case may be written.
@@ -89,8 +92,12 @@ def _refuse_unknown(schema: type[Wire], document: Mapping[str, Any], where: str)
         if field is None:
             from difflib import get_close_matches
 
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else None
+            from pydantic.alias_generators import to_camel
+
+            decided = {alias for name in DECIDED_BY_THE_SERVER for alias in (name, to_camel(name))}
+            near = get_close_matches(key, known.keys() - decided, n=1)
+            meant = "minReplicaCount and maxReplicaCount" if key in _COUNTS else near[0] if near else ""
+            hint = f"did you mean {meant}?" if meant else None
             raise InputError(f"{where}: there is no field {key!r}", hint=hint)
         inner = next((kind for kind in get_args(field.annotation) if hasattr(kind, "model_fields")), None)
         if inner is not None and isinstance(value, Mapping):

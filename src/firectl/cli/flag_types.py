@@ -5,13 +5,15 @@ No request is made and no resource known here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from firectl.cli.durations import parse_duration, wire_duration
+from firectl.errors import InputError
 
 if TYPE_CHECKING:
     from firectl.cli.app import App
@@ -249,10 +251,24 @@ class PlainId(ParamType):
         self.what = what
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from firectl.names import check_id
+        from firectl.names import check_id, is_id
 
+        if not is_id(value) and ctx is not None and os.path.isdir(value):
+            self._refuse_folder(ctx, value)
         check_id(value, self.what)
         return str(value)
+
+    def _refuse_folder(self, ctx: click.Context, folder: str) -> NoReturn:
+        """For the ID and the folder of a create, the other way round."""
+        import shlex
+
+        from firectl.cli.grammar import typed_words
+        from firectl.names import is_id
+
+        others = [word for word in typed_words(ctx) if word != folder and is_id(word)]
+        metavar = f"{self.what.upper()}_ID"
+        command = shlex.join([*ctx.command_path.split(), others[0] if len(others) == 1 else metavar, folder])
+        raise InputError(f"{folder} is a folder, not a {self.what} ID", hint=f"{metavar} comes first: {command}")
 
 
 def _warn(ctx: click.Context | None, text: str) -> None:

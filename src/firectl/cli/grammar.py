@@ -22,6 +22,9 @@ DOCUMENT = frozenset(("text", "json", "yaml"))
 TEXT = frozenset(("text",))
 
 
+_TYPED = "firectl.typed"
+
+
 class GlobalOption(click.Option):
     """A flag that every level takes; the level nearest to the verb wins."""
 
@@ -86,7 +89,13 @@ class _Parsing(click.Command):
         super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(spell_out(args, self.get_params(ctx), ctx.allow_interspersed_args)))
+        ctx.meta[_TYPED] = tuple(args)
+        try:
+            return super().parse_args(ctx, list(spell_out(args, self.get_params(ctx), ctx.allow_interspersed_args)))
+        except click.UsageError as error:
+            # A flag without its value is refused by a part of click that knows no context.
+            error.ctx = error.ctx or ctx
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if isinstance(self, click.Group):
@@ -206,6 +215,12 @@ def words_after(ctx: click.Context) -> list[str]:
     """What follows a noun. click keeps the first word apart, under a name that older versions have otherwise."""
     first = getattr(ctx, "_protected_args", None)
     return [*(first if first is not None else ctx.protected_args), *ctx.args]
+
+
+def typed_words(ctx: click.Context) -> tuple[str, ...]:
+    """What was typed after the command that was read last."""
+    words: tuple[str, ...] = ctx.meta.get(_TYPED, ())
+    return words
 
 
 class UnknownWord(click.UsageError):

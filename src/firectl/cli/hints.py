@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from firectl.cli.app import App
 from firectl.cli.listing import PUBLIC_ACCOUNT
 from firectl.cli.tree import VERBS
 from firectl.errors import ApiError, Code, InputError, NetworkError
-from firectl.names import resolve
+from firectl.names import is_id, resolve
 
 _NAME = re.compile(r"\baccounts/([a-z0-9-]+)(?:/([a-zA-Z]+)/([a-z0-9-]+))?")
 _NOUNS = {
@@ -27,6 +28,7 @@ _NOUNS = {
     "deploymentShapes": "deployment-shape",
 }
 _IGNORE_CHECKS = "--ignore-checks"
+_LOCAL_UP = "firectl local up"
 
 
 def next_command(app: App, error: ApiError) -> str | None:
@@ -35,14 +37,16 @@ def next_command(app: App, error: ApiError) -> str | None:
     if _IGNORE_CHECKS in error.message and verb == "deployment delete":
         force = f"firectl deployment delete {_word(given, 'deployment')} {_IGNORE_CHECKS}"
         return f"{error.hint}; or, to delete it all the same: {force}" if error.hint else force
-    if error.hint:
+    if isinstance(error, NetworkError) and error.code is Code.UNAVAILABLE and error.hint in (None, _LOCAL_UP):
+        return _elsewhere(app) or error.hint
+    if error.hint or isinstance(error, NetworkError):
         return error.hint
-    if isinstance(error, NetworkError):
-        return _elsewhere(app) if error.code is Code.UNAVAILABLE else None
     if error.code is Code.NOT_FOUND:
         account = _account(app)
         near = _nearest(app, _named(error.message, given, account))
         there = _what_there_is(error.message, verb, given, account)
+        if near is None and (folder := _folder(given)) is not None:
+            return _import_first(folder)
         return f"{near} All there are: {there}" if near and near.endswith("?") else near or there
     if error.code is Code.INVALID_ARGUMENT and verb:
         return f"firectl {verb} --help"
@@ -53,8 +57,9 @@ def next_command(app: App, error: ApiError) -> str | None:
     if error.code is Code.FAILED_PRECONDITION and verb == "deployment undelete":
         return f"firectl deployment get {_word(given, 'deployment')} shows its state"
     if error.code is Code.FAILED_PRECONDITION and verb.endswith("load-lora") and "deployment" in given:
-        route = shlex.quote(f"{given.get('model')}#{given.get('deployment')}")
-        return f"firectl route check {route} --live"
+        model, deployment = str(given.get("model")), str(given.get("deployment"))
+        check = f"firectl route check {shlex.quote(f'{model}#{deployment}')} --live"
+        return _what_does_not_fit(app, model, deployment) or check
     return None
 
 
@@ -87,11 +92,51 @@ def _account(app: App) -> str | None:
 
 
 def _elsewhere(app: App) -> str | None:
+    """Which server was asked, and how to ask another; None where nothing tells more than the error."""
     if "settings" not in app.__dict__:
         return None
-    source = app.settings.base_url.source
+    source, profile = app.settings.base_url.source, app.settings.profile.value
+    running = app.local_platform.running()
+    if running is None and profile == "local":
+        return None
     said = "that is the default server" if source == "default" else f"that server is from {source}"
-    return f"{said}; another: -s HOST, or for a platform on this machine: firectl local up"
+    local = _LOCAL_UP if running is None else f"-p local (it is up, at {running.url})"
+    return f"{said}; another: -s HOST, or for a platform on this machine: {local}"
+
+
+def instead_of_input(app: App) -> str | None:
+    """For a refused command line whose argument is a folder where a model is wanted, or the other way round."""
+    verb, given = (_verb(app.ran), app.ran.params) if app.ran is not None else ("", {})
+    base = str(given.get("base_model") or "")
+    if verb in ("lora merge", "lora parity") and (found := _NAME.fullmatch(base)) and found[2] == "models":
+        return f"a folder is wanted: firectl model download {base} ./base, then --base-model ./base"
+    if verb == "model create":
+        name, path = str(given.get("model_id") or ""), str(given.get("path") or "")
+        swapped = Path(name).is_dir() and is_id(path) and not Path(path).exists()
+        return f"MODEL_ID comes first: firectl model create {path} {shlex.quote(name)}" if swapped else None
+    folder = _folder(given)
+    return _import_first(folder) if folder is not None and not is_id(folder) else None
+
+
+def _folder(given: dict[str, Any]) -> str | None:
+    """What stands where a model is wanted, and is a folder here."""
+    words = [str(given[name]) for name in ("model", "target") if given.get(name)]
+    return next((word for word in words if Path(word).is_dir()), None)
+
+
+def _import_first(folder: str) -> str:
+    return f"that is a folder; import it first: firectl model create MODEL_ID {shlex.quote(folder)}"
+
+
+def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
+    """For a load that was refused: what of the two does not fit, and what to do."""
+    from firectl.cli.live_route import misfit
+    from firectl.errors import FirectlError
+
+    try:
+        return misfit(app.client, model, deployment)
+    except FirectlError:
+        return None
 
 
 def _verb(ran: click.Context) -> str:

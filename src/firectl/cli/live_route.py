@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FITTING = ("base_matches", "takes_addons", "precision_allows_addons")
+"""The checks of whether a model can be loaded there at all."""
+
 
 class _Checks:
     def __init__(self, client: Client) -> None:
@@ -60,6 +63,14 @@ def instead(client: Client, typed: str, route: str) -> str | None:
         return None
     missing = [f"{row['message']}: {row['hint']}" for row in rows if row["code"] == Code.NOT_FOUND.name]
     return "; ".join(missing) or None
+
+
+def misfit(client: Client, model: str, deployment: str) -> str | None:
+    """Why a model cannot be loaded onto a deployment, and what to do; None where the two fit, as far as is seen."""
+    route = canonical_route(client.models.full_name(model), client.deployments.full_name(deployment))
+    rows = live_checks(client, check_route(route).to_document())
+    row = next((row for row in rows if row["check"] in FITTING and not row["ok"]), None)
+    return f"{row['message']}: {row['hint']}" if row is not None else None
 
 
 def meant(client: Client, typed: str | None) -> Deployment | None:

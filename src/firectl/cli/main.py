@@ -18,16 +18,11 @@ from typing import TYPE_CHECKING
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar import UnknownWord, split_help
-from firectl.cli.tree import entry_of, root
+from firectl.cli.tree import root
 from firectl.errors import ApiError, Code, Exit, FirectlError, InputError
 
 if TYPE_CHECKING:
     from firectl.client.client import Planned
-
-
-LIKE = 0.7
-"""How much a word must resemble another to be taken for a mistyped one."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -123,6 +118,10 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
         from firectl.cli.hints import next_command
 
         known.hint = next_command(app, known)
+    elif isinstance(known, InputError):
+        from firectl.cli.hints import instead_of_input
+
+        known.hint = instead_of_input(app) or known.hint
     if "output" not in app.flags and _asks_for_json(argv):
         # The command line broke before -o was read.
         app.output.format = "json"
@@ -135,7 +134,9 @@ def _as_firectl_error(error: Exception) -> FirectlError | None:
     if isinstance(error, FirectlError):
         return error
     if isinstance(error, click.UsageError):
-        return _usage_error(error)
+        from firectl.cli.usage import usage_error
+
+        return usage_error(error)
     if isinstance(error, click.ClickException):
         return InputError(error.format_message())
     if (
@@ -147,48 +148,6 @@ def _as_firectl_error(error: Exception) -> FirectlError | None:
         where = f"{error.filename}: " if error.filename else ""
         return FirectlError(f"{where}{error.strerror.lower()}", code=Code.INTERNAL)
     return None
-
-
-def _usage_error(error: click.UsageError) -> InputError:
-    path = error.ctx.command_path if error.ctx else "firectl"
-    see = f"{path} --help"
-    message = error.format_message().rstrip(".")
-    word = ""
-    known: tuple[str, ...] = ()
-    if isinstance(error, UnknownWord):
-        word, known = error.word, error.known
-    elif isinstance(error, click.NoSuchOption):
-        message = f"{path} has no flag {error.option_name!r}"
-        word = error.option_name
-        params = error.ctx.command.get_params(error.ctx) if error.ctx else []
-        known = tuple(name for param in params for name in param.opts if name.startswith("--"))
-    elif message and message[0].isupper() and not message[1:2].isupper():
-        message = message[0].lower() + message[1:]
-    # click has no type of its own for an argument too many; another wording of it would cost the example, no more.
-    if error.ctx is not None and (isinstance(error, click.MissingParameter) or "unexpected extra arg" in message):
-        _, examples = split_help(error.ctx.command.help or "")
-        instead = _list_instead(error.ctx) if isinstance(error, click.MissingParameter) else []
-        steps = [*instead, *examples[:1]]
-        return InputError(" ".join(message.split()), hint=f"{'; '.join(steps)}; more: {see}" if steps else see)
-    if word:
-        from difflib import get_close_matches
-
-        bare = {name.lstrip("-"): name for name in known}
-        begun = [name for name in bare if name.startswith(word.lstrip("-"))]
-        near = begun or get_close_matches(word.lstrip("-"), bare, n=1, cutoff=LIKE)
-        if near:
-            return InputError(message, hint=f"did you mean {bare[near[0]]}? See: {see}")
-    return InputError(message, hint=see)
-
-
-def _list_instead(ctx: click.Context) -> list[str]:
-    """For `get` of nothing in particular: the command that shows what there is."""
-    if ctx.command.name != "get" or ctx.parent is None:
-        return []
-    # In the older grammar the noun is what comes after the verb.
-    noun = ctx.info_name if ctx.info_name != "get" else ctx.parent.info_name
-    entry = entry_of(noun or "")
-    return [f"firectl {entry.name} list shows what there is"] if entry is not None else []
 
 
 def _interrupted(app: App) -> int:

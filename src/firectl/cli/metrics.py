@@ -25,6 +25,13 @@ def span(start: str | None, end: str | None) -> Span:
     return first, last
 
 
+def note_future(app: App, asked: Span) -> None:
+    """Says why there will be nothing."""
+    start, _ = asked
+    if start is not None and start > datetime.now(UTC):
+        app.output.note(f"--start {start.isoformat().replace('+00:00', 'Z')} is in the future: there is nothing yet")
+
+
 def fetch(app: App, metric: str, group_by: str | None, span: Span, interval: timedelta | None) -> DeploymentMetrics:
     """What the platform says. UNIMPLEMENTED hosted: there is no public call for it."""
     if app.is_hosted:

@@ -70,6 +70,19 @@ def say_what_is_lost(app: App, back: Deployment) -> None:
         app.output.warn(f"{back.name}: {said}")
 
 
+def say_what_came_back(app: App, name: str) -> None:
+    """The adapters on a deployment that was brought back. Best effort: it is back without this too."""
+    from firectl.errors import ApiError
+
+    try:
+        rows = list(app.client.deployed_models.list(filter=f'deployment = "{name}"'))
+    except ApiError:
+        return
+    for row in rows:
+        if row.deployment == name:
+            app.output.note(f"Loaded again: {row.model}, which is {row.state}")
+
+
 def was_deleted(app: App, name: str) -> bool:
     """Whether a deployment is DELETED already, so that deleting it is no news."""
     from firectl.errors import ApiError, Code

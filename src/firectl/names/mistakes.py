@@ -260,6 +260,11 @@ def _collection(word: str) -> str | None:
 
 
 def _error(message: str, draft: Draft, suggestion: str | None) -> InputError:
-    reasons = "; ".join(f"{reason} (character {position})" for position, reason in problems(draft))
+    places: dict[str, list[str]] = {}
+    for position, reason in problems(draft):
+        places.setdefault(reason, []).append(str(position))
+    reasons = "; ".join(
+        f"{reason} (character{'s' if len(at) > 1 else ''} {', '.join(at)})" for reason, at in places.items()
+    )
     usable = suggestion if draft.mendable else None
     return InputError(f"{message}: {reasons}", hint=f"write {usable}" if usable else None)

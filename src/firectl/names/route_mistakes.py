@@ -18,6 +18,9 @@ CATALOG = "fireworks"
 _GLUED_NAMES = re.compile(r"accounts/[^/#]+/models/[^/#]+?([/,:@|+;&]+)accounts/", re.IGNORECASE)
 _GLUED_COLLECTION = re.compile(r"accounts/([^/#]+)/models/[^/#]+(/)deployments/[^/#]+/?$", re.IGNORECASE)
 
+_GLUED_IDS = re.compile(r"[a-z0-9-]*[a-z][a-z0-9-]*([:@|+;&])[a-z0-9-]*[a-z][a-z0-9-]*")
+"""Two IDs; a number after a colon is a tag or a port."""
+
 Sides = tuple[Part | None, Part | None]
 """The model and the deployment of a route."""
 
@@ -63,6 +66,8 @@ def _split_glued(draft: Draft) -> None:
         draft.put(names.start(1), names.end(1), "#", message)
     elif collection := _GLUED_COLLECTION.search(draft.text):
         draft.put(collection.start(2), collection.end(2), f"#accounts/{collection[1]}/", message)
+    elif ids := _GLUED_IDS.fullmatch(draft.text):
+        draft.put(ids.start(1), ids.end(1), "#", message)
 
 
 def _alone(draft: Draft, part: Part, otherwise: str) -> Sides:

@@ -207,6 +207,8 @@ class _Parser:
         if token is not None and token.kind == "quoted":
             return self._take().value
         match = _VALUE.match(self._text, start)
+        if match is None and self._text[start : start + 1] == "=":
+            raise wrong("write = instead of ==", start)
         if match is None:
             raise wrong(f"a value is missing after {operator.text!r}", start)
         self._at = match.end()

@@ -111,6 +111,7 @@ def test_a_filter_matches_what_it_says(text: str, expected: str) -> None:
             "filter, position 35: autoscaling_policy.scale_up_window is a duration, '5m' is none",
         ),
         ("state=", "filter, position 6: a value is missing after '='"),
+        ("state == READY", "filter, position 7: write = instead of =="),
         ("state= )", "filter, position 7: a value is missing after '='"),
         ("(state=READY", "filter, position 12: a closing parenthesis is missing"),
         ("state=READY)", "filter, position 11: unexpected ')'"),

@@ -183,10 +183,13 @@ def undelete(app: App, deployment: str, wait: bool | None, wait_timeout: float, 
 
     $ firectl deployment undelete my-deployment --wait
     """
-    from firectl.cli.rollout import follow_create, say_what_is_lost
+    from firectl.cli.rollout import follow_create, say_what_came_back, say_what_is_lost
 
     name = app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.undelete(app, name)):
         back = app.client.deployments.undelete(name)
         say_what_is_lost(app, back)
-        app.emit(follow_create(app, back, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)
+        done = follow_create(app, back, wait, wait_timeout, probe=not no_probe)
+        if wait:
+            say_what_came_back(app, name)
+        app.emit(done, views.DEPLOYMENT)

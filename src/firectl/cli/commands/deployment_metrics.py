@@ -43,5 +43,6 @@ def list_(
     from firectl.cli import metrics
 
     span = metrics.span(start, end)
+    metrics.note_future(app, span)
     every = timedelta(seconds=interval) if interval else None
     app.emit(metrics.fetch(app, metric, group_by, span, every), metrics.TABLE)
