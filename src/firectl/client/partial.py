@@ -21,6 +21,8 @@ from firectl.errors import ApiError, Code
 
 UNIT = 1024 * 1024
 """Bytes a mark stands for: what a kill can lose of each range that is on its way."""
+_WRITE = 64 * 1024
+"""Bytes of one write: for larger ones Linux looks for memory in larger pieces, which has cost it twice the time."""
 _HEAD = 512
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _DONE = b"\x01"
@@ -220,7 +222,7 @@ def _empty(descriptor: int) -> None:
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
     while data:
-        written = os.pwrite(descriptor, data, offset)
+        written = os.pwrite(descriptor, data[:_WRITE], offset)
         offset += written
         data = data[written:]
 
