@@ -170,6 +170,15 @@ def test_an_undelete_that_was_waited_for_lists_what_came_back(cli: Cli, api: Api
     assert "Loaded again: accounts/acme/models/m, which is DEPLOYED\n" in ran.err
 
 
+def test_an_empty_list_of_a_state_that_nothing_has_names_the_states(cli: Cli, api: Api) -> None:
+    api.on("GET", f"{MINE}/deployments", {"deployments": []})
+    ran = cli("deployment", "list", "--filter", "state = DEAD AND region = X")
+    said = "No state that is known is called DEAD: there are CREATING, READY, UPDATING, DELETING, DELETED, FAILED\n"
+    assert (ran.code, ran.err) == (0, said)
+    for text in ("state = READY", "state != DEAD", "status.state = DEAD"):
+        assert cli("deployment", "list", "--filter", text).err == ""
+
+
 def test_what_the_server_finds_wrong_ends_in_the_help_of_the_verb(cli: Cli, api: Api) -> None:
     api.on("PATCH", f"{MINE}/deployments/d", refused(400, 3, "enable_addons cannot be changed"))
     for argv in ("deployment update d --enable-addons", "update deployment d --enable-addons"):

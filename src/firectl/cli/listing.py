@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 PUBLIC_ACCOUNT = "fireworks"
+
+_STATE = re.compile(r"""(?<![\w."'])state *= *["']?([\w-]+)""")
+"""A state that a filter asks for; one that it excludes is not."""
 
 
 def show_list(
@@ -28,9 +32,25 @@ def show_list(
         page = resource.list_page(**args)
         rows, more = page.rows, page
     app.emit(rows, view)
+    if not rows:
+        _say_unknown_state(app, resource.collection, str(args.get("filter") or ""))
     if more is not None and more.next_page_token:
         total = f" of {more.total_size}" if more.total_size else ""
         app.output.note(f"{len(rows)}{total} shown; more with --page-token {more.next_page_token} or --no-paginate")
     elif public and app.account != PUBLIC_ACCOUNT and (not rows or app.output.stdout.isatty()):
         app.output.note(f"Public ones are in another account: firectl -a {PUBLIC_ACCOUNT} {public} list")
     return rows
+
+
+def _say_unknown_state(app: App, collection: str, text: str) -> None:
+    """For an empty list whose filter asks for a state that no resource of the kind is known to have."""
+    from firectl.schemas import deployed_model, deployment, model
+
+    known = {
+        "deployments": deployment.STATES,
+        "models": model.STATES,
+        "deployedModels": deployed_model.STATES,
+    }.get(collection, ())
+    for state in _STATE.findall(text):
+        if known and state not in known:
+            app.output.note(f"No state that is known is called {state}: there are {', '.join(known)}")

@@ -11,6 +11,7 @@ ADDON = "HF_PEFT_ADDON"
 
 UPLOADING = "UPLOADING"
 READY = "READY"
+STATES = (UPLOADING, READY)
 
 
 class BaseModelDetails(Wire):
