@@ -133,9 +133,13 @@ def test_down_leaves_no_process_and_no_open_port_and_up_serves_the_same_again(sh
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still open"
 
-    shared.ok("local", "up")
+    up = shared.ok("local", "up")
+    assert " starting: firectl deployment list" in up.err
     assert f":{address.port}" in shared.ok("local", "env").out
     await_that(lambda: voice(shared) == recorded("poet"))
+    log = shared.ok("local", "logs", "shared").out
+    for said in ("INFO starting accounts/fireworks/models/", "INFO ready after ", "INFO loaded accounts/local/models/"):
+        assert said in log
 
 
 def test_up_twice_is_one_platform_and_down_twice_is_no_error(shared: Shell) -> None:

@@ -162,11 +162,6 @@ class Load:
     def most_seconds(self) -> float:
         return self.seconds or MOST_SECONDS
 
-    def longest(self, targets: int) -> float:
-        """Seconds after which a run has ended, whatever the servers do, warm-up apart."""
-        rounds = self.rounds_of(targets)
-        return targets * len(self.levels) * (self.most_seconds + rounds * self.timeout)
-
     def rounds_of(self, targets: int) -> int:
         """How many rounds there are: 3 where targets take turns, unless said otherwise."""
         return self.rounds or (3 if targets > 1 else 1)

@@ -137,7 +137,8 @@ def _errors(document: Document) -> Iterator[str]:
     if document["interrupted"]:
         left = sum(result.get("unfinished", 0) for result in document["results"])
         yield ""
-        yield f"Interrupted: these are the figures of what was done by then; {left} requests were on their way."
+        were = "1 request was" if left == 1 else f"{left} requests were"
+        yield f"Interrupted: these are the figures of what was done by then; {were} under way."
 
 
 def ms(seconds: float | None) -> str | None:

@@ -126,12 +126,12 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
     from firectl.cli.bench_live import watch
     from firectl.cli.durations import format_duration
 
-    longest = format_duration(math.ceil(load.longest(len(targets))))
-    app.output.note(
-        f"{len(targets)} {'target' if len(targets) == 1 else 'targets'}, "
-        f"{', '.join(str(level) for level in load.levels)}; done in {longest} and the warm-up at most; "
-        f"to send the same again: --seed {load.seed}"
-    )
+    said = [f"{len(targets)} {'target' if len(targets) == 1 else 'targets'}, {', '.join(map(str, load.levels))}"]
+    if load.seconds is not None:
+        # What was asked for; how long a request may take is a limit for when something is wrong, and no estimate.
+        sending = math.ceil(len(targets) * len(load.levels) * load.seconds)
+        said.append(f"stops sending after {format_duration(sending)}, the warm-up apart")
+    app.output.note("; ".join([*said, f"to send the same again: --seed {load.seed}"]))
     with watch(app.progress, app.output) as (on_tick, on_round):
         run = Generator(targets, load, on_tick=on_tick, on_round=on_round)
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.output import View
-from firectl.errors import InputError
+from firectl.errors import Exit, InputError
 
 if TYPE_CHECKING:
     from firectl.cli.local_platform import Running
@@ -23,7 +23,22 @@ def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str
         running = platform.up(port, app.flags.get("account_id"), _options(limits))
     _keep_profile(app, running)
     app.output.note('To send commands and SDKs there: eval "$(firectl local env)"')
+    starting = platform.status(running).get("starting", 0)
+    if starting:
+        what = "1 deployment is" if starting == 1 else f"{starting} deployments are"
+        app.output.note(f"{what} starting: firectl deployment list")
     return _document(app, running)
+
+
+def show_log(app: App, replica: str | None, lines: int, *, follow: bool) -> int:
+    """Writes a log's end, and goes on if asked: then Ctrl-C is how it ends, and no error."""
+    try:
+        app.output.stream(app.local_platform.logs(replica, lines, follow=follow))
+    except KeyboardInterrupt:
+        if not follow or app.terminated:
+            raise
+        return Exit.INTERRUPTED
+    return Exit.DONE
 
 
 def down(app: App) -> dict[str, Any]:

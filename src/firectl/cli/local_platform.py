@@ -130,7 +130,10 @@ class LocalPlatform:
 
     def logs(self, replica: str | None, lines: int, follow: bool) -> Iterator[str]:
         """The last lines of the platform's log or of a replica's, then, with `follow`, each piece that is added."""
-        with self._log_of(replica).open("rb") as file:
+        path = self._log_of(replica)
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                self._note(f"the log of {'the platform' if replica is None else path.stem} is empty")
             yield tail(file, lines)
             while follow:
                 piece = file.read()

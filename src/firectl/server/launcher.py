@@ -21,6 +21,7 @@ from pathlib import Path
 _SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|^FIREWORKS_", re.IGNORECASE)
 _LOG_KEPT = 5 << 20
 _LOG_TAIL = 64 << 10
+_JOURNAL = re.compile(r"^[\dT:.-]+Z INFO ")
 _DIED_WITH = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 
 
@@ -48,7 +49,7 @@ class Driver:
 
 def _embedded(spec: EngineSpec) -> Sequence[str]:
     # -P: a file named like a library in the working folder must not be imported in its place.
-    argv = [sys.executable, "-P", "-m", "firectl.engine.embedded", "--exit-with-stdin"]
+    argv = [sys.executable, "-P", "-m", "firectl.engine.embedded", "--exit-with-stdin", "--log-events"]
     argv += ["--model", str(spec.model), "--served-model-name", spec.served_name]
     argv += ["--host", "127.0.0.1", "--port", "0", "--dtype", spec.dtype, "--threads", str(spec.threads)]
     if spec.enable_lora:
@@ -176,7 +177,7 @@ def read_log_end(log: Path, start: int) -> tuple[str | None, str | None]:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _LOG_TAIL))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if not _JOURNAL.match(line)]
     except OSError:
         return None, None
     reported = next((message for line in reversed(lines) if (message := _error_message(line))), None)

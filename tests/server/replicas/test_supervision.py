@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from pathlib import Path
 
 import psutil
 import pytest
 
 from firectl.schemas.base import Status
-from firectl.server.launcher import child_environment
+from firectl.server.launcher import child_environment, read_log_end
 from tests.server.replicas.platform import CATALOG, ME, Platform, wait
 
 BASE = f"{CATALOG}/models/base"
@@ -228,6 +229,12 @@ def test_a_child_gets_the_environment_without_secrets_and_with_absolute_paths() 
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "2",
     }
+
+
+def test_what_an_engine_logs_in_good_days_is_not_taken_for_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "d-0.log"
+    log.write_text("killed by hand\n2026-01-01T00:00:00.000Z INFO loaded accounts/a/models/m\n")
+    assert read_log_end(log, 0) == (None, "killed by hand")
 
 
 def test_an_engines_words_are_kept_in_a_log_of_its_own_that_others_cannot_read(platform: Platform) -> None:

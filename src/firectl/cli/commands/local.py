@@ -65,13 +65,15 @@ def status(app: App) -> None:
 @option("--lines", type=Count(), default=200, metavar="N", help="How many of the last lines (200).")
 @switch("--follow", "Go on with what is added, until Ctrl-C.", short="-f")
 @pass_app
-def logs(app: App, replica: str | None, lines: int, follow: bool | None) -> None:
+def logs(app: App, replica: str | None, lines: int, follow: bool | None) -> int:
     """Print the end of the platform's log, or of the log of a REPLICA, named DEPLOYMENT-N.
 
     $ firectl local logs -f
     $ firectl local logs my-deployment
     """
-    app.output.stream(app.local_platform.logs(replica, lines, follow=bool(follow)))
+    from firectl.cli import local_commands as commands
+
+    return commands.show_log(app, replica, lines, follow=bool(follow))
 
 
 @local.verb(formats=DOCUMENT)

@@ -45,6 +45,7 @@ def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--threads", type=_bounded(1, 1024), help="threads of the arithmetic")
     add("--exit-with-stdin", action="store_true", help="end when standard input ends: with the parent")
+    add("--log-events", action="store_true", help="say on standard error what is started, loaded and unloaded")
     given = parser.parse_args(arguments)
     return EngineOptions(
         model=given.model,
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
         threads=given.threads,
         device=given.device,
         exit_with_stdin=given.exit_with_stdin,
+        log_events=given.log_events,
         api_key=os.environ.get("VLLM_API_KEY") or None,
     )
 

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from firectl.engine.embedded.answer import ChatSpelling, CompletionSpelling, Spelling, write_stream, write_whole
 from firectl.engine.embedded.disconnect import EventStream, unless_gone
 from firectl.engine.embedded.generation import QueueFull
+from firectl.engine.embedded.journal import note
 from firectl.engine.embedded.prompts import chat_sequences, completion_sequences
 from firectl.engine.embedded.registry import Registry
 from firectl.engine.embedded.replica import Replica
@@ -127,13 +128,20 @@ class Doors:
         name, path = fields["lora_name"], Path(fields["lora_path"])
         if not path.is_absolute():
             raise ParamError(f"lora_path must be an absolute path, got {path}", "lora_path")
-        if await registry.load(name, path, replace=fields["load_inplace"], pinned=fields["pinned"]):
+        try:
+            added = await registry.load(name, path, replace=fields["load_inplace"], pinned=fields["pinned"])
+        except FirectlError as error:
+            note(self._replica.options, f"{name} was not loaded: {error.message}")
+            raise
+        if added:
+            note(self._replica.options, f"loaded {name}")
             return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
         return PlainTextResponse(f"Success: LoRA adapter '{name}' is loaded already.")
 
     async def unload_adapter(self, request: Request) -> Answer:
         fields = await _adapter_fields(request, ("lora_name",))
         await self._registry().unload(fields["lora_name"])
+        note(self._replica.options, f"unloaded {fields['lora_name']}")
         return PlainTextResponse(f"Success: LoRA adapter '{fields['lora_name']}' removed successfully.")
 
     async def _generate(

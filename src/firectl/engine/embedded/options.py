@@ -43,5 +43,6 @@ class EngineOptions:
     """For the arithmetic; None for one per core."""
     device: str = "auto"
     exit_with_stdin: bool = False
+    log_events: bool = False
     api_key: str | None = field(default=None, repr=False)
     """From VLLM_API_KEY; None asks for none."""

@@ -11,11 +11,13 @@ import os
 import socket
 import sys
 import threading
+import time
 import traceback
 
 import uvicorn
 
 from firectl.engine.embedded.base_folder import open_base
+from firectl.engine.embedded.journal import note
 from firectl.engine.embedded.options import EngineOptions
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 
@@ -33,6 +35,7 @@ def serve(options: EngineOptions) -> int:
         _say(ApiError(Code.UNAVAILABLE, f"cannot listen on {options.host}:{options.port}: {error.strerror}"))
         return 1
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201
+    note(options, f"starting {options.served_model_name}: {options.model}, process {os.getpid()}")
     if options.exit_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     return asyncio.run(_serve(options, listener))
@@ -67,6 +70,7 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
         loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, end)
 
     def load() -> None:
+        begun = time.monotonic()
         try:
             open_base(options.model)
             from firectl.engine.embedded.start import start  # torch and transformers: seconds
@@ -79,6 +83,7 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
             failure.append(ApiError(Code.INTERNAL, f"internal error: {type(error).__name__}: {error}"))
         else:
             loop.call_soon_threadsafe(replica.become, ready)
+            note(options, f"ready after {time.monotonic() - begun:.1f} s")
             return
         server.should_exit = True
 

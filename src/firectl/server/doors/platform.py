@@ -75,7 +75,8 @@ def _local(call: Call) -> dict[str, Any]:
     with platform.store.read() as tx:
         rows = tx.deployments.active()
         models = len(tx.models.all())
-    ready = sum(platform.supervisor.replica_stats(row.name).ready_replica_count or 0 for row in rows)
+    ready = {row.name: platform.supervisor.replica_stats(row.name).ready_replica_count or 0 for row in rows}
+    served = [row for row in rows if row.state not in (states.DELETING, states.FAILED)]
     return {
         "url": platform.url,
         "account": platform.account.removeprefix("accounts/"),
@@ -83,9 +84,10 @@ def _local(call: Call) -> dict[str, Any]:
         "pid": os.getpid(),
         "models": models,
         "deployments": sum(row.state != states.DELETING for row in rows),
+        "starting": sum(ready[row.name] == 0 < row.desired_replicas for row in served),
         "replicas": {
             "desired": sum(row.desired_replicas for row in rows),
-            "ready": ready,
+            "ready": sum(ready.values()),
             "max": platform.settings.max_replicas,
         },
     }
