@@ -224,8 +224,14 @@ def test_logs_follow_until_ctrl_c(running: Cli) -> None:
     while "/v1/accounts" not in process.stdout.readline():
         pass
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
-    process.communicate()
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_an_empty_log_is_said_to_be_that(running: Cli) -> None:
+    (running.home / "local" / "logs" / "quiet-0.log").touch()
+    ran = running("local", "logs", "quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "", "the log of quiet-0 is empty\n")
 
 
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
