@@ -163,6 +163,13 @@ def test_live_tells_a_deployments_bare_id_how_to_be_written(cli: Cli, serving: A
     assert f"  To do: a bare ID is a model's; for the deployment of that ID write {DEPLOYMENT}\n" in ran.out
 
 
+@pytest.mark.parametrize("text", ["m:d", "m@d"])
+def test_another_mark_between_two_ids_is_told_the_hash(cli: Cli, text: str) -> None:
+    ran = cli("-a", "acme", "route", "check", text)
+    assert ran.code == 2
+    assert ran.out.endswith("Write: accounts/acme/models/m#accounts/acme/deployments/d\n")
+
+
 def test_live_tells_a_slash_where_a_hash_was_meant(cli: Cli, serving: Api) -> None:
     ran = cli("route", "check", "m/d", "--live")
     assert ran.code == 3

@@ -58,7 +58,7 @@ def instead(client: Client, typed: str, route: str) -> str | None:
     if deployment is not None:
         return f"a bare ID is a model's; for the deployment of that ID: firectl chat {deployment.name} MESSAGE"
     try:
-        rows = live_checks(client, check_route(route).to_document())
+        rows = live_checks(client, check_route(route).to_document(), typed)
     except ApiError:
         return None
     missing = [f"{row['message']}: {row['hint']}" for row in rows if row["code"] == Code.NOT_FOUND.name]
