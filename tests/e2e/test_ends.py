@@ -16,6 +16,7 @@ from tests.e2e.conftest import BASE
 from tests.e2e.shell import Shell
 
 PARKED = "accounts/local/deployments/parked"
+STREAMS = 16
 UNPARK = f"firectl deployment update {PARKED} --max-replica-count 1"
 
 
@@ -52,7 +53,7 @@ def engines(shell: Shell) -> list[psutil.Process]:
 def test_scaling_to_zero_is_waited_for_until_the_last_answer_is_whole_and_no_process_is_left(platform: Shell) -> None:
     platform.ok("deployment", "create", BASE, "--deployment-id", "busy", "--wait", "--no-probe")
     name = "accounts/local/deployments/busy"
-    body = {"model": name, "prompt": "Once", "max_tokens": 400, "ignore_eos": True, "stream": True}
+    body = {"model": name, "prompt": "Once", "max_tokens": 900, "ignore_eos": True, "stream": True}
     headers = {"Authorization": f"Bearer {platform.env['FIREWORKS_API_KEY']}"}
     url = platform.env["FIREWORKS_BASE_URL"] + "/inference/v1/completions"
     begun: list[int] = []
@@ -62,9 +63,10 @@ def test_scaling_to_zero_is_waited_for_until_the_last_answer_is_whole_and_no_pro
             lines = [line for line in _noted(response.iter_lines(), number, begun) if line]
         return lines[-1]
 
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(complete, number) for number in range(4)]
-        while len(begun) < 4:
+    # So many and so long that they outlast the start of the next command, on a machine with nothing else to do too.
+    with ThreadPoolExecutor(STREAMS) as pool:
+        answers = [pool.submit(complete, number) for number in range(STREAMS)]
+        while len(begun) < STREAMS:
             time.sleep(0.05)
         scaled = platform.ok("deployment", "scale", "busy", "--replica-count", "0", "--wait", "-o", "json")
         assert engines(platform) == []

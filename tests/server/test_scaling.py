@@ -27,7 +27,8 @@ class TestIdle:
         assert (waits.desired, waits.wake_at) == (None, NOW + HOUR)
         assert (stops.desired, stops.state) == (0, "READY")
         then = plan(replace(self.ROW, desired_replicas=0), [], sources(), seen(replica()), NOW + HOUR)
-        assert (then.state, then.status, then.steps) == ("READY", ok("scaled to zero"), (StopReplica(0, drain=True),))
+        drains = ok("scaled to zero; 1 replica is finishing its answers")
+        assert (then.state, then.status, then.steps) == ("READY", drains, (StopReplica(0, drain=True),))
 
     def test_the_window_is_the_policys_own(self) -> None:
         policy = AutoscalingPolicy(scale_to_zero_window=5 * MINUTE)

@@ -126,8 +126,10 @@ class DeployedModels(Resource[DeployedModel]):
 
     def _refuse_parked(self, row: DeployedModel) -> None:
         """FAILED_PRECONDITION where the deployment that a load waits for is parked, as of now."""
+        if not row.deployment:
+            return
         try:
-            parked = self._client.deployments.get(row.deployment or "").max_replica_count == 0
+            parked = self._client.deployments.get(row.deployment).max_replica_count == 0
         except ApiError:
             return  # the wait goes on, and ends by its own rules
         if parked:
