@@ -30,7 +30,8 @@ client = Fireworks()
 
 response = client.chat.completions.create(
   model=sys.argv[1],
-  messages=[{"role": "user", "content": "Hello!"}]
+  messages=[{"role": "user", "content": "Hello!"}],
+  temperature=0,  # a sampled answer of so small a model is not the same each time
 )
 
 print(response.choices[0].message.content)
@@ -170,7 +171,8 @@ def test_a_load_on_both_ways_is_measured_side_by_side_and_adds_up(pasted: Shell)
     for result in results:
         assert (result["succeeded"], result["failed"], result["generated_tokens"]) == (8, 0, 8 * 24)
         assert result["prompt_tokens"] / 8 == pytest.approx(50, rel=0.1)
-        assert 0 < result["time_to_first_token"]["p50"] < result["end_to_end_latency"]["p50"]
+        # Equal where an answer comes in one piece: what the adapter says after its end can be characters never whole.
+        assert 0 < result["time_to_first_token"]["p50"] <= result["end_to_end_latency"]["p50"]
 
 
 def test_comparing_deploys_both_ways_measures_them_and_leaves_what_was_there(pasted: Shell) -> None:

@@ -319,7 +319,8 @@ def leaving(engine: EngineProcess) -> Iterator[None]:
 
 def test_a_client_that_leaves_a_stream_frees_its_slots(engine: EngineProcess) -> None:
     with leaving(engine), engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 16}) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: httpx closes the connection when this iterator goes
+        next(lines)
         engine.wait_for(lambda: engine.metric("vllm:num_requests_running") == 8)
 
 

@@ -42,7 +42,8 @@ def test_it_listens_before_it_loads_and_ends_with_its_parent(base: Path) -> None
         # The end of stdin is the end of its parent, whatever is in flight.
         body = {"model": "base", "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
         with engine.http.stream("POST", "/v1/completions", json=body) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # kept: httpx closes the connection when this iterator goes
+            next(lines)
             assert engine.process.stdin is not None
             engine.process.stdin.close()
             assert engine.process.wait(5) == 0

@@ -252,7 +252,8 @@ def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platfo
 def test_a_stream_that_its_client_leaves_counts_as_left(shared: Platform) -> None:
     body = {"model": D, "messages": [{"role": "user", "content": "tokens:100 pause:0.02"}], "stream": True}
     with shared.client.stream("POST", "/chat/completions", json=body) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()  # kept: httpx closes the connection when this iterator goes
+        next(lines)
     left = f'firectl_requests_total{{deployment="{D}",model="{BASE}",status="499"}}'
     wait(lambda: left in shared.supervisor.activity.figures.page(ME, []).decode())
     wait(lambda: shared.supervisor.activity.work(D).in_flight == 0)
