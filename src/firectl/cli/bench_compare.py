@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli import bench_report, rollout
 from firectl.cli.app import App
+from firectl.cli.counted import counted
 from firectl.cli.output import View
 from firectl.errors import FirectlError, InputError
 from firectl.names import canonical_route, random_id
@@ -192,7 +193,7 @@ def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -
         yield f"Throughput, {level}", {way: _throughput(result) for way, result in at.items()}
     count = len(made["models"])
     yield (
-        f"Deployments for {count} {'LoRA' if count == 1 else 'LoRAs'}",
+        f"Deployments for {counted(count, 'LoRA')}",
         {
             LIVE_MERGE: str(count),
             MULTI_LORA: "1",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from firectl.cli import render
+from firectl.cli.counted import counted
 from firectl.cli.output import View
 
 Document = Mapping[str, Any]
@@ -58,7 +59,7 @@ def labels(results: Sequence[Document]) -> dict[str, str]:
 def load_of(result: Document) -> str:
     if "rate" in result:
         return f"{result['rate']:g}/s"
-    return f"{result['concurrency']} {'stream' if result['concurrency'] == 1 else 'streams'}"
+    return counted(result["concurrency"], "stream")
 
 
 def _in_levels(results: Sequence[Document]) -> list[Document]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli import bench_report
 from firectl.cli.app import App
+from firectl.cli.counted import counted
 from firectl.cli.output import View
 from firectl.errors import ApiError, FirectlError, InputError, NetworkError
 
@@ -126,7 +127,7 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
     from firectl.cli.bench_live import watch
     from firectl.cli.durations import format_duration
 
-    said = [f"{len(targets)} {'target' if len(targets) == 1 else 'targets'}, {', '.join(map(str, load.levels))}"]
+    said = [f"{counted(len(targets), 'target')}, {', '.join(map(str, load.levels))}"]
     if load.seconds is not None:
         # What was asked for; how long a request may take is a limit for when something is wrong, and no estimate.
         sending = math.ceil(len(targets) * len(load.levels) * load.seconds)

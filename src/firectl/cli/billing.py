@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from firectl.cli.app import App
+from firectl.cli.counted import counted
 
 if TYPE_CHECKING:
     from firectl.schemas.deployment import Deployment
@@ -24,7 +25,7 @@ def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
     total = sum(count for _, count in running)
     held = f", {' and '.join(f'{n} x {kind}' for kind, n in hardware.items())}" if hardware else ""
     app.output.note(
-        f"Billing now: {_many(total, 'replica')} of {_many(len(running), 'deployment')}{held}. "
+        f"Billing now: {counted(total, 'replica')} of {counted(len(running), 'deployment')}{held}. "
         "To stop one: firectl deployment scale NAME --replica-count 0"
     )
 
@@ -32,7 +33,3 @@ def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
 def replicas(row: Deployment) -> int:
     """How many replicas hold hardware: those that serve, and those on the way."""
     return max(row.replica_count or 0, (row.replica_stats and row.replica_stats.ready_replica_count) or 0)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli import in_flight
 from firectl.cli.app import App
+from firectl.cli.counted import counted
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
@@ -88,15 +89,11 @@ def download_folder(app: App, name: str, path: Path) -> None:
     left = f"{path} is not complete. What came is kept: firectl model download {name} {path}"
     with app.leaving(left), app.progress.transfer("downloading") as transfer:
         done = app.client.models.download(name, path, on_progress=transfer.show)
-    app.output.note(f"{_files(len(done.written))} written to {path}" + _kept(len(done.there)))
-
-
-def _files(count: int) -> str:
-    return f"{count} file" if count == 1 else f"{count} files"
+    app.output.note(f"{counted(len(done.written), 'file')} written to {path}" + _kept(len(done.there)))
 
 
 def _kept(count: int) -> str:
-    return f"; {_files(count)} there already, with the same content" if count else ""
+    return f"; {counted(count, 'file')} there already, with the same content" if count else ""
 
 
 def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
