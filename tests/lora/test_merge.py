@@ -97,6 +97,25 @@ def test_a_matrix_of_several_blocks_has_the_bits_of_the_whole(base: Make, adapte
     assert_bit_equal(tmp_path / "out", expected)
 
 
+@pytest.mark.parametrize("rank", [4, 16, 64, 128, 300])
+def test_a_float32_base_has_torchs_bits_whatever_the_rank(base: Make, adapter: Make, tmp_path: Path, rank: int) -> None:
+    """Few sums are made by numpy in torch's order; more ranks than that order is known for are left to torch."""
+    folder = base(hidden=128, heads=4)
+    lora = adapter(folder, r=rank, alpha=3 * rank)
+    merge(lora, folder, tmp_path / "out")
+    assert_bit_equal(tmp_path / "out", reference(folder, lora, 3.0))
+
+
+def test_a_small_float32_base_is_merged_without_importing_torch(base: Make, adapter: Make, tmp_path: Path) -> None:
+    """A live merge waits for it, and importing torch takes ten times as long as such a merge."""
+    code = (
+        "import sys; from pathlib import Path; from firectl.lora.merge import merge\n"
+        "merge(*map(Path, sys.argv[1:])); print('torch' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(adapter(base())), str(base()), str(tmp_path / "out")]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_where_base_and_change_cancel_the_last_place_is_still_that_of_the_formula(
     base: Make, adapter: Make, tmp_path: Path, dtype: str

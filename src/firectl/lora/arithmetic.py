@@ -6,10 +6,11 @@ no bfloat16, so its numbers are held as their 16 bits and widened and rounded he
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import math
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """safetensors' names → the numpy type of an array as it is stored; a bfloat16's is its bits."""
 PRECISION = {"F16": 11, "BF16": 8}
 """Bits of a number's digits: neighbours of x are at least |x| · 2^-bits apart."""
+WORTH_TORCH = 10**9
+"""Numbers times ranks of float32 from which importing torch, which takes seconds, saves more than it takes."""
+ONE_PANEL = 128
+"""Ranks that torch's product adds up in one go; of more it makes partial sums."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -117,28 +122,20 @@ class Product:
             factor = 1.0
         return cls(left, np.ascontiguousarray(right), factor)
 
-    def rows(self, first: int, count: int, out: Array, *, exact: bool) -> None:
+    def rows(self, first: int, count: int, out: Array, multiply: Multiply) -> None:
         """Write `count` rows of the change from row `first` on.
 
-        The product is rounded to float32 first and multiplied by the factor then. `exact`: with the same bits as
-        torch's product; numpy's may sum the ranks in another order, which a float32 weight alone can tell.
+        The product is rounded to float32 first and multiplied by the factor then.
         """
-        np = numpy()
-        if exact:
-            out[...] = _torch_product(self.left[first : first + count], self.right)
-        else:
-            np.matmul(self.left[first : first + count], self.right, out=out)
+        multiply(self.left[first : first + count], self.right, out)
         if self.factor != 1.0:
-            out *= np.float32(self.factor)
+            out *= numpy().float32(self.factor)
 
     def at(self, rows: Array, columns: Array) -> Array:
-        """The change's numbers at some places [n], each to the bit as torch has it: rank after rank, each product
-        added without being rounded first."""
+        """The change's numbers at some places [n], to the bit as `in_order` has them."""
         np = numpy()
-        left, right = self.left[rows].T.astype("f8"), self.right[:, columns].astype("f8")
-        total: Array = np.zeros(len(rows), np.float32)
-        for one, other in zip(left, right, strict=True):
-            total = (one * other + total).astype(np.float32)  # the product of two float32 is exact in float64
+        total: Array = np.empty(len(rows), np.float32)
+        _sum_in_order(self.left[rows].T, self.right[:, columns], total)
         total *= np.float32(self.factor)
         return total
 
@@ -149,14 +146,43 @@ class Product:
         return abs(self.factor) * float(norm(self.left, axis=1).max() * norm(self.right, axis=0).max())
 
 
-def _torch_product(left: Array, right: Array) -> Array:
-    try:
-        import torch
-    except ImportError:
-        product: Array = left @ right
-        return product
-    result: Array = torch.matmul(torch.from_numpy(left), torch.from_numpy(right)).numpy()
-    return result
+Multiply = Callable[["Array", "Array", "Array"], None]
+"""Writes left·right, of [rows, rank] and [rank, columns] in float32, into a third array."""
+
+
+def fast(left: Array, right: Array, out: Array) -> None:
+    """numpy's product, which adds up the ranks of some numbers in another order: 16 bits hide it."""
+    numpy().matmul(left, right, out=out)
+
+
+def in_order(left: Array, right: Array, out: Array) -> None:
+    """The product rank after rank, each rounded to float32 once: to the bit what torch computes, but not as fast."""
+    _sum_in_order(left.T[:, :, None], right[:, None, :], out)
+
+
+def by_torch(left: Array, right: Array, out: Array) -> None:
+    """torch's own product."""
+    import torch
+
+    out[...] = torch.matmul(torch.from_numpy(left), torch.from_numpy(right)).numpy()
+
+
+def exact(work: int, rank: int) -> Multiply:
+    """The product for float32 weights, where every bit shows. `work`: numbers times ranks of the whole merge."""
+    if work > WORTH_TORCH or rank > ONE_PANEL:
+        return by_torch if importlib.util.find_spec("torch") is not None else in_order
+    return in_order
+
+
+def _sum_in_order(lefts: Array, rights: Array, out: Array) -> None:
+    """out = lefts[0]·rights[0] + lefts[1]·rights[1] + …, number by number, as fused multiply-adds of float32 do it."""
+    np = numpy()
+    term = np.empty(out.shape)
+    out[...] = 0
+    for left, right in zip(lefts.astype("f8"), rights.astype("f8"), strict=True):
+        np.multiply(left, right, out=term)  # the product of two float32 is exact in float64
+        term += out
+        out[...] = term
 
 
 def below(values: Array, limit: float, spare: Array) -> Array:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from firectl.errors import AdapterError
 from firectl.lora import arithmetic
-from firectl.lora.arithmetic import Product
+from firectl.lora.arithmetic import Multiply, Product
 from firectl.lora.folder import quoted
 from firectl.lora.merge_plan import Edit
 from firectl.lora.safetensors import read_into
@@ -28,7 +28,7 @@ BLOCK = 2**20
 TILE = 96 * 2**10
 """Numbers computed at a time: with two arrays of float32, about what a core's own cache holds."""
 MIN_ROWS = 128
-"""Rows of a tile at least where every bit counts; a product of fewer may round differently from the whole matrix's."""
+"""Rows of a tile at least where every bit counts: torch's product of fewer may round unlike the whole matrix's."""
 _STEP = 12
 """Rows of which matrix products like a multiple."""
 _ORDERS = 4 * 2.0**-24
@@ -43,6 +43,7 @@ class Operands:
 
     edit: Edit
     products: tuple[Product, ...] = ()
+    multiply: Multiply = arithmetic.fast
     whole: Array | None = None
     magnitude: Array | None = None
     bias: Array | None = None
@@ -55,7 +56,8 @@ class Operands:
     left of the order of adding up is more than the last place of what is stored."""
 
     @classmethod
-    def load(cls, edit: Edit) -> Operands:
+    def load(cls, edit: Edit, exact: Multiply) -> Operands:
+        """Read them; `exact` is the product where every bit shows."""
         read = arithmetic.read_float32
         whole = read(edit.replacement.info) if edit.replacement is not None else None
         if edit.is_bias:
@@ -76,7 +78,8 @@ class Operands:
         if products and magnitude is None and edit.source.dtype in arithmetic.PRECISION:
             places = 2.0 ** arithmetic.PRECISION[edit.source.dtype]
             doubt = _ORDERS * places * sum(product.largest for product in products)
-        return cls(edit, products, whole, magnitude, norm=norm, doubt=doubt)
+        multiply = exact if edit.source.dtype == "F32" else arithmetic.fast
+        return cls(edit, products, multiply, whole, magnitude, norm=norm, doubt=doubt)
 
     @property
     def may_overflow(self) -> bool:
@@ -197,10 +200,9 @@ class Block:
             return
         if not operands.products:
             return
-        exact = dtype == "F32"
-        operands.products[0].rows(first, count, change, exact=exact)
+        operands.products[0].rows(first, count, change, operands.multiply)
         for product in operands.products[1:]:
-            product.rows(first, count, more, exact=exact)
+            product.rows(first, count, more, operands.multiply)
             change += more
         change += weight
         if operands.magnitude is not None:

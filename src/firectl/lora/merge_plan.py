@@ -75,6 +75,13 @@ class Plan:
     same: tuple[tuple[TensorInfo, TensorInfo], ...]
     """(adapter's, base's): copies that must hold the same values, because the base ties what the adapter saved."""
 
+    @property
+    def float32_work(self) -> tuple[int, int]:
+        """(numbers times ranks of all changes of float32 weights, the highest rank among them)."""
+        edits = [edit for edit in self.edits.values() if edit.source.dtype == "F32" and not edit.is_bias]
+        ranks = [(edit.source.numel, part.pair.rank) for edit in edits for part in edit.parts]
+        return sum(numel * rank for numel, rank in ranks), max((rank for _, rank in ranks), default=0)
+
 
 def plan_merge(chosen: Sequence[Weighted], base: BaseModel) -> Plan:
     """What to do with each tensor, for adapters that fit.

@@ -39,6 +39,7 @@ class MergeWriter:
         self._progress = progress or (lambda done, total: None)
         self._threads = threads
         self._added = plan.edits[plan.added] if plan.added is not None else None
+        self._exact = arithmetic.exact(*plan.float32_work)
         self._done = 0
         self._total = sum((base.path / shard).stat().st_size for shard in base.shards)
         # Writers of one file wait for each other in the kernel, and burn a core while they do; here they sleep.
@@ -107,7 +108,7 @@ class MergeWriter:
         yield from self._copies(source, target, from_, start_of_run, run)
 
     def _edited(self, edit: Edit, target: int, start: int) -> Iterator[Callable[[], int]]:
-        operands = Operands.load(edit)
+        operands = Operands.load(edit, self._exact)
         if operands.norm is not None:
             self.norms[edit.name] = operands.norm
         row_bytes = edit.source.nbytes // edit.source.shape[0]
