@@ -195,3 +195,13 @@ def test_a_request_sent_byte_by_byte_is_answered_and_half_a_one_is_let_go(engine
     with socket.create_connection(("127.0.0.1", engine.port)) as half:
         half.sendall(raw + body[:10])
     assert httpx.get(f"{engine.url}/health").status_code == 200
+
+
+def test_answers_on_a_kept_connection_wait_for_no_acknowledgement(engine: EngineProcess) -> None:
+    took = []
+    for _ in range(30):
+        started = time.perf_counter()
+        assert engine.http.get("/health").status_code == 200
+        took.append(time.perf_counter() - started)
+    # A client's kernel lets one wait 40 ms once the connection is no longer new.
+    assert min(took[-10:]) < 0.03

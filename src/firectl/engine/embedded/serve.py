@@ -25,6 +25,9 @@ LAST_WORDS = 1
 """Seconds between the engine's death and the end of the process: /health says 503 meanwhile."""
 GRACE = 3
 """Seconds that requests in flight get after SIGTERM."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than clients keep theirs (httpx 5), who may else send their next
+request at the moment of its end."""
 
 
 def serve(options: EngineOptions) -> int:
@@ -55,6 +58,7 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=KEEP_ALIVE,
         )
     )
     loop = asyncio.get_running_loop()
@@ -96,7 +100,9 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
 
 
 def _listen(options: EngineOptions) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    # The protocol is named, for asyncio sends small pieces at once (TCP_NODELAY) only where it is.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((options.host, options.port))
     listener.listen(2048)
