@@ -100,26 +100,34 @@ async def churn(choir: Choir, answers: int) -> tuple[int, int]:
                 said = answer.json()["choices"][0]["message"]["content"]
                 assert said in may, f"{name} answered {said!r}, and was {may}"
 
-    async def change(http: httpx.AsyncClient) -> None:
+    async def change(http: httpx.AsyncClient, name: str) -> None:
         nonlocal changes
-        while True:
-            await asyncio.sleep(PAUSE)  # the pace that is asked for, not a wait
-            name = dice.choice(words)
-            if meaning.one(name) is not None and dice.random() < 0.4:
-                meaning.changing(name, None)
-                answer = await http.post("/v1/unload_lora_adapter", json={"lora_name": name})
-                word = None
-            else:
-                word = dice.choice(words)
-                meaning.changing(name, word)
-                body = {"lora_name": name, "lora_path": str(choir.voices[word]), "load_inplace": True}
-                answer = await http.post("/v1/load_lora_adapter", json=body)
-            assert answer.status_code == 200, answer.text
-            meaning.changed(name, word)
-            changes += 1
+        if meaning.one(name) is not None and dice.random() < 0.4:
+            meaning.changing(name, None)
+            answer = await http.post("/v1/unload_lora_adapter", json={"lora_name": name})
+            word = None
+        else:
+            word = dice.choice(words)
+            meaning.changing(name, word)
+            body = {"lora_name": name, "lora_path": str(choir.voices[word]), "load_inplace": True}
+            answer = await http.post("/v1/load_lora_adapter", json=body)
+        assert answer.status_code == 200, answer.text
+        meaning.changed(name, word)
+        changes += 1
+
+    async def change_on(http: httpx.AsyncClient) -> None:
+        """A change each PAUSE, whether the ones before are done or not; of one name only one at a time."""
+        under_way: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(PAUSE)  # the pace that is asked for, not a wait
+                free = [name for name in words if name not in under_way or under_way[name].done()]
+                if free:
+                    name = dice.choice(free)
+                    under_way[name] = group.create_task(change(http, name))
 
     async with httpx.AsyncClient(base_url=choir.engine.url, timeout=60, limits=limits) as http:
-        changer = asyncio.create_task(change(http))
+        changer = asyncio.create_task(change_on(http))
         try:
             await asyncio.gather(*(ask(http) for _ in range(STREAMS)))
         finally:

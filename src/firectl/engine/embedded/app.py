@@ -99,7 +99,7 @@ class Doors:
         }
         adapters = ready.registry.adapters.values() if ready.registry else ()
         cards = [base] + [
-            {"id": adapter.name, "root": str(adapter.path), "parent": base["id"], "max_model_len": None}
+            {"id": adapter.name, "root": str(adapter.source.adapter.path), "parent": base["id"], "max_model_len": None}
             for adapter in adapters
         ]
         common = {"object": "model", "created": self._replica.created, "owned_by": "firectl"}

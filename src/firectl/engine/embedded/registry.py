@@ -70,8 +70,8 @@ class Registry:
                     hint="load it without pinned, or start the engine with a higher --max-loras-in-memory",
                 )
             try:
-                content = await loop.run_in_executor(self._thread, self._reader.hash, path)
-                if known is not None and known.content_hash == content:
+                source = await loop.run_in_executor(self._thread, self._reader.find, path)
+                if known is not None and known.source.content_hash == source.content_hash:
                     if pinned:
                         await self.residents.weights(known)
                         known.pinned = True
@@ -88,14 +88,14 @@ class Registry:
                         f"{self._limit} adapters are loaded, which is the limit",
                         hint="unload one, or start the engine with a higher --max-loras",
                     )
-                adapter = await loop.run_in_executor(self._thread, self._reader.read, name, path, content)
+                adapter = await loop.run_in_executor(self._thread, self._reader.read, name, source)
             except InputError as error:
                 raise ParamError(error.message, "lora_path", hint=error.hint) from error
             runner = self._engine.loaded.runner
             await asyncio.wrap_future(self._engine.call(lambda: runner.attach(adapter)))
             if known is not None:
                 self.residents.drop(known)
-            loaded = Loaded(name, content, path, pinned)
+            loaded = Loaded(name, source, pinned)
             self._adapters[name] = loaded
             self.residents.hold(loaded, adapter)
             self._engine.metrics.loads.inc()

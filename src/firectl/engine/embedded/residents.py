@@ -17,10 +17,8 @@ from firectl.engine.embedded.adapter import EngineAdapter
 from firectl.errors import ApiError, Code, InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from firectl.engine.embedded.metrics import Metrics
-    from firectl.engine.embedded.read_adapter import AdapterReader
+    from firectl.engine.embedded.read_adapter import AdapterReader, Source
 
 READERS = 2
 """Threads that read files for requests."""
@@ -31,8 +29,7 @@ class Loaded:
     """An adapter that requests may name: what identifies it, and its weights while they are in memory."""
 
     name: str
-    content_hash: str
-    path: Path
+    source: Source
     pinned: bool = False
     """Never put out."""
     gone: bool = False
@@ -98,9 +95,7 @@ class Residents:
     async def _read(self, loaded: Loaded) -> EngineAdapter:
         loop = asyncio.get_running_loop()
         try:
-            adapter = await loop.run_in_executor(
-                self._threads, self._reader.read, loaded.name, loaded.path, loaded.content_hash
-            )
+            adapter = await loop.run_in_executor(self._threads, self._reader.read, loaded.name, loaded.source)
         except InputError as error:
             raise ApiError(
                 Code.FAILED_PRECONDITION,
