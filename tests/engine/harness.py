@@ -22,7 +22,7 @@ from firectl.engine.embedded.scheduler import Chunk
 from firectl.engine.embedded.sequence import Sequence, random_for
 from firectl.engine.embedded.text import TextStream
 from firectl.errors import ApiError
-from firectl.schemas.openai import Sampling
+from firectl.schemas.openai import Sampling, TokenLogprob
 
 GREEDY = Sampling(temperature=0.0, ignore_eos=True)
 
@@ -36,6 +36,7 @@ class Result:
     finish: str | None = None
     error: ApiError | None = None
     pieces: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 class Inbox:
@@ -52,6 +53,7 @@ class Inbox:
                 result = self._results.setdefault(progress.sequence, Result())
                 result.text += progress.text
                 result.pieces.append(progress.text)
+                result.logprobs += progress.logprobs
                 result.finish = progress.finish
                 result.error = progress.error
             self._changed.notify_all()

@@ -41,7 +41,10 @@ def again(harness: Harness, sequence: Sequence) -> Sequence:
 SEEDED = Sampling(temperature=1.0, seed=0, ignore_eos=True)
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+ALL_AT_ONCE = replace(SEEDED, top_p=0.95, top_k=200, presence_penalty=0.5, frequency_penalty=0.5, top_logprobs=3)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED, ALL_AT_ONCE], ids=["greedy", "seeded", "all at once"])
 def test_each_of_32_mixed_sequences_gets_what_it_gets_alone(
     sampling: Sampling, harness: Harness, adapters: dict[str, Path]
 ) -> None:
@@ -52,6 +55,10 @@ def test_each_of_32_mixed_sequences_gets_what_it_gets_alone(
         assert result.tokens == alone.tokens
         assert result.text == alone.text
         assert len(result.tokens) == 12
+        assert [each.token for each in result.logprobs] == [each.token for each in alone.logprobs]
+        assert len(result.logprobs) == (0 if sampling.top_logprobs is None else 12)
+        for mine, theirs in zip(result.logprobs, alone.logprobs, strict=True):
+            assert mine.logprob == pytest.approx(theirs.logprob, abs=1e-4)
     assert len({tuple(result.tokens) for result in results}) > 16
 
 
