@@ -338,7 +338,7 @@ def test_a_killed_merge_leaves_no_result_and_the_next_one_cleans_up(base: Make, 
 
 
 def test_the_command_prints_progress_lines_and_the_record_last(base: Make, adapter: Make, tmp_path: Path) -> None:
-    process = run_merge(adapter(base()), base(), tmp_path / "out", "--threads", "1")
+    process = run_merge(adapter(base()), base(), tmp_path / "out")
     stdout, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, "")
     *progress, record = map(json.loads, stdout.splitlines())
@@ -402,11 +402,10 @@ def test_a_disk_that_does_not_take_what_was_written_fails_the_merge(tmp_path: Pa
     reader, writer = os.pipe()
 
     def write_on() -> None:
-        with Flusher(writer) as flusher:
+        with open(writer, "wb", buffering=0) as file, Flusher() as flusher:
             while True:
-                flusher.wrote(FLUSH)
+                flusher.wrote(file, FLUSH)
 
     with pytest.raises(OSError, match="Invalid argument"):
         write_on()
     os.close(reader)
-    os.close(writer)

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -34,8 +33,6 @@ from firectl.lora.whole_folder import whole_folder
 
 STAMP = "stamp"
 """Key of the record in the folder alone: see `_stamp`."""
-MAX_THREADS = 4
-"""More only wait for memory."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,6 @@ def merge(
     *,
     adapter_hash: str | None = None,
     base_hash: str | None = None,
-    threads: int = 0,
 ) -> MergeRecord:
     """Write `base` with `adapter` merged into it as the new folder `out`, and return the record of it.
 
@@ -88,7 +84,6 @@ def merge(
     for lora, _ in opened:
         require_finite(lora)
     plan = plan_merge(opened, opened_base)
-    threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
     arithmetic.numpy()
     with ThreadPoolExecutor(1) as aside:
         # Hashing a base takes as long as merging it, and needs a core of its own.
@@ -99,7 +94,7 @@ def merge(
             if found is not None:
                 return found
         with whole_folder(Path(out)) as partial:
-            writer = MergeWriter(opened_base, plan, partial, progress, threads)
+            writer = MergeWriter(opened_base, plan, partial, progress)
             writer.write()
             record = MergeRecord(
                 adapter_hash=adapter_hash,
@@ -158,7 +153,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("adapter", type=Path, metavar="ADAPTER")
     parser.add_argument("base", type=Path, metavar="BASE")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--threads", type=int, default=None, help="threads to compute with")
     parser.add_argument("--adapter-hash", default=None, help="recorded instead of hashing ADAPTER's files")
     parser.add_argument("--base-hash", default=None, help="recorded instead of hashing BASE's files")
     options = parser.parse_args(arguments)
@@ -170,7 +164,6 @@ def main(arguments: list[str] | None = None) -> int:
             _printer(),
             adapter_hash=options.adapter_hash,
             base_hash=options.base_hash,
-            threads=options.threads or 0,
         )
     except FirectlError as error:
         sys.stderr.write(json.dumps({"error": to_wire(error)}) + "\n")

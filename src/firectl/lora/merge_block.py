@@ -1,16 +1,12 @@
-"""One piece of a merged file: read some rows of a weight, change them, write them where they belong.
-
-Every function here may run beside others of its kind on other threads.
-"""
+"""One piece of a merged file: read some rows of a weight and change them; and how pieces are written."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from firectl.errors import AdapterError
@@ -49,8 +45,6 @@ class Operands:
     bias: Array | None = None
     norm: float | None = None
     """Of the change, where it is known without looking at the base."""
-    squares: list[float] = field(default_factory=list)
-    """Of the change, block by block, where it is not."""
     doubt: float = 0.0
     """Results nearer to zero than this are computed again, rank after rank: base and change cancel there, and what is
     left of the order of adding up is more than the last place of what is stored."""
@@ -96,55 +90,50 @@ class Operands:
             yield first, min(rows, height - first)
 
 
-class _Scratch(threading.local):
-    """What each thread uses again and again: memory that is asked for anew is cleared first, which takes longer."""
+class Scratch:
+    """What is used again and again: memory that is asked for anew is cleared first, which takes longer."""
 
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._pair: tuple[Array, ...] = ()
+    def __init__(self, turns: int) -> None:
+        self._data = [bytearray()] * turns
+        self._turn = 0
+        self._arrays: tuple[Array, ...] = ()
         self._size = 0
 
     def data(self, size: int) -> memoryview:
-        if size > len(self._data):
-            self._data = bytearray(size)
-        return memoryview(self._data)[:size]
+        """Bytes that stay as they are for as many turns."""
+        self._turn = (self._turn + 1) % len(self._data)
+        if size > len(self._data[self._turn]):
+            self._data[self._turn] = bytearray(size)
+        return memoryview(self._data[self._turn])[:size]
 
     def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
         """Three arrays of float32, with whatever is in them."""
         if rows * columns > self._size:
             self._size = rows * columns
-            self._pair = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
-        return tuple(array[: rows * columns].reshape(rows, columns) for array in self._pair)
-
-
-_scratch = _Scratch()
+            self._arrays = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
+        return tuple(array[: rows * columns].reshape(rows, columns) for array in self._arrays)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`count` rows of an edit from row `first` on, and where in the file they go."""
+    """`count` rows of an edit from row `first` on."""
 
     operands: Operands
     first: int
     count: int
-    target: int
-    """A file descriptor."""
-    offset: int
-    """Bytes from the beginning of that file."""
-    one_writes: threading.Lock
-    """Held while writing."""
+    scratch: Scratch
 
     @property
     def nbytes(self) -> int:
         return self.count * (self.operands.edit.source.nbytes // self.operands.edit.source.shape[0])
 
-    def write(self) -> tuple[float, bool]:
-        """Compute and write it: the squared norm of the change (0 if it is known otherwise), whether any bit changed.
+    def compute(self) -> tuple[memoryview, float, bool]:
+        """The bytes, the squared norm of the change (0 if it is known otherwise), and whether any bit changed.
 
-        AdapterError names the tensor if its new values do not fit its dtype.
+        The bytes are the scratch's. AdapterError names the tensor if its new values do not fit its dtype.
         """
         operands, edit = self.operands, self.operands.edit
-        data = _scratch.data(self.nbytes)
+        data = self.scratch.data(self.nbytes)
         read_into(edit.source, self.first * (self.nbytes // self.count), data)
         dtype = edit.source.dtype
         rows = arithmetic.stored(data, dtype, (self.count, edit.source.numel // edit.source.shape[0]))
@@ -167,9 +156,7 @@ class Block:
                 f"the merged tensor {quoted(edit.name)} overflows {dtype}",
                 hint="lora_alpha or the weights are too large, or the base model is broken there",
             )
-        with self.one_writes:
-            write_all(self.target, data, self.offset)
-        return squared, changed
+        return data, squared, changed
 
     def _tile_rows(self, columns: int) -> int:
         operands = self.operands
@@ -187,7 +174,7 @@ class Block:
         dtype = edit.source.dtype
         first, count = self.first + start, old.shape[0]
         rows = slice(first, first + count)
-        change, weight, more = _scratch.arrays(count, old.shape[1])
+        change, weight, more = self.scratch.arrays(count, old.shape[1])
         if operands.whole is not None:
             weight[...] = operands.whole.reshape(edit.source.shape[0], -1)[rows]
             arithmetic.round_into(old, weight.copy(), dtype, change)

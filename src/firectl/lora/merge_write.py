@@ -7,9 +7,12 @@ blocks are on their way at once, so memory does not grow with the model, and wha
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,9 @@ from firectl.errors import AdapterError
 from firectl.lora import arithmetic
 from firectl.lora.base_model import CONFIG, INDEX, BaseModel
 from firectl.lora.folder import quoted, read_json
-from firectl.lora.merge_block import Block, Operands, copy_range, reserve, write_all
+from firectl.lora.merge_block import Block, Operands, Scratch, copy_range, reserve, write_all
 from firectl.lora.merge_plan import Edit, Plan
-from firectl.lora.merge_threads import Flusher, in_order
+from firectl.lora.merge_threads import AHEAD, Flusher, write_behind
 from firectl.lora.safetensors import TensorInfo, read_bytes, read_header
 
 Progress = Callable[[int, int], None]
@@ -32,18 +35,16 @@ COPY = 32 * 2**20
 class MergeWriter:
     """One merge; `changed` and `norms` fill as the shards go by."""
 
-    def __init__(self, base: BaseModel, plan: Plan, out: Path, progress: Progress | None, threads: int) -> None:
+    def __init__(self, base: BaseModel, plan: Plan, out: Path, progress: Progress | None) -> None:
         self._base = base
         self._plan = plan
         self._out = out
         self._progress = progress or (lambda done, total: None)
-        self._threads = threads
         self._added = plan.edits[plan.added] if plan.added is not None else None
         self._exact = arithmetic.exact(*plan.float32_work)
         self._done = 0
         self._total = sum((base.path / shard).stat().st_size for shard in base.shards)
-        # Writers of one file wait for each other in the kernel, and burn a core while they do; here they sleep.
-        self._one_writes = threading.Lock()
+        self._scratch = Scratch(AHEAD + 1)
         self.changed: set[str] = set()
         """Tensors whose stored numbers differ from the base's."""
         self.norms: dict[str, float] = {}
@@ -61,40 +62,36 @@ class MergeWriter:
                 shutil.copyfile(self._base.path / name, self._out / name)
         if self._added is not None:
             self._untie(self._added)
-        for shard in self._base.shards:
-            self._write_shard(shard)
+        with ExitStack() as files, Flusher() as flusher:
+            for count in write_behind(self._shards(files, flusher)):
+                self._done += count
+                self._progress(self._done, self._total)
         self._progress(self._total, self._total)
 
-    def _write_shard(self, shard: str) -> None:
-        source = self._base.path / shard
-        header = read_header(source)
-        tensors = list(header.tensors.values())
-        with source.open("rb") as file, (self._out / shard).open("xb", buffering=0) as target:
-            prefix = file.read(header.data_start)
+    def _shards(self, files: ExitStack, flusher: Flusher) -> Iterator[Callable[[], int]]:
+        """What is to be written, in the order of the files' bytes; each piece returns how many it wrote."""
+        for shard in self._base.shards:
+            path = self._base.path / shard
+            header = read_header(path)
+            tensors = dict(header.tensors)
+            source = files.enter_context(FileIO(path))
+            target = files.enter_context(FileIO(self._out / shard, "x"))
+            prefix = os.pread(source.fileno(), header.data_start, 0)
             # The head goes where the embedding is, so that a single file stays a single file.
             if self._added is not None and self._added.source.file.name == shard:
                 prefix = _grow(prefix, self._added)
-                tensors.append(self._added.source)
-            names = [
-                *header.tensors,
-                *([self._added.name] if len(tensors) > len(header.tensors) and self._added else []),
-            ]
-            size = len(prefix) + sum(info.nbytes for info in tensors)
-            reserve(target.fileno(), size)
+                tensors[self._added.name] = self._added.source
+            reserve(target.fileno(), len(prefix) + sum(info.nbytes for info in tensors.values()))
             write_all(target.fileno(), prefix, 0)
-            pieces = self._pieces(names, tensors, file.fileno(), target.fileno(), len(prefix))
-            with Flusher(target.fileno()) as flusher:
-                for count in in_order(pieces, self._threads):
-                    self._done += count
-                    flusher.wrote(count)
-                    self._progress(self._done, self._total)
+            for piece in self._pieces(tensors, source.fileno(), target.fileno(), len(prefix)):
+                yield partial(_write, piece, target, flusher)
+            yield partial(_end, source, target, flusher)
 
     def _pieces(
-        self, names: list[str], tensors: list[TensorInfo], source: int, target: int, start: int
+        self, tensors: Mapping[str, TensorInfo], source: int, target: int, start: int
     ) -> Iterator[Callable[[], int]]:
-        """What is to be done for one file, in the order of its bytes; each piece returns the bytes it wrote."""
         run = from_ = start_of_run = 0
-        for name, info in zip(names, tensors, strict=True):
+        for name, info in tensors.items():
             edit = self._plan.edits.get(name)
             if edit is None:
                 if run == 0:
@@ -109,30 +106,26 @@ class MergeWriter:
 
     def _edited(self, edit: Edit, target: int, start: int) -> Iterator[Callable[[], int]]:
         operands = Operands.load(edit, self._exact)
-        if operands.norm is not None:
-            self.norms[edit.name] = operands.norm
+        squares = 0.0
         row_bytes = edit.source.nbytes // edit.source.shape[0]
         for first, count in operands.blocks():
-            block = Block(operands, first, count, target, start + first * row_bytes, self._one_writes)
+            data, squared, changed = Block(operands, first, count, self._scratch).compute()
+            if changed:
+                self.changed.add(edit.name)
+            squares += squared
 
-            def work(block: Block = block) -> int:
-                squared, changed = block.write()
-                # Each of these is one step of the interpreter, which no other thread can come between.
-                if changed:
-                    self.changed.add(edit.name)
-                if operands.norm is None:
-                    operands.squares.append(squared)
-                    self.norms[edit.name] = sum(operands.squares) ** 0.5
-                return block.nbytes
+            def work(data: memoryview = data, offset: int = start + first * row_bytes) -> int:
+                write_all(target, data, offset)
+                return len(data)
 
             yield work
+        self.norms[edit.name] = operands.norm if operands.norm is not None else squares**0.5
 
     def _copies(self, source: int, target: int, from_: int, to: int, size: int) -> Iterator[Callable[[], int]]:
         for offset in range(0, size, COPY):
 
             def work(offset: int = offset, count: int = min(COPY, size - offset)) -> int:
-                with self._one_writes:
-                    copy_range(source, from_ + offset, target, to + offset, count)
+                copy_range(source, from_ + offset, target, to + offset, count)
                 return count
 
             yield work
@@ -151,6 +144,18 @@ class MergeWriter:
             if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int | float):
                 metadata["total_size"] += head.source.nbytes
             _write_json(self._out / INDEX, index)
+
+
+def _write(piece: Callable[[], int], target: FileIO, flusher: Flusher) -> int:
+    count = piece()
+    flusher.wrote(target, count)
+    return count
+
+
+def _end(source: FileIO, target: FileIO, flusher: Flusher) -> int:
+    source.close()
+    flusher.wrote_all(target)
+    return 0
 
 
 def _require_same(mine: TensorInfo, theirs: TensorInfo) -> None:

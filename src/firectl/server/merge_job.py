@@ -62,14 +62,12 @@ class MergeJobs:
         *,
         changed: Callable[[], None],
         now: Callable[[], datetime],
-        threads: int = 0,
         stop_grace: float = 5.0,
     ) -> None:
         self._home = home
         self._root = home / "merged"
         self._changed = changed
         self._now = now
-        self._threads = threads
         self._stop_grace = stop_grace
         self._running: dict[str, _Job] = {}
         self._failed: dict[tuple[str, str], MergeView] = {}
@@ -160,7 +158,6 @@ class MergeJobs:
             *(sys.executable, "-P", "-m", "firectl.server.tether", "firectl.lora.merge"),
             *(str(inputs.adapter), str(inputs.base), str(target)),
             *("--adapter-hash", inputs.adapter_hash, "--base-hash", inputs.base_hash),
-            *(("--threads", str(self._threads)) if self._threads else ()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -48,7 +48,7 @@ class Supervisor:
         self.activity = Activity(store, now)
         self._wakeup = wakeup
         self._fleet = Fleet(home, account, settings, wakeup.poke, now)
-        self._merges = MergeJobs(home, changed=wakeup.poke, now=now, threads=settings.threads_each())
+        self._merges = MergeJobs(home, changed=wakeup.poke, now=now)
         self.now = now
         self._reconciler = Reconciler(
             store, home, self._fleet, self._merges, wakeup, now, max_replicas, self.activity, settings.slots
