@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 
 RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
-"""Bytes a part of a resumable upload; the protocol wants a multiple of 256 KiB."""
+"""Bytes that may travel twice, and of a part of a resumable upload; the protocol wants a multiple of 256 KiB.
+
+All that is left goes as one part to a server that says of a part that breaks off that it keeps what came of it, but for
+so many bytes or fewer.
+"""
+KEEPS_ALL_BUT = "x-keeps-all-but"
 SECONDS = 120.0
 """How long a server may be silent while bytes go to it, or after the last one."""
 STARTS = 3
@@ -158,7 +164,7 @@ class Upload:
         entry = self.journal.of(file) if kept else None
         try:
             if entry is not None and entry.session is not None and entry.stamp == list(file.stamp):
-                session = checked(entry.session, file.name, self._api, self._api)
+                session = _Session(checked(entry.session, file.name, self._api, self._api))
                 try:
                     reached = self._ask(file, session)
                 except ApiError as error:
@@ -175,15 +181,17 @@ class Upload:
 
     def _from_start(self, file: LocalFile, hash: FileHash) -> Answer:
         session = self._addresses.use(file.name, partial(self._begin, file))
-        self.journal.began(file, str(session))
+        self.journal.began(file, str(session.url))
         return self._parts(file, hash, session, 0 if file.size else self._ask(file, session))
 
-    def _begin(self, file: LocalFile, url: httpx.URL) -> httpx.URL:
+    def _begin(self, file: LocalFile, url: httpx.URL) -> _Session:
         start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
         begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
-        return checked(begun.headers.get("location"), file.name, url, self._api)
+        session = _Session(checked(begun.headers.get("location"), file.name, url, self._api))
+        session.heard(begun)
+        return session
 
-    def _reached(self, file: LocalFile, session: httpx.URL) -> int | Answer:
+    def _reached(self, file: LocalFile, session: _Session) -> int | Answer:
         """As `_ask`; _Gone when the session went with the connection."""
         try:
             return self._ask(file, session)
@@ -192,18 +200,22 @@ class Upload:
                 raise _Gone from error
             raise
 
-    def _parts(self, file: LocalFile, hash: FileHash, session: httpx.URL, reached: int | Answer) -> Answer:
+    def _parts(self, file: LocalFile, hash: FileHash, session: _Session, reached: int | Answer) -> Answer:
         failed = 0
+        in_parts = False
         while isinstance(reached, int):
             offset = reached
+            whole = session.keeps_what_came and not in_parts
             try:
-                reached = self._part(file, hash, session, offset)
+                reached = self._part(file, hash, session, offset, file.size if whole else offset + PART)
             except ApiError as error:
                 if error.http_status in GONE and not isinstance(error, NetworkError):
                     raise _Gone from error
                 failed += 1
                 if not passes(error) or failed > self._client.max_retries:
                     raise
+                # An answer that says why not gets through to who has sent all: of a part, the server waits for the end.
+                in_parts = True
                 self._crew.sender.pause(failed)
                 reached = self._reached(file, session)
             else:
@@ -213,18 +225,19 @@ class Upload:
                 failed = 0
         return reached
 
-    def _part(self, file: LocalFile, hash: FileHash, session: httpx.URL, offset: int) -> int | Answer:
+    def _part(self, file: LocalFile, hash: FileHash, session: _Session, offset: int, end: int) -> int | Answer:
         """Sends the part at `offset`; where the next one starts, or the answer that says that the file is complete."""
-        end = min(offset + PART, file.size)
+        end = min(end, file.size)
         headers = {"Content-Length": str(end - offset), "Content-Range": f"bytes {offset}-{end - 1}/{file.size}"}
         content = partial(self._bytes, file, hash, offset, end)
-        return _reached(self._exchange("PUT", file, session, headers, content, 0, accept=INCOMPLETE))
+        return _reached(self._exchange("PUT", file, session.url, headers, content, 0, accept=INCOMPLETE))
 
-    def _ask(self, file: LocalFile, session: httpx.URL) -> int | Answer:
+    def _ask(self, file: LocalFile, session: _Session) -> int | Answer:
         """How much has arrived: the offset to go on from, or the answer that says that the file is complete."""
         headers = {"Content-Length": "0", "Content-Range": f"bytes */{file.size}"}
-        retries = self._client.max_retries
-        return _reached(self._exchange("PUT", file, session, headers, None, retries, accept=INCOMPLETE))
+        answer = self._exchange("PUT", file, session.url, headers, None, self._client.max_retries, accept=INCOMPLETE)
+        session.heard(answer)
+        return _reached(answer)
 
     def _bytes(self, file: LocalFile, hash: FileHash, start: int, end: int) -> Generator[bytes]:
         sent = start
@@ -264,6 +277,18 @@ class Upload:
         answer = self._crew.sender.send(request)
         assert answer is not None, "only `settled` gives None"
         return answer
+
+
+@dataclass
+class _Session:
+    """A resumable upload as the server has begun it. `keeps_what_came`: of a part that breaks off, as it says."""
+
+    url: httpx.URL
+    keeps_what_came: bool = False
+
+    def heard(self, answer: Answer) -> None:
+        said = answer.headers.get(KEEPS_ALL_BUT, "")
+        self.keeps_what_came = said.isdecimal() and len(said) < 20 and int(said) <= PART
 
 
 class _Gone(Exception):

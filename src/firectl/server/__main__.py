@@ -28,6 +28,7 @@ from firectl.names import check_id
 from firectl.server import logs
 from firectl.server.app import create_app
 from firectl.server.auth import Authenticator
+from firectl.server.body import Protocol
 from firectl.server.control import accounts
 from firectl.server.credentials import Credentials, ensure_credentials
 from firectl.server.files import FileStore
@@ -46,6 +47,7 @@ DATABASE_VARIABLE = "FIRECTL_DATABASE_URL"
 """SQLAlchemy URL of another database than the data folder's; not a flag, for it may hold a password."""
 _KEEP_ALIVE_SECONDS = 75
 _DRAIN_SECONDS = 5
+_RECEIVE_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ async def _serve(platform: Platform, listener: socket.socket) -> None:
     config = uvicorn.Config(
         create_app(platform),
         loop="none",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -168,6 +170,8 @@ def _listen(port: int) -> socket.socket:
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Its connections have it too: what the system holds of an upload is lost with the platform.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         listener.bind((HOST, port))
         listener.listen(512)
     except OSError as error:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,20 +181,23 @@ class Arrival:
         else:
             self._hash = known[1].copy() if known is not None and known[0] == self.size else None
 
-    def append(self, pieces: Sequence[bytes]) -> None:
-        """Write at the end. OSError when the disk is full; `size` is then what is there."""
-        for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                taken = self._file.write(view)
-                if self._hash is not None:
-                    self._hash.update(view[:taken])
-                self.size += taken
-                view = view[taken:]
+    def append(self, piece: memoryview) -> None:
+        """Write at the end. OSError when the disk is full; `size` is then what is there.
+
+        ABORTED, now and then, when the file is no longer in its place.
+        """
+        while piece:
+            taken = self._file.write(piece)
+            if self._hash is not None:
+                self._hash.update(piece[:taken])
+            self.size += taken
+            piece = piece[taken:]
         if self.size - self._written >= WRITE_BEHIND:
             self._write_behind()
 
     def _write_behind(self) -> None:
+        if os.fstat(self._file.fileno()).st_nlink == 0:
+            raise ApiError(Code.ABORTED, "this upload is over: its model was deleted, or the file was begun anew")
         # On Linux this starts the writing and waits for nothing; elsewhere it does no harm.
         with contextlib.suppress(OSError, AttributeError):
             os.posix_fadvise(self._file.fileno(), self._written, self.size - self._written, os.POSIX_FADV_DONTNEED)

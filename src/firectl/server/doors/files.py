@@ -11,7 +11,7 @@ import contextlib
 import errno
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
+from firectl.server.body import PIECE, IncomingBody
 from firectl.server.control import uploads
 from firectl.server.control.uploads import Ticket
 from firectl.server.files import Arrival, FileStore
@@ -31,9 +32,9 @@ from firectl.server.platform import Platform
 if TYPE_CHECKING:
     from firectl.server.files import HashSoFar
 
-PIECE = 1 << 20
-"""Bytes gathered before they are written. An upload holds two: one that comes, one on its way to the disk."""
 RESUMABLE = "x-goog-resumable"
+_KEEPS = {"x-keeps-all-but": str(8 << 20)}
+"""Said of every session: what came of a part that breaks off stays, but for what was still on its way; see `body`."""
 _BUSY_SECONDS = 30.0
 _HASHES_KEPT = 64
 _DRAINED_BYTES = 16 << 20
@@ -59,11 +60,14 @@ class FilesDoor:
 
     async def serve(self, request: Request) -> Response:
         """Whatever the signed URL allows."""
+        request.state.body = IncomingBody(request)
         try:
             return await self._serve(request)
         except ApiError:
             await _drain(request)
             raise
+        finally:
+            _body(request).close()
 
     async def _serve(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
@@ -115,7 +119,7 @@ class FilesDoor:
             )
         origin = f"{request.url.scheme}://{request.url.netloc}"
         session = await run_in_threadpool(uploads.begin_session, self._platform, ticket, origin)
-        return Response(status_code=201, headers={"location": session})
+        return Response(status_code=201, headers={"location": session, **_KEEPS})
 
     async def _put_part(self, request: Request, ticket: Ticket) -> Response:
         path = self._store.arriving(ticket.folder, ticket.filename, ticket.upload)
@@ -139,7 +143,7 @@ class FilesDoor:
                     return answer
                 # Not synced: what a power cut takes away is asked for again, as `size` is that of the file.
                 reached = {"range": f"bytes=0-{arrival.size - 1}"} if arrival.size else {}
-                return Response(status_code=308, headers=reached)
+                return Response(status_code=308, headers={**reached, **_KEEPS})
 
     def _remember(self, path: Path, arrival: Arrival) -> None:
         """Keep the hash of an upload for its next part, and of those that fell silent only the latest."""
@@ -188,34 +192,20 @@ class FilesDoor:
 async def _receive(request: Request, arrival: Arrival, *, skip: int, limit: int) -> None:
     """Append the body, less its first `skip` bytes, until the file has `limit`; INVALID_ARGUMENT if there is more.
 
-    What came before a connection broke stays.
+    What came before a connection broke stays. The next piece comes while one is written.
     """
-    held: list[bytes] = []
-    size = arrival.size
-    written = size
-    writing: asyncio.Task[None] | None = None
-
-    async def write() -> None:
-        nonlocal writing, written
-        if writing is not None:
-            await writing
-        writing = asyncio.create_task(run_in_threadpool(arrival.append, held[:])) if held else None
-        written = size
-        held.clear()
-
-    try:
-        async for chunk in request.stream():
-            passed = min(skip, len(chunk))
+    async with aclosing(_body(request).pieces()) as pieces:
+        async for piece in pieces:
+            passed = min(skip, len(piece))
             skip -= passed
-            if size + len(chunk) - passed > limit:
+            if arrival.size + len(piece) - passed > limit:
                 raise ApiError(Code.INVALID_ARGUMENT, f"more bytes came than were announced; the file ends at {limit}")
-            held.append(chunk[passed:] if passed else chunk)
-            size += len(chunk) - passed
-            if size - written >= PIECE:
-                await write()
-    finally:
-        await write()
-        await write()
+            await run_in_threadpool(arrival.append, memoryview(piece)[passed:])
+
+
+def _body(request: Request) -> IncomingBody:
+    body: IncomingBody = request.state.body
+    return body
 
 
 async def _drain(request: Request) -> None:
@@ -228,10 +218,11 @@ async def _drain(request: Request) -> None:
     left = _DRAINED_BYTES
     with contextlib.suppress(ClientDisconnect, RuntimeError, TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            async for chunk in request.stream():
-                left -= len(chunk)
-                if left < 0:
-                    return
+            async with aclosing(_body(request).pieces()) as pieces:
+                async for piece in pieces:
+                    left -= len(piece)
+                    if left < 0:
+                        return
 
 
 def _complete(sha256: str) -> Response:

@@ -1,0 +1,87 @@
+"""Large bodies on their way past the parser: cut anywhere, broken off, refused in the middle."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.server.control.process import Api, PlatformProcess, bare, until
+
+SIZE = (9 << 20) + 77
+
+
+@pytest.fixture
+def url(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a file of SIZE bytes is put."""
+    model_id = f"body-{abs(hash(request.node.name))}"
+    api.create_model(model_id)
+    yield api.announce(model_id, {"f": SIZE})["f"]
+    api.call("DELETE", f"models/{model_id}")
+
+
+@contextmanager
+def sending(url: str, chunks: Iterable[bytes], head: str = "") -> Iterator[socket.socket]:
+    """A connection on which a PUT has begun."""
+    split = urlsplit(url)
+    with socket.create_connection((split.hostname or "", split.port or 0), timeout=20) as connection:
+        begin = f"PUT {split.path}?{split.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n{head}\r\n".encode()
+        for chunk in chunks:
+            connection.sendall(begin + chunk)
+            begin = b""
+        yield connection
+
+
+def answer(connection: socket.socket) -> bytes:
+    """All that comes until the platform closes it."""
+    found = b""
+    while came := connection.recv(1 << 16):
+        found += came
+    return found
+
+
+@pytest.mark.parametrize("first", [0, 1, 65_536, 70_000, 300_000, 1 << 20, SIZE - (1 << 20), SIZE - 100, SIZE])
+def test_a_large_body_arrives_wherever_it_is_cut(url: str, first: int) -> None:
+    data = os.urandom(SIZE)
+    with sending(url, [data[:first], data[first:]]) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        said = answer(connection)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert base64.b64encode(hashlib.sha256(data).digest()) in said
+
+
+def test_a_sender_that_asks_first_is_told_to_go_on(url: str) -> None:
+    with sending(url, [b""], "Expect: 100-continue\r\n") as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"x" * SIZE)
+        assert answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_one_answer_and_then_the_connection_ends(url: str) -> None:
+    with sending(url, [b"x" * SIZE]) as connection:
+        said = answer(connection)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in said
+    assert bare.put(url, content=b"y" * SIZE).status_code == 200
+
+
+def test_an_upload_of_a_model_that_is_deleted_meanwhile_ends(platform: PlatformProcess, api: Api) -> None:
+    api.create_model("short-lived")
+    url = api.announce("short-lived", {"f": 2 * SIZE}, resumable=True)["f"]
+    session = bare.post(url, headers={"x-goog-resumable": "start"}).headers["location"]
+    here = f"Content-Range: bytes 0-{SIZE - 1}/{2 * SIZE}\r\n"
+    with sending(session, [b"x" * (1 << 20)], here) as connection:
+        until(
+            lambda: [path for path in (platform.home / "uploads").glob("acme.short-lived.*/*") if path.stat().st_size]
+        )
+        api.call("DELETE", "models/short-lived")
+        connection.sendall(b"x" * (SIZE - (1 << 20)))
+        said = answer(connection)
+    assert said.startswith(b"HTTP/1.1 409 ")
+    assert b"this upload is over: its model was deleted, or the file was begun anew" in said
