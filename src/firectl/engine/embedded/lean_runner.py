@@ -12,6 +12,7 @@ import torch
 from firectl.engine.embedded.adapter import EngineAdapter
 from firectl.engine.embedded.kv_slots import Operation
 from firectl.engine.embedded.kv_store import KVStore
+from firectl.engine.embedded.lean_deltas import deltas_of
 from firectl.engine.embedded.lean_lora import LoraBank
 from firectl.engine.embedded.lean_model import LeanModel
 from firectl.engine.embedded.packing import pack
@@ -46,7 +47,7 @@ class LeanRunner:
         adapters = dict.fromkeys(chunk.sequence.adapter for chunk in chunks)
         places = self._bank.place([adapter for adapter in adapters if adapter is not None])
         batch = pack(chunks, self._device, places)
-        deltas = self._bank.deltas(batch, places) if batch.adapters else None
+        deltas = deltas_of(self._bank, batch.adapters, places) if batch.adapters else None
         return batch.sampled, self.model.forward(batch, self._store, deltas)
 
     @property

@@ -5,6 +5,7 @@ Rows of one adapter lie together, so that its weights meet one slice. Must not r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
@@ -94,12 +95,17 @@ class Batch:
 
 
 def pack(chunks: Items[Chunk], device: torch.device, places: Mapping[EngineAdapter, int] | None = None) -> Batch:
-    """Lay the chunks of a step out as one batch: rows of the base first, then adapters in the order of `places`."""
-    order: dict[EngineAdapter | None, int] = {None: -1}
-    for adapter, place in (places or {}).items():
-        order[adapter] = place
+    """Lay the chunks of a step out as one batch: rows of the base first, then adapters.
+
+    Of the adapters, those with the fewest rows come first, and of as many rows each the one in the first of `places`.
+    """
+    counts: Counter[EngineAdapter | None] = Counter()
     for chunk in chunks:
-        order.setdefault(chunk.sequence.adapter, len(order))
+        counts[chunk.sequence.adapter] += chunk.count
+    order: dict[EngineAdapter | None, tuple[int, int]] = {None: (0, 0)}
+    for number, (adapter, count) in enumerate(counts.items()):
+        if adapter is not None:
+            order[adapter] = (count, (places or {}).get(adapter, number))
     laid = sorted(chunks, key=lambda chunk: (order[chunk.sequence.adapter], chunk.count > 1, _place(chunk)))
     ids: list[int] = []
     positions: list[int] = []
