@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 
@@ -29,7 +28,7 @@ _APART = 24
 def deltas_of(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[EngineAdapter, int]) -> Deltas:
     """What `adapters` add to their rows. They lie in `places` of the bank; or nowhere, where it had no room for them.
 
-    The rows of a step come by the number that their adapter has, then by its place.
+    Right in any order of the rows; least work where they come by how many their adapter has, then by its place.
     """
     if not places:
         return OneByOne(bank.layout, adapters)
@@ -43,10 +42,12 @@ def deltas_of(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[Engi
 def _plan(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[EngineAdapter, int]) -> Deltas:
     groups = [_Group(places[adapter], first, last) for adapter, first, last in adapters]
     alone: list[_Group] = []
-    while groups and _span(groups) * groups[-1].count > _WASTE * sum(group.count for group in groups):
-        alone.append(groups.pop())
-    products: list[Deltas] = []
+    while groups and _span(groups) * _longest(groups) > _WASTE * sum(group.count for group in groups):
+        # As beside a prompt: padded to its length, the others would cost as much as it does.
+        alone.append(max(groups, key=lambda group: group.count))
+        groups.remove(alone[-1])
     runs = _runs(groups)
+    products: list[Deltas] = []
     if len(runs) <= _RUNS:
         products += [Alone(bank, run[0]) if len(run) == 1 else Even(bank, run) for run in runs]
     else:
@@ -77,12 +78,20 @@ def _span(groups: list[_Group]) -> int:
     return max(group.place for group in groups) + 1 - min(group.place for group in groups)
 
 
+def _longest(groups: list[_Group]) -> int:
+    return max(group.count for group in groups)
+
+
 def _runs(groups: list[_Group]) -> list[list[_Group]]:
-    """Groups of as many rows each that lie in adjacent places, in their order."""
-    steps = enumerate(groups)
-    return [
-        [group for _, group in run] for _, run in groupby(steps, lambda step: (step[1].count, step[1].place - step[0]))
-    ]
+    """Groups of as many rows each, whose rows and whose places lie one after the other."""
+    runs: list[list[_Group]] = []
+    for group in groups:
+        last = runs[-1][-1] if runs else None
+        if last and (last.count, last.place + 1, last.last) == (group.count, group.place, group.first):
+            runs[-1].append(group)
+        else:
+            runs.append([group])
+    return runs
 
 
 class Several:
@@ -147,20 +156,24 @@ class Padded:
     """As many rows for every place as the largest group has; what is computed for the others is dropped."""
 
     def __init__(self, bank: LoraBank, groups: list[_Group]) -> None:
-        low, longest = min(group.place for group in groups), groups[-1].count
+        low, longest = min(group.place for group in groups), _longest(groups)
         self._groups = _span(groups)
-        self._rows = slice(groups[0].first, groups[-1].last)
         places = slice(low, low + self._groups)
         self._a = [[a[places] for a in layer] for layer in bank.a]
         self._b = [[b[places] for b in layer] for layer in bank.b]
         take = [groups[0].first] * (self._groups * longest)
+        rows: list[int] = []
         back: list[int] = []
         for group in groups:
             start = (group.place - low) * longest
             take[start : start + group.count] = range(group.first, group.last)
+            rows += range(group.first, group.last)
             back += range(start, start + group.count)
         device = self._a[0][0].device
         self._take, self._back = torch.tensor(take, device=device), torch.tensor(back, device=device)
+        self._rows: slice | torch.Tensor = slice(rows[0], rows[0] + len(rows))
+        if rows != list(range(rows[0], rows[0] + len(rows))):
+            self._rows = torch.tensor(rows, device=device)
 
     def add(self, layer: int, part: int, x: torch.Tensor, y: torch.Tensor) -> None:
         rows = x.index_select(0, self._take).view(self._groups, -1, x.shape[1])
