@@ -13,6 +13,9 @@ from pathlib import Path
 
 from firectl.engine.embedded.options import EngineOptions
 
+SPINS = "3000"
+"""How often an idle thread looks for work before it sleeps: some 50 microseconds."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
@@ -84,11 +87,14 @@ def _bounded(least: int, most: int | None = None) -> type[int]:
 
 
 def _set_threads(threads: int | None) -> None:
-    # The libraries read these when they are loaded. Idle threads that spin would take the other replicas' cores.
+    # The libraries read these when they are loaded.
     if threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = str(threads)
+    # Threads that wait long must sleep, or an idle replica would take the others' cores. Between two products of a step
+    # there is so little time that to fall asleep and be woken takes longer than the product: they look a little first.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_OFFLINE"] = "1"
 
