@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from firectl.engine.embedded.adapter import EngineAdapter, LoraWeights
+from firectl.engine.embedded.kv_slots import KVSlots
+from firectl.engine.embedded.scheduler import Chunk
 from firectl.engine.embedded.sequence import Sequence
 from firectl.errors import ApiError, Code
 from firectl.schemas.openai import Sampling
@@ -205,3 +207,24 @@ def _broken(harness: Harness, value: float) -> EngineAdapter:
     adapter = EngineAdapter("broken", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
     harness.loaded.runner.attach(adapter)
     return adapter
+
+
+def test_a_row_keeps_its_bits_beside_longer_ones(harness: Harness) -> None:
+    def logits(*prompts: str) -> torch.Tensor:
+        """Of the first prompt and of 20 tokens after it."""
+        sequences = [harness.sequence(prompt) for prompt in prompts]
+        memory = KVSlots(1024, 256, 4)
+        for sequence in sequences:
+            sequence.slot = memory.reserve(256)
+        harness.loaded.runner.forget()
+        found = []
+        for _ in range(20):
+            chunks = [Chunk(sequence, sequence.computed, sequence.pending) for sequence in sequences]
+            sampled, rows = harness.loaded.runner.forward(chunks, memory.take_operations())
+            found.append(rows[sampled.index(sequences[0])])
+            for sequence, row in zip(sampled, rows, strict=True):
+                sequence.computed = len(sequence.tokens)
+                sequence.append(int(row.argmax()))
+        return torch.stack(found)
+
+    assert torch.equal(logits("Short."), logits("Short.", "Longer than the other one. " * 5, "Between the two."))

@@ -88,17 +88,17 @@ def packed_attention(
         step.layers.add(layer)
     rules = Rules(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
     rows = Rows(*(tensor[0].transpose(0, 1) for tensor in (query, key, value)))
-    out = attend(step.current, step.store, layer, rows, rules)
+    out = rows.values.new_empty((*rows.queries.shape[:2], rows.values.shape[2]))
+    attend(step.current, step.store, layer, rows, rules, out)
     return out[None], None
 
 
-def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: Rules) -> torch.Tensor:
-    """What each row sees of its own sequence, [rows, heads, size]; its key and value are put into the store first."""
+def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: Rules, out: torch.Tensor) -> None:
+    """What each row sees of its own sequence, into `out` [rows, heads, size].
+
+    Its key and value are put into the store first.
+    """
     like = (rows.keys.transpose(0, 1)[None], rows.values.transpose(0, 1)[None])
-    if not batch.prefills and len(batch.decodes) == 1 and isinstance(batch.decodes[0].rows, slice):
-        decodes = batch.decodes[0]
-        return _generate(decodes, store.layer(decodes.slab, layer, *like), rows, rules)
-    out = rows.values.new_empty((*rows.queries.shape[:2], rows.values.shape[2]))
     for prefill in batch.prefills:
         mine = slice(prefill.first, prefill.last)
         memory = store.layer(prefill.slot.slab, layer, *like)
@@ -106,7 +106,6 @@ def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: Rules) -
     for decodes in batch.decodes:
         memory = store.layer(decodes.slab, layer, *like)
         out[decodes.rows] = _generate(decodes, memory, rows.take(decodes.rows), rules)
-    return out
 
 
 def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: Rules) -> torch.Tensor:
@@ -136,7 +135,7 @@ def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: Rules) ->
 
 
 def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: Rules) -> torch.Tensor:
-    """One row of each of several sequences, read from the slab in place."""
+    """One row each of several sequences, read from the slab in place."""
     for stored, fresh in zip(memory, (rows.keys, rows.values), strict=True):
         # One copy of rows: assigning by two indices takes several times as long.
         _, kv_heads, capacity, size = stored.shape
@@ -155,9 +154,22 @@ def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: Rules) -> to
     k = stored_keys[decodes.low : decodes.high, :, : decodes.length]
     v = stored_values[decodes.low : decodes.high, :, : decodes.length]
     window = rules.window if rules.window is not None and rules.window < decodes.length else None
-    mixed = _attend(q, k, v, decodes.mask(window, q.dtype), rules)
+    mask = decodes.mask(window, q.dtype)
+    plain = q.device.type == "cpu" and q.dtype == torch.float32 and rules.softcap is None
+    mixed = _products(q, k, v, mask, rules.scale) if plain else _attend(q, k, v, mask, rules)
     mixed = mixed.reshape(decodes.span, heads, -1)
     return mixed if places is None else mixed[places]
+
+
+def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+    """What `_attend` does, as one product over all heads of all sequences and another: fewer and shorter on a CPU."""
+    sequences, heads, shared, size = q.shape
+    pairs, length = sequences * heads, k.shape[2]
+    # Views: in a slab heads and sequences lie at equal distances.
+    keys, values = k.view(pairs, length, size), v.view(pairs, length, -1)
+    scores = torch.bmm((q * scale).view(pairs, shared, size), keys.transpose(1, 2))
+    weights = torch.softmax(scores.view(sequences, heads, shared, length).add_(mask), dim=-1)
+    return torch.bmm(weights.view(pairs, shared, length), values)
 
 
 def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, rules: Rules) -> torch.Tensor:

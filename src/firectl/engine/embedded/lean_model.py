@@ -60,16 +60,23 @@ class LeanModel:
         self._epsilon = torch.tensor(config.epsilon, device=embeddings.device)
         self._rotations = Rotations(config, embeddings.device, embeddings.dtype)
 
-    def forward(self, batch: Batch, store: KVStore, deltas: Deltas | None) -> torch.Tensor:
-        """The logits [sampled, vocabulary] of the batch's sampled rows, in float32."""
+    def forward(self, batch: Batch, store: KVStore, deltas: Deltas | None, last_deltas: Deltas | None) -> torch.Tensor:
+        """The logits [sampled, vocabulary] of the batch's sampled rows, in float32.
+
+        Of the last layer only its keys and values are needed of every row: all that follows is computed for the
+        sampled ones alone, to which `last_deltas` adds.
+        """
         config = self.config
         heads, kv_heads, size = config.heads, config.kv_heads, config.head_size
         rotated = heads + kv_heads
         cos, sin = self._rotations.at(batch.positions[0], batch.highest)
-        x = F.embedding(batch.ids[0], self._embeddings)
+        x = F.embedding(self._padded(batch.ids[0]), self._embeddings)
+        count, sampled = batch.ids.shape[1], len(batch.sampled)
+        attended = x.new_zeros((x.shape[0], heads * size))
+        seen = attended[:count].view(count, heads, size)
         for layer, block in enumerate(self.blocks):
             normed = self._normed(x, block.norms[0])
-            mixed = self._linear(deltas, layer, QKV, normed).view(-1, rotated + kv_heads, size)
+            mixed = self._linear(deltas, layer, QKV, normed)[:count].view(count, rotated + kv_heads, size)
             turning = mixed[:, :rotated]
             if block.head_norms is not None:
                 queries = self._normed(turning[:, :heads], block.head_norms[0])
@@ -77,13 +84,23 @@ class LeanModel:
                 turning = torch.cat((queries, keys), dim=1)
             turned = torch.addcmul(turning * cos, turning.roll(size // 2, -1), sin)
             rows = Rows(turned[:, :heads], turned[:, heads:], mixed[:, rotated:])
-            attended = attend(batch, store, layer, rows, block.rules)
-            x = x + self._linear(deltas, layer, OUTPUT, attended.reshape(-1, heads * size))
+            attend(batch, store, layer, rows, block.rules, seen)
+            if layer == len(self.blocks) - 1 and sampled < count:
+                if sampled == 0:
+                    return torch.zeros((0, config.vocabulary), device=x.device)
+                rows_left = self._padded(batch.sampled_rows)
+                x, attended, deltas = x[rows_left], attended[rows_left], last_deltas
+            x = x + self._linear(deltas, layer, OUTPUT, attended)
             normed = self._normed(x, block.norms[1])
             gate, up = self._linear(deltas, layer, GATE_UP, normed).chunk(2, dim=-1)
             x = x.add_(self._linear(deltas, layer, DOWN, F.silu(gate).mul_(up)))
-        logits: torch.Tensor = self._head(self._normed(x[batch.sampled_rows], self._norm))
+        ends = x[batch.sampled_rows] if sampled == count else x[:sampled]
+        logits: torch.Tensor = self._head(self._normed(ends, self._norm))
         return logits.float()
+
+    def _padded(self, rows: torch.Tensor) -> torch.Tensor:
+        """Row numbers [n], and as many more as the layers' products compute along: once, not before every product."""
+        return F.pad(rows, (0, self.blocks[0].linears[QKV].steady(len(rows)) - len(rows)))
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Root mean square norm over the last dimension."""

@@ -48,7 +48,10 @@ class LeanRunner:
         places = self._bank.place([adapter for adapter in adapters if adapter is not None])
         batch = pack(chunks, self._device, places)
         deltas = deltas_of(self._bank, batch.adapters, places) if batch.adapters else None
-        return batch.sampled, self.model.forward(batch, self._store, deltas)
+        last, last_deltas = batch.sampled_adapters, deltas
+        if last != batch.adapters:
+            last_deltas = deltas_of(self._bank, last, places) if last else None
+        return batch.sampled, self.model.forward(batch, self._store, deltas, last_deltas)
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -40,7 +40,7 @@ class PackedLinear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._halves is not None:
             rows = x.shape[0]
-            steady = _steady(rows) or rows
+            steady = self.steady(rows)
             if steady == rows:
                 return torch.ops.quantized.linear_dynamic_fp16(x, self._halves)  # type: ignore[no-any-return]
             padded = F.pad(x, (0, 0, 0, steady - rows))
@@ -48,6 +48,10 @@ class PackedLinear:
         if self._packed:
             return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # type: ignore[no-any-return]
         return F.linear(x, self._weight, self._bias)
+
+    def steady(self, rows: int) -> int:
+        """How many rows are computed for so many. Whoever has several products of them can add those rows once."""
+        return rows if self._halves is None else _steady(rows) or rows
 
 
 def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None:

@@ -18,6 +18,10 @@ from firectl.engine.embedded.kv_slots import Slot
 from firectl.engine.embedded.scheduler import Chunk
 from firectl.engine.embedded.sequence import Sequence
 
+_LENGTHS = 16
+"""A row's sums over its positions are then cut into the same parts, whatever the longest of its neighbours is: the
+processor's vectors have 8 or 16 numbers."""
+
 AdapterRows = tuple[EngineAdapter, int, int]
 """An adapter and the half-open range of rows that are its own."""
 
@@ -38,7 +42,7 @@ class Decodes:
     """One row each of several sequences whose slots lie in one slab, read by one attention call.
 
     The call reads slots `low` to `high` and positions 0 to `length`; slots between that are not taken are computed
-    along and thrown away.
+    along and thrown away. `length` is a multiple of _LENGTHS where the slots allow it.
     """
 
     slab: int
@@ -92,6 +96,11 @@ class Batch:
     sampled_rows: torch.Tensor
     highest: int
     """The last position of any row."""
+
+    @property
+    def sampled_adapters(self) -> tuple[AdapterRows, ...]:
+        """As `adapters`, where the sampled rows are the only ones."""
+        return _adapter_rows([(sequence.adapter, 1) for sequence in self.sampled])
 
 
 def pack(chunks: Items[Chunk], device: torch.device, places: Mapping[EngineAdapter, int] | None = None) -> Batch:
@@ -158,7 +167,7 @@ def _decodes(singles: list[tuple[Slot, int, int]], device: torch.device) -> list
                     positions=torch.tensor(positions, device=device),
                     low=slots[0],
                     high=slots[-1] + 1,
-                    length=max(positions) + 1,
+                    length=min(-(-(max(positions) + 1) // _LENGTHS) * _LENGTHS, run[0][0].capacity),
                 )
             )
     return groups
