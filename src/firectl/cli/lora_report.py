@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.output import View
-from firectl.errors import ApiError, Code, Exit
+from firectl.errors import ApiError, Code, Exit, InputError
 from firectl.names import ResourceName
 
 if TYPE_CHECKING:
+    from firectl.client import Client
     from firectl.lora.check import Report
     from firectl.lora.findings import Finding
 
@@ -41,7 +42,7 @@ def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Rep
     from firectl.lora.check import check, with_findings
     from firectl.lora.findings import Finding
 
-    full = app.client.models.full_name(base)
+    full = _client(app, base).models.full_name(base)
     model_type, findings = _known(app, full, adapter)
     if any(finding.severity == "error" for finding in findings):
         return with_findings(check(adapter, deep=deep, model_type=model_type), findings)
@@ -50,6 +51,17 @@ def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Rep
             unseen = "shapes were not compared: the API does not let its files be read"
             findings.append(Finding("note", "--base-model", unseen, "give its folder"))
         return with_findings(check(adapter, seen, deep=deep, model_type=model_type), findings)
+
+
+def _client(app: App, base: str) -> Client:
+    """The client, with an error that says why the API is asked at all where it cannot be."""
+    try:
+        return app.client
+    except InputError as error:
+        error.message = (
+            f"{base} is no folder here, and the API cannot be asked for a model of that name: {error.message}"
+        )
+        raise
 
 
 def _not_read(adapter: Path, base: str | None) -> Finding:
