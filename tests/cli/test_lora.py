@@ -104,10 +104,7 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     assert ran.json["findings"][0]["what"] == "lm_head can be adapted on llama, mistral, qwen2, not on 'qwen3'"
 
 
-def test_a_base_that_is_no_folder_and_cannot_be_asked_for_is_said_to_be_that(
-    cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("FIREWORKS_API_KEY")
+def test_a_base_that_is_no_folder_and_cannot_be_asked_for_is_said_to_be_that(cli: Cli, made: Path) -> None:
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", "bsae")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(
