@@ -61,3 +61,17 @@ def test_a_missing_file_or_a_link_out_is_refused(folder: Path, tmp_path: Path) -
         content_hash(folder)
     with pytest.raises(InputError, match="does not exist"):
         content_hash(tmp_path / "none")
+
+
+def test_hashing_ends_between_two_pieces_when_it_is_told_to(folder: Path) -> None:
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise InterruptedError
+
+    with (folder / "a").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: to read it all would take many minutes
+    with pytest.raises(InterruptedError):
+        content_hash(folder, check=check)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,53 @@ def test_an_interruption_at_any_point_leaves_nothing(base: Make, adapter: Make, 
     with pytest.raises(Interrupted):
         merge(adapter(base()), base(), tmp_path / "out", progress)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_does_not_wait_for_the_hash_of_the_base(base: Make, adapter: Make, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base(shards=3), tmp_path / "base"))
+    # A hole of 16 GB, which takes ten seconds and more to hash, in the last shard: the merge is ended in the first.
+    info = list(read_header(max(folder.glob("*.safetensors"))).tensors.values())[-1]
+    with info.file.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        fields = json.loads(file.read(length))
+        end = info.end - 8 - length
+        data = file.read()
+        fields["hole"] = {"dtype": "U8", "shape": [1 << 34], "data_offsets": [end, end + (1 << 34)]}
+        text = json.dumps(fields).encode()
+        file.seek(0)
+        file.write(len(text).to_bytes(8, "little") + text + data)
+        file.truncate(8 + len(text) + end + (1 << 34))
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"]["hole"] = info.file.name
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    def progress(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        merge(adapter(base()), folder, tmp_path / "out", progress)
+    assert time.monotonic() - began < 3
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_overflows_is_said_as_one_line_and_not_as_a_warning_too(
+    base: Make, adapter: Make, tmp_path: Path, dtype: str
+) -> None:
+    from safetensors.torch import save_file
+
+    lora = Path(shutil.copytree(adapter(base()), tmp_path / "lora"))
+    huge = {name: value * 0 + 1e30 for name, value in tensors_of(lora).items()}
+    save_file(huge, lora / "adapter_model.safetensors", {"format": "pt"})
+    process = run_merge(lora, base(dtype=dtype), tmp_path / "out")
+    _, stderr = process.communicate()
+    assert process.returncode == 2
+    (line,) = stderr.splitlines()
+    assert json.loads(line)["error"]["message"].endswith(
+        {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[dtype]
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_progress_counts_bytes_up_to_the_size_of_the_weights(base: Make, adapter: Make, tmp_path: Path) -> None:

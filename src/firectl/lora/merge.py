@@ -11,9 +11,11 @@ import hashlib
 import json
 import math
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +87,17 @@ def merge(
         require_finite(lora)
     plan = plan_merge(opened, opened_base)
     arithmetic.numpy()
-    with ThreadPoolExecutor(1) as aside:
+    over = threading.Event()
+
+    def check() -> None:
+        if over.is_set():
+            raise InterruptedError
+
+    with ThreadPoolExecutor(1) as aside, ExitStack() as ending:
+        # A merge that fails or is interrupted does not wait for the hash, which takes a second for each GB.
+        ending.callback(over.set)
         # Hashing a base takes as long as merging it, and needs a core of its own.
-        hashing = aside.submit(content_hash, opened_base.path, opened_base.files) if base_hash is None else None
+        hashing = aside.submit(content_hash, opened_base.path, opened_base.files, check) if base_hash is None else None
         adapter_hash = adapter_hash or hash_of(opened)
         if Path(out).exists():
             found = written_before(Path(out), adapter_hash, base_hash or (hashing.result() if hashing else ""))

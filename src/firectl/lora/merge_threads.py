@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from types import TracebackType
@@ -20,7 +20,7 @@ AHEAD = 3
 """Pieces that may wait to be written while the next is computed."""
 
 
-def write_behind(pieces: Iterable[Callable[[], int]]) -> Iterator[int]:
+def write_behind(pieces: Iterable[Callable[[], int]]) -> Generator[int]:
     """Call each piece on a thread beside, in their order, while the next is made; yields what each returns.
 
     The first error ends it. Of `AHEAD + 1` pieces in a row the first has been called before the last is asked for.
@@ -87,8 +87,8 @@ class Flusher:
             target, is_whole = due
             try:
                 flush(target.fileno())
+                if is_whole:
+                    target.close()
             except OSError as error:
                 self._failed = error
                 return
-            if is_whole:
-                target.close()

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -62,8 +62,16 @@ class MergeWriter:
                 shutil.copyfile(self._base.path / name, self._out / name)
         if self._added is not None:
             self._untie(self._added)
-        with ExitStack() as files, Flusher() as flusher:
-            for count in write_behind(self._shards(files, flusher)):
+        # Overflow is found in the result, and said with the tensor's name; numpy's warning of it would say less.
+        silent = arithmetic.numpy().errstate(over="ignore", invalid="ignore")
+        # Writing ends before the files are closed: an interrupted one must not go on into what is opened next.
+        with (
+            silent,
+            ExitStack() as files,
+            Flusher() as flusher,
+            closing(write_behind(self._shards(files, flusher))) as written,
+        ):
+            for count in written:
                 self._done += count
                 self._progress(self._done, self._total)
         self._progress(self._total, self._total)
