@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.engine.harness import Harness
-from tests.tiny import GPT2_TARGETS, load_reference, make_adapter, make_base
+from tests.tiny import GPT2_TARGETS, VOCAB, load_reference, make_adapter, make_base, write_tokenizer
 
 PROMPTS = [[(31 * place + 7 * number) % 250 for place in range(length)] for number, length in enumerate((3, 17, 40))]
 CUTS = {3: (0, 3), 17: (0, 16, 17), 40: (0, 9, 30, 31, 32, 40)}
@@ -76,6 +76,19 @@ def test_a_mixture_of_experts_takes_adapters_of_its_attention(tmp_path: Path) ->
     base = make_base(tmp_path / "base", arch="mixtral")
     targets = ("q_proj", "k_proj", "v_proj", "o_proj")
     check_parity(base, {"attention": make_adapter(tmp_path / "attention", base, targets=targets, seed=1)})
+
+
+@pytest.mark.parametrize("family", ["phi3", "gpt_neox"])
+def test_a_family_that_turns_a_part_of_each_head_agrees_with_transformers(family: str, tmp_path: Path) -> None:
+    """Its queries lie head by head in memory, not row by row."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128}
+    config = AutoConfig.for_model(family, vocab_size=VOCAB, pad_token_id=258, max_position_embeddings=512, **sizes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    check_parity(tmp_path, {})
 
 
 def test_rows_without_an_adapter_keep_the_bits_of_the_base(harness: Harness, adapters: dict[str, Path]) -> None:

@@ -165,9 +165,9 @@ def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Ten
     """What `_attend` does, as one product over all heads of all sequences and another: fewer and shorter on a CPU."""
     sequences, heads, shared, size = q.shape
     pairs, length = sequences * heads, k.shape[2]
-    # Views: in a slab heads and sequences lie at equal distances.
+    # Views: in a slab heads and sequences lie at equal distances. Queries lie as the model computed them.
     keys, values = k.view(pairs, length, size), v.view(pairs, length, -1)
-    scores = torch.bmm((q * scale).view(pairs, shared, size), keys.transpose(1, 2))
+    scores = torch.bmm((q * scale).reshape(pairs, shared, size), keys.transpose(1, 2))
     weights = torch.softmax(scores.view(sequences, heads, shared, length).add_(mask), dim=-1)
     return torch.bmm(weights.view(pairs, shared, length), values)
 
