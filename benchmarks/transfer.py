@@ -150,11 +150,22 @@ def _write_model(folder: Path, extra: dict[str, int]) -> None:
                 file.write(os.urandom(1_000_000))
 
 
-def alternate(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Seconds of each way, in turns that change their order."""
+SCRATCH = 2 * 10**9
+
+
+def alternate(rounds: int, ways: dict[str, Callable[[], float]], scratch: Path) -> dict[str, list[float]]:
+    """Seconds of each way, in turns that change their order, each after the same thing.
+
+    How long the system takes to write depends on how whoever was before left its free memory: what follows firectl is
+    faster than what follows curl, which writes smaller pieces. So a file of SCRATCH bytes is written and deleted first.
+    """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
+            with scratch.open("wb", buffering=0) as file:
+                for _ in range(SCRATCH // 2**20):
+                    file.write(bytes(2**20))
+            scratch.unlink()
             os.sync()
             took[name].append(ways[name]())
     return took
@@ -173,6 +184,7 @@ def upload(bench: Bench, rounds: int, folder: Path, *, resumable: bool) -> dict[
             "curl": lambda: run(lambda model: bench.curl_up(model, folder, resumable=resumable)),
             "firectl": lambda: run(lambda model: bench.firectl("up", model, folder)),
         },
+        bench.folder / "scratch",
     )
 
 
@@ -194,6 +206,7 @@ def download(bench: Bench, rounds: int, folder: Path) -> dict[str, list[float]]:
             "curl": lambda: run(lambda: bench.curl_down(model, back)),
             "firectl": lambda: run(lambda: bench.firectl("down", model, back)),
         },
+        bench.folder / "scratch",
     )
     bench.client.models.delete(model)
     return took
