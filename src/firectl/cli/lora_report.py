@@ -34,7 +34,9 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
         report = check(adapter, base, deep=deep)
     else:
         report = _on_a_base_of_the_api(app, adapter, base, deep)
-    return report if deep or not report.ok else with_findings(report, [_not_read(adapter, base)])
+    unseen = [_not_compared(adapter)] if base is None else []
+    unread = [] if deep else [_not_read(adapter, base)]
+    return with_findings(report, [*unseen, *unread]) if report.ok else report
 
 
 def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Report:
@@ -62,6 +64,15 @@ def _client(app: App, base: str) -> Client:
             f"{base} is no folder here, and the API cannot be asked for a model of that name: {error.message}"
         )
         raise
+
+
+def _not_compared(adapter: Path) -> Finding:
+    """What an adapter alone cannot show: whether all its tensors are there, and of the base's shapes."""
+    from firectl.lora.findings import Finding
+
+    command = shlex.join(["firectl", "lora", "check", str(adapter), "--base-model"])
+    what = "was not compared: what is missing, or of other shapes than the base's, shows beside it alone"
+    return Finding("note", "base model", what, f"to compare them: {command} DIR|NAME")
 
 
 def _not_read(adapter: Path, base: str | None) -> Finding:

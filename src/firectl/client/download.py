@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from firectl.client.client import Client
 
 RANGE = 32 * 1024 * 1024
-"""Bytes of one request of a large file."""
+"""Bytes of one request of a large file, and of one from which on the hash has a thread of its own."""
 NEARBY = 3
 """Files at once from a server on this machine, each in one request: there is no distance that ranges would bridge."""
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
@@ -108,7 +108,7 @@ class Download:
                 self._meter.had(file, remote.size)
                 self._there.add(file)
                 return
-            part = Partial(path, remote)
+            part = Partial(path, remote, self._crew.hashers if self._near and remote.size > RANGE else None)
             self._open_parts.callback(part.close)
         except OSError as error:
             raise _unwritable(path, error) from None
@@ -174,7 +174,7 @@ class Download:
         try:
             with self._open(file, url, headers) as answer:
                 _check_answer(file, answer, remote, None if whole else (start, end))
-                buffer = memoryview(bytearray(UNIT))
+                buffer, other = memoryview(bytearray(UNIT)), memoryview(bytearray(UNIT))
                 while got := answer.read_into(buffer[came:]):
                     self._crew.check()
                     if at + came + got > end:
@@ -184,6 +184,7 @@ class Download:
                     if (at + came) % UNIT == 0 or at + came == end:
                         part.write(at, buffer[:came])
                         at, came = at + came, 0
+                        buffer, other = other, buffer
             if at < end:
                 raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
         except ApiError as error:
