@@ -46,8 +46,12 @@ def delete(
         update_time=now,
         taken_along=[_kept(place) for place in places if place.state != loads.UNDEPLOYING],
     )
+    leaving = Status.of(None, "the deployment is being deleted")
     for place in places:
         give_up_default(tx, place, now)
+        # Now, and not when the deployment is next looked at: meanwhile it could become the default of its model again.
+        if place.state != loads.UNDEPLOYING:
+            tx.deployed_models.update(place.name, state=loads.UNDEPLOYING, status=leaving, update_time=now)
 
 
 def bring_back(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
