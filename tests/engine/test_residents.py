@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from firectl.engine.embedded.engine import Engine
@@ -190,3 +191,15 @@ def test_answers_are_the_same_whatever_was_put_out_and_late_ones_are_given_up(
         assert engine.metric("vllm:time_to_first_token_seconds_count") == 12 + 2 * 32
         assert engine.metric("vllm:e2e_request_latency_seconds_count") == 12
         assert engine.metric("vllm:inter_token_latency_seconds_count") >= 12 * 7
+
+
+def test_a_thread_that_read_an_adapter_ends_with_it(voices: dict[str, Path], base: Path) -> None:
+    with EngineProcess(base, "--enable-lora") as engine:
+        engine.wait_ready()
+        process = psutil.Process(engine.process.pid)
+        engine.complete()
+        before = process.num_threads()
+        for name, path in voices.items():
+            assert engine.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)}).status_code == 200
+            engine.complete(model=name)
+        engine.wait_for(lambda: process.num_threads() <= before)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.engine.embedded.adapter import EngineAdapter
+from firectl.engine.embedded.aside import aside
 from firectl.engine.embedded.options import EngineOptions
 from firectl.engine.embedded.residents import Loaded, Residents
 from firectl.errors import ApiError, Code, InputError
@@ -35,7 +35,6 @@ class Registry:
         self._adapters: dict[str, Loaded] = {}
         self.residents = Residents(reader, options.max_loras_in_memory or options.max_loras, engine.metrics)
         self._turn = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="adapters")
         watch = engine.metrics.watch
         watch("firectl:adapters_loaded", "Adapters that requests may name.", lambda: len(self._adapters))
         watch("firectl:adapters_in_memory", "Of those, how many are in memory.", lambda: self.residents.count)
@@ -61,7 +60,6 @@ class Registry:
         if name == self._base_name:
             raise ParamError(f"{name} is the name of the base model", "lora_name")
         async with self._turn:
-            loop = asyncio.get_running_loop()
             known = self._adapters.get(name)
             if pinned and not (known and known.pinned) and self.residents.pins_left < 1:
                 raise ApiError(
@@ -70,7 +68,7 @@ class Registry:
                     hint="load it without pinned, or start the engine with a higher --max-loras-in-memory",
                 )
             try:
-                source = await loop.run_in_executor(self._thread, self._reader.find, path)
+                source = await aside("adapters", self._reader.find, path)
                 if known is not None and known.source.content_hash == source.content_hash:
                     if pinned:
                         await self.residents.weights(known)
@@ -88,7 +86,7 @@ class Registry:
                         f"{self._limit} adapters are loaded, which is the limit",
                         hint="unload one, or start the engine with a higher --max-loras",
                     )
-                adapter = await loop.run_in_executor(self._thread, self._reader.read, name, source)
+                adapter = await aside("adapters", self._reader.read, name, source)
             except InputError as error:
                 raise ParamError(error.message, "lora_path", hint=error.hint) from error
             runner = self._engine.loaded.runner

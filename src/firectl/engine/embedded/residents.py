@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from firectl.engine.embedded.adapter import EngineAdapter
+from firectl.engine.embedded.aside import aside
 from firectl.errors import ApiError, Code, InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Residents:
         self._metrics = metrics
         self._held: OrderedDict[Loaded, EngineAdapter] = OrderedDict()
         """Oldest use first."""
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="residents")
+        self._readers = asyncio.Semaphore(READERS)
 
     @property
     def count(self) -> int:
@@ -93,9 +93,9 @@ class Residents:
         return await asyncio.shield(loaded.reading)
 
     async def _read(self, loaded: Loaded) -> EngineAdapter:
-        loop = asyncio.get_running_loop()
         try:
-            adapter = await loop.run_in_executor(self._threads, self._reader.read, loaded.name, loaded.source)
+            async with self._readers:
+                adapter = await aside("residents", self._reader.read, loaded.name, loaded.source)
         except InputError as error:
             raise ApiError(
                 Code.FAILED_PRECONDITION,
