@@ -111,6 +111,33 @@ def test_sigterm_is_143_and_says_what_may_have_been_done(cli: Cli, api: Api) -> 
     ])  # fmt: skip
 
 
+WAITS = """
+import signal, socket, sys, threading
+from firectl.cli.app import App
+from firectl.cli.interrupts import hear
+app = App()
+hear(app)
+near, far = socket.socketpair()
+lock = threading.Lock()
+lock.acquire()
+number = signal.Signals[sys.argv[2]]
+# A signal that another thread takes is noted, and interrupts nothing that the main one waits for: it is as late as
+# one that comes a moment before the wait begins.
+threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), number)).start()
+try:
+    near.recv(1) if sys.argv[1] == "socket" else lock.acquire()
+except KeyboardInterrupt:
+    print("terminated" if app.terminated else "interrupted")
+"""
+
+
+@pytest.mark.parametrize(("kind", "says"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
+@pytest.mark.parametrize("what", ["socket", "lock"])
+def test_a_signal_that_comes_a_moment_before_the_wait_ends_it(what: str, kind: str, says: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WAITS, what, kind], capture_output=True, text=True, timeout=10)
+    assert (done.stdout, done.stderr) == (f"{says}\n", "")
+
+
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_scale_that_is_waited_for_names_the_command_that_stops_it(
     cli: Cli, api: Api, kind: signal.Signals, code: int

@@ -9,7 +9,6 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from firectl.cli import interrupts
 from firectl.cli.app import App
 from firectl.cli.tree import root
 from firectl.errors import ApiError, Code, Exit, FirectlError, InputError
@@ -39,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _complete(app)
     try:
         if argv is None:
-            _end_on_sigterm(app)
-            _hear_ctrl_c()
+            interrupts.hear(app)
         code = run(app, arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -61,23 +60,6 @@ def _start_fast() -> None:
     gc.set_threshold(50_000)
     # pydantic reads the metadata of every installed package to find plugins for itself; no schema here uses any.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
-
-def _end_on_sigterm(app: App) -> None:
-    """A job that is cancelled ends as Ctrl-C does: with what goes on without it, and not in silence."""
-
-    def end(signum: int, frame: object) -> None:
-        app.terminated = True
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, end)
-
-
-def _hear_ctrl_c() -> None:
-    """Makes it an exception again, which it was not while `firectl.__main__` loaded all this; ignored, it stays so."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run(app: App, argv: list[str]) -> int:
