@@ -226,6 +226,27 @@ def test_a_merge_says_what_it_changed_and_the_second_time_that_it_is_there(
     assert other.err.startswith(f"Error: {tmp_path / 'out'} is there already")
 
 
+def test_an_adapter_that_is_in_the_base_already_is_not_merged_again(cli: Cli, made: Path, tmp_path: Path) -> None:
+    merged, twice = tmp_path / "merged", tmp_path / "twice"
+    argv = ["lora", "merge", str(made / "adapter"), "--out"]
+    assert cli(*argv, str(merged), "--base-model", str(made / "base")).code == 0
+    ran = cli(*argv, str(twice), "--base-model", str(merged))
+    assert (ran.code, ran.out, twice.exists()) == (2, "", False)
+    assert "this adapter is merged into the base already: it would be applied twice" in ran.err
+    assert ran.err.splitlines()[-1].startswith("Hint: use that folder as it is, or merge into the base that it was ")
+
+
+def test_a_base_of_the_api_that_has_the_adapter_in_it_already_is_bad(
+    cli: Cli, api: Api, made: Path, tmp_path: Path
+) -> None:
+    argv = ["lora", "merge", str(made / "adapter"), "--out", str(tmp_path / "merged")]
+    assert cli(*argv, "--base-model", str(made / "base")).code == 0
+    api.offer(BASE, tmp_path / "merged")
+    ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE)
+    assert ran.code == 2
+    assert "Error: base model: firectl_merge.json: this adapter is merged into the base already" in ran.out
+
+
 def test_adapters_with_weights_are_added_up_and_agree_with_peft(cli: Cli, made: Path, tmp_path: Path) -> None:
     weighted = ["--adapter", f"{made / 'adapter'}=0.7", "--adapter", f"{made / 'head'}=-0.3"]
     common = ["--base-model", str(made / "base"), "--out", str(tmp_path / "out")]

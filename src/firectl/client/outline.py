@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from firectl.client.client import Client
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", ".safetensors"
+MERGED = "firectl_merge.json"
+"""The record of what was merged into the base, where it is the result of a merge."""
 HEAD = 64 * 1024
 """Bytes asked for first; most headers are shorter."""
 LARGEST_HEADER = 100 * 1024 * 1024
@@ -46,7 +48,7 @@ def fetch_outline(client: Client, name: str, folder: Path) -> None:
         return addresses.use(file, lambda url: _read(client, file, url, start, count))
 
     for file in files:
-        if file in (CONFIG, INDEX):
+        if file in (CONFIG, INDEX, MERGED):
             data, size = read(file, 0, LARGEST_HEADER)
             _write(folder, file, data, size)
         elif file in shards:

@@ -16,6 +16,7 @@ from firectl.lora.base_model import BaseModel
 from firectl.lora.findings import Finding, raise_for
 from firectl.lora.fit import fit
 from firectl.lora.folder import printable
+from firectl.lora.merged_before import merged_before
 from firectl.lora.origin import origin_findings
 from firectl.lora.rules import merge_only, service_rules
 from firectl.lora.values import deep_findings
@@ -79,6 +80,7 @@ def check(
         opened_base = BaseModel.open(Path(base)) if isinstance(base, Path | str) else base
         if opened_base is not None:
             findings += fit(opened, opened_base)
+            findings += merged_before(opened, opened_base)
     except AdapterError as error:
         findings.append(Finding("error", "base model", error.message, error.hint))
     if rules:

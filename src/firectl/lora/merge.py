@@ -13,7 +13,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -25,11 +25,13 @@ from firectl.errors import AdapterError, FirectlError, to_wire
 from firectl.lora import arithmetic
 from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import RECORD, BaseModel
+from firectl.lora.findings import Finding, raise_for
 from firectl.lora.fit import require_fit
 from firectl.lora.folder import read_json
 from firectl.lora.hashing import content_hash
 from firectl.lora.merge_plan import Weighted, plan_merge
 from firectl.lora.merge_write import MergeWriter, Progress
+from firectl.lora.merged_before import Merged, merged_before, merged_into
 from firectl.lora.values import require_finite
 from firectl.lora.whole_folder import whole_folder
 
@@ -57,6 +59,8 @@ class MergeRecord:
     untied: bool
     """The base tied its head to its embedding; the result has both."""
     notes: tuple[str, ...] = ()
+    merged: tuple[Mapping[str, str | float], ...] = ()
+    """{adapter_hash, weight} of each adapter in the result, those that were in the base before included."""
     version: str = field(default=__version__)
 
     def to_document(self) -> dict[str, Any]:
@@ -82,7 +86,8 @@ def merge(
     _refuse_inside_a_merge(Path(out))
     chosen = [(adapter, 1.0)] if isinstance(adapter, Path) else list(adapter)
     opened, opened_base = [Weighted(Adapter.open(path), weight) for path, weight in chosen], BaseModel.open(base)
-    notes = tuple(f"{note.where}: {note.what}" for lora, _ in opened for note in require_fit(lora, opened_base))
+    found = [note for lora, weight in opened for note in _require_sound(lora, weight, opened_base)]
+    notes = tuple(dict.fromkeys(f"{note.where}: {note.what}" for note in found))
     for lora, _ in opened:
         require_finite(lora)
     plan = plan_merge(opened, opened_base)
@@ -100,9 +105,9 @@ def merge(
         hashing = aside.submit(content_hash, opened_base.path, opened_base.files, check) if base_hash is None else None
         adapter_hash = adapter_hash or hash_of(opened)
         if Path(out).exists():
-            found = written_before(Path(out), adapter_hash, base_hash or (hashing.result() if hashing else ""))
-            if found is not None:
-                return found
+            before = written_before(Path(out), adapter_hash, base_hash or (hashing.result() if hashing else ""))
+            if before is not None:
+                return before
         with whole_folder(Path(out)) as partial:
             writer = MergeWriter(opened_base, plan, partial, progress)
             writer.write()
@@ -116,10 +121,24 @@ def merge(
                 deltas=dict(writer.norms),
                 untied=plan.added is not None,
                 notes=notes,
+                merged=(*(entry._asdict() for entry in merged_into(opened_base)), *_entries(opened, adapter_hash)),
             )
             document = record.to_document() | {STAMP: _stamp(partial)}
             (partial / RECORD).write_text(json.dumps(document, indent=2) + "\n")
     return record
+
+
+def _require_sound(adapter: Adapter, weight: float, base: BaseModel) -> list[Finding]:
+    """What is worth knowing of the merge; AdapterError if it does not fit, or is in the base already."""
+    again = merged_before(adapter, base, weight)
+    raise_for(again)
+    return [*require_fit(adapter, base), *again]
+
+
+def _entries(chosen: Sequence[Weighted], adapter_hash: str) -> Iterator[Mapping[str, str | float]]:
+    alone = len(chosen) == 1 and chosen[0].weight == 1.0
+    for lora, weight in chosen:
+        yield Merged(adapter_hash if alone else content_hash(lora.path, lora.files), weight)._asdict()
 
 
 def _refuse_inside_a_merge(out: Path) -> None:
