@@ -286,3 +286,74 @@ def test_a_check_imports_nothing_heavy(base: Make, adapter: Make, tmp_path: Path
         [sys.executable, "-c", code, folder, base()], capture_output=True, text=True, check=True, env=os.environ
     )
     assert done.stdout == "True []\n"
+
+
+def configured(good: Path, **fields: Any) -> Path:
+    """The adapter, with these fields in its config."""
+    path = good / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return good
+
+
+def test_targets_without_tensors_are_said(good: Path, base: Make) -> None:
+    where = "adapter_config.json: target_modules"
+    configured(good, target_modules=[*tiny.ALL_TARGETS, "c_attn", "self_attn.qkv"])
+    alone = check(good)
+    assert (where, "names 'c_attn', 'self_attn.qkv', for which the adapter has no tensors") in said(alone, "warning")
+    beside = check(good, base())
+    assert beside.ok
+    assert (where, "names 'c_attn', 'self_attn.qkv', which neither the adapter nor the base model has") in said(
+        beside, "note"
+    )
+    assert where not in [finding.where for finding in beside.warnings]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"targets": ["q_proj", "lm_head"], "modules_to_save": ["embed_tokens"]},
+        {"targets": ["model.layers.0.self_attn.q_proj", "mlp.up_proj"]},
+    ],
+    ids=str,
+)
+def test_targets_that_have_their_tensors_are_not_talked_of(base: Make, adapter: Make, options: dict[str, Any]) -> None:
+    folder = adapter(base(), **options)
+    for report in (check(folder), check(folder, base())):
+        assert not [finding for finding in report.findings if finding.what.startswith("names ")]
+
+
+def test_an_alpha_of_zero_is_found_without_reading_the_weights(good: Path, base: Make) -> None:
+    configured(good, lora_alpha=0)
+    for report in (check(good), check(good, base()), check(good, base(), deep=True)):
+        (found,) = [finding for finding in report.warnings if finding.where == "adapter"]
+        assert found.what == "lora_alpha is zero: this adapter changes nothing"
+        assert found.todo == "write the lora_alpha that it was trained with"
+    configured(good, lora_alpha=16, alpha_pattern={"q_proj": 0})
+    assert ("'model.layers.0.self_attn.q_proj'", "2 of 14 modules are not changed") in said(check(good), "note")
+
+
+def test_the_advice_for_a_module_off_the_list_is_a_merge_only_where_one_can_be(good: Path, base: Make) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(good / "adapter_model.safetensors")
+    unknown = {name.replace("q_proj", "qq_proj"): tensor for name, tensor in tensors.items()}
+    save_file(unknown, good / "adapter_model.safetensors")
+    configured(good, target_modules=["qq_proj", *tiny.ALL_TARGETS])
+    (alone,) = check(good).errors
+    assert alone.what.startswith("'model.layers.0.self_attn.qq_proj', 'model.layers.1.self_attn.qq_proj' cannot be ")
+    assert alone.todo == (
+        "firectl lora merge ADAPTER --base-model DIR --out OUT takes any module that the base model has; "
+        "firectl model create MODEL_ID OUT makes the result a base"
+    )
+    beside = check(good, base()).errors
+    assert beside[0].what.startswith("the base model has no module 'model.layers.0.self_attn.qq_proj'")
+    assert "lora merge" not in " ".join(finding.todo or "" for finding in beside)
+
+
+def test_a_head_that_is_refused_on_its_base_can_be_merged(base: Make, adapter: Make, tmp_path: Path) -> None:
+    folder = base(arch="qwen3")
+    lora = adapter(folder, targets=["q_proj", "lm_head"])
+    (error,) = check(lora, folder).errors
+    assert (error.todo or "").startswith("firectl lora merge ADAPTER --base-model DIR --out OUT takes any module ")
+    merge(lora, folder, tmp_path / "out")

@@ -14,12 +14,12 @@ from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import BaseModel
 from firectl.lora.findings import Finding, raise_for
-from firectl.lora.fit import fit
+from firectl.lora.fit import fit, idle_targets
 from firectl.lora.folder import printable
 from firectl.lora.merged_before import merged_before
 from firectl.lora.origin import origin_findings
 from firectl.lora.rules import merge_only, service_rules
-from firectl.lora.values import deep_findings
+from firectl.lora.values import deep_findings, idle_findings
 
 _SEVERITIES = ("error", "warning", "note")
 
@@ -81,13 +81,16 @@ def check(
         if opened_base is not None:
             findings += fit(opened, opened_base)
             findings += merged_before(opened, opened_base)
+        findings += idle_targets(opened, opened_base)
     except AdapterError as error:
         findings.append(Finding("error", "base model", error.message, error.hint))
     if rules:
-        findings += service_rules(opened, opened_base.model_type if opened_base is not None else model_type)
+        findings += service_rules(opened, opened_base, model_type)
     only_by_merge = merge_only(opened)
     findings += only_by_merge
-    if deep:
+    if not deep:
+        findings += idle_findings(opened)
+    else:
         try:
             findings += deep_findings(opened)
         except AdapterError as error:

@@ -150,6 +150,31 @@ def _missing(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
     yield from _unsaved(adapter, base)
 
 
+def idle_targets(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
+    """Names in target_modules that no tensor of the adapter is for. Of those that the base has, `fit` speaks."""
+    targets = adapter.config.targets
+    if isinstance(targets.modules, str):
+        return
+    there = [*adapter.modules, *targets.saved]
+    if base is not None:
+        # What is there and was excluded, or lies in other layers than those chosen, is as it was meant.
+        there += [*base.modules, *([HEAD] if base.tied else [])]
+    depths = {target.count(".") + 1 for target in targets.modules}
+    deadline = Deadline(CONFIG)
+    ends = set()
+    for name in there:
+        for depth in depths:
+            deadline.check()
+            ends.add(".".join(name.rsplit(".", depth)[-depth:]))
+    idle = [target for target in targets.modules if target not in ends]
+    where = f"{CONFIG}: target_modules"
+    if idle and base is None:
+        what = f"names {some(idle)}, for which the adapter has no tensors"
+        yield Finding("warning", where, what, "compare it with its base: --base-model says whether they are missing")
+    elif idle:
+        yield Finding("note", where, f"names {some(idle)}, which neither the adapter nor the base model has")
+
+
 def _unsaved(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
     saved = adapter.config.targets.saved_matcher(max(map(len, base.modules), default=0))
     unsaved = [module for module in base.modules if saved(module) and f"{module}.weight" not in adapter.replaced]

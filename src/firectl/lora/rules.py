@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from firectl.lora.adapter import Adapter
 from firectl.lora.adapter_config import CONFIG
-from firectl.lora.base_model import HEAD
+from firectl.lora.base_model import HEAD, BaseModel
 from firectl.lora.findings import Finding
 from firectl.lora.folder import quoted, some
 
@@ -23,6 +23,10 @@ HEAD_BASES = ("llama", "mistral", "qwen2")
 """model_types whose lm_head may be adapted, by live merge only."""
 
 _LIVE_MERGE = "live merge applies it: deploy the adapter itself"
+_MERGE = "firectl lora merge ADAPTER --base-model DIR --out OUT"
+_IMPORT = "firectl model create MODEL_ID OUT makes the result a base"
+_MERGE_ANY_RANK = f"{_MERGE} takes any rank; {_IMPORT}"
+_MERGE_ANY_MODULE = f"{_MERGE} takes any module that the base model has; {_IMPORT}"
 
 
 def is_allowed_target(module: str) -> bool:
@@ -31,8 +35,12 @@ def is_allowed_target(module: str) -> bool:
     return last in TARGETS or (last in EXPERT_TARGETS and ".experts." in module) or f".{module}".endswith(f".{ROUTER}")
 
 
-def service_rules(adapter: Adapter, model_type: str | None) -> Iterator[Finding]:
-    """What the service refuses (errors) or loses in silence (warnings); `model_type` is the base's, if known."""
+def service_rules(adapter: Adapter, base: BaseModel | None, model_type: str | None = None) -> Iterator[Finding]:
+    """What the service refuses (errors) or loses in silence (warnings); `model_type` is the base's if it is not here.
+
+    Of modules that the base has not, `fit` speaks: no way of deploying takes them.
+    """
+    model_type = base.model_type if base is not None else model_type
     for module, pair in adapter.modules.items():
         if not MIN_RANK <= pair.rank <= MAX_RANK:
             field = "r" if pair.rank == adapter.config.r else "rank_pattern"
@@ -40,16 +48,20 @@ def service_rules(adapter: Adapter, model_type: str | None) -> Iterator[Finding]
                 "error",
                 f"{CONFIG}: {field}",
                 f"the rank of {quoted(module)} is {pair.rank}; ranks from {MIN_RANK} to {MAX_RANK} are served",
-                "firectl lora merge takes any rank; the merged model can be deployed as a base",
+                _MERGE_ANY_RANK,
             )
             break
-    unsupported = [name for name in adapter.modules if not is_allowed_target(name) and name != HEAD]
+    unsupported = [
+        name
+        for name in adapter.modules
+        if not is_allowed_target(name) and name != HEAD and (base is None or name in base.modules)
+    ]
     if unsupported:
         yield Finding(
             "error",
             f"{CONFIG}: target_modules",
             f"{some(unsupported)} cannot be adapted on the service; supported are {', '.join(TARGETS)} and {ROUTER}",
-            "firectl lora merge takes any module; the merged model can be deployed as a base",
+            _MERGE_ANY_MODULE,
         )
     if HEAD in adapter.modules:
         yield from _head(model_type)
@@ -62,7 +74,8 @@ def _head(model_type: str | None) -> Iterator[Finding]:
     if model_type is None:
         yield Finding("warning", where, f"{HEAD} is adapted, which works by live merge and on {bases} only")
     elif model_type not in HEAD_BASES:
-        yield Finding("error", where, f"{HEAD} can be adapted on {bases}, not on {quoted(model_type)}")
+        what = f"{HEAD} can be adapted on {bases}, not on {quoted(model_type)}"
+        yield Finding("error", where, what, _MERGE_ANY_MODULE)
 
 
 def _lost_on_the_service(adapter: Adapter) -> Iterator[Finding]:

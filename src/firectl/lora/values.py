@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
@@ -20,6 +20,7 @@ _FORMATS = {
 }
 CHANGES_NOTHING = "this adapter changes nothing"
 """How the finding of an adapter ends whose every change is zero."""
+_ALPHA = "lora_alpha"
 _SIGN_OR_ZERO = b"\x00\x80"
 
 
@@ -54,29 +55,33 @@ def deep_findings(adapter: Adapter) -> Iterator[Finding]:
         yield Finding(
             "error", quoted(broken[0]), f"holds NaN or infinity{others}", "the training diverged; use a checkpoint"
         )
+    yield from idle_findings(adapter, zeros)
+
+
+def idle_findings(adapter: Adapter, zeros: Collection[str] = ()) -> Iterator[Finding]:
+    """Modules that are not changed: their scaling is zero, or the tensor is that is named among `zeros`."""
     silent = [
         module
         for module, pair in adapter.modules.items()
         if (pair.a.name in zeros or pair.b.name in zeros or pair.scaling == 0) and pair.magnitude is None
     ]
     if len(silent) == len(adapter.modules) and not adapter.replaced:
-        yield Finding(
-            "warning",
-            "adapter",
-            f"{_what_is_zero(adapter, zeros)} is zero: {CHANGES_NOTHING}",
-            "it was saved before it was trained; deploy the base model, or the trained adapter",
-        )
+        zero = _what_is_zero(adapter, zeros)
+        todo = "it was saved before it was trained; deploy the base model, or the trained adapter"
+        if zero == _ALPHA:
+            todo = "write the lora_alpha that it was trained with"
+        yield Finding("warning", "adapter", f"{zero} is zero: {CHANGES_NOTHING}", todo)
     elif silent:
         yield Finding("note", quoted(silent[0]), f"{len(silent)} of {len(adapter.modules)} modules are not changed")
 
 
-def _what_is_zero(adapter: Adapter, zeros: set[str]) -> str:
+def _what_is_zero(adapter: Adapter, zeros: Collection[str]) -> str:
     pairs = adapter.modules.values()
     if all(pair.b.name in zeros for pair in pairs):
         return "every B"
     if all(pair.a.name in zeros for pair in pairs):
         return "every A"
-    return "lora_alpha" if all(pair.scaling == 0 for pair in pairs) else "every B (or A, or lora_alpha)"
+    return _ALPHA if all(pair.scaling == 0 for pair in pairs) else "every B (or A, or lora_alpha)"
 
 
 def require_finite(adapter: Adapter) -> None:
