@@ -136,6 +136,22 @@ def test_an_answer_ends_before_its_stop_string(engine: EngineProcess) -> None:
     assert "".join(chunk["choices"][0]["text"] for chunk in events) == text[: text.find(stop)]
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "completions"])
+def test_the_first_token_is_told_also_while_its_text_is_held_back(engine: EngineProcess, path: str) -> None:
+    body = (CHAT if path.startswith("chat") else COMPLETION) | {"temperature": 1, "seed": 4, "ignore_eos": True}
+    plain = engine.stream(f"/v1/{path}", body)[:-1]
+    text = "".join(map(_text, plain))
+    # The first character could be the beginning of this, until the second has come.
+    events = engine.stream(f"/v1/{path}", body | {"stop": text[0] + "never this"})[:-1]
+    assert (_text(events[0]), events[0]["choices"][0]["finish_reason"]) == ("", None)
+    assert "".join(map(_text, events)) == text
+
+
+def _text(chunk: dict[str, Any]) -> str:
+    choice = chunk["choices"][0]
+    return str(choice["text"] if "text" in choice else choice["delta"].get("content", ""))
+
+
 def test_an_answer_ends_with_the_end_of_text_token_unless_told_to_go_on(engine: EngineProcess) -> None:
     # Of many random answers some end by themselves.
     body: dict[str, Any] = {"temperature": 2, "max_tokens": 150, "n": 8, "seed": 1}

@@ -98,18 +98,24 @@ async def write_stream(
 ) -> AsyncIterator[bytes]:
     """Server-sent events: a chunk whenever there is something to tell, usage in the last one, then `[DONE]`.
 
+    The first token of a choice is told at once, also while its text is still half a character: so a client can see
+    when the answer began.
+
     `usage_apart` puts usage in a chunk of its own without choices. An error becomes the last event, and no `[DONE]`
     follows it.
     """
     index = {sequence: number for number, sequence in enumerate(sequences)}
     left = len(sequences)
+    silent = set(sequences)
     try:
         async with generation:
             async for progress in generation:
                 left -= progress.last
                 reports = _reports(progress.sequence)
-                if not (progress.text or progress.finish or (reports and progress.logprobs)):
+                tells = progress.text or progress.finish or (reports and progress.logprobs)
+                if not tells and progress.sequence not in silent:
                     continue
+                silent.discard(progress.sequence)
                 choice = Choice(
                     index[progress.sequence],
                     progress.text,
