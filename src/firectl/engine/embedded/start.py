@@ -12,12 +12,16 @@ import torch
 
 from firectl.engine.embedded.engine import Engine
 from firectl.engine.embedded.generation import Dispatcher
+from firectl.engine.embedded.huge_pages import gather
 from firectl.engine.embedded.load import load
 from firectl.engine.embedded.options import EngineOptions
 from firectl.engine.embedded.read_adapter import AdapterReader
 from firectl.engine.embedded.registry import Registry
 from firectl.engine.embedded.replica import Ready
 from firectl.errors import ApiError
+
+_LARGE = 32 * 2**20
+"""Bytes of a model whose weights do not stay in the processor's caches from one step to the next anyway."""
 
 
 def start(options: EngineOptions, loop: asyncio.AbstractEventLoop, died: Callable[[ApiError], None]) -> Ready:
@@ -36,4 +40,6 @@ def start(options: EngineOptions, loop: asyncio.AbstractEventLoop, died: Callabl
         reader = AdapterReader(loaded, options.max_lora_rank)
         registry = Registry(engine, reader, options)
     engine.start()
+    if sum((loaded.base.path / shard).stat().st_size for shard in loaded.base.shards) >= _LARGE:
+        gather()
     return Ready(loaded, engine, dispatcher, registry)
