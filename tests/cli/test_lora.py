@@ -85,9 +85,38 @@ def test_an_adapter_that_does_not_fit_exits_2_and_every_finding_is_on_stdout(cli
     ran = cli("lora", "check", str(made / "base"), "--base-model", str(made / "adapter"))
     assert (ran.code, ran.err) == (2, "")
     assert ran.out.startswith("Valid: false\nError: adapter: adapter_config.json is missing")
-    ran = cli("lora", "check", str(made / "adapter"), "--base-model", str(made / "nowhere"))
-    assert ran.code == 2
-    assert "Error: base model: base model folder" in ran.out
+
+
+def test_a_base_folder_that_is_not_there_is_no_finding_but_a_wrong_command_line(cli: Cli, made: Path) -> None:
+    def refused(base: str, *flags: str) -> str:
+        ran = cli("lora", "check", str(made / "adapter"), "--base-model", base, *flags)
+        assert (ran.code, ran.out) == (2, "")
+        return ran.err
+
+    assert refused(f"{made}/no-such") == (
+        f"Error: base model folder {made}/no-such does not exist (code = InvalidArgument)\n"
+        f"Hint: did you mean {made}/base?\n"
+    )
+    assert json.loads(refused(f"{made}/bsae", "-o", "json"))["error"]["hint"] == f"did you mean {made}/base?"
+    assert refused(f"{made}/adapter/x/y").splitlines()[-1] == f"Hint: ls {made}/adapter shows what there is"
+    file = f"{made}/base/config.json"
+    assert refused(file).splitlines()[-1] == f"Hint: give the folder that it lies in: {made}/base"
+
+
+def test_a_folder_that_is_mistyped_is_told_what_it_resembles(
+    cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    ran = cli("lora", "check", "adapter", "--base-model", "./bas")
+    assert ran.err.splitlines()[-1] == "Hint: did you mean ./base?"
+    ran = cli("lora", "merge", "adaptr", "--base-model", "base", "--out", "out")
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, "Hint: did you mean adapter?")
+    ran = cli("lora", "parity", "head", "--base-model", "none")
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, "Hint: did you mean base?")
+    ran = cli("lora", "check", "adapter", "--base-model", "bsae")
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, "Hint: did you mean base?")
+    ran = cli("model", "create", "m", "./heed")
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, "Hint: did you mean head?")
 
 
 def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made: Path) -> None:

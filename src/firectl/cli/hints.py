@@ -113,9 +113,16 @@ def instead_of_input(app: App) -> str | None:
     if verb == "model create":
         name, path = str(given.get("model_id") or ""), str(given.get("path") or "")
         swapped = Path(name).is_dir() and is_id(path) and not Path(path).exists()
-        return f"MODEL_ID comes first: firectl model create {path} {shlex.quote(name)}" if swapped else None
+        if swapped:
+            return f"MODEL_ID comes first: firectl model create {path} {shlex.quote(name)}"
     folder = _folder(given)
-    return _import_first(folder) if folder is not None and not is_id(folder) else None
+    return _import_first(folder) if folder is not None and not is_id(folder) else _folder_meant(verb, given)
+
+
+def _folder_meant(verb: str, given: dict[str, Any]) -> str | None:
+    from firectl.cli.mistyped import folder_meant
+
+    return folder_meant(verb, given)
 
 
 def _folder(given: dict[str, Any]) -> str | None:

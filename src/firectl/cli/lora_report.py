@@ -26,11 +26,15 @@ _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
 def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
     """The report on the adapter. `base` is a folder, or the name of a model, which is asked for over the API.
 
-    ApiError where the API does not know the base.
+    InputError where there is no such folder, ApiError where the API does not know the base: neither says anything
+    about the adapter.
     """
     from firectl.lora.check import check, with_findings
+    from firectl.lora.folder import open_folder
 
     if base is None or _is_folder(base):
+        if base is not None:
+            open_folder(Path(base), "base model")
         report = check(adapter, base, deep=deep)
     else:
         report = _on_a_base_of_the_api(app, adapter, base, deep)
