@@ -240,6 +240,16 @@ def test_files_that_the_server_refuses_leave_no_row(cli: Cli, catalog: Api, adap
     assert (catalog.changes[-1].method, catalog.changes[-1].path) == ("DELETE", f"/v1/{NAME}")
 
 
+def test_a_row_that_somebody_else_has_uploaded_meanwhile_is_not_deleted(cli: Cli, catalog: Api, adapter: Path) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "firectl", "reason": "MODEL_FILES_SETTLED"}
+    refusal = answer(400, {"code": 9, "message": "model is READY", "details": [info]})
+    catalog.on("POST", f"/v1/{NAME}:getUploadEndpoint", refusal)
+    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.splitlines()[-1] == "Error: model is READY (code = FailedPrecondition)"
+    assert not [request for request in catalog.changes if request.method == "DELETE"]
+
+
 def test_an_upload_that_is_cut_off_keeps_the_row_and_says_how_to_go_on(cli: Cli, catalog: Api, adapter: Path) -> None:
     catalog.on("PUT", "/put/adapter_config.json", answer(403, {"code": 7, "message": "expired"}))
     ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)

@@ -238,6 +238,18 @@ def test_bytes_that_never_arrive_as_they_were_sent_end_the_upload(
     assert storage.validated == 0
 
 
+def test_a_session_that_is_always_lost_is_not_called_a_change_of_bytes(
+    client: Client, storage: Storage, tmp_path: Path
+) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "w").write_bytes(b"w" * 1000)
+    storage.fault = lambda request: answer(410, b"") if request.method == "PUT" else None
+    with pytest.raises(ApiError) as caught:
+        client.models.upload("m", tmp_path / "small", resumable=True)
+    assert caught.value.code is Code.ABORTED
+    assert caught.value.message == "the server dropped the upload of w before its end, 3 times over"
+
+
 @pytest.mark.parametrize("resumable", [False, True])
 def test_an_address_that_ran_out_is_asked_for_again(
     client: Client, storage: Storage, folder: Path, resumable: bool

@@ -33,6 +33,8 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
     """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
+    from firectl.schemas.model import SETTLED
+
     _say_what_is_sent(app, path)
     with app.leaving(in_flight.model(app.client.models.full_name(model_id), path)):
         name = app.client.models.create(model_id, model).name or ""
@@ -44,6 +46,9 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
             try:
                 upload_folder(app, name, path, resumable, poll)
             except ApiError as error:
+                if error.reason == SETTLED:
+                    # Somebody else has uploaded it meanwhile: the row is theirs.
+                    raise
                 if error.code in REFUSALS and not isinstance(error, NetworkError):
                     _drop(app, name)
                 else:

@@ -22,7 +22,7 @@ from firectl.client.parallel import Crew
 from firectl.client.sender import Answer, Outgoing
 from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, NetworkError
-from firectl.schemas.model import ValidateUpload
+from firectl.schemas.model import BEGUN_ANEW, ValidateUpload
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -118,6 +118,7 @@ class Upload:
         if self._is_there(file):
             self._meter.had(file.name, file.size)
             return
+        answer: Answer | None = None
         for start in range(STARTS):
             hash = self._hash(file, self._algorithm)
             answer = self._in_parts(file, hash, kept=start == 0) if self._resumable else self._whole(file, hash)
@@ -129,6 +130,12 @@ class Upload:
                 if self._addresses.given.filename_to_sha256 is None:
                     self.journal.sent(file, self._algorithm, hash.digest())
                 return
+        if answer is None:
+            raise ApiError(
+                Code.ABORTED,
+                f"the server dropped the upload of {file.name} before its end, {STARTS} times over",
+                hint="does somebody else upload this model? To go on, run it again",
+            )
         raise ApiError(
             Code.DATA_LOSS,
             f"{file.name} does not arrive as it was sent: the server has other bytes, {STARTS} times over",
@@ -168,7 +175,8 @@ class Upload:
                 try:
                     reached = self._ask(file, session)
                 except ApiError as error:
-                    if isinstance(error, NetworkError) or error.http_status not in {400, *GONE}:
+                    over = error.http_status in {400, *GONE} or error.reason == BEGUN_ANEW
+                    if isinstance(error, NetworkError) or not over:
                         raise
                     return self._from_start(file, hash)
                 if isinstance(reached, int):
@@ -212,7 +220,7 @@ class Upload:
                 if error.http_status in GONE and not isinstance(error, NetworkError):
                     raise _Gone from error
                 failed += 1
-                if not passes(error) or failed > self._client.max_retries:
+                if not passes(error) or error.reason == BEGUN_ANEW or failed > self._client.max_retries:
                     raise
                 # An answer that says why not gets through to who has sent all: of a part, the server waits for the end.
                 in_parts = True

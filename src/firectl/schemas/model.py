@@ -13,6 +13,11 @@ UPLOADING = "UPLOADING"
 READY = "READY"
 STATES = (UPLOADING, READY)
 
+BEGUN_ANEW = "UPLOAD_BEGUN_ANEW"
+"""Reason of an error: another upload of the same file has begun since, and this one is over."""
+SETTLED = "MODEL_FILES_SETTLED"
+"""Reason of an error: the model's files are validated, by whomever, and cannot change any more."""
+
 
 class BaseModelDetails(Wire):
     checkpoint_format: str | None = None

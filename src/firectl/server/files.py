@@ -28,7 +28,12 @@ MAX_DEPTH = 8
 _MAX_NAME = 1024
 _MAX_PART = 255
 _SESSION = ".session"
+_OVER = ".over"
 _WHOLE = ".whole"
+
+
+class BegunAnew(Exception):
+    """The upload that these bytes belong to is over: another one of the same file has begun since."""
 
 
 def check_filename(name: str) -> None:
@@ -101,10 +106,17 @@ class FileStore:
         private_folder(kept)
         return kept / f"{_digest(filename)}.{upload}{_WHOLE}"
 
-    def drop_arriving(self, folder: str, filename: str) -> None:
-        """Forget what arrived of a file in resumable uploads so far."""
-        for path in self._arriving_folder(folder).glob(f"{_digest(filename)}.*{_SESSION}"):
+    def begin_anew(self, folder: str, filename: str, upload: str) -> None:
+        """Make the place for a new resumable upload of a file. Earlier ones are over, and what came is forgotten."""
+        begun = self.arriving(folder, filename, upload)
+        for path in begun.parent.glob(f"{_digest(filename)}.*{_SESSION}"):
+            path.with_suffix(_OVER).touch(PRIVATE_FILE)
             path.unlink(missing_ok=True)
+        begun.touch(PRIVATE_FILE)
+
+    def require_current(self, arrived: Path) -> None:
+        """BegunAnew when the upload that arrives there is over."""
+        _require_current(arrived)
 
     def enter(self, arrived: Path, folder: str, filename: str) -> None:
         """Put a whole, synced file into its model's folder; what was there under that name is replaced at once.
@@ -184,7 +196,7 @@ class Arrival:
     def append(self, piece: memoryview) -> None:
         """Write at the end. OSError when the disk is full; `size` is then what is there.
 
-        ABORTED, now and then, when the file is no longer in its place.
+        BegunAnew or ABORTED, now and then, when the file is no longer in its place.
         """
         while piece:
             taken = self._file.write(piece)
@@ -197,7 +209,8 @@ class Arrival:
 
     def _write_behind(self) -> None:
         if os.fstat(self._file.fileno()).st_nlink == 0:
-            raise ApiError(Code.ABORTED, "this upload is over: its model was deleted, or the file was begun anew")
+            _require_current(self.path)
+            raise ApiError(Code.ABORTED, "this upload is over: its model was deleted")
         # On Linux this starts the writing and waits for nothing; elsewhere it does no harm.
         with contextlib.suppress(OSError, AttributeError):
             os.posix_fadvise(self._file.fileno(), self._written, self.size - self._written, os.POSIX_FADV_DONTNEED)
@@ -221,6 +234,11 @@ class Arrival:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _require_current(arrived: Path) -> None:
+    if arrived.with_suffix(_OVER).exists():
+        raise BegunAnew
 
 
 def _digest(filename: str) -> str:

@@ -84,4 +84,18 @@ def test_an_upload_of_a_model_that_is_deleted_meanwhile_ends(platform: PlatformP
         connection.sendall(b"x" * (SIZE - (1 << 20)))
         said = answer(connection)
     assert said.startswith(b"HTTP/1.1 409 ")
-    assert b"this upload is over: its model was deleted, or the file was begun anew" in said
+    assert b"this upload is over: its model was deleted" in said
+
+
+def test_an_upload_that_another_one_ends_while_its_bytes_come_is_told_so(platform: PlatformProcess, api: Api) -> None:
+    api.create_model("wanted")
+    url = api.announce("wanted", {"f": 2 * SIZE}, resumable=True)["f"]
+    session = bare.post(url, headers={"x-goog-resumable": "start"}).headers["location"]
+    here = f"Content-Range: bytes 0-{SIZE - 1}/{2 * SIZE}\r\n"
+    with sending(session, [b"x" * (1 << 20)], here) as connection:
+        until(lambda: [path for path in (platform.home / "uploads").glob("acme.wanted.*/*") if path.stat().st_size])
+        assert bare.post(url, headers={"x-goog-resumable": "start"}).status_code == 201
+        connection.sendall(b"x" * (SIZE - (1 << 20)))
+        said = answer(connection)
+    assert said.startswith(b"HTTP/1.1 409 ")
+    assert b"somebody else uploads accounts/acme/models/wanted" in said

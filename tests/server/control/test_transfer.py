@@ -169,3 +169,29 @@ def test_hashes_travel_with_what_they_are_of(api: Api, adapter: str, adapter_fol
     assert said["filenameToSize"]["adapter_config.json"] == str(len(content))
     answer = bare.get(said["filenameToSignedUrls"]["adapter_config.json"], headers={"range": "bytes=1-2"})
     assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+
+
+def test_an_upload_that_somebody_else_ends_says_so_and_can_be_run_again(
+    platform: PlatformProcess, api: Api, folder: Path
+) -> None:
+    from firectl import Client
+    from firectl.client.meter import Progress
+    from firectl.errors import ApiError, Code, Exit
+
+    make(api, "wanted-twice")
+    begun: list[int] = []
+
+    def begin_theirs(now: Progress) -> None:
+        if now.total_done > SIZE // 2 and not begun:
+            begun.append(now.total_done)
+            url = api.announce("wanted-twice", {"large.bin": SIZE}, resumable=True)["large.bin"]
+            assert bare.post(url, headers={"x-goog-resumable": "start"}).status_code == 201
+
+    with Client(platform.key, "acme", platform.url) as client:
+        with pytest.raises(ApiError) as caught:
+            client.models.upload("wanted-twice", folder, on_progress=begin_theirs)
+        assert (caught.value.code, caught.value.exit_code) == (Code.ABORTED, Exit.CONFLICT)
+        assert caught.value.message.startswith("somebody else uploads accounts/acme/models/wanted-twice: ")
+        assert (caught.value.hint or "").startswith("firectl model get accounts/acme/models/wanted-twice shows ")
+        client.models.upload("wanted-twice", folder)
+    assert api.ok("GET", "models/wanted-twice")["state"] == "READY"

@@ -298,6 +298,26 @@ def test_a_new_start_forgets_what_came_before(api: Api, model: str) -> None:
     assert session.put(b"", "*/4") == (308, None)
 
 
+@pytest.mark.parametrize("arrived", [b"", b"01"])
+def test_an_upload_that_another_one_ended_is_told_so_and_leaves_the_other_alone(
+    platform: PlatformProcess, api: Api, model: str, arrived: bytes
+) -> None:
+    mine = Session(api, model, 4)
+    if arrived:
+        assert mine.put(arrived, "0-1/4") == (308, "bytes=0-1")
+    theirs = Session(api, model, 4)
+    said = f"somebody else uploads accounts/acme/models/{model}: their upload of 'f' began after this one and ended it"
+    for content, span in ((b"", "*/4"), (b"23", "2-3/4"), (b"0123", "0-3/4")):
+        answer = bare.put(mine.url, content=content, headers={"content-range": f"bytes {span}"})
+        assert (refusal(answer).status, refusal(answer).message) == (409, said)
+    assert theirs.put(b"abcd", "0-3/4") == (200, None)
+    answer = bare.put(mine.url, headers={"content-range": "bytes */4"})
+    assert (refusal(answer).code, refusal(answer).message) == (10, said)
+    folder = folder_of(platform, model)
+    assert folder is not None
+    assert (folder / "f").read_bytes() == b"abcd"
+
+
 def test_what_came_of_a_part_that_was_cut_off_is_kept(platform: PlatformProcess, api: Api, model: str) -> None:
     size = 1 << 22
     session = Session(api, model, size)

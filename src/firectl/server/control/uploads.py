@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
-from firectl.schemas.model import UPLOADING, SignedUrls
+from firectl.schemas.model import SETTLED, UPLOADING, SignedUrls
 from firectl.server.auth import Caller
 from firectl.server.control import access, models
 from firectl.server.files import FileStore, check_filename, check_together
@@ -115,10 +115,10 @@ def check_ticket(platform: Platform, method: str, name: str, filename: str, quer
 
 def begin_session(platform: Platform, ticket: Ticket, origin: str) -> str:
     """The URL for the parts of a new resumable upload of a file; what came in earlier ones is forgotten."""
-    FileStore(platform.paths).drop_arriving(ticket.folder, ticket.filename)
+    session = Ticket(ticket.model, ticket.folder, ticket.filename, ticket.size, random_id(16))
+    FileStore(platform.paths).begin_anew(session.folder, session.filename, session.upload)
     if ticket.sha256 is not None:
         reopen(platform, ticket)
-    session = Ticket(ticket.model, ticket.folder, ticket.filename, ticket.size, random_id(16))
     return _url(platform, origin, "PUT", session)
 
 
@@ -136,10 +136,11 @@ def arrived_hash(platform: Platform, ticket: Ticket) -> str | None:
 
 
 def finish(platform: Platform, ticket: Ticket, arrived: Path, sha256: str) -> None:
-    """All bytes came, and last: the file enters its model's folder and counts as there."""
+    """All bytes came, and last: the file enters its model's folder and counts as there. BegunAnew if that is over."""
     store = FileStore(platform.paths)
     with platform.store.begin() as tx:
         _current(tx, ticket)
+        store.require_current(arrived)
         store.enter(arrived, ticket.folder, ticket.filename)
         _put(tx, ticket.model, ticket.filename, ticket.size, sha256)
     store.drop(arrived)
@@ -164,6 +165,7 @@ def _require_open(row: ModelRow) -> None:
             Code.FAILED_PRECONDITION,
             f"model {row.name} is {row.state}: its files cannot change any more",
             hint="for new weights under this name: unload it, delete the model, create it again, load it",
+            reason=SETTLED,
         )
 
 

@@ -23,10 +23,11 @@ from starlette.routing import BaseRoute, Route
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
+from firectl.schemas.model import BEGUN_ANEW
 from firectl.server.body import PIECE, IncomingBody
 from firectl.server.control import uploads
 from firectl.server.control.uploads import Ticket
-from firectl.server.files import Arrival, FileStore
+from firectl.server.files import Arrival, BegunAnew, FileStore
 from firectl.server.platform import Platform
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ class FilesDoor:
             "POST": self._begin,
             "PUT": self._put_part if ticket.upload else self._put_whole,
         }[method]
-        return await serve(request, ticket)
+        try:
+            return await serve(request, ticket)
+        except BegunAnew:
+            raise _begun_anew(ticket) from None
 
     async def _get(self, request: Request, ticket: Ticket) -> Response:
         path = self._store.path(ticket.folder, ticket.filename)
@@ -126,6 +130,7 @@ class FilesDoor:
         async with self._alone(path):
             # One that is complete has left; the question costs a look into the database, so it is asked of no other.
             if not path.exists():
+                self._store.require_current(path)
                 sha256 = await run_in_threadpool(uploads.arrived_hash, self._platform, ticket)
                 if sha256 is not None:
                     return _complete(sha256)
@@ -263,6 +268,15 @@ def _content_range(request: Request, ticket: Ticket) -> tuple[int, int] | None:
             Code.INVALID_ARGUMENT, f"Content-Range {text!a} and Content-Length {length} contradict each other"
         )
     return int(first), int(last)
+
+
+def _begun_anew(ticket: Ticket) -> ApiError:
+    return ApiError(
+        Code.ABORTED,
+        f"somebody else uploads {ticket.model}: their upload of {ticket.filename!r} began after this one and ended it",
+        hint=f"firectl model get {ticket.model} shows when theirs is done; to send yours all the same, run it again",
+        reason=BEGUN_ANEW,
+    )
 
 
 def _wrong_size(ticket: Ticket, said: str) -> ApiError:
