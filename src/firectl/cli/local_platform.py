@@ -32,7 +32,8 @@ from firectl.cli.local_process import (
 from firectl.errors import Code, FirectlError, InputError, NetworkError, WaitTimeout
 
 NEEDED = (
-    "starlette", "uvicorn", "sqlalchemy", "filelock", "h11", "jinja2", "numpy", "safetensors", "torch", "transformers",
+    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools",
+    "jinja2", "numpy", "safetensors", "torch", "transformers",
 )  # fmt: skip
 INSTALL = "pip install '.[local]'"
 DEFAULT_ACCOUNT = "local"

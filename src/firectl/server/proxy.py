@@ -17,7 +17,8 @@ from starlette.types import Message, Receive, Scope, Send
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.server.activity import CLIENT_LEFT, Ticket
 from firectl.server.crew import Crew
-from firectl.server.engine_client import Answer, EngineClient, EngineGone, Exchange
+from firectl.server.engine_client import EngineClient
+from firectl.server.engine_connection import Answer, EngineGone, Exchange
 from firectl.server.router import NOT_FOUND, NOT_READY, NotReady, Target
 
 log = logging.getLogger(__name__)
@@ -64,30 +65,40 @@ class Proxy:
         self._job = job
         self._crew = crew
         self._started = False
+        self._over = False
+        """All of the answer is sent, or nothing more will be."""
+        self._left = False
         self._status = CLIENT_LEFT
         self._renames = _renames(job.target.engine_model, job.asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = asyncio.create_task(self._answer(send))
+        # Not in a task of its own, which would cost a turn of the loop before the first byte goes out.
+        work = asyncio.current_task()
+        assert work is not None
         gone = asyncio.create_task(_client_gone(receive))
+        gone.add_done_callback(lambda gone: self._client_left(gone, work))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._answer(send)
         except asyncio.CancelledError:
-            # The platform ends, and this answer did not before: its client is told so.
-            work.cancel()
-            await asyncio.wait({work})
-            if work.cancelled():
+            if not self._left:
+                # The platform ends, and this answer did not before: its client is told so.
                 await self._fail(send, NotReady(ENDING, Code.UNAVAILABLE.name, 1))
-            raise
+                raise
+            if work.uncancel():
+                raise
         finally:
-            # Whichever is left, and both when this task is itself cancelled: the engine's slot is freed at once.
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.wait({work, gone})
+            self._over = True
+            gone.cancel()
             if self._job.ticket is not None:
                 self._job.ticket.end(self._status)
-        if not work.cancelled():
-            work.result()
+
+    def _client_left(self, gone: asyncio.Task[None], work: asyncio.Task[object]) -> None:
+        """Nobody reads the answer any more: the engine's slot is freed at once."""
+        if not gone.cancelled():
+            gone.exception()  # what else could be wrong with the connection is the same to the answer
+        if not self._over:
+            self._left = True
+            work.cancel()
 
     async def _answer(self, send: Send) -> None:
         job = self._job

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from firectl.server.engine_client import EngineClient, EngineGone
+from firectl.server.engine_client import EngineClient
+from firectl.server.engine_connection import EngineGone
 from firectl.server.launcher import Driver, Ended, EngineProcess, EngineSpec, launch
 from firectl.server.seen import Adapter, Phase, ReplicaView
 
@@ -81,6 +82,8 @@ class Replica:
         self._patience = patience
         self._watcher = watcher
         self._process: EngineProcess | None = None
+        self._asked: EngineClient | None = None
+        """What becomes `client` once it is healthy."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -156,6 +159,8 @@ class Replica:
         finally:
             watch.cancel()
             await asyncio.wait({watch})
+            if self._asked is not None:
+                self._asked.close()
         self._end(ended, self._killed_because or self._describe(ended))
 
     async def _watch(self, process: EngineProcess) -> None:
@@ -167,7 +172,7 @@ class Replica:
                     if not await self._ends_soon():
                         self._kill(process, "replica did not say which port it listens on")
                     return
-                client = EngineClient(port, process.key)
+                client = self._asked = EngineClient(port, process.key)
                 pause = 0.02
                 while not await client.healthy(self._patience.health_timeout):
                     await asyncio.sleep(pause)

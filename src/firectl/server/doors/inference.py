@@ -138,7 +138,9 @@ class InferenceDoor:
 def request_id(request: Request) -> str:
     """The id that this request is known by: the one given by whoever stands before this door, else a new one."""
     known: object = getattr(request.state, "request_id", None) or request.headers.get("x-request-id")
-    return known if isinstance(known, str) and known.isascii() and 0 < len(known) <= 128 else secrets.token_hex(16)
+    if isinstance(known, str) and known.isascii() and known.isprintable() and 0 < len(known) <= 128:
+        return known
+    return secrets.token_hex(16)
 
 
 def _refusal(error: FirectlError, request: str) -> Response:
