@@ -100,6 +100,8 @@ class Exchange:
         self._bounded = False
         self._headed = False
         self._whole = False
+        self._lasting = False
+        """Came whole, and the engine will take another request on its connection."""
         self._broken: str | None = None
         self._waiter: asyncio.Future[None] | None = None
         connection.exchange = self
@@ -143,14 +145,15 @@ class Exchange:
 
     def close(self) -> None:
         """The connection is free, or hung up: an answer that is still being made is given up by the engine."""
-        parser, self._parser = self._parser, None
-        if parser is None:
+        if self._parser is None:
             return
+        # It and this object hold each other.
+        self._parser = None
         connection = self._connection
         connection.exchange = None
         transport = connection.transport
         # An answer can come before all of its request is sent: what is left of that is no beginning of another.
-        if self._whole and self._bounded and parser.should_keep_alive() and not transport.get_write_buffer_size():
+        if self._lasting and not transport.get_write_buffer_size():
             if self._paused:
                 transport.resume_reading()
             self._keep(connection)
@@ -200,10 +203,13 @@ class Exchange:
             self._connection.transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        assert self._parser is not None
         self._whole = self._headed
+        # Here alone: the parser forgets what an answer said of it.
+        self._lasting = self._whole and self._parser.should_keep_alive()
 
     def _break(self, reason: str) -> None:
-        self._whole = False
+        self._whole = self._lasting = False
         self._broken = reason
         self._connection.transport.abort()
         self._wake()
