@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from firectl.cli.flag_types import METRICS
+from firectl.server import history
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 
@@ -36,7 +38,27 @@ def test_json_is_the_series(cli: Cli, api: Api) -> None:
     assert api.query() == {"metric": "requests-per-second"}
     api.on("GET", PATH, {})
     assert cli("deployment-metrics", "list", "--metric", "requests-per-second", "-o", "json").json == {"series": []}
-    assert cli("deployment-metrics", "list", "--metric", "requests-per-second").out == "SERIES  TIME  VALUE\n"
+
+
+def test_an_empty_result_is_said_to_be_one(cli: Cli, api: Api) -> None:
+    api.on("GET", PATH, {"series": []})
+    argv = ("deployment-metrics", "list", "--metric", "requests-per-second")
+    ran = cli(*argv)
+    assert (ran.code, ran.out) == (0, "SERIES  TIME  VALUE\n")
+    assert ran.err == "There were no requests-per-second in the last interval; --start DATE looks further back\n"
+    ran = cli(*argv, "--start", "2026-01-01")
+    assert (ran.out, ran.err) == ("SERIES  TIME  VALUE\n", "There were no requests-per-second in that time\n")
+    assert cli(*argv, "--quiet").err == ""
+
+
+def test_an_unknown_metric_is_wrong_input_and_the_known_ones_are_offered(cli: Cli, api: Api) -> None:
+    ran = cli("deployment-metrics", "list", "--metric", "token_per_second")
+    assert (ran.code, ran.out, api.asked) == (2, "", [])
+    assert ran.err == (
+        "Error: --metric 'token_per_second' is none of requests-per-second, errors-per-second, tokens-per-second, "
+        "tokens-prompt-per-second (code = InvalidArgument)\nHint: did you mean tokens-per-second?\n"
+    )
+    assert tuple(history.METRICS) == METRICS
 
 
 def test_the_hosted_service_has_no_such_call(cli: Cli, api: Api) -> None:
@@ -57,12 +79,14 @@ def test_a_day_as_the_end_is_in_it(cli: Cli, api: Api) -> None:
 
 
 def test_a_span_that_ends_before_it_starts_is_refused(cli: Cli, api: Api) -> None:
-    ran = cli("deployment-metrics", "list", "--metric", "m", "--start", "2026-01-02", "--end", "2026-01-01")
+    ran = cli(
+        "deployment-metrics", "list", "--metric", "tokens-per-second", "--start", "2026-01-02", "--end", "2026-01-01"
+    )
     assert (ran.code, ran.out, api.asked) == (2, "", [])
     assert ran.err == "Error: --end must be after --start (code = InvalidArgument)\n"
 
 
 def test_a_start_in_the_future_is_said_to_have_nothing_yet(cli: Cli, api: Api) -> None:
     api.on("GET", PATH, {"series": []})
-    ran = cli("deployment-metrics", "list", "--metric", "m", "--start", "2999-01-01")
+    ran = cli("deployment-metrics", "list", "--metric", "tokens-per-second", "--start", "2999-01-01")
     assert (ran.code, ran.err) == (0, "--start 2999-01-01T00:00:00Z is in the future: there is nothing yet\n")

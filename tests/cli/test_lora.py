@@ -125,6 +125,7 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
     assert (ran.code, ran.err) == (0, "")
     assert [finding["what"] for finding in ran.json["findings"]] == [
+        f"records 'org/tiny', which is not how {BASE} is called; names prove nothing",
         "shapes were not compared: the API does not let its files be read",
         NOT_READ,
     ]
@@ -169,7 +170,7 @@ def test_the_headers_of_a_base_that_the_api_lets_be_read_are_compared(
     assert api.given < sum(path.stat().st_size for path in base.glob("*.safetensors")) / 10
     api.offer(BASE, made / "base")
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
-    assert (ran.code, ran.json["valid"], len(ran.json["findings"])) == (0, True, 1)
+    assert (ran.code, ran.json["valid"], len(ran.json["findings"])) == (0, True, 2)
 
 
 def test_an_adapter_that_records_another_model_of_the_api_is_warned_about(
@@ -181,6 +182,37 @@ def test_an_adapter_that_records_another_model_of_the_api_is_warned_about(
     ran = cli("lora", "check", str(adapter), "--base-model", BASE)
     assert ran.code == 0
     assert f"records accounts/fireworks/models/other, not {BASE}" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("recorded", "base", "differs"),
+    [
+        ("meta-llama/Meta-Llama-3.1-8B", "llama-v3p1-8b-instruct", False),
+        ("Qwen/Qwen2.5-7B-Instruct", "qwen2p5-7b-instruct", False),
+        ("unsloth/Qwen2.5-7B-Instruct-bnb-4bit", "qwen2p5-7b-instruct", False),
+        ("mistralai/Mistral-7B-v0.1", "mistral-7b", False),
+        ("Qwen/Qwen2.5-7B", "qwen2p5-14b", True),
+        ("meta-llama/Llama-3.1-8B", "qwen3-8b", True),
+        ("org/tiny", "my-base", True),
+        ("/data/base", "my-base", False),
+        (None, "my-base", False),
+    ],
+)
+def test_a_recorded_base_of_plainly_another_name_is_noted(
+    cli: Cli, api: Api, made: Path, tmp_path: Path, recorded: str | None, base: str, differs: bool
+) -> None:
+    adapter = Path(shutil.copytree(made / "adapter", tmp_path / "adapter"))
+    _record(adapter, recorded)
+    name = f"accounts/fireworks/models/{base}"
+    api.on("GET", f"/v1/{name}", {"name": name, "kind": "HF_BASE_MODEL", "state": "READY"})
+    ran = cli("lora", "check", str(adapter), "--base-model", name)
+    note = (
+        f"Note: base_model_name_or_path: records '{recorded}', which is not how {name} is called; names prove nothing"
+    )
+    assert (ran.code, note in ran.out) == (0, differs)
+    url = f"https://huggingface.co/{recorded}"
+    api.on("GET", f"/v1/{name}", {"name": name, "kind": "HF_BASE_MODEL", "state": "READY", "huggingFaceUrl": url})
+    assert "names prove nothing" not in cli("lora", "check", str(adapter), "--base-model", name).out
 
 
 def test_an_8b_base_of_headers_alone_is_checked_without_anything_heavy(cli: Cli, made: Path, tmp_path: Path) -> None:

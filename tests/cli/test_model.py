@@ -290,3 +290,15 @@ def test_names_that_cannot_be_ids_are_refused(cli: Cli, catalog: Api, adapter: P
     ran = cli("model", "create", "M_1", str(adapter), "--base-model", BASE)
     assert (ran.code, ran.out, catalog.asked) == (2, "", [])
     assert ran.err.startswith("Error: 'M_1' is not a valid model ID")
+
+
+def test_a_download_onto_a_file_is_told_to_name_a_folder(cli: Cli, catalog: Api, tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("mine")
+    for target in ("here", "here/below"):
+        ran = cli("model", "download", "m", str(tmp_path / target))
+        assert (ran.code, ran.out, catalog.asked) == (2, "", [])
+        assert ran.err == (
+            f"Error: {tmp_path}/here is a file, not a folder (code = InvalidArgument)\n"
+            f"Hint: name a folder, there or not: firectl model download {NAME} {tmp_path}/here-files\n"
+        )
+    assert (tmp_path / "here").read_text() == "mine"

@@ -35,6 +35,8 @@ PRECISIONS = (
     "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
     "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
+METRICS = ("requests-per-second", "errors-per-second", "tokens-per-second", "tokens-prompt-per-second")
+"""All there are: a call of the local platform, which comes with this command line."""
 DIRECT_ROUTES = ("INTERNET", "GCP_PRIVATE_SERVICE_CONNECT", "AWS_PRIVATELINK")
 REGION_GROUPS = ("GLOBAL", "US", "EUROPE", "APAC")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from firectl.client import Client
     from firectl.lora.check import Report
     from firectl.lora.findings import Finding
+    from firectl.schemas.model import Model
 
 _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
@@ -118,25 +119,37 @@ def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding
         findings.append(Finding("warning", "--base-model", f"{full} is {model.state}, not READY"))
     if model.supports_lora is False:
         findings.append(Finding("error", "--base-model", f"{full} takes no LoRA", "use a base that supports them"))
-    recorded = _recorded(adapter)
-    if recorded is not None and recorded != full:
-        findings.append(
-            Finding("warning", "base_model_name_or_path", f"records {recorded}, not {full}", "name the base it records")
-        )
+    findings += _other_base(_recorded(adapter), full, model)
     details = model.base_model_details
     return (details.model_type if details is not None else None), findings
 
 
+def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
+    """Where the name that the adapter records is another: a warning of two names of the API, else a note."""
+    from firectl.lora.findings import Finding
+    from firectl.lora.folder import quoted
+    from firectl.lora.origin import names_differ
+
+    where, named = "base_model_name_or_path", ResourceName.read(recorded or "")
+    if named is not None and named.collection == "models":
+        what = f"records {named}, not {full}"
+        return [Finding("warning", where, what, "name the base it records")] if str(named) != full else []
+    names = [full.rpartition("/")[2], *filter(None, (model.display_name, model.hugging_face_url))]
+    if not names_differ(recorded, names):
+        return []
+    what = f"records {quoted(recorded or '')}, which is not how {full} is called; names prove nothing"
+    return [Finding("note", where, what, "make sure that it is the same model")]
+
+
 def _recorded(adapter: Path) -> str | None:
-    """The model of the API that the adapter records as its base, None if what it records is no such name."""
+    """What the adapter records as its base, None where that cannot be read."""
     from firectl.errors import AdapterError
     from firectl.lora.adapter import Adapter
 
     try:
-        found = ResourceName.read(Adapter.open(adapter).config.base_name or "")
+        return Adapter.open(adapter).config.base_name
     except AdapterError:
         return None
-    return str(found) if found is not None and found.collection == "models" else None
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:

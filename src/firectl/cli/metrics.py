@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
+from firectl.cli.flag_types import METRICS
 from firectl.cli.output import View
 from firectl.cli.render import table
 from firectl.errors import ApiError, Code, InputError
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 Span = tuple[datetime | None, datetime | None]
 
 
+def require_known(metric: str) -> None:
+    """InputError for a metric that there is not, with the one that it resembles."""
+    if metric in METRICS:
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(metric.lower().replace("_", "-"), METRICS, n=1)
+    raise InputError(
+        f"--metric {metric!r} is none of {', '.join(METRICS)}", hint=f"did you mean {near[0]}?" if near else None
+    )
+
+
 def span(start: str | None, end: str | None) -> Span:
     """The two moments; InputError when the end is not after the start."""
     first, last = (datetime.fromisoformat(text) if text else None for text in (start, end))
@@ -25,11 +38,15 @@ def span(start: str | None, end: str | None) -> Span:
     return first, last
 
 
-def note_future(app: App, asked: Span) -> None:
-    """Says why there will be nothing."""
+def note_nothing(app: App, metric: str, asked: Span) -> None:
+    """Says why there is nothing."""
     start, _ = asked
-    if start is not None and start > datetime.now(UTC):
+    if start is None:
+        app.output.note(f"There were no {metric} in the last interval; --start DATE looks further back")
+    elif start > datetime.now(UTC):
         app.output.note(f"--start {start.isoformat().replace('+00:00', 'Z')} is in the future: there is nothing yet")
+    else:
+        app.output.note(f"There were no {metric} in that time")
 
 
 def fetch(app: App, metric: str, group_by: str | None, span: Span, interval: timedelta | None) -> DeploymentMetrics:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -51,10 +52,11 @@ def download(
 ) -> Downloaded:
     """Writes every file of the model `name` (a full name) below `folder`, in place of what is there.
 
-    A file that is there already with the content that the server has is left alone. InputError when the server names a
-    file that would land outside `folder`, or two that would be one, before any is fetched; ApiError for one that does
-    not come as the server says it is, and FAILED_PRECONDITION when another download writes the same file.
+    A file that is there already with the content that the server has is left alone. InputError when `folder` is a file,
+    or the server names a file that would land outside it, or two that would be one, before any is fetched; ApiError for
+    one that does not come as the server says it is, and FAILED_PRECONDITION when another download writes the same file.
     """
+    _require_folder(name, folder)
     return Download(client, name, folder, on_progress).fetch()
 
 
@@ -265,6 +267,15 @@ def _check_together(names: Mapping[str, str]) -> None:
         same = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if same != name:
             raise InputError(f"the server names two files that cannot be told apart everywhere: {same!r} and {name!r}")
+
+
+def _require_folder(name: str, folder: Path) -> None:
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise InputError(
+            f"{there} is a file, not a folder",
+            hint=f"name a folder, there or not: firectl model download {name} {shlex.quote(f'{there}-files')}",
+        )
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from firectl.errors import AdapterError
@@ -55,6 +55,22 @@ def _other_name(recorded: str, base: BaseModel) -> Iterator[Finding]:
             f"records {quoted(recorded)}, the base model given says that it is {quoted(known[0])}",
             "of two models of the same shapes the wrong one gives an answer too, and a bad one: make sure which it is",
         )
+
+
+def names_differ(recorded: str | None, names: Iterable[str]) -> bool:
+    """Whether the base that an adapter records is plainly none of these names; a path and no name at all never are.
+
+    Hubs and the API spell one model differently: `meta-llama/Meta-Llama-3.1-8B` is `llama-v3p1-8b` and its `-instruct`.
+    """
+    if not recorded or _is_path(recorded):
+        return False
+    mine = _words(recorded)
+    return not any(mine <= theirs or theirs <= mine for theirs in map(_words, names))
+
+
+def _words(name: str) -> set[str]:
+    dotted = re.sub(r"(?<=\d)p(?=\d)", ".", _core(name))
+    return {word for word in re.findall(r"[a-z]*\d[\w.]*|\w+", re.sub(r"\bv(?=\d)", "", dotted)) if word != "meta"}
 
 
 def _names(base: BaseModel) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Moment, Seconds
+from firectl.cli.flag_types import METRICS, Moment, Seconds
 from firectl.cli.grammar import DOCUMENT, Noun
 from firectl.cli.params import option
 
@@ -19,7 +19,7 @@ deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and 
     "--metric",
     required=True,
     metavar="NAME",
-    help="requests-per-second, errors-per-second, tokens-per-second, tokens-prompt-per-second.",
+    help=f"{', '.join(METRICS)}.",
 )
 @option(
     "--group-by", type=click.Choice(["deployment", "model"]), help="One series for each; default: for each deployment."
@@ -42,7 +42,10 @@ def list_(
     """
     from firectl.cli import metrics
 
+    metrics.require_known(metric)
     span = metrics.span(start, end)
-    metrics.note_future(app, span)
     every = timedelta(seconds=interval) if interval else None
-    app.emit(metrics.fetch(app, metric, group_by, span, every), metrics.TABLE)
+    found = metrics.fetch(app, metric, group_by, span, every)
+    app.emit(found, metrics.TABLE)
+    if not found.series:
+        metrics.note_nothing(app, metric, span)
