@@ -27,6 +27,8 @@ REPLICA_LOST = "the replica that was answering ended; send the request again"
 ENDING = "the platform is shutting down; send the request again once it is up"
 _EVENT_LIMIT = 16 << 20
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+_DONE = b"data: [DONE]"
+_LATER_DONE = b"\n" + _DONE
 _TRIES = 2
 # Engines report usage in the last chunk of every stream, asked or not. No text of an answer can be taken for it: inside
 # a JSON string its quotes would be escaped.
@@ -143,7 +145,8 @@ class Proxy:
         pending = b""
         ended = False
         ticket = self._job.ticket
-        async for chunk in exchange.chunks():
+        chunks = exchange.chunks()
+        async for chunk in chunks:
             pending += chunk
             cut = _whole_events(pending)
             if cut == 0:
@@ -155,14 +158,23 @@ class Proxy:
                 await self._start(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
                 if ticket is not None:
                     ticket.begun()
-            ended = ended or b"data: [DONE]" in events
             if ticket is not None and _USAGE in events:
                 ticket.usage(_usage(events))
-            await send({"type": "http.response.body", "body": self._rename(events), "more_body": True})
+            # At the beginning of a line, where no text of an answer can be.
+            ended = events.startswith(_DONE) or _LATER_DONE in events
+            if ended:
+                # Its end goes with it, in one piece; after that the client may be gone.
+                self._over = True
+                self._status = 200
+            await send({"type": "http.response.body", "body": self._rename(events), "more_body": not ended})
+            if ended:
+                break
         if not ended:
             raise EngineGone("the engine ended its stream before [DONE]")
-        self._status = 200
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with contextlib.suppress(EngineGone):
+            # To the end, so that its connection can take another request.
+            async for _ in chunks:
+                pass
 
     async def _hand_over(self, answer: Answer, retry_after: str | None, send: Send) -> None:
         document = answer.json()
@@ -183,6 +195,8 @@ class Proxy:
         await self._whole(send, answer.status, headers, body)
 
     async def _fail(self, send: Send, error: FirectlError) -> None:
+        if self._over:
+            return
         body = json.dumps(to_inference_wire(error)).encode()
         status = error.http_status if isinstance(error, ApiError) else error.code.http_status
         self._status = status
@@ -235,6 +249,8 @@ def _usage(events: bytes) -> object:
 
 def _whole_events(data: bytes) -> int:
     """Where the last event in `data` that came whole ends; 0 when none did."""
+    if data.endswith(_EVENT_ENDS):
+        return len(data)
     return max((data.rfind(end) + len(end) for end in _EVENT_ENDS if end in data), default=0)
 
 

@@ -34,6 +34,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         base = platform.scripted_model(BASE)
         name = platform.deploy("d", base, enable_addons=True)
         platform.deployed(platform.load(platform.scripted_model(f"{ME}/models/ad", base, voice="ad"), name))
+        platform.deployed(platform.load(platform.scripted_model(f"{ME}/models/imp", base, voice="data: [DONE]"), name))
         yield platform
 
 
@@ -62,6 +63,12 @@ def test_a_stream_carries_every_event_and_names_the_model_as_asked(shared: Platf
     route = f"{ME}/models/ad#{D}"
     chunk = {"model": route, "choices": [{"delta": {"content": "ad "}}]}
     assert shared.events(route, "tokens:4") == [chunk, chunk, chunk, chunk, "[DONE]"]
+
+
+def test_text_that_reads_like_the_end_of_a_stream_is_not_its_end(shared: Platform) -> None:
+    says = shared.events(f"{ME}/models/imp#{D}")
+    assert [event["choices"][0]["delta"]["content"] for event in says[:-1]] == ["data: [DONE] "] * 3
+    assert says[-1] == "[DONE]"
 
 
 def test_events_are_sent_as_they_come(shared: Platform) -> None:

@@ -119,6 +119,9 @@ class InferenceDoor:
         return parse_json(b"".join(parts))
 
     async def _caller(self, request: Request) -> Caller:
+        seen: Caller | None = getattr(request.state, "caller", None)
+        if seen is not None:
+            return seen
         header = request.headers.get("authorization")
         known = self._authenticator.known(header)
         return known if known is not None else await asyncio.to_thread(self._authenticator.authenticate, header)
