@@ -21,7 +21,7 @@ HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "st
 START = {
     "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.durations", "firectl.cli.flag_types",
     "firectl.cli.grammar", "firectl.cli.main", "firectl.cli.output", "firectl.cli.render", "firectl.cli.tree",
-    "firectl.errors",
+    "firectl.cli.interrupts", "firectl.errors",
 }  # fmt: skip
 ROUTE_CHECK = {
     "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.params", "firectl.cli.route_check",

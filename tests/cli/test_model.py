@@ -240,13 +240,18 @@ def test_files_that_the_server_refuses_leave_no_row(cli: Cli, catalog: Api, adap
     assert (catalog.changes[-1].method, catalog.changes[-1].path) == ("DELETE", f"/v1/{NAME}")
 
 
-def test_a_row_that_somebody_else_has_uploaded_meanwhile_is_not_deleted(cli: Cli, catalog: Api, adapter: Path) -> None:
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "firectl", "reason": "MODEL_FILES_SETTLED"}
-    refusal = answer(400, {"code": 9, "message": "model is READY", "details": [info]})
-    catalog.on("POST", f"/v1/{NAME}:getUploadEndpoint", refusal)
+@pytest.mark.parametrize(
+    ("method", "call", "reason"),
+    [("POST", "getUploadEndpoint", "MODEL_FILES_SETTLED"), ("GET", "validateUpload", "UPLOAD_BEGUN_ANEW")],
+)
+def test_a_row_that_somebody_else_uploads_too_is_not_deleted(
+    cli: Cli, catalog: Api, adapter: Path, method: str, call: str, reason: str
+) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "firectl", "reason": reason}
+    catalog.on(method, f"/v1/{NAME}:{call}", answer(400, {"code": 9, "message": "theirs", "details": [info]}))
     ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
     assert (ran.code, ran.out) == (5, "")
-    assert ran.err.splitlines()[-1] == "Error: model is READY (code = FailedPrecondition)"
+    assert ran.err.splitlines()[-1] == "Error: theirs (code = FailedPrecondition)"
     assert not [request for request in catalog.changes if request.method == "DELETE"]
 
 

@@ -33,7 +33,7 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
     """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
-    from firectl.schemas.model import SETTLED
+    from firectl.schemas.model import BEGUN_ANEW, SETTLED
 
     _say_what_is_sent(app, path)
     with app.leaving(in_flight.model(app.client.models.full_name(model_id), path)):
@@ -46,8 +46,8 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
             try:
                 upload_folder(app, name, path, resumable, poll)
             except ApiError as error:
-                if error.reason == SETTLED:
-                    # Somebody else has uploaded it meanwhile: the row is theirs.
+                if error.reason in (SETTLED, BEGUN_ANEW):
+                    # Somebody else has uploaded it meanwhile, or does: the row is theirs.
                     raise
                 if error.code in REFUSALS and not isinstance(error, NetworkError):
                     _drop(app, name)

@@ -100,6 +100,10 @@ class FileStore:
         private_folder(kept)
         return kept / f"{_digest(filename)}.{upload}{_SESSION}"
 
+    def is_arriving(self, folder: str, filename: str) -> bool:
+        """Whether a resumable upload of the file has begun, and is not over."""
+        return any(self._arriving_folder(folder).glob(f"{_digest(filename)}.*{_SESSION}"))
+
     def arriving_whole(self, folder: str, filename: str, upload: str) -> Path:
         """Where the bytes of an upload go that comes in one piece or not at all."""
         kept = self._arriving_folder(folder)

@@ -318,6 +318,18 @@ def test_an_upload_that_another_one_ended_is_told_so_and_leaves_the_other_alone(
     assert (folder / "f").read_bytes() == b"abcd"
 
 
+def test_files_that_somebody_else_has_begun_anew_are_missing_for_that_reason(api: Api, model: str) -> None:
+    def reasons() -> list[str]:
+        details = api.call("GET", f"models/{model}:validateUpload").json()["details"]
+        return [detail["reason"] for detail in details]
+
+    assert Session(api, model, 4).put(b"0123", "0-3/4") == (200, None)
+    api.announce(model, {"f": 4, "g": 1})
+    assert reasons() == ["FAILED_PRECONDITION"]
+    Session(api, model, 4)
+    assert reasons() == ["UPLOAD_BEGUN_ANEW"]
+
+
 def test_what_came_of_a_part_that_was_cut_off_is_kept(platform: PlatformProcess, api: Api, model: str) -> None:
     size = 1 << 22
     session = Session(api, model, size)

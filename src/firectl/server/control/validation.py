@@ -17,7 +17,7 @@ from firectl.lora.hashing import content_hash
 from firectl.lora.rules import is_allowed_target
 from firectl.lora.values import CHANGES_NOTHING
 from firectl.schemas.base import Status
-from firectl.schemas.model import ADDON, BASE, READY, BaseModelDetails, Model, PeftDetails
+from firectl.schemas.model import ADDON, BASE, BEGUN_ANEW, READY, BaseModelDetails, Model, PeftDetails
 from firectl.server.auth import Caller
 from firectl.server.control import access, models
 from firectl.server.files import FileStore
@@ -52,8 +52,8 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
             base = tx.models.get(row.base) if row.base else None
         if row.state == READY:
             return []
-        _require_complete(row, files)
         store = FileStore(platform.paths)
+        _require_complete(store, row, files)
         try:
             checked = _addon(store, row, base) if row.kind == ADDON else _base(store, row)
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
@@ -76,17 +76,21 @@ def _changed(name: str) -> ApiError:
     return ApiError(Code.ABORTED, f"files of model {name} changed while they were being validated")
 
 
-def _require_complete(row: ModelRow, files: list[FileRow]) -> None:
+def _require_complete(store: FileStore, row: ModelRow, files: list[FileRow]) -> None:
     upload = f"firectl model upload {row.name.rsplit('/', 1)[1]} DIR"
     if not files:
         raise ApiError(Code.FAILED_PRECONDITION, f"model {row.name} has no files yet", hint=upload)
     missing = [file.filename for file in files if not file.complete]
     if missing:
         shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
+        # To who has sent all of them this means that somebody else has begun them anew.
+        arriving = any(store.is_arriving(row.folder, name) for name in missing)
         raise ApiError(
             Code.FAILED_PRECONDITION,
-            f"{len(missing)} of {len(files)} files of model {row.name} are missing: {shown}",
+            f"{len(missing)} of {len(files)} files of model {row.name} are missing: {shown}"
+            + ("; an upload of them has begun and is not over" if arriving else ""),
             hint=upload,
+            reason=BEGUN_ANEW if arriving else None,
         )
 
 
