@@ -52,12 +52,14 @@ def table(figures: Sequence[Figure]) -> str:
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The median over rounds of ours ÷ theirs: what slows a round down slows both in it."""
-    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+    return statistics.median(ratios(ours, theirs))
 
 
-def percentile(numbers: Sequence[float], percent: float) -> float:
-    ordered = sorted(numbers)
-    place = (len(ordered) - 1) * percent / 100
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def spread(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """What single rounds gave, for a note; empty where there was one."""
+    found = ratios(ours, theirs)
+    return f"rounds {min(found):.2f} to {max(found):.2f}" if len(found) > 1 else ""

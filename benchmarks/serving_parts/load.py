@@ -1,4 +1,8 @@
-"""A load of streams, and when each piece of each answer came: as little work for a piece as can be."""
+"""A load of streams, and when each piece of each answer came: as little work for a piece as can be.
+
+Not `firectl.bench`, which reads every event: on two cores what a client computes is taken from the engine. The first
+event is the first token here, also where its text is still empty; for `firectl bench` it is the first text.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 TOKENS = 64
+_USAGE = {"stream_options": {"include_usage": True}}
 PROMPT = 200
 
 
@@ -78,11 +83,11 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, model: str, text: str, tokens: int) -> Seen:
-        """A stream of `tokens` tokens. RuntimeError for anything else."""
+    async def ask(self, model: str, text: str, tokens: int, begun: Callable[[], None]) -> Seen:
+        """A stream of `tokens` tokens, `begun` with the first. RuntimeError for anything else, as for a shorter one."""
         where = self.address
         fields = {"model": model, "prompt": text, "max_tokens": tokens, "temperature": 0}
-        body = json.dumps(fields | {"ignore_eos": True, "stream": True}).encode()
+        body = json.dumps(fields | {"ignore_eos": True, "stream": True, **_USAGE}).encode()
         key = f"Authorization: Bearer {where.key}\r\n" if where.key else ""
         head = f"POST {where.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{key}"
         if self._writer is None:
@@ -93,12 +98,19 @@ class Connection:
         self._writer.write(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
         times: list[float] = []
         said: list[bytes] = []
+        usage, done = b"", False
         async for line in reader:
             if line.startswith(b"data: {"):
                 if b'"error"' in line:
                     raise RuntimeError(f"{model}: {line!r}")
                 if b'"choices":[{' in line or b'"choices": [{' in line:
                     times.append(time.perf_counter())
+                    if len(times) == 1:
+                        begun()
+                if b'"usage":{' in line or b'"usage": {' in line:
+                    usage = line
+            elif line.startswith(b"data: [DONE]"):
+                done = True
             elif line == b"0\r\n":
                 await reader.readline()
                 break
@@ -106,6 +118,9 @@ class Connection:
                 said.append(line)
         if not times:
             raise RuntimeError(f"{model} gave no answer: {b''.join(said)[-400:]!r}")
+        generated = json.loads(usage[6:])["usage"]["completion_tokens"] if usage else None
+        if not done or generated != tokens:
+            raise RuntimeError(f"{model} gave {generated} of {tokens} tokens{'' if done else ', and no end'}")
         return Seen(sent, times, tokens)
 
     def close(self) -> None:
@@ -113,15 +128,24 @@ class Connection:
             self._writer.close()
 
 
-async def _turn(address: Address, streams: int, asked: Iterable[tuple[str, str]], tokens: int) -> Turn:
+async def _turn(
+    address: Address, streams: int, asked: Iterable[tuple[str, str]], tokens: int, all_begun: Callable[[], None]
+) -> Turn:
     queue = iter(asked)
     turn = Turn()
+    left = streams
+
+    def begun() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            all_begun()
 
     async def stream() -> None:
         connection = Connection(address)
         try:
             for model, text in queue:
-                turn.answers.append(await connection.ask(model, text, tokens))
+                turn.answers.append(await connection.ask(model, text, tokens, begun))
         finally:
             connection.close()
 
@@ -131,14 +155,24 @@ async def _turn(address: Address, streams: int, asked: Iterable[tuple[str, str]]
     return turn
 
 
-def measure(address: Address, streams: int, requests: int, seed: int, tokens: int = TOKENS) -> Turn:
-    """So many streams at once, each sending its next request when its last was answered; models in turn."""
+def measure(
+    address: Address,
+    streams: int,
+    requests: int,
+    seed: int,
+    tokens: int = TOKENS,
+    all_begun: Callable[[], None] = lambda: None,
+) -> Turn:
+    """So many streams at once, each sending its next request when its last was answered; models in turn.
+
+    `all_begun` is called once as many answers as there are streams have begun.
+    """
     models = address.models
     asked = [(models[number % len(models)], prompt(seed + number)) for number in range(requests)]
-    return asyncio.run(_turn(address, streams, asked, tokens))
+    return asyncio.run(_turn(address, streams, asked, tokens, all_begun))
 
 
 def measure_mix(address: Address, streams: int, models: Sequence[str], seed: int, tokens: int = TOKENS) -> Turn:
     """The same with a model of each request."""
     asked = [(model, prompt(seed + number)) for number, model in enumerate(models)]
-    return asyncio.run(_turn(address, streams, asked, tokens))
+    return asyncio.run(_turn(address, streams, asked, tokens, lambda: None))

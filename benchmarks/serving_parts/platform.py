@@ -18,11 +18,14 @@ from typing import Any
 
 import psutil
 
-from serving_parts.goals import Figure, paired, percentile
+from firectl.bench.figures import percentile
+from serving_parts.goals import Figure, paired, spread
 from serving_parts.load import Address, Turn, measure
 from serving_parts.world import Process, World, family, stage
 
 LOADS = 10
+STEPS, MOST_TURNS = 500, 24
+"""Steps to be seen while a LoRA loads, and the turns after which there are no more, whatever was seen."""
 TOGETHER = 0.002
 """Seconds; what is written to several streams after one step is read within less."""
 DEPLOYMENT = "accounts/local/deployments/bench"
@@ -174,40 +177,50 @@ def _front(world: World, here: Platform) -> tuple[list[Figure], dict[str, object
         document[f"{name}, {streams}"] = {"tokens_per_second": [round(turn.rate, 1) for turn in turns]}
     for streams, wanted in ((8, 0.95), (32, None)):
         rates = {name: [turn.rate for turn in seen[name, streams]] for name in ways}
-        note = f"{statistics.median(rates['front']):.0f} and {statistics.median(rates['engine']):.0f} tok/s"
+        medians = f"{statistics.median(rates['front']):.0f} and {statistics.median(rates['engine']):.0f} tok/s"
+        note = f"{medians}, {spread(rates['front'], rates['engine'])}"
         name = f"front / engine's port: throughput, {streams}"
         figures.append(Figure(name, paired(rates["front"], rates["engine"]), at_least=wanted, note=note))
     return figures, {"front": document}
 
 
 def _loads(here: Platform) -> tuple[list[Figure], dict[str, object]]:
-    """LoRAs loaded one after the other while eight streams run, and the same streams without."""
+    """Steps of eight streams while LoRAs load, one load after the other, and steps of the same streams without."""
     where = here.front(DEPLOYMENT)
     # What a client's first call imports and builds is no part of a load.
     here.client.deployed_models.list()
-    took: list[float] = []
-    gaps: dict[str, list[float]] = {"with": [], "without": []}
-    for number in range(4):
-        name = ("without", "with")[number % 2]
-        done = threading.Event()
-        loader = threading.Thread(target=_load_all, args=(here, took, done)) if name == "with" else None
+    loads: list[tuple[float, float]] = []
+    gaps: dict[str, list[float]] = {"while": [], "without": []}
+    for number in range(MOST_TURNS):
+        loading = number % 2 == 1
+        before = len(loads)
+        begun, done = threading.Event(), threading.Event()
+        loader = threading.Thread(target=_load_and_unload, args=(here, loads, begun, done)) if loading else None
         if loader is not None:
             loader.start()
-        turn = measure(where, 8, 8, 3_000_000 + number * 100, tokens=320)
-        done.set()
-        if loader is not None:
-            loader.join()
-        times = steps_of(turn)
-        gaps[name] += [later - sooner for sooner, later in pairwise(times)]
-    p99 = {name: percentile(found, 99) for name, found in gaps.items()}
-    note = f"{1e3 * p99['with']:.1f} and {1e3 * p99['without']:.1f} ms, {len(gaps['with'])} steps with"
+        try:
+            turn = measure(where, 8, 8, 3_000_000 + number * 100, 320, begun.set)
+        finally:
+            done.set()
+            begun.set()
+            if loader is not None:
+                loader.join()
+        for sooner, later in pairwise(steps_of(turn)):
+            meanwhile = any(start < later and sooner < end for start, end in loads[before:])
+            if meanwhile or not loading:
+                gaps["while" if meanwhile else "without"].append(later - sooner)
+        if loading and len(gaps["while"]) >= STEPS:
+            break
+    took = [end - start for start, end in loads]
+    p99 = {name: percentile(sorted(found), 99) for name, found in gaps.items()}
+    note = f"{1e3 * p99['while']:.1f} and {1e3 * p99['without']:.1f} ms, {len(gaps['while'])} steps while one loaded"
     figures = [
         Figure("load-lora: POST to DEPLOYED, the slowest", max(took), at_most=0.5, unit="s", note=f"of {len(took)}, "
                f"median {statistics.median(took):.2f} s, streams running"),
-        Figure("P99 step while LoRAs load / without", p99["with"] / p99["without"], at_most=2.0, note=note),
+        Figure("P99 step while LoRAs load / without", p99["while"] / p99["without"], at_most=2.0, note=note),
     ]  # fmt: skip
-    loads = {"seconds": [round(one, 3) for one in took], "p99_step_ms": {k: round(1e3 * v, 2) for k, v in p99.items()}}
-    return figures, {"load-lora": loads}
+    found = {"seconds": [round(one, 3) for one in took], "p99_step_ms": {k: round(1e3 * v, 2) for k, v in p99.items()}}
+    return figures, {"load-lora": found}
 
 
 def steps_of(turn: Turn) -> list[float]:
@@ -221,22 +234,22 @@ def steps_of(turn: Turn) -> list[float]:
     return [times[0], *(later for sooner, later in pairwise(times) if later - sooner > TOGETHER)]
 
 
-def _load_all(here: Platform, took: list[float], done: threading.Event) -> None:
-    """Loads every LoRA once, as long as the streams run, and takes all down again after them."""
-    loaded = []
-    # Once all streams generate.
-    time.sleep(1.0)
-    for number in range(LOADS):
-        if done.is_set():
-            break
+def _load_and_unload(
+    here: Platform, loads: list[tuple[float, float]], begun: threading.Event, done: threading.Event
+) -> None:
+    """From `begun` to `done` loads LoRAs in turn, and takes each down again; `loads` gets when each load began and
+    ended."""
+    begun.wait()
+    models = here.client.deployed_models
+    number = 0
+    while not done.is_set():
         started = time.perf_counter()
-        row = here.client.deployed_models.load(f"a{number}", "bench")
+        row = models.load(f"a{number % LOADS}", "bench")
+        name = row.name or ""
         while row.state != "DEPLOYED":
             time.sleep(0.02)
-            row = here.client.deployed_models.get(row.name or "")
-        took.append(time.perf_counter() - started)
-        loaded.append(row.name or "")
-    done.wait()
-    for name in loaded:
-        here.client.deployed_models.delete(name)
-        here.client.deployed_models.wait_unloaded(name)
+            row = models.get(name)
+        loads.append((started, time.perf_counter()))
+        models.delete(name)
+        models.wait_unloaded(name)
+        number += 1

@@ -6,19 +6,21 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serving_parts.goals import Figure, paired
+from serving_parts.goals import Figure, paired, spread
 from serving_parts.load import Address, Turn, measure
 from serving_parts.world import MANY, Process, Stage, World, address, stage
 
 STREAMS = (1, 8, 32)
-REQUESTS = {1: 6, 8: 24, 32: 64}
+REQUESTS = {1: 12, 8: 24, 32: 64}
 MERGE, FOUR, SIXTY_FOUR = "live merge", "multi-LoRA, 4 adapters", f"multi-LoRA, {MANY} adapters"
 VLLM, VLLM_LORA = "vLLM, merged", "vLLM, 4 adapters"
-MOST_SECONDS = 200
+MOST_SECONDS = 500
 """Of the rounds of a part: no more are begun beyond it."""
+NEAR = 2
+"""A merge's step of fewer floors than this is near its floor."""
 WORDS = {
     "float32": "generate() of 8, float32, tok/s",
     "bfloat16": "generate() of 8, bfloat16, tok/s",
@@ -38,8 +40,13 @@ class _Found:
     def rates(self, name: str, streams: int) -> list[float]:
         return [turn.rate for turn in self.turns[name, streams]]
 
-    def ratio(self, name: str, other: str, streams: int) -> float:
-        return paired(self.rates(name, streams), self.rates(other, streams))
+    def ratio(
+        self, title: str, name: str, other: str, streams: int, at_least: float | None = None, note: str = ""
+    ) -> Figure:
+        """How many times as many tokens a second, with what single rounds gave."""
+        ours, theirs = self.rates(name, streams), self.rates(other, streams)
+        note = "; ".join(filter(None, (note, spread(ours, theirs))))
+        return Figure(f"{title}, {streams}", paired(ours, theirs), at_least=at_least, note=note)
 
     def firsts(self, name: str, streams: int) -> list[float]:
         return [statistics.median(answer.first for answer in turn.answers) for turn in self.turns[name, streams]]
@@ -75,17 +82,14 @@ def run_vllm(world: World) -> tuple[list[Figure], dict[str, object]]:
     options = ["--enable-lora", "--max-loras", "4", "--max-lora-rank", "16", "--lora-modules", *modules]
     with stage(world) as servers:
         targets = _ours(world, servers)
-        plain, environment = _fastest_vllm(world, servers, [*vllm, str(world.merged)])
-        lora = servers.start("vllm-lora", [*vllm, str(world.base), *options], 300, **environment)
+        plain, chosen, environment = _fastest_vllm(world, servers, [*vllm, str(world.merged)])
+        lora = servers.start("vllm-lora", [*vllm, str(world.base), *options, *chosen], 300, **environment)
         targets[VLLM] = (plain, address(plain, ["base"]))
         targets[VLLM_LORA] = (lora, address(lora, [folder.name for folder in four]))
         found = _measure(world, servers, targets, None)
-    figures = []
-    for streams in STREAMS:
-        figures.append(Figure(f"live merge / vLLM merged, {streams}", found.ratio(MERGE, VLLM, streams), at_least=1.0))
+    figures = [found.ratio("live merge / vLLM merged", MERGE, VLLM, streams, 1.0) for streams in STREAMS]
     for streams, wanted in ((1, None), (8, 3.0), (32, 4.0)):
-        name = f"multi-LoRA of 4 / vLLM multi-LoRA, {streams}"
-        figures.append(Figure(name, found.ratio(FOUR, VLLM_LORA, streams), at_least=wanted))
+        figures.append(found.ratio("multi-LoRA of 4 / vLLM multi-LoRA", FOUR, VLLM_LORA, streams, wanted))
     return figures, _document(found)
 
 
@@ -132,23 +136,33 @@ def _measure(
     return found
 
 
-def _fastest_vllm(world: World, servers: Stage, command: list[str]) -> tuple[Process, dict[str, str]]:
-    """A server and its environment. Left to itself vLLM keeps one core for its front; told to, it computes on all. Both
-    are tried with 8 streams, and the faster stays."""
-    tried: list[tuple[float, Process, dict[str, str]]] = []
-    for bind in ("auto", f"0-{world.threads - 1}" if world.threads > 1 else "0"):
+def _fastest_vllm(world: World, servers: Stage, command: list[str]) -> tuple[Process, list[str], dict[str, str]]:
+    """A server, its options and its environment: the fastest of what is tried with 8 streams.
+
+    Left to itself vLLM keeps one core for its front; told to, it computes on all. And left to itself it computes in the
+    checkpoint's bfloat16, which processors without 16-bit arithmetic are slow at; so float32 is tried where cores were
+    bound the better way.
+    """
+    tried: list[tuple[float, Process, list[str], dict[str, str]]] = []
+
+    def attempt(bind: str, *options: str) -> None:
         environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "PYTHONPATH": "", "VLLM_CPU_OMP_THREADS_BIND": bind}
-        process = servers.start(f"vllm-{bind}", command, 300, **environment)
+        process = servers.start(f"vllm-{len(tried)}", [*command, *options], 300, **environment)
         where = address(process, ["base"])
+        servers.only([process])
         measure(where, 8, 8, seed=1)
         rate = measure(where, 8, 24, seed=100).rate
-        print(f"  vLLM with VLLM_CPU_OMP_THREADS_BIND={bind}: {rate:.0f} tok/s", flush=True)
-        tried.append((rate, process, environment))
-    tried.sort(key=lambda one: one[0])
-    for _, slower, _ in tried[:-1]:
+        print(f"  vLLM {' '.join(options)} with VLLM_CPU_OMP_THREADS_BIND={bind}: {rate:.0f} tok/s", flush=True)
+        tried.append((rate, process, list(options), environment))
+        tried.sort(key=lambda one: one[0], reverse=True)
+
+    for bind in ("auto", f"0-{world.threads - 1}" if world.threads > 1 else "0"):
+        attempt(bind)
+    attempt(tried[0][3]["VLLM_CPU_OMP_THREADS_BIND"], "--dtype", "float32")
+    for _, slower, _, _ in tried[1:]:
         servers.processes.remove(slower)
         slower.end()
-    return tried[-1][1], tried[-1][2]
+    return tried[0][1:]
 
 
 class _Worker:
@@ -181,27 +195,28 @@ class _Worker:
 
 
 def _our_figures(world: World, found: _Found) -> list[Figure]:
-    figures = [
-        Figure("live merge / generate() of 8, 8", paired(found.rates(MERGE, 8), found.generated()), at_least=2.0)
-    ]
+    ours, theirs = found.rates(MERGE, 8), found.generated()
+    figures = [Figure("live merge / generate() of 8, 8", paired(ours, theirs), at_least=2.0, note=spread(ours, theirs))]
     floor = 1e3 * weights(world) * 4 / max(found.numbers["read"])
     for streams in STREAMS:
         step = found.step(MERGE, streams)
-        note = f"{step:.2f} ms; to read the weights in float32 once takes {floor:.2f} ms here"
-        figures.append(Figure(f"live merge: step / floor, {streams}", step / floor, note=note))
+        note = f"{step:.2f} ms; to read the weights once takes {floor:.2f} ms in float32, {floor / 2:.2f} in 16 bits"
+        figures.append(Figure(f"live merge: step / floor in float32, {streams}", step / floor, note=note))
     for streams, wanted in ((1, None), (8, 0.85), (32, 0.9)):
-        ratio = found.ratio(FOUR, MERGE, streams)
-        later = found.step(FOUR, streams) - found.step(MERGE, streams)
-        excused = streams == 8 and ratio < 0.85 and later <= 1.0
-        note = f"step {later:+.2f} ms" + (": within 1 ms of the merge's, the other way to meet it" if excused else "")
-        name = f"multi-LoRA of 4 / live merge, {streams}"
-        figures.append(Figure(name, ratio, at_least=wanted, note=note, excused=excused))
+        merged = found.step(MERGE, streams)
+        later = found.step(FOUR, streams) - merged
+        figure = found.ratio("multi-LoRA of 4 / live merge", FOUR, MERGE, streams, wanted, f"step {later:+.2f} ms")
+        if streams == 8 and later <= 1.0 and merged < NEAR * floor:
+            note = f"{figure.note}: within 1 ms of a merge near its floor, the other way to meet it"
+            figure = replace(figure, excused=True, note=note)
+        figures.append(figure)
     for streams in STREAMS:
         name = f"multi-LoRA of 4 / live merge: TTFT P50, {streams}"
-        figures.append(Figure(name, paired(found.firsts(FOUR, streams), found.firsts(MERGE, streams)), at_most=1.15))
+        ours, theirs = found.firsts(FOUR, streams), found.firsts(MERGE, streams)
+        figures.append(Figure(name, paired(ours, theirs), at_most=1.15, note=spread(ours, theirs)))
     mixed = paired(found.rates(FOUR, 8), found.numbers["peft"])
     figures.append(Figure("multi-LoRA of 4 / PEFT's mixed batch of 8, 8", mixed))
-    figures.append(Figure(f"multi-LoRA of {MANY} / of 4, 8", found.ratio(SIXTY_FOUR, FOUR, 8), at_least=0.9))
+    figures.append(found.ratio(f"multi-LoRA of {MANY} / of 4", SIXTY_FOUR, FOUR, 8, 0.9))
     return figures
 
 
