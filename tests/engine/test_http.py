@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import openai
 import pytest
 import torch
 
+from tests.engine.leaving import leaving
 from tests.engine.process import EngineProcess
 from tests.tiny import load_reference
 
@@ -307,10 +307,34 @@ def test_metrics_count_tokens_and_requests(engine: EngineProcess) -> None:
     assert engine.metric("firectl:requests_total", '{adapter="base"}') == requests + 1
 
 
+def test_metrics_tell_adapters_apart_and_how_long_it_took(engine: EngineProcess, adapters: dict[str, Path]) -> None:
+    times = [f"vllm:{name}_seconds" for name in ("time_to_first_token", "inter_token_latency", "e2e_request_latency")]
+
+    def histograms() -> list[tuple[float, float]]:
+        return [(engine.metric(f"{name}_count"), engine.metric(f"{name}_sum")) for name in times]
+
+    before, base = histograms(), engine.metric("firectl:requests_total", '{adapter="base"}')
+    with engine.loaded("guest", adapters["small"]):
+        started = time.monotonic()
+        for _ in range(2):
+            engine.complete(model="guest", max_tokens=5, ignore_eos=True)
+        passed = time.monotonic() - started
+        assert engine.metric("firectl:requests_total", '{adapter="guest"}') == 2
+        assert engine.metric("firectl:requests_total", '{adapter="base"}') == base
+    counts, sums = zip(*((b[0] - a[0], b[1] - a[1]) for a, b in zip(before, histograms(), strict=True)), strict=True)
+    assert counts == (2, 8, 2)
+    first, between, whole = sums
+    assert 0 < first < first + between == pytest.approx(whole, rel=0.01)
+    assert whole < passed
+
+
 def test_beyond_the_queue_requests_are_told_when_to_come_again(engine: EngineProcess) -> None:
     # 8 slots and 24 places to wait.
     with engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 32}) as full:
         assert full.status_code == 200
+        engine.wait_for(lambda: engine.metric("vllm:num_requests_running") == 8)
+        assert engine.metric("vllm:num_requests_waiting") == 24
+        assert 0 < engine.metric("vllm:kv_cache_usage_perc") <= 1
         refused = engine.post("/v1/completions", COMPLETION)
         found = error(refused, 429)
         assert found["code"] == "QUEUE_FULL"
@@ -322,30 +346,19 @@ def test_beyond_the_queue_requests_are_told_when_to_come_again(engine: EnginePro
 LONG = {"model": "base", "prompt": "hello", "max_tokens": 500, "ignore_eos": True, "stream": True}
 
 
-@contextmanager
-def leaving(engine: EngineProcess) -> Iterator[None]:
-    """What is asked for in the block is given up at its end, long before it was all generated."""
-    before = engine.metric("vllm:generation_tokens_total")
-    yield
-    engine.wait_for(engine.idle, timeout=5)
-    assert engine.metric("vllm:kv_cache_usage_perc") == 0
-    assert engine.metric("vllm:generation_tokens_total") - before < LONG["max_tokens"] * 16 / 2  # type: ignore[operator]
-    assert engine.chat()["choices"]
-
-
 def test_a_client_that_leaves_a_stream_frees_its_slots(engine: EngineProcess) -> None:
-    with leaving(engine), engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 16}) as answer:
+    with leaving(engine) as begun, engine.http.stream("POST", "/v1/completions", json=LONG | {"n": 16}) as answer:
         lines = answer.iter_lines()  # kept: httpx closes the connection when this iterator goes
         next(lines)
-        engine.wait_for(lambda: engine.metric("vllm:num_requests_running") == 8)
+        begun()
 
 
 def test_a_client_that_leaves_before_its_answer_frees_its_slots(engine: EngineProcess) -> None:
     body = json.dumps(LONG | {"n": 16, "stream": False}).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-    with leaving(engine), socket.create_connection(("127.0.0.1", engine.port)) as client:
+    with leaving(engine) as begun, socket.create_connection(("127.0.0.1", engine.port)) as client:
         client.sendall(head + body)
-        engine.wait_for(lambda: engine.metric("vllm:num_requests_running") == 8)
+        begun()
 
 
 def test_a_client_that_is_killed_in_a_stream_frees_its_slots(engine: EngineProcess) -> None:
@@ -355,10 +368,11 @@ def test_a_client_that_is_killed_in_a_stream_frees_its_slots(engine: EngineProce
         "    for line in answer.iter_lines():\n"
         "        print('line', flush=True)\n"
     )
-    with leaving(engine):
+    with leaving(engine) as begun:
         client = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert client.stdout is not None
         assert client.stdout.readline() == b"line\n"
+        begun()
         os.kill(client.pid, signal.SIGKILL)
         client.wait()
         client.stdout.close()
