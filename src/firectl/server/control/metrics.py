@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from firectl.errors import ApiError, Code
@@ -75,8 +76,7 @@ def question(metric: str, group_by: str, start: str, end: str, interval: str, no
     return history.Question(metric, group_by, begin, stop, seconds)
 
 
-def _one_of(field: str, given: str, known: object) -> None:
-    assert isinstance(known, dict)
+def _one_of(field: str, given: str, known: Mapping[str, object]) -> None:
     if given not in known:
         wanted = ", ".join(known)
         raise _wrong(field, f"{given[:60]!a} is none of {wanted}" if given else f"is missing: one of {wanted}")
