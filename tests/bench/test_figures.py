@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import statistics
 import sys
 from array import array
@@ -13,8 +14,9 @@ import numpy
 import pytest
 
 from firectl.bench import Load, measure, rows
-from firectl.bench.figures import percentile, spread
+from firectl.bench.figures import figures_of, percentile, spread
 from firectl.bench.files import check_plot, write_csv, write_plot
+from firectl.bench.generator import Round
 from firectl.bench.report import Report
 from firectl.bench.samples import ERRORS, Sample
 from tests.bench.model_server import target
@@ -65,6 +67,20 @@ def test_pauses_are_taken_as_they_are_where_tokens_are_unknown_or_fewer() -> Non
     assert sample([1.0], 5).inter_token_latencies() == []
 
 
+@pytest.mark.parametrize(
+    ("lag", "latency", "late"),
+    [(0.04, 0.01, False), (0.06, 0.01, True), (0.06, 1.0, False), (0.09, 1.0, False), (0.11, 1.0, True)],
+)
+def test_requests_were_sent_late_where_the_lag_is_long_in_itself_and_beside_the_answers(
+    lag: float, latency: float, late: bool
+) -> None:
+    # Two of fifty: the 99th percentile is theirs.
+    lags = [0.0] * 48 + [lag] * 2
+    samples = [Sample("r", due=at, sent=at + each, done=at + each + latency) for at, each in enumerate(lags)]
+    assert figures_of([Round(0.0, 60.0, samples)], has_rate=True).sent_late is late
+    assert not figures_of([Round(0.0, 60.0, samples)]).sent_late
+
+
 @pytest.fixture
 def report(server: ScriptServer) -> Report:
     targets = [target(server, "good"), target(server, "good", "http_429", name="two")]
@@ -94,6 +110,11 @@ def test_a_plot_is_an_image_of_every_target(report: Report, tmp_path: Path, name
     image = (tmp_path / name).read_bytes()
     assert image.startswith(begins)
     assert len(image) > 5000
+    if name.endswith(".svg"):
+        # Letters are drawn as outlines, and what they spell stands beside them.
+        texts = re.findall(r"<!-- (.*?) -->", image.decode())
+        for shown in ("good", "two"):
+            assert [text for text in texts if text.startswith(shown)] == [shown, f"{shown}, p50", f"{shown}, p99"]
 
 
 def test_without_the_library_nothing_can_be_plotted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -9,10 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from firectl.bench.plan import arrivals
 from tests.bench.model_server import REPLIES, USAGE, piece, stream
 from tests.cli.conftest import KEY, Cli
 from tests.cli.hosted import NOT_FOUND, Api
@@ -21,6 +26,7 @@ from tests.client.script_server import HANG, Reply, answer
 PATH = "/inference/v1/chat/completions"
 ROUTE = "accounts/acme/models/m#accounts/acme/deployments/d"
 OTHER = "accounts/acme/models/n#accounts/acme/deployments/d"
+THIRD = "accounts/acme/models/o#accounts/acme/deployments/d"
 GOOD = REPLIES["good"]
 FIRST = REPLIES["whole"]
 """What answers the one request before the load."""
@@ -40,6 +46,12 @@ between tokens       m#d     2 streams  #  #  #  #  1.00x
 between tokens       n#d     2 streams  #  #  #  #  #x
 end to end           m#d     2 streams  #  #  #  #  1.00x
 end to end           n#d     2 streams  #  #  #  #  #x
+"""
+MIX = f"""\
+ROUTE IN THE MIX  LOAD  REQUESTS  FAILED  TOKENS/S  FIRST TOKEN P50 MS  P99 MS
+{ROUTE}  100/s  28  0  #  #  #
+{OTHER}  100/s  9  0  #  #  #
+{THIRD}  100/s  3  0  #  #  #
 """
 SPREAD = ["count", "mean", "p50", "p90", "p95", "p99", "max"]
 
@@ -106,6 +118,56 @@ def test_json_is_a_document_whose_figures_agree(cli: Cli, api: Api, tmp_path: Pa
         for name in ("time_to_first_token", "inter_token_latency", "end_to_end_latency"):
             assert list(result[name]) == SPREAD
     assert len(table.read_text().splitlines()) == 3
+
+
+def test_a_mix_arrives_by_chance_the_first_route_the_hottest_and_is_drawn(cli: Cli, api: Api, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    table, plot = tmp_path / "figures.csv", tmp_path / "figures.svg"
+    api.on("POST", PATH, FIRST, FIRST, FIRST, paced())
+    rate = ("--rate", "100", "--arrival", "poisson", "--requests", "40", "--warmup", "0", "--seed", "9")
+    files = ("--csv", str(table), "--plot", str(plot))
+    ran = cli("bench", ROUTE, "n#d", "o#d", "--mix", "zipf", *rate, *files)
+    assert ran.code == 0, ran
+    assert as_golden(ran.out.split("\n\n")[2]) == as_golden(MIX)
+    sent = Counter(request.json["model"] for request in api.changes[3:])
+    assert sent == {ROUTE: 28, OTHER: 9, THIRD: 3}
+    with table.open(newline="") as file:
+        whole = next(csv.DictReader(file))
+    # A round is over when its next request would be due: by chance after another time than 40 / 100 s.
+    due = next(islice(arrivals(100, "poisson", Random("9/arrivals/0/0")), 40, None))
+    assert float(whole["seconds"]) >= due > 0.46
+    assert float(whole["send_lag_p50"]) >= 0
+    assert f"Wrote {plot}" in ran.err.splitlines()
+    assert {"mix of 3", "mix of 3, p50", "mix of 3, p99", "requests per second"} <= {
+        *re.findall(r"<!-- (.*?) -->", plot.read_text())
+    }
+
+
+def test_a_generator_that_could_not_keep_up_says_that_its_figures_are_its_own(cli: Cli, api: Api) -> None:
+    api.on("POST", PATH, FIRST, paced())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "firectl", "bench", ROUTE, "--rate", "50", "--requests", "60", "--warmup", "0"],
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    api.server.until(lambda _: len(api.changes) >= 5)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.4)  # so long the machine had something else to do: 20 requests become due, most of them too long ago
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert out
+    [said] = [line for line in err.splitlines() if line.startswith("Warning: ")]
+    shown = re.fullmatch(
+        rf"Warning: {re.escape(ROUTE)}, 50 requests/s: one request in a hundred was sent (\d+\.\d) ms late or more "
+        r"\(send_lag\); the load was not the one that was asked for, so take a lower --rate, or a machine with nothing "
+        r"else to do",
+        said,
+    )
+    assert shown, said
+    assert float(shown[1]) > 200
 
 
 def test_a_first_request_comes_before_the_load_and_is_marked_as_a_probe(cli: Cli, api: Api) -> None:

@@ -14,6 +14,9 @@ from firectl.bench.generator import Round
 from firectl.bench.samples import Sample
 
 PERCENTILES = (50, 90, 95, 99)
+LATE = 0.05
+LATE_SHARE = 0.1
+"""Seconds, and of the median answer's: requests of a rate that are sent later than both of these are sent too late."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,12 @@ class Figures:
     end_to_end_latency: Spread | None
     send_lag: Spread | None
     """Of a rate: how much later than due requests were sent, by this program's own slowness."""
+
+    @property
+    def sent_late(self) -> bool:
+        """Whether these are figures of this program's slowness as well as of the server's: its requests were late."""
+        lag, whole = self.send_lag, self.end_to_end_latency
+        return lag is not None and lag.p99 > max(LATE, LATE_SHARE * whole.p50 if whole is not None else 0.0)
 
     @property
     def failed(self) -> int:

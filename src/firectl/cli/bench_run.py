@@ -162,6 +162,12 @@ def show(
                 f"{result.target.name}: {result.figures.without_usage} answers did not say how many tokens they have; "
                 "no figure of tokens holds them"
             )
+        if result.figures.sent_late and result.figures.send_lag is not None:
+            app.output.warn(
+                f"{result.target.name}, {result.level}: one request in a hundred was sent "
+                f"{bench_report.ms(result.figures.send_lag.p99)} ms late or more (send_lag); the load was not the one "
+                "that was asked for, so take a lower --rate, or a machine with nothing else to do"
+            )
     if report.interrupted:
         raise KeyboardInterrupt
     judge(report, wishes.max_errors)
