@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -191,4 +194,53 @@ def test_comparing_deploys_both_ways_measures_them_and_leaves_what_was_there(pas
     ]
     assert ran.err.count("Proof: the adapter") == 2
     assert ran.err.count("Deleted accounts/local/deployments/bench-") == 2
+    assert pasted.ok("deployment", "list", "--show-deleted", "-o", "name").out == before
+
+
+def test_a_comparison_that_is_interrupted_in_its_load_prints_what_there_is_and_leaves_no_deployment(
+    pasted: Shell,
+) -> None:
+    before = pasted.ok("deployment", "list", "--show-deleted", "-o", "name").out
+    load = ("--concurrency", "2", "--duration", "120s", "--rounds", "120", "--max-tokens", "6", "-o", "json")
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "firectl",
+            "bench",
+            "--compare",
+            "live-merge,multi-lora",
+            "--model",
+            "sample-poet",
+            *load,
+        ],
+        env=pasted.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said: list[str] = []
+    for line in process.stderr:
+        said.append(line)
+        # Both have been asked, and the next round has begun.
+        if line.startswith("multi-lora, 2 streams, round 1:"):
+            process.send_signal(signal.SIGINT)
+    document = json.loads(process.stdout.read())
+    assert process.wait(30) == 130, said
+    for pipe in (process.stdout, process.stderr):
+        pipe.close()
+    assert document["interrupted"] is True
+    assert [result["target"] for result in document["results"]] == ["live-merge", "multi-lora"]
+    assert all(result["succeeded"] > 0 for result in document["results"])
+    made = document["comparison"]
+    assert (made["models"], made["base"]) == (["accounts/local/models/sample-poet"], BASE)
+    assert list(made["deployments"]) == list(made["deploy_seconds"]) == ["live-merge", "multi-lora"]
+    assert all(0 < seconds < 120 for seconds in (*made["deploy_seconds"].values(), *made["load_lora_seconds"]))
+    assert len(made["load_lora_seconds"]) == 1
+    for name in made["deployments"].values():
+        assert name.startswith("accounts/local/deployments/bench-")
+        assert f"Deleted {name}\n" in said
     assert pasted.ok("deployment", "list", "--show-deleted", "-o", "name").out == before
