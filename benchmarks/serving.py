@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 # Engines and platforms that are started find the same code.
 os.environ["PYTHONPATH"] = str(ROOT / "src")
 
-from serving_parts import identity, memory, platform, ratios  # noqa: E402
+from serving_parts import identity, memory, platform, profile, ratios  # noqa: E402
 from serving_parts.goals import Figure, table  # noqa: E402
 from serving_parts.world import make_world  # noqa: E402
 
@@ -38,6 +38,7 @@ PARTS = {
     "load": platform.load,
     "create": platform.create,
     "identity": identity.run,
+    "profile": profile.run,
 }
 
 

@@ -1,4 +1,5 @@
-"""Does an answer depend on who else is in the batch? The share of greedy answers equal alone and among 32."""
+"""Does an answer depend on who else is in the batch? The share of answers equal alone and among 32, half of them greedy
+and half of them drawn with a seed."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def run(world: World) -> tuple[list[Figure], dict[str, object]]:
             engine = servers.engine(
                 "identity", model, "--dtype", dtype, "--no-enable-prefix-caching", adapters=adapters
             )
-            names = [folder.name for folder in adapters] or ["base"]
+            names = [*(folder.name for folder in adapters), "base"]
             same = asyncio.run(_same(engine.port, names, trained="trained" in title))
         print(f"  {title}: {same} of {ASKED}", flush=True)
         figures.append(Figure(f"same alone and among {ASKED}: {title}", same / ASKED, at_least=wanted, unit=" "))
@@ -44,7 +45,9 @@ async def _same(port: int, names: list[str], *, trained: bool) -> int:
             text = (
                 f"Question {number}: what is {number} and {number * 7}?" if trained else prompt(500_000 + number)[:60]
             )
-            body = {"model": names[number % len(names)], "prompt": text, "max_tokens": TOKENS, "temperature": 0}
+            body = {"model": names[number % len(names)], "prompt": text, "max_tokens": TOKENS}
+            # Pairs: an odd number of names would else give one of them the greedy ones alone.
+            body |= {"temperature": 1, "seed": number} if number // 2 % 2 else {"temperature": 0}
             answer = await http.post("/v1/completions", json=body | {"ignore_eos": True, "logprobs": 0})
             answer.raise_for_status()
             # Tokens, not text: what is no character all looks the same.

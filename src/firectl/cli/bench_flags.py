@@ -125,6 +125,10 @@ def build_load(app: App, given: Mapping[str, Any]) -> Load:
             raise InputError(f"{flags} exclude each other", hint="firectl bench --help")
     if "arrival" in set_ and "rate" not in set_:
         raise InputError("--arrival is about a rate: streams send when they are answered", hint="add --rate 5")
+    if "max_in_flight" in set_ and "rate" not in set_:
+        raise InputError(
+            "--max-in-flight is about a rate: streams have one request each unanswered", hint="add --rate 5"
+        )
     unbounded = "requests" not in set_ and "duration" not in set_
     return Load(
         concurrency=() if "rate" in set_ else set_.get("concurrency", (1,)),
@@ -153,8 +157,17 @@ def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: s
     if models or base is not None or keep is not None:
         flag = "--model" if models else "--base" if base is not None else "--keep"
         raise InputError(f"{flag} is for --compare", hint="firectl bench --compare live-merge,multi-lora --model LORA")
+    for word in routes:
+        if word in ("true", "false"):
+            raise InputError(f"{word!r} is no route: a switch has its value behind a =", hint=f"--stream={word}")
     if not routes:
         raise InputError("no route to measure", hint="firectl bench MODEL#DEPLOYMENT, or --compare with --model LORA")
+
+
+def refuse_mix_of_one(routes: Sequence[str], mix: Mix | None) -> None:
+    """InputError for a load that is spread over a single route."""
+    if mix is not None and len(set(routes)) == 1:
+        raise InputError("--mix spreads one load over several routes, and there is one", hint="name more routes")
 
 
 def new_seed() -> int:

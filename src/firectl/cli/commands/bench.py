@@ -35,7 +35,7 @@ _requests = together(
     option("--prompts", type=click.Path(path_type=Path), metavar="FILE", help="Texts instead, one a line, or .jsonl."),
     option("--max-tokens", type=LengthsType(), metavar="LENGTHS", help="The longest answer (64)."),
     switch("--ignore-eos", "Every answer is as long as --max-tokens."),
-    switch("--stream", "Streamed answers (true); false: no time to first token.", default=None),
+    switch("--stream", "Streamed answers (true); --stream=false: no time to first token.", default=None),
     option("--api", type=click.Choice(("chat", "completions")), help="Which requests; default: chat."),
     option("--temperature", type=click.FloatRange(min=0, max=2), metavar="N", help="0: always the likeliest (0)."),
     option("--max-in-flight", type=Count(1), metavar="N", help="Of a rate: how many may be unanswered (1000)."),
@@ -90,6 +90,7 @@ def bench(
         bench_run.run_comparison(app, compare, routes, model, base, load, wishes, wait_timeout, keep=bool(keep))
         return
     bench_flags.refuse_without_compare(routes, model, base, keep)
+    bench_flags.refuse_mix_of_one(routes, mix)
     targets = bench_run.targets_of(app, routes, mix)
     ready = bench_run.prepare(app, targets, load, wait_timeout)
     bench_run.show(app, bench_run.measure(app, ready, load), wishes)
