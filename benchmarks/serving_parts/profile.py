@@ -25,6 +25,8 @@ from serving_parts.load import TOKENS, prompt
 from serving_parts.world import World
 
 ROWS = (1, 8, 32)
+PROMPTS = 8
+"""Read one after the other, alone."""
 PARTS = {
     "products": ("quantized::", "mkldnn::", "aten::linear"),
     "attention": ("aten::bmm", "aten::_softmax", "aten::index_copy_", "aten::_scaled_dot_product"),
@@ -78,13 +80,14 @@ def main(base: str, threads: str, *adapters: str) -> None:
         for what, bound in (("base", [None]), (f"{len(read)} adapters", read)):
             for number, watch.profiled in enumerate((False, False, True)):
                 watch.steps.clear()
-                for place in range(rows):
-                    asked = {"model": "base", "prompt": prompt(1000 * rows + 100 * number + place)}
-                    asked |= {"max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
-                    adapter = bound[place % len(bound)]
-                    engine.submit(completion_sequences(loaded, parse_completion(asked), adapter))
-                for _ in range(rows):
-                    ended.acquire()
+                for turn in range(PROMPTS if rows == 1 else 1):
+                    for place in range(rows):
+                        asked = {"model": "base", "prompt": prompt(10_000 * rows + 1000 * number + 100 * turn + place)}
+                        asked |= {"max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
+                        adapter = bound[(turn + place) % len(bound)]
+                        engine.submit(completion_sequences(loaded, parse_completion(asked), adapter))
+                    for _ in range(rows):
+                        ended.acquire()
                 kinds = {f"{rows} generating, {what}": (rows, rows)}
                 if rows == 1:
                     kinds[f"a prompt of 200, {what}"] = (200, 1)
