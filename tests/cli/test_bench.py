@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import os
@@ -210,6 +211,20 @@ def test_nothing_but_errors_is_given_up_and_exit_code_1(cli: Cli, api: Api) -> N
     assert "given up" in ran.err
     assert "http_429" in ran.out
     assert len(api.changes) < 30
+
+
+def test_a_ctrl_c_before_the_load_has_begun_ends_it_without_a_complaint_of_pythons(
+    cli: Cli, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.on("POST", PATH, FIRST)
+
+    def interrupted(work: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    ran = cli("bench", ROUTE, "--requests", "3")
+    assert ran.code == 130
+    assert "Warning" not in ran.err
 
 
 def test_a_route_that_is_not_there_is_exit_code_3_before_any_load(cli: Cli, api: Api) -> None:

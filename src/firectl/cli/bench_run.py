@@ -135,10 +135,14 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
     app.output.note("; ".join([*said, f"to send the same again: --seed {load.seed}"]))
     with watch(app.progress, app.output) as (on_tick, on_round):
         run = Generator(targets, load, on_tick=on_tick, on_round=on_round)
+        work = run.run()
         try:
-            asyncio.run(run.run())
+            asyncio.run(work)
         except KeyboardInterrupt:
             return report_of(run, interrupted=True)
+        finally:
+            # After a Ctrl-C before its first step Python would complain that nobody has waited for it.
+            work.close()
     return report_of(run)
 
 
