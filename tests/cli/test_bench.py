@@ -77,6 +77,12 @@ def paced() -> Reply:
     return Reply(whole[:cut], then=rest)
 
 
+def begin(*argv: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own, which can be sent signals."""
+    command = [sys.executable, "-m", "firectl", *argv]
+    return subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def test_two_routes_side_by_side_as_text(cli: Cli, api: Api) -> None:
     api.on("POST", PATH, FIRST, FIRST, paced())
     ran = cli("bench", ROUTE, "n#d", "--concurrency", "2", "--requests", "4", "--seed", "7")
@@ -146,13 +152,7 @@ def test_a_mix_arrives_by_chance_the_first_route_the_hottest_and_is_drawn(cli: C
 
 def test_a_generator_that_could_not_keep_up_says_that_its_figures_are_its_own(cli: Cli, api: Api) -> None:
     api.on("POST", PATH, FIRST, paced())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "firectl", "bench", ROUTE, "--rate", "50", "--requests", "60", "--warmup", "0"],
-        env=os.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begin("bench", ROUTE, "--rate", "50", "--requests", "60", "--warmup", "0")
     api.server.until(lambda _: len(api.changes) >= 5)
     process.send_signal(signal.SIGSTOP)
     time.sleep(0.4)  # so long the machine had something else to do: 20 requests become due, most of them too long ago
@@ -305,13 +305,7 @@ def test_prompts_from_a_file_are_what_is_sent(cli: Cli, api: Api, tmp_path: Path
 
 def test_ctrl_c_prints_what_there_is(cli: Cli, api: Api) -> None:
     api.on("POST", PATH, FIRST, GOOD, GOOD, GOOD, HANG)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "firectl", "bench", ROUTE, "--requests", "9", "--warmup", "0", "-o", "json"],
-        env=os.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begin("bench", ROUTE, "--requests", "9", "--warmup", "0", "-o", "json")
     api.server.until(lambda _: len(api.changes) >= 5)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)

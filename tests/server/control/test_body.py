@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -71,31 +71,30 @@ def test_one_answer_and_then_the_connection_ends(url: str) -> None:
     assert bare.put(url, content=b"y" * SIZE).status_code == 200
 
 
-def test_an_upload_of_a_model_that_is_deleted_meanwhile_ends(platform: PlatformProcess, api: Api) -> None:
-    api.create_model("short-lived")
-    url = api.announce("short-lived", {"f": 2 * SIZE}, resumable=True)["f"]
+def told_after(platform: PlatformProcess, api: Api, model_id: str, meanwhile: Callable[[str], object]) -> bytes:
+    """The answer to an upload, after something happened to its file, by its URL, while its bytes came."""
+    api.create_model(model_id)
+    url = api.announce(model_id, {"f": 2 * SIZE}, resumable=True)["f"]
     session = bare.post(url, headers={"x-goog-resumable": "start"}).headers["location"]
     here = f"Content-Range: bytes 0-{SIZE - 1}/{2 * SIZE}\r\n"
     with sending(session, [b"x" * (1 << 20)], here) as connection:
-        until(
-            lambda: [path for path in (platform.home / "uploads").glob("acme.short-lived.*/*") if path.stat().st_size]
-        )
-        api.call("DELETE", "models/short-lived")
+        parts = platform.home / "uploads"
+        until(lambda: [path for path in parts.glob(f"acme.{model_id}.*/*") if path.stat().st_size])
+        meanwhile(url)
         connection.sendall(b"x" * (SIZE - (1 << 20)))
-        said = answer(connection)
+        return answer(connection)
+
+
+def test_an_upload_of_a_model_that_is_deleted_meanwhile_ends(platform: PlatformProcess, api: Api) -> None:
+    said = told_after(platform, api, "short-lived", lambda _: api.call("DELETE", "models/short-lived"))
     assert said.startswith(b"HTTP/1.1 409 ")
     assert b"this upload is over: its model was deleted" in said
 
 
 def test_an_upload_that_another_one_ends_while_its_bytes_come_is_told_so(platform: PlatformProcess, api: Api) -> None:
-    api.create_model("wanted")
-    url = api.announce("wanted", {"f": 2 * SIZE}, resumable=True)["f"]
-    session = bare.post(url, headers={"x-goog-resumable": "start"}).headers["location"]
-    here = f"Content-Range: bytes 0-{SIZE - 1}/{2 * SIZE}\r\n"
-    with sending(session, [b"x" * (1 << 20)], here) as connection:
-        until(lambda: [path for path in (platform.home / "uploads").glob("acme.wanted.*/*") if path.stat().st_size])
+    def begin_another(url: str) -> None:
         assert bare.post(url, headers={"x-goog-resumable": "start"}).status_code == 201
-        connection.sendall(b"x" * (SIZE - (1 << 20)))
-        said = answer(connection)
+
+    said = told_after(platform, api, "wanted", begin_another)
     assert said.startswith(b"HTTP/1.1 409 ")
     assert b"somebody else uploads accounts/acme/models/wanted" in said

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
-_P = ParamSpec("_P")
+_Given = TypeVarTuple("_Given")
 _T = TypeVar("_T")
 
 
-async def aside(name: str, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+async def aside(name: str, work: Callable[[*_Given], _T], *args: *_Given) -> _T:
     """What `work` returns or raises, called on a thread of that name."""
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:
-        return await asyncio.get_running_loop().run_in_executor(thread, lambda: work(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(thread, work, *args)
     finally:
         thread.shutdown(wait=False)
