@@ -56,7 +56,7 @@ HOUSE = {
     ),
     "server": Room(
         "_version errors names config schemas lora",
-        "filelock httptools httpx prometheus_client pydantic sqlalchemy starlette uvicorn",
+        "aiohttp filelock httpx prometheus_client pydantic sqlalchemy starlette uvicorn",
     ),
     "cli": Room(
         "_version errors names",

@@ -244,8 +244,6 @@ def from_wire(http_status: int, body: object, request_id: str | None = None) -> 
     request_id = request_id or _text(fields.get("request_id"))
     if isinstance(inner, Mapping):
         fields = inner
-    elif isinstance(inner, str):
-        fields = {"message": inner}
     raw_code = fields.get("code")
     code = Code.of(raw_code, http_status)
     reason = raw_code if isinstance(raw_code, str) and raw_code != code.name else None
@@ -261,10 +259,19 @@ def from_wire(http_status: int, body: object, request_id: str | None = None) -> 
             reason = _text(detail.get("reason")) if detail.get("reason") != code.name else reason
         else:
             kept.append(detail)
-    message = _text(fields.get("message")) or f"the server answered HTTP {http_status} without a message"
+    message = message_of(body) or f"the server answered HTTP {http_status} without a message"
     return ApiError(
         code, message, hint=hint, details=kept, http_status=http_status, request_id=request_id, reason=reason
     )
+
+
+def message_of(body: object) -> str | None:
+    """The message of a JSON error answer, in any envelope that the API or an engine uses; None where it has none."""
+    if not isinstance(body, Mapping):
+        return None
+    inner = body.get("error")
+    said = inner.get("message") if isinstance(inner, Mapping) else inner
+    return _text(said) or _text(body.get("message")) or _text(body.get("detail"))
 
 
 def _text(value: object) -> str | None:

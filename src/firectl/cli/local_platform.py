@@ -32,7 +32,7 @@ from firectl.cli.local_process import (
 from firectl.errors import Code, FirectlError, InputError, NetworkError, WaitTimeout
 
 NEEDED = (
-    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools",
+    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools", "aiohttp",
     "jinja2", "numpy", "safetensors", "torch", "transformers",
 )  # fmt: skip
 INSTALL = "pip install '.[local]'"

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from firectl.server.engine_client import EngineClient
-from firectl.server.engine_connection import EngineGone
+from firectl.server.engine_client import EngineClient, EngineGone
 from firectl.server.launcher import Driver, Ended, EngineProcess, EngineSpec, launch
 from firectl.server.seen import Adapter, Phase, ReplicaView
 
@@ -160,8 +159,15 @@ class Replica:
             watch.cancel()
             await asyncio.wait({watch})
             if self._asked is not None:
-                self._asked.close()
+                self._spawn(self._hang_up(self._asked))
         self._end(ended, self._killed_because or self._describe(ended))
+
+    async def _hang_up(self, client: EngineClient) -> None:
+        """Close the connections once nobody reads what the engine still sent."""
+        try:
+            await self._idle.wait()
+        finally:
+            await client.close()
 
     async def _watch(self, process: EngineProcess) -> None:
         """Wait until the engine is healthy, then keep asking; one that stopped answering is ended."""

@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
 
-from firectl.server.engine_client import EngineClient
-from firectl.server.engine_connection import Answer, EngineGone
+from firectl.server.engine_client import Answer, EngineClient, EngineGone
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 CLOSING = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
 ENDLESS = b"HTTP/1.1 200 OK\r\n\r\nuntil the end"
 EVENTS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n"
 GONE = b"(hangs up)"
+RESET = b"(resets the connection)"
 LAST = b"5\r\n, two\r\n0\r\n\r\n"
 
 
 @dataclass
 class Engine:
-    """Says the `script`'s next words to each request, and hangs up after GONE; keeps on which connection each came."""
+    """Says the `script`'s next words to each request, and hangs up after GONE or RESET; keeps on which connection each
+    came."""
 
     script: list[bytes]
     came: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     connections: int = 0
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = self.connections
         self.connections += 1
+        self.writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
                 self.came.append(number)
                 words = self.script.pop(0)
+                if words == RESET:
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    break
                 writer.write(words.removesuffix(GONE))
                 await writer.drain()
                 if words.endswith(GONE):
@@ -59,7 +68,7 @@ def told(*script: bytes, story: Story) -> Engine:
         async with await asyncio.start_server(engine.serve, "127.0.0.1", 0) as server:
             client = EngineClient(server.sockets[0].getsockname()[1], "key")
             await story(client, engine)
-            client.close()
+            await client.close()
             async with asyncio.timeout(10):
                 while len(engine.ended) < engine.connections:
                     await asyncio.sleep(0.01)
@@ -88,12 +97,13 @@ def test_requests_at_once_have_a_connection_each_and_both_are_kept() -> None:
     assert sorted(told(WHOLE, WHOLE, WHOLE, WHOLE, story=story).came) == [0, 0, 1, 1]
 
 
-def test_a_kept_connection_that_ends_under_a_request_costs_no_answer() -> None:
+@pytest.mark.parametrize("end", [GONE, RESET])
+def test_a_kept_connection_that_ends_under_a_request_costs_no_answer(end: bytes) -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
         await ask(client)
         assert (await ask(client)).body == b"{}"
 
-    assert told(WHOLE, GONE, WHOLE, story=story).came == [0, 0, 1]
+    assert told(WHOLE, end, WHOLE, story=story).came == [0, 0, 1]
 
 
 def test_a_request_is_sent_again_once_and_only_from_a_kept_connection() -> None:
@@ -131,7 +141,7 @@ def test_an_answer_that_is_given_up_ends_its_connection() -> None:
     assert told(EVENTS, WHOLE, story=story).came == [0, 1]
 
 
-@pytest.mark.parametrize("words", [CLOSING, WHOLE + b"more"])
+@pytest.mark.parametrize("words", [CLOSING, WHOLE + b"more", WHOLE + WHOLE])
 def test_a_connection_that_cannot_be_trusted_is_not_used_again(words: bytes) -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
         with contextlib.suppress(EngineGone):
@@ -141,14 +151,36 @@ def test_a_connection_that_cannot_be_trusted_is_not_used_again(words: bytes) -> 
     assert told(words, WHOLE, story=story).came == [0, 1]
 
 
+def test_what_an_engine_sends_unasked_is_nobodys_answer() -> None:
+    async def story(client: EngineClient, engine: Engine) -> None:
+        await ask(client)
+        engine.writers[0].write(EVENTS + LAST)
+        # It was read once a later exchange of the same loop is over.
+        other = EngineClient(client.port, "key")
+        await ask(other)
+        await other.close()
+        assert (await ask(client)).body == b"{}"
+
+    assert told(WHOLE, WHOLE, WHOLE, story=story).came == [0, 1, 2]
+
+
+def test_proxies_of_the_environment_are_not_for_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    async def story(client: EngineClient, engine: Engine) -> None:
+        assert (await ask(client)).status == 200
+
+    told(WHOLE, story=story)
+
+
 def test_an_answer_without_a_length_goes_on_to_the_end_of_its_connection() -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
         exchange = await client.open("POST", "/v1/completions", b"{}")
         with contextlib.closing(exchange):
-            exchange._connection.transport.write_eof()
             assert (await exchange.answer()).body == b"until the end"
 
-    told(ENDLESS, story=story)
+    told(ENDLESS + GONE, story=story)
 
 
 def test_what_is_no_http_is_an_engine_that_is_gone() -> None:
