@@ -42,20 +42,21 @@ HOUSE = {
     "_version": Room(),
     "errors": Room(),
     "samples": Room(),
+    "sse": Room(),
     "names": Room("errors"),
     "config": Room("errors"),
     "schemas": Room("errors", "pydantic"),
-    "bench": Room(libraries="h11", inside_functions="matplotlib"),
-    "client": Room("_version errors names config schemas", "httpcore httpx pydantic"),
+    "bench": Room("errors sse", "h11", inside_functions="matplotlib"),
+    "client": Room("_version errors names config schemas sse", "httpcore httpx pydantic"),
     # transformers: a parity report runs whole models.
     "lora": Room("_version errors", inside_functions="numpy safetensors torch transformers"),
     "engine": Room(
-        "_version errors lora schemas.openai",
+        "_version errors lora schemas.openai sse",
         "prometheus_client jinja2 starlette tokenizers torch transformers uvicorn",
         inside_functions="numpy",
     ),
     "server": Room(
-        "_version errors names config schemas lora",
+        "_version errors names config schemas lora sse",
         "aiohttp filelock httpx prometheus_client pydantic sqlalchemy starlette uvicorn",
     ),
     "cli": Room(

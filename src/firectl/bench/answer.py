@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from firectl import sse
 from firectl.bench.samples import CUT_SHORT, STREAM_ERROR, WRONG_ANSWER, Sample
+from firectl.errors import message_of
 
 LARGEST = 64 << 20
 LONGEST_MESSAGE = 200
@@ -21,7 +23,8 @@ class Answer:
         self.sample = sample
         self.status = 0
         self._stream = stream
-        self._buffer = b""
+        self._events = sse.Reader()
+        self._whole = b""
         self._finished = False
 
     def head(self, status: int) -> None:
@@ -29,28 +32,34 @@ class Answer:
         self._stream = self._stream and status == 200
 
     def data(self, piece: bytes, now: float) -> None:
-        self._buffer += piece
-        if self._stream:
-            *events, self._buffer = self._buffer.replace(b"\r\n", b"\n").split(b"\n\n")
-            for event in events:
-                self._event(event, now)
-        if len(self._buffer) > LARGEST:
-            self.fail(WRONG_ANSWER, "the answer does not end")
-            self._buffer = b""
+        if not self._stream:
+            self._whole += piece
+            if len(self._whole) > LARGEST:
+                self.fail(WRONG_ANSWER, "the answer does not end")
+            return
+        try:
+            events = self._events.feed(piece)
+        except ValueError as error:
+            self.fail(WRONG_ANSWER, str(error))
+            return
+        for event in events:
+            data = sse.data_of(event)
+            if data:
+                self._event(data, now)
 
     def end(self) -> None:
         """The body is complete."""
         if self.sample.error is not None:
             return
         if self.status != 200:
-            self.fail(f"http_{self.status}", _message(_parse(self._buffer), self._buffer))
+            self.fail(f"http_{self.status}", _message(_parse(self._whole), self._whole))
         elif not self._stream:
-            self._whole()
+            self._read_whole()
         elif not self._finished:
-            if self.sample.arrivals or not self._buffer:
+            if self.sample.arrivals or not self._events.rest:
                 self.fail(CUT_SHORT, "the stream ended without [DONE]")
             else:
-                self.fail(WRONG_ANSWER, f"no stream of events: {_shown(self._buffer)}")
+                self.fail(WRONG_ANSWER, f"no stream of events: {_shown(self._events.rest)}")
 
     def fail(self, kind: str, message: str) -> None:
         """The first thing that goes wrong is what counts."""
@@ -58,12 +67,8 @@ class Answer:
             self.sample.error = kind
             self.sample.message = message
 
-    def _event(self, event: bytes, now: float) -> None:
-        lines = event.split(b"\n") if b"\n" in event else (event,)
-        data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
-        if not data:
-            return
-        if data == b"[DONE]":
+    def _event(self, data: bytes, now: float) -> None:
+        if data == sse.DONE:
             self._finished = True
             return
         document = _parse(data)
@@ -78,10 +83,10 @@ class Answer:
                 self.sample.arrivals.append(now)
             self._usage(document)
 
-    def _whole(self) -> None:
-        document = _parse(self._buffer)
+    def _read_whole(self) -> None:
+        document = _parse(self._whole)
         if not isinstance(document, dict) or not document.get("choices"):
-            self.fail(WRONG_ANSWER, f"an answer without choices: {_shown(self._buffer)}")
+            self.fail(WRONG_ANSWER, f"an answer without choices: {_shown(self._whole)}")
             return
         self._usage(document)
 
@@ -116,12 +121,8 @@ def _parse(data: bytes) -> object:
 
 def _message(document: object, data: bytes) -> str:
     """What the server says is wrong, in any of the API's envelopes; else the beginning of what it sent."""
-    if isinstance(document, dict):
-        error = document.get("error", document)
-        message = error.get("message") if isinstance(error, dict) else error
-        if isinstance(message, str) and message:
-            return message[:LONGEST_MESSAGE]
-    return _shown(data)
+    message = message_of(document)
+    return message[:LONGEST_MESSAGE] if message else _shown(data)
 
 
 def _shown(data: bytes) -> str:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from firectl import names
+from firectl import names, sse
 from firectl.client import failures
 from firectl.client.retry import backoff
 from firectl.client.sender import Incoming
-from firectl.client.sse import events
 from firectl.errors import ApiError, Code, NetworkError, from_wire
 
 if TYPE_CHECKING:
@@ -176,8 +175,8 @@ def _pieces(incoming: Incoming) -> Iterator[Answer]:
     request_id = incoming.headers.get(failures.REQUEST_ID)
     found = 0
     try:
-        for data in events(incoming.chunks()):
-            if data == "[DONE]":
+        for data in sse.data(incoming.chunks()):
+            if data == sse.DONE:
                 return
             body = json.loads(data)
             if not isinstance(body, dict):

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from firectl.errors import message_of
+
 _SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|^FIREWORKS_", re.IGNORECASE)
 _LOG_KEPT = 5 << 20
 _LOG_TAIL = 64 << 10
@@ -180,17 +182,18 @@ def read_log_end(log: Path, start: int) -> tuple[str | None, str | None]:
             lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if not _JOURNAL.match(line)]
     except OSError:
         return None, None
-    reported = next((message for line in reversed(lines) if (message := _error_message(line))), None)
+    reported = next((message for line in reversed(lines) if (message := error_message(line))), None)
     last = next((line.strip() for line in reversed(lines) if _DIED_WITH.match(line)), None)
     last = last or next((line.strip() for line in reversed(lines) if line.strip()), None)
     return reported, last
 
 
-def _error_message(line: str) -> str | None:
+def error_message(line: str) -> str | None:
+    """The message of a line that is an `{"error": …}` document, as our processes print before they fail."""
     if not line.startswith("{"):
         return None
     try:
-        message = json.loads(line)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+        document = json.loads(line)
+    except ValueError:
         return None
-    return message if isinstance(message, str) else None
+    return message_of(document) if "error" in document else None

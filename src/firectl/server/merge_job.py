@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from firectl.server.launcher import child_environment
+from firectl.server.launcher import child_environment, error_message
 from firectl.server.seen import MergeView, backoff
 
 RECORD = "firectl_merge.json"
@@ -232,10 +232,8 @@ def _progress(line: bytes) -> float | None:
 
 def _failure(returncode: int, words: str) -> _Failure:
     for line in reversed(words.splitlines()):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            message = json.loads(line)["error"]["message"]
-            if isinstance(message, str):
-                return _Failure(message, refused=returncode == 2)
+        if message := error_message(line):
+            return _Failure(message, refused=returncode == 2)
     if returncode < 0:
         return _Failure(f"killed by signal {-returncode}", refused=False)
     last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from firectl.errors import message_of
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas import model as models
@@ -36,6 +37,7 @@ LONGEST = 300.0
 """Seconds after which a measurement is given up."""
 _LOOK = 0.5
 """Seconds between two looks at whether something else is to be done."""
+_NO_REPORT = "the measurement ended without a report"
 _BUSY = (states.CREATING, states.UPDATING, states.DELETING)
 
 
@@ -192,7 +194,7 @@ def read_report(text: bytes) -> Parity:
     try:
         report = json.loads(text.splitlines()[-1])
         if "error" in report:
-            return Parity(error=str(report["error"]["message"]))
+            return Parity(error=message_of(report) or _NO_REPORT)
         comparisons = [ParityComparison.model_validate(found) for found in report["comparisons"]]
         return Parity(
             changes_answers=report["changes"],
@@ -201,4 +203,4 @@ def read_report(text: bytes) -> Parity:
             comparisons=comparisons,
         )
     except (ValueError, KeyError, TypeError, IndexError):
-        return Parity(error="the measurement ended without a report")
+        return Parity(error=_NO_REPORT)

@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope, Send
 
+from firectl import sse
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.server.activity import CLIENT_LEFT, Ticket
 from firectl.server.crew import Crew
@@ -24,10 +25,6 @@ log = logging.getLogger(__name__)
 
 REPLICA_LOST = "the replica that was answering ended; send the request again"
 ENDING = "the platform is shutting down; send the request again once it is up"
-_EVENT_LIMIT = 16 << 20
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
-_DONE = b"data: [DONE]"
-_LATER_DONE = b"\n" + _DONE
 _TRIES = 2
 # Engines report usage in the last chunk of every stream, asked or not. No text of an answer can be taken for it: inside
 # a JSON string its quotes would be escaped.
@@ -141,31 +138,30 @@ class Proxy:
 
     async def _relay(self, exchange: Exchange, send: Send) -> None:
         """Server-sent events, each passed on when it is whole."""
-        pending = b""
+        reader = sse.Reader()
         ended = False
         ticket = self._job.ticket
         chunks = exchange.chunks()
         async for chunk in chunks:
-            pending += chunk
-            cut = _whole_events(pending)
-            if cut == 0:
-                if len(pending) > _EVENT_LIMIT:
-                    raise EngineGone("the engine sends an event without an end")
+            try:
+                events = reader.feed(chunk)
+            except ValueError as error:
+                raise EngineGone(f"in the middle of its answer: {error}") from error
+            if not events:
                 continue
-            events, pending = pending[:cut], pending[cut:]
             if not self._started:
                 await self._start(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
                 if ticket is not None:
                     ticket.begun()
-            if ticket is not None and _USAGE in events:
+            body = b"\n\n".join([*events, b""])
+            if ticket is not None and _USAGE in body:
                 ticket.usage(_usage(events))
-            # At the beginning of a line, where no text of an answer can be.
-            ended = events.startswith(_DONE) or _LATER_DONE in events
+            ended = any(sse.data_of(event) == sse.DONE for event in events)
             if ended:
                 # Its end goes with it, in one piece; after that the client may be gone.
                 self._over = True
                 self._status = 200
-            await send({"type": "http.response.body", "body": self._rename(events), "more_body": not ended})
+            await send({"type": "http.response.body", "body": self._rename(body), "more_body": not ended})
             if ended:
                 break
         if not ended:
@@ -200,7 +196,7 @@ class Proxy:
         status = error.http_status if isinstance(error, ApiError) else error.code.http_status
         self._status = status
         if self._started:
-            await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": True})
+            await send({"type": "http.response.body", "body": sse.event(body), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         headers = {"content-type": "application/json"}
@@ -233,24 +229,17 @@ def _renames(engine_model: str, asked: str) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
 
 
-def _usage(events: bytes) -> object:
+def _usage(events: Sequence[bytes]) -> object:
     """The `usage` of the last event that has one."""
-    for line in reversed(events.splitlines()):
-        if _USAGE in line:
+    for event in reversed(events):
+        if _USAGE in event:
             try:
-                document = json.loads(line.removeprefix(b"data:"))
+                document = json.loads(sse.data_of(event) or b"")
             except ValueError:
                 continue
             if isinstance(document, Mapping) and document.get("usage"):
                 return document["usage"]
     return None
-
-
-def _whole_events(data: bytes) -> int:
-    """Where the last event in `data` that came whole ends; 0 when none did."""
-    if data.endswith(_EVENT_ENDS):
-        return len(data)
-    return max((data.rfind(end) + len(end) for end in _EVENT_ENDS if end in data), default=0)
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from collections.abc import Sequence as Items
 from typing import Any, Protocol
 
+from firectl import sse
 from firectl.engine.embedded.generation import Generation
 from firectl.engine.embedded.sequence import Sequence
 from firectl.errors import ApiError, Code, to_inference_wire
@@ -26,8 +27,6 @@ from firectl.schemas.openai import (
     completion_answer,
     completion_chunk,
 )
-
-DONE = b"data: [DONE]\n\n"
 
 
 class Spelling(Protocol):
@@ -126,7 +125,7 @@ async def write_stream(
                 yield _event(spelling.chunk(choice, usage))
         if usage_apart:
             yield _event(spelling.chunk(None, _usage(sequences, prompts)))
-        yield DONE
+        yield sse.event(sse.DONE)
     except ApiError as error:
         yield _event(to_inference_wire(error))
     except Exception as error:
@@ -148,4 +147,4 @@ def _reports(sequence: Sequence) -> bool:
 
 
 def _event(document: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return sse.event(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
