@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import errno
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +23,9 @@ from starlette.routing import BaseRoute, Route
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
 from firectl.schemas.model import BEGUN_ANEW
-from firectl.server.body import PIECE, IncomingBody
 from firectl.server.control import uploads
 from firectl.server.control.uploads import Ticket
+from firectl.server.doors.errors import error_response
 from firectl.server.files import Arrival, BegunAnew, FileStore
 from firectl.server.platform import Platform
 
@@ -35,7 +34,9 @@ if TYPE_CHECKING:
 
 RESUMABLE = "x-goog-resumable"
 _KEEPS = {"x-keeps-all-but": str(8 << 20)}
-"""Said of every session: what came of a part that breaks off stays, but for what was still on its way; see `body`."""
+"""Said of every session: what came of a part that breaks off stays, but for what was still on its way."""
+PIECE = 1 << 20
+"""Bytes that are written, or read, at a time."""
 _BUSY_SECONDS = 30.0
 _HASHES_KEPT = 64
 _DRAINED_BYTES = 16 << 20
@@ -61,14 +62,14 @@ class FilesDoor:
 
     async def serve(self, request: Request) -> Response:
         """Whatever the signed URL allows."""
-        request.state.body = IncomingBody(request)
         try:
             return await self._serve(request)
-        except ApiError:
-            await _drain(request)
-            raise
-        finally:
-            _body(request).close()
+        except ApiError as error:
+            drained = await _drain(request)
+            response = error_response(request.url.path, error, request.state.request_id)
+            if not drained:
+                response.headers["connection"] = "close"
+            return response
 
     async def _serve(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
@@ -197,9 +198,9 @@ class FilesDoor:
 async def _receive(request: Request, arrival: Arrival, *, skip: int, limit: int) -> None:
     """Append the body, less its first `skip` bytes, until the file has `limit`; INVALID_ARGUMENT if there is more.
 
-    What came before a connection broke stays. The next piece comes while one is written.
+    What came before a connection broke stays.
     """
-    async with aclosing(_body(request).pieces()) as pieces:
+    async with aclosing(_pieces(request)) as pieces:
         async for piece in pieces:
             passed = min(skip, len(piece))
             skip -= passed
@@ -208,26 +209,47 @@ async def _receive(request: Request, arrival: Arrival, *, skip: int, limit: int)
             await run_in_threadpool(arrival.append, memoryview(piece)[passed:])
 
 
-def _body(request: Request) -> IncomingBody:
-    body: IncomingBody = request.state.body
-    return body
+async def _pieces(request: Request) -> AsyncGenerator[bytes]:
+    """The body in pieces of about a MiB. ClientDisconnect when it breaks off, after all that came."""
+    held: list[bytes] = []
+    size = 0
+    broken: ClientDisconnect | None = None
+    try:
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                held.append(chunk)
+                size += len(chunk)
+                if size >= PIECE:
+                    yield b"".join(held)
+                    held, size = [], 0
+    except ClientDisconnect as error:
+        broken = error
+    if size:
+        yield b"".join(held)
+    if broken is not None:
+        raise broken
 
 
-async def _drain(request: Request) -> None:
-    """Read what is still coming before a refusal goes out: whoever sends it would find the connection reset instead.
+async def _drain(request: Request) -> bool:
+    """Read what is still coming before a refusal goes out: its sender would see the connection reset instead.
 
-    Not from those who ask before they send, and neither for ever nor without end.
+    Not from those who ask before they send, and not without limit. Returns whether all of the body was read.
     """
     if "expect" in request.headers:
-        return
+        return False
     left = _DRAINED_BYTES
-    with contextlib.suppress(ClientDisconnect, RuntimeError, TimeoutError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async with aclosing(_body(request).pieces()) as pieces:
-                async for piece in pieces:
-                    left -= len(piece)
-                    if left < 0:
-                        return
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS), aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                left -= len(chunk)
+                if left < 0:
+                    return False
+    except (ClientDisconnect, TimeoutError):
+        return False
+    except RuntimeError:
+        # So starlette says that the body was read to its end before.
+        return True
+    return True
 
 
 def _complete(sha256: str) -> Response:
