@@ -128,10 +128,3 @@ def _name_problem(name: str) -> str | None:
     if any(part in ("", ".", "..") for part in name.split("/")) or os.path.splitdrive(name)[0]:
         return "its name is not relative to the folder"
     return None
-
-
-def create(path: Path) -> BinaryIO:
-    """A new file to write in place of what is there; a link in its place is not followed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NOFOLLOW | _BINARY
-    return os.fdopen(os.open(path, flags, 0o666), "wb")
