@@ -365,3 +365,18 @@ def test_what_lies_where_a_part_goes_is_not_followed(client: Client, storage: St
     assert (tmp_path / "victim").read_bytes() == b"keep"
     assert (back / "w").read_bytes() == storage.files["w"]
     assert not (back / "w").is_symlink()
+
+
+def test_what_an_earlier_release_remembers_of_an_upload_goes_on(
+    client: Client, storage: Storage, folder: Path, connect: Connect, journals: Callable[[], list[Path]]
+) -> None:
+    cut_off_at(storage, client, folder, 2 * PART)
+    (journal,) = journals()
+    found = (folder / "big").stat()
+    stamp = [found.st_ino, found.st_size, found.st_mtime_ns]
+    session = f"{storage.url}/store/big?k=resumable&upload_id=1"
+    said = json.dumps({"name": "big", "stamp": stamp, "session": session, "algorithm": None, "digest": None}).encode()
+    journal.write_bytes(hashlib.sha256(said).hexdigest()[:16].encode() + b" " + said + b"\n")
+    connect(storage.url).models.upload("m", folder)
+    assert storage.parts[0] == f"bytes {2 * PART}-{3 * PART - 1}/{BIG}"
+    assert storage.files["big"] == (folder / "big").read_bytes()
