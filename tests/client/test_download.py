@@ -23,7 +23,7 @@ UNIT = 1024 * 1024
 def test_a_file_that_another_download_writes_is_left_to_it(client: Client, storage: Storage, tmp_path: Path) -> None:
     storage.says_hashes = True
     storage.files = {"w": os.urandom(3 * UNIT)}
-    other = Partial(tmp_path / "w", Remote(size=3 * UNIT, etag='"other"'), lambda: None)
+    other = Partial(tmp_path / "w", Remote(size=3 * UNIT, etag='"other"'))
     other.append(b"o" * UNIT)
     with pytest.raises(ApiError) as caught:
         client.models.download("m", tmp_path)

@@ -104,10 +104,10 @@ class Download:
                 self._there.add(file)
                 return
             for _ in range(STARTS):
-                with closing(Partial(path, remote, self._crew.check)) as part:
+                with closing(Partial(path, remote)) as part:
                     self._meter.at(file, part.size, travelled=False)
                     self._fill(file, part)
-                    if part.enter():
+                    if part.enter(self._crew.check):
                         return
         except OSError as error:
             raise InputError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None

@@ -89,8 +89,8 @@ def read_range(file: LocalFile, start: int, end: int) -> Generator[bytes]:
         while left > 0:
             chunk = opened.read(min(CHUNK, left))
             left -= len(chunk)
-            # Before the last bytes go out: with them the server would have a whole file, of two versions.
-            if not chunk or (left == 0 and _stamp(os.fstat(opened.fileno())) != file.stamp):
+            # Before the last bytes go out: with them the server would have a whole file, of two versions or an old one.
+            if not chunk or (left == 0 and not _is_as_scanned(file)):
                 raise _changed(file)
             yield chunk
 
@@ -104,6 +104,13 @@ def _open(file: LocalFile) -> BinaryIO:
         opened.close()
         raise _changed(file)
     return opened
+
+
+def _is_as_scanned(file: LocalFile) -> bool:
+    try:
+        return _stamp(file.path.lstat()) == file.stamp
+    except OSError:
+        return False
 
 
 def _changed(file: LocalFile) -> InputError:

@@ -12,14 +12,13 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from firectl.client.files import CHUNK
+from firectl.client.hashes import MD5, SHA256, hashed
 from firectl.errors import ApiError, Code
-
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -33,25 +32,14 @@ class Remote:
     etag: str | None = None
     has_ranges: bool = True
 
-    def is_content_of(self, hash: Hash) -> bool:
-        """Whether a hash is that of this file; True where the server says none."""
-        return hash.name not in self.digests or hash.hexdigest() == self.digests[hash.name]
-
-    def hash_of(self, file: BinaryIO, check: Callable[[], None]) -> Hash:
-        """The hash to compare with, of what is left of `file`."""
-        hash = hashlib.new(max(self.digests, default="sha256"), usedforsecurity=False)
-        while self.digests and (chunk := file.read(CHUNK)):
-            check()
-            hash.update(chunk)
-        return hash
-
 
 def has_content(path: Path, remote: Remote, check: Callable[[], None]) -> bool:
     """Whether the file at `path` is known to be the server's."""
     if not remote.digests or path.is_symlink() or not path.is_file() or path.stat().st_size != remote.size:
         return False
+    algorithm = SHA256 if SHA256 in remote.digests else MD5
     with path.open("rb", buffering=0) as file:
-        return remote.is_content_of(remote.hash_of(file, check))
+        return hashed(iter(partial(file.read, CHUNK), b""), algorithm, check) == remote.digests[algorithm]
 
 
 class Partial:
@@ -61,7 +49,7 @@ class Partial:
     another version, or from an earlier release, is dropped.
     """
 
-    def __init__(self, path: Path, remote: Remote, check: Callable[[], None]) -> None:
+    def __init__(self, path: Path, remote: Remote) -> None:
         self.remote = remote
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +66,6 @@ class Partial:
             self.size = os.fstat(self._file.fileno()).st_size
             if self.size > remote.size or not (remote.digests or remote.etag):
                 self.clear()
-            self._hash = remote.hash_of(self._file, check)
             self._file.seek(self.size)
         except BaseException:
             self.close()
@@ -89,21 +76,19 @@ class Partial:
         while view:
             written = self._file.write(view)
             self.size += written
-            self._hash.update(view[:written])
             view = view[written:]
 
     def clear(self) -> None:
         """Begin again from the first byte."""
         # Not one that is empty: ext4 takes that for a file being replaced, and its close then waits for the disk.
         if self.size:
+            self._file.truncate(0)
             self._file.seek(0)
-            self._file.truncate()
         self.size = 0
-        self._hash = self.remote.hash_of(self._file, lambda: None)
 
-    def enter(self) -> bool:
+    def enter(self, check: Callable[[], None]) -> bool:
         """Put the file in its place if it is what it should be. If it is not, nothing is kept of it."""
-        good = self.remote.is_content_of(self._hash)
+        good = not self.remote.digests or has_content(self._part, self.remote, check)
         # Still locked: whoever opened it meanwhile finds that it is not in this place any more.
         if good:
             os.replace(self._part, self._path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from firectl.client.addresses import Addresses, checked
 from firectl.client.files import LocalFile, read_range, scan
-from firectl.client.hashes import MD5, SHA256, FileHash, stated
+from firectl.client.hashes import MD5, SHA256, hashed, stated
 from firectl.client.http import httpx
 from firectl.client.journal import Entry, Journal
 from firectl.client.meter import Meter, Progress
@@ -114,16 +114,15 @@ class Upload:
             return
         answer: Answer | None = None
         for start in range(STARTS):
-            hash = self._hash(file, self._algorithm)
-            answer = self._in_parts(file, hash, kept=start == 0) if self._resumable else self._whole(file, hash)
+            answer = self._in_parts(file, kept=start == 0) if self._resumable else self._whole(file)
             if answer is None:
                 continue
             self._meter.at(file.name, file.size)
             there = stated(answer.headers).get(self._algorithm)
-            if there is None or there == hash.digest():
-                if self._addresses.given.filename_to_sha256 is None:
-                    done = Entry(file.name, list(file.stamp), algorithm=self._algorithm, digest=hash.digest())
-                    self.journal.add(done)
+            digest = self._hash(file, self._algorithm)
+            if there in (None, digest):
+                if self._algorithm == MD5:
+                    self.journal.add(Entry(file.name, list(file.stamp), algorithm=MD5, digest=digest))
                 return
         if answer is None:
             raise ApiError(
@@ -141,25 +140,25 @@ class Upload:
         """Whether the server has the whole file, byte for byte as it is here."""
         told = self._addresses.given.filename_to_sha256
         if told is not None:
-            return file.name in told and self._hash(file, SHA256).digest() == told[file.name]
+            return file.name in told and self._hash(file, SHA256) == told[file.name]
         entry = self.journal.of(file)
-        if entry is None or entry.digest is None or self._hash(file, entry.algorithm or MD5).digest() != entry.digest:
+        if entry is None or entry.digest is None or self._hash(file, entry.algorithm or MD5) != entry.digest:
             return False
         self.taken_on_trust.append(file.name)
         return True
 
-    def _hash(self, file: LocalFile, algorithm: str) -> FileHash:
-        return FileHash(file, algorithm, self._crew.check)
+    def _hash(self, file: LocalFile, algorithm: str) -> str:
+        return hashed(read_range(file, 0, file.size), algorithm, self._crew.check)
 
-    def _whole(self, file: LocalFile, hash: FileHash) -> Answer:
+    def _whole(self, file: LocalFile) -> Answer:
         def put(url: httpx.URL) -> Answer:
             headers = {"Content-Length": str(file.size), **_signed_headers(url, file)}
-            content = partial(self._bytes, file, hash, 0, file.size)
+            content = partial(self._bytes, file, 0, file.size)
             return self._exchange("PUT", file, url, headers, content, self._client.max_retries)
 
         return self._addresses.use(file.name, put)
 
-    def _in_parts(self, file: LocalFile, hash: FileHash, *, kept: bool) -> Answer | None:
+    def _in_parts(self, file: LocalFile, *, kept: bool) -> Answer | None:
         """The answer that says that the file is complete; None when the server has dropped the session."""
         entry = self.journal.of(file) if kept else None
         try:
@@ -178,7 +177,7 @@ class Upload:
                 session = self._addresses.use(file.name, partial(self._begin, file))
                 self.journal.add(Entry(file.name, list(file.stamp), session=str(session)))
                 reached = 0 if file.size else self._ask(file, session)
-            return self._parts(file, hash, session, reached)
+            return self._parts(file, session, reached)
         except ApiError as error:
             if error.http_status in GONE and not isinstance(error, NetworkError):
                 return None
@@ -190,12 +189,12 @@ class Upload:
         begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
         return checked(begun.headers.get("location"), file.name, url, self._api)
 
-    def _parts(self, file: LocalFile, hash: FileHash, session: httpx.URL, reached: int | Answer) -> Answer:
+    def _parts(self, file: LocalFile, session: httpx.URL, reached: int | Answer) -> Answer:
         failed = 0
         while isinstance(reached, int):
             offset = reached
             try:
-                reached = self._part(file, hash, session, offset)
+                reached = self._part(file, session, offset)
             except ApiError as error:
                 failed += 1
                 if not passes(error) or error.reason == BEGUN_ANEW or failed > self._client.max_retries:
@@ -209,13 +208,11 @@ class Upload:
                 failed = 0
         return reached
 
-    def _part(self, file: LocalFile, hash: FileHash, session: httpx.URL, offset: int) -> int | Answer:
+    def _part(self, file: LocalFile, session: httpx.URL, offset: int) -> int | Answer:
         """Sends the part at `offset`; where the next one starts, or the answer that says that the file is complete."""
-        # What an earlier run sent. The server does not wait for that once the request has begun.
-        hash.up_to(offset)
         end = min(offset + PART, file.size)
         headers = {"Content-Length": str(end - offset), "Content-Range": f"bytes {offset}-{end - 1}/{file.size}"}
-        content = partial(self._bytes, file, hash, offset, end)
+        content = partial(self._bytes, file, offset, end)
         return _reached(self._exchange("PUT", file, session, headers, content, 0, accept=INCOMPLETE))
 
     def _ask(self, file: LocalFile, session: httpx.URL) -> int | Answer:
@@ -225,7 +222,7 @@ class Upload:
             self._exchange("PUT", file, session, headers, None, self._client.max_retries, accept=INCOMPLETE)
         )
 
-    def _bytes(self, file: LocalFile, hash: FileHash, start: int, end: int) -> Generator[bytes]:
+    def _bytes(self, file: LocalFile, start: int, end: int) -> Generator[bytes]:
         sent = start
         self._crew.check()
         self._meter.at(file.name, sent)
@@ -233,7 +230,6 @@ class Upload:
         with contextlib.closing(read_range(file, start, end)) as chunks:
             for chunk in chunks:
                 self._crew.check()
-                hash.feed(sent, chunk)
                 yield chunk
                 sent += len(chunk)
                 self._meter.at(file.name, sent)
