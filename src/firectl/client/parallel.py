@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -35,7 +36,7 @@ class Crew:
     def __init__(self, client: Client) -> None:
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._streams: list[Any] = []
+        self._streams: WeakSet[Any] = WeakSet()
         self.sender = client.sender.apart(wait=self._wait, trace=self._trace)
 
     def __enter__(self) -> Crew:
@@ -83,7 +84,8 @@ class Crew:
         """Wake the threads that wait for a server. Shut down, not closed: each closes its own, as after any error."""
         with self._lock:
             self._stop.set()
-        for stream in self._streams:
+            streams = list(self._streams)
+        for stream in streams:
             with contextlib.suppress(OSError):
                 # Not the TLS socket's own: it drops the encryption before the connection.
                 socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
@@ -93,7 +95,7 @@ class Crew:
             return
         with self._lock:
             if not self._stop.is_set():
-                self._streams.append(info["return_value"])
+                self._streams.add(info["return_value"])
                 return
         # Nobody else would ever know of it.
         info["return_value"].close()
