@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from firectl.schemas.base import Duration, Status, Time, Wire
-from firectl.schemas.parity import Parity
 
 CREATING = "CREATING"
 READY = "READY"
@@ -104,8 +103,6 @@ class Deployment(Wire):
     target_model_version: str | None = None
     num_peft_device_cached: int | None = None
     pricing_plan_id: str | None = None
-    parity: Parity | None = None
-    """The local platform's own: figures of what is merged into the base."""
 
 
 class ScaleDeployment(Wire):

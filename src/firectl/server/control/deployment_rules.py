@@ -30,7 +30,7 @@ OUTPUT_ONLY = frozenset(
     {
         "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
         "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version",
-        "target_model_version", "parity",
+        "target_model_version",
     }
 )  # fmt: skip
 RULES = Rules(

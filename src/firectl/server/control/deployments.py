@@ -162,7 +162,6 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
             desired_replicas=desired,
             served_folder=None,
             merge_record=None,
-            parity=None,
             last_request_time=None,
             woken_time=now,
             delete_time=None,
@@ -198,7 +197,6 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
             "desired_replica_count": row.desired_replicas,
             "replica_count": platform.supervisor.replica_count(row.name),
             "replica_stats": platform.supervisor.replica_stats(row.name, row.desired_replicas),
-            "parity": row.parity,
             **merged,
         }
     )

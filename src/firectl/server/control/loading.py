@@ -26,7 +26,7 @@ from firectl.server.platform import Platform
 from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.store import Tx
 
-_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time", "parity"})
+_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time"})
 _COLUMNS = ("model", "deployment", "default")
 RULES = Rules(
     mutable=frozenset({"display_name", "description", "public", "default"}),
@@ -140,7 +140,6 @@ def show(row: DeployedModelRow) -> DeployedModel:
             "public": bool(row.resource.public),
             "create_time": row.create_time,
             "update_time": row.update_time,
-            "parity": row.parity,
         }
     )
 
