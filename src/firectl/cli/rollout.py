@@ -60,7 +60,7 @@ def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float,
     name = made.name or ""
     done = await_deployment(app, made, timeout, probe) if wait else made
     if made.base_model:
-        say_route(app, canonical_route(made.base_model, name))
+        app.output.note(f"Route: {canonical_route(made.base_model, name)}")
     if not wait:
         app.output.note(f"It is being created. To see how far it is: firectl deployment get {name}")
     return done
@@ -74,7 +74,7 @@ def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float,
         app.output.note(f"{row.model} is loaded already on {row.deployment}")
     way = load_route(app, row)
     done = await_loaded(app, row, timeout, way if probe else None) if wait else row
-    say_route(app, way[0])
+    app.output.note(f"Route: {way[0]}")
     if not wait and done.state == DEPLOYING:
         app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
     return done
@@ -195,10 +195,6 @@ def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
     if there.enable_hot_reload_latest_addon:
         return deployment, None
     return canonical_route(model, deployment), None if there.base_model == model else deployment
-
-
-def say_route(app: App, route: str) -> None:
-    app.output.note(f"Route: {route}")
 
 
 def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[str], None]) -> None:
