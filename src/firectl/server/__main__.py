@@ -34,10 +34,10 @@ from firectl.server.credentials import Credentials, ensure_credentials
 from firectl.server.files import FileStore
 from firectl.server.fleet import FleetSettings
 from firectl.server.paths import Paths
-from firectl.server.platform import Platform, PlatformSettings, utc_now
+from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.signing import Signer
 from firectl.server.store import Store
-from firectl.server.supervisor import Supervisor
+from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 
 log = logging.getLogger("firectl.server")

@@ -6,19 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 from firectl.server.auth import Authenticator
 from firectl.server.paths import Paths
 from firectl.server.signing import Signer
 from firectl.server.store import Store
-from firectl.server.supervisor import Supervisor
+from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from firectl.server.store import Store
 from firectl.server.wakeup import Wakeup
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -37,7 +37,7 @@ class Supervisor:
         account: str,
         wakeup: Wakeup,
         settings: FleetSettings | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
         max_replicas: int = 16,
     ) -> None:
         settings = settings or FleetSettings()
@@ -77,7 +77,7 @@ class Supervisor:
     def replica_stats(self, deployment: str, desired_replicas: int = 0) -> ReplicaStats:
         """How many replicas of a deployment are in each stage; those of `desired_replicas` not begun are pending."""
         crew = self._fleet.peek(deployment)
-        return (crew or Crew(deployment, self.poke, _utc_now)).stats(desired_replicas)
+        return (crew or Crew(deployment, self.poke, utc_now)).stats(desired_replicas)
 
     def replica_count(self, deployment: str) -> int:
         """How many replicas of a deployment have a process, one that is ending or finishing its answers included."""

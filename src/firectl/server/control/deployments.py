@@ -262,12 +262,7 @@ def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
         return model
     base = tx.models.get(model.base or "")
     if base is None:
-        account, _, model_id = (model.base or "").removeprefix("accounts/").partition("/models/")
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"the base model {model.base} of {model.name} is not on this platform",
-            hint=f"firectl -a {account} model create {model_id} DIR",
-        )
+        raise models.no_base(model, "is not on this platform")
     models.require_ready(base)
     return base
 

@@ -104,12 +104,7 @@ def _with_details(now: Model, checked: Model) -> Model:
 def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
     if base is None or base.kind != BASE:
         what = "is not on this platform" if base is None else f"is of kind {base.kind}, not a base"
-        account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"the base model {row.base} of {row.name} {what}",
-            hint=f"firectl -a {account} model create {model} DIR",
-        )
+        raise models.no_base(row, what)
     models.require_ready(base)
     base_model = BaseModel.open(store.path(base.folder))
     report = check(store.path(row.folder), base_model, deep=True)
