@@ -22,6 +22,11 @@ PRECISIONS = (
     "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
     "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
+OUTPUT_ONLY = frozenset((
+    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
+    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
+))  # fmt: skip
+"""What the server alone decides of a deployment."""
 ADDONS_NEED_PLAIN_PRECISION = "addons cannot be enabled with quantized precisions (FP8/FP4)"
 
 

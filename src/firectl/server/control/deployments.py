@@ -219,7 +219,7 @@ def _prepare(
     model = access.model(tx, caller, asked)
     models.require_ready(model)
     base = _base_of(tx, model)
-    cleaned = body.model_copy(update={**dict.fromkeys(rules.OUTPUT_ONLY), "base_model": model.name})
+    cleaned = body.model_copy(update={**dict.fromkeys(states.OUTPUT_ONLY), "base_model": model.name})
     shaped = _with_shape(tx, caller, cleaned, base, options.skip_shape_validation)
     resource = rules.complete(_with_draft(shaped, base, options.disable_speculative_decoding))
     rules.check(resource, model)
@@ -336,7 +336,7 @@ def _set(platform: Platform, tx: Tx, row: DeploymentRow, resource: Deployment, d
         )
     if desired > row.desired_replicas:
         capacity.reserve(tx, row.name, desired, platform.settings.max_replicas)
-    stored = resource.model_copy(update=dict.fromkeys(rules.OUTPUT_ONLY))
+    stored = resource.model_copy(update=dict.fromkeys(states.OUTPUT_ONLY))
     now = platform.clock()
     columns: dict[str, object] = {"resource": stored, "desired_replicas": desired, "update_time": now}
     if desired > row.desired_replicas:
