@@ -12,7 +12,7 @@ def to_yaml(data: object) -> str:
     """The document, ending in a newline. Keys keep their order; what is not printable is escaped."""
     import yaml
 
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    class Dumper(yaml.SafeDumper):
         def ignore_aliases(self, data: object) -> bool:
             return True
 
