@@ -33,10 +33,10 @@ from firectl.server.control import accounts
 from firectl.server.credentials import Credentials, ensure_credentials
 from firectl.server.files import FileStore
 from firectl.server.fleet import FleetSettings
+from firectl.server.ownership import open_store
 from firectl.server.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings, utc_now
 from firectl.server.signing import Signer
-from firectl.server.store import Store
 from firectl.server.supervisor import Supervisor
 from firectl.server.wakeup import Wakeup
 
@@ -92,7 +92,7 @@ def serve(options: Options, held: list[FileLock]) -> None:
 
 def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str) -> Platform:
     # Taken out of the environment: children have no business with it.
-    store = Store(os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
+    store = open_store(paths, os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
     account = f"accounts/{options.account}"
     accounts.bootstrap(store, account, credentials.api_key, utc_now())
     with store.read() as tx:

@@ -55,6 +55,16 @@ class Paths:
         return self.home / "platform.lock"
 
     @property
+    def trash(self) -> Path:
+        """What a start found in models/ and uploads/ that no row names, under the same names."""
+        return self.home / "trash"
+
+    @property
+    def identity(self) -> Path:
+        """`{"platformId", "database"}`: the ID that the database has too, and where that was at the last start."""
+        return self.home / "identity.json"
+
+    @property
     def credentials(self) -> Path:
         return self.home / "credentials.json"
 
