@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,8 @@ INSTALL = "pip install '.[local]'"
 DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
 KILL_SECONDS = 5.0
+_ERROR = re.compile(r"Error: (?P<message>.* \(code = \w+\)); (?P<hint>.+)")
+"""The last line of a platform that refuses to start, with a hint."""
 
 
 class Running(NamedTuple):
@@ -79,6 +82,23 @@ class LocalPlatform:
     def status(self, running: Running) -> dict[str, Any]:
         """What the platform says of itself."""
         return ask(running.url, "GET", "/v1/local", self.key())
+
+    def disk(self) -> dict[str, int]:
+        """Bytes of files in each folder of the home, by the folder's name."""
+        from firectl.server.trash import Trash, bytes_in
+
+        kinds = (self.paths.models, self.paths.merged, self.paths.uploads, self.paths.logs)
+        return {folder.name: bytes_in(folder) for folder in kinds} | {"trash": Trash(self.paths).size()}
+
+    def prune(self) -> int:
+        """Empties the trash, whether the platform runs or not; the bytes that this freed."""
+        from firectl.server.trash import Trash
+
+        try:
+            return Trash(self.paths).empty()
+        except OSError as error:
+            where = error.filename or self.paths.trash
+            raise InputError(f"{where} cannot be removed: {error.strerror}", hint="firectl local df") from error
 
     def up(self, port: int | None, account: str | None, options: Sequence[str] = ()) -> Running:
         """A platform that answers, started with `options` unless there is one; the same either way."""
@@ -205,13 +225,18 @@ class LocalPlatform:
         if child.poll() is None and in_time and last is not None:
             return last
         why = f"it ended with status {child.returncode}" if in_time else f"no answer in {START_SECONDS:g} s"
-        said = self._last_words() if self.log.exists() else ""
-        raise FirectlError(f"the platform did not start: {said or why}", code=Code.INTERNAL, hint="firectl local logs")
+        said, hint = self._last_words() if self.log.exists() else ("", "")
+        raise FirectlError(
+            f"the platform did not start: {said or why}", code=Code.INTERNAL, hint=hint or "firectl local logs"
+        )
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> tuple[str, str]:
+        """The last line of the log; the hint of an error apart, where it has one."""
         with self.log.open("rb") as file:
             lines = tail(file, 20).strip().splitlines()
-        return lines[-1].strip().removeprefix("Error: ") if lines else ""
+        said = lines[-1].strip() if lines else ""
+        error = _ERROR.fullmatch(said)
+        return (error["message"], error["hint"]) if error else (said.removeprefix("Error: "), "")
 
     def _choose_port(self, wanted: int | None) -> int:
         if wanted is not None:
