@@ -209,7 +209,7 @@ def test_up_on_another_database_is_refused_with_the_command_that_leads_back(here
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
         f"Error: the platform did not start: the data folder {home} does not belong to the database {url}: there is no "
-        "such database; nothing was changed (code = FailedPrecondition) (code = Internal)\n"
+        "such database; nothing was changed (code = Internal)\n"
         "Hint: env -u FIRECTL_DATABASE_URL firectl local up\n"
     )
     assert weights.read_bytes() == b"w"

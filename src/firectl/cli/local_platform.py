@@ -40,8 +40,8 @@ INSTALL = "pip install '.[local]'"
 DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
 KILL_SECONDS = 5.0
-_ERROR = re.compile(r"Error: (?P<message>.* \(code = \w+\)); (?P<hint>.+)")
-"""The last line of a platform that refuses to start, with a hint."""
+_ERROR = re.compile(r"Error: (?P<message>.*) \(code = \w+\)(?:; (?P<hint>.+))?")
+"""The last line of a platform that refuses to start."""
 
 
 class Running(NamedTuple):
@@ -231,12 +231,12 @@ class LocalPlatform:
         )
 
     def _last_words(self) -> tuple[str, str]:
-        """The last line of the log; the hint of an error apart, where it has one."""
+        """The last line of the log, of an error its message and its hint."""
         with self.log.open("rb") as file:
             lines = tail(file, 20).strip().splitlines()
         said = lines[-1].strip() if lines else ""
         error = _ERROR.fullmatch(said)
-        return (error["message"], error["hint"]) if error else (said.removeprefix("Error: "), "")
+        return (error["message"], error["hint"] or "") if error else (said, "")
 
     def _choose_port(self, wanted: int | None) -> int:
         if wanted is not None:
