@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
+import shlex
 import subprocess
 import sys
 import time
@@ -27,13 +27,15 @@ from firectl.cli.local_process import (
     environment,
     is_free,
     port_of,
+    same_process,
+    signal_until,
     tail,
     until,
 )
 from firectl.errors import Code, FirectlError, InputError, NetworkError, WaitTimeout
 
 NEEDED = (
-    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools",
+    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools", "psutil",
     "jinja2", "numpy", "safetensors", "torch", "transformers",
 )  # fmt: skip
 INSTALL = "pip install '.[local]'"
@@ -118,16 +120,15 @@ class LocalPlatform:
 
     def down(self) -> bool:
         """Stops it and returns once it holds neither lock nor port; False when there was nothing to stop."""
-        running = self.running()
-        if running is None and not self._lock_is_held():
+        was_held, end = self._lock_is_held(), time.monotonic() + KILL_SECONDS
+        # One that is just starting does not answer yet, and one that is just ending does not answer any more.
+        while (asked := self._ask_to_end()) is None and self._lock_is_held() and time.monotonic() < end:
+            time.sleep(0.05)
+        if asked is None and not was_held:
             return False
-        if running is not None:
-            ask(running.url, "POST", "/v1/local:shutdown", self.key())
-        # One that does not answer was not asked: it is only given time in case it is just starting or ending.
-        if not until(lambda: self._is_gone(running), STOP_SECONDS if running is not None else KILL_SECONDS):
-            self._note("the platform does not stop by itself: killing it")
-            self._kill()
-            if not until(lambda: self._is_gone(running), KILL_SECONDS):
+        if not until(lambda: self._is_gone(asked), STOP_SECONDS if asked is not None else 0):
+            self._end_by_signal()
+            if not until(lambda: self._is_gone(asked), KILL_SECONDS):
                 raise WaitTimeout("the platform does not stop", hint=f"see {self.log}")
         return True
 
@@ -226,6 +227,8 @@ class LocalPlatform:
             return last
         why = f"it ended with status {child.returncode}" if in_time else f"no answer in {START_SECONDS:g} s"
         said, hint = self._last_words() if self.log.exists() else ("", "")
+        if child.returncode is not None and child.returncode < 0:
+            said = f"it was ended by signal {-child.returncode}, as firectl local down does"
         raise FirectlError(
             f"the platform did not start: {said or why}", code=Code.INTERNAL, hint=hint or "firectl local logs"
         )
@@ -273,17 +276,41 @@ class LocalPlatform:
     def _lock_is_held(self) -> bool:
         return self.paths.lock.exists() and not could_lock(self.paths.lock)
 
-    def _kill(self) -> None:
-        # The lock is held, so the process that wrote its ID beside it is alive and still has that ID.
-        last = self._last()
-        if last is not None and last.pid > 1:
-            for signum in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-                try:
-                    os.kill(last.pid, signum)
-                except ProcessLookupError:
-                    return
-                if until(lambda: not self._lock_is_held(), KILL_SECONDS):
-                    return
+    def _ask_to_end(self) -> Running | None:
+        """The platform that was asked over HTTP to end; None when there is none that answers and takes our key."""
+        running = self.running()
+        if running is not None:
+            try:
+                ask(running.url, "POST", "/v1/local:shutdown", self.key(), seconds=KILL_SECONDS)
+            except FirectlError:
+                return None
+        return running
+
+    def _end_by_signal(self) -> None:
+        """Ends the process that holds the lock; NetworkError, and no signal, when it cannot be told which that is.
+
+        platform.json does not tell: until the platform answers, it names the process of an earlier run.
+        """
+        file = self.paths.process
+        try:
+            said = json.loads(file.read_bytes())
+            pid, created = int(said["pid"]), float(said["created"])
+            process = same_process(pid, created) if pid > 1 else None
+            found = f"process {pid}, which {file} names, has ended"
+        except ModuleNotFoundError:
+            process, found = None, f"psutil is not installed ({INSTALL})"
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            process, found = None, f"{file} does not name it (platforms of older versions write no such file)"
+        if process is None:
+            raise NetworkError(
+                Code.UNAVAILABLE,
+                f"a platform holds {self.paths.lock} and cannot be asked to stop. No process was ended, because it is "
+                f"not known which one it is: {found}",
+                hint=f"lsof {shlex.quote(str(self.paths.lock))} shows the process to end; "
+                "or run firectl local down again once the platform answers",
+            )
+        self._note("the platform does not stop by itself: killing it")
+        signal_until(process, lambda: not self._lock_is_held(), KILL_SECONDS)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -76,9 +76,11 @@ def serve(options: Options, held: list[FileLock]) -> None:
     paths.create()
     try:
         held.append(FileLock(paths.lock))
-        held[-1].acquire(timeout=0)
+        # Whoever asks whether the lock is free holds it for an instant.
+        held[-1].acquire(timeout=0.5, poll_interval=0.02)
     except Timeout:
         raise _already_running(paths) from None
+    _say_which_process(paths)
     with _listen(options.port) as listener:
         credentials = ensure_credentials(paths)
         logs.set_up(paths.log, [credentials.api_key], options.echo)
@@ -88,6 +90,13 @@ def serve(options: Options, held: list[FileLock]) -> None:
             asyncio.run(_serve(platform, listener))
         finally:
             platform.store.close()
+
+
+def _say_which_process(paths: Paths) -> None:
+    """Tell `firectl local down` which process holds the lock. A process ID alone may later be another program's."""
+    import psutil
+
+    write_private(paths.process, json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
 
 
 def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str) -> Platform:

@@ -65,6 +65,11 @@ class Paths:
         return self.home / "identity.json"
 
     @property
+    def process(self) -> Path:
+        """`{"pid", "created"}` of the process that holds the lock, or held it last: written as soon as it has it."""
+        return self.home / "process.json"
+
+    @property
     def credentials(self) -> Path:
         return self.home / "credentials.json"
 
