@@ -66,6 +66,14 @@ def ended(process: subprocess.Popen[str]) -> Ran:
     return Ran(process.returncode, out, err)
 
 
+def is_held(lock: Path) -> bool:
+    """Asked of the operating system in a way that takes no lock."""
+    with contextlib.suppress(FileNotFoundError):
+        inode = f":{lock.stat().st_ino} "
+        return any(inode in line for line in Path("/proc/locks").read_text().splitlines())
+    return False
+
+
 @contextlib.contextmanager
 def stopped(process: psutil.Process) -> Iterator[None]:
     """The process does not answer and cannot end by itself; it goes on afterwards, if it is there."""
@@ -151,3 +159,16 @@ def test_a_platform_of_another_home_on_the_port_of_a_killed_one_goes_on(here: Cl
         assert here("local", "status", "-o", "json", env=elsewhere).json["url"] == url
     finally:
         assert here("local", "down", env=elsewhere).code == 0
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="sees who holds a lock in /proc")
+@pytest.mark.parametrize("command", ["up", "serve"])
+def test_down_while_a_platform_is_about_to_start_leaves_none_running(here: Cli, command: str) -> None:
+    starting = in_the_background("local", command)
+    assert until(lambda: is_held(here.home / "local" / "up.lock"), SLOWLY)
+    down = here("local", "down")
+    assert (down.code, "no platform was running" in down.err) == (0, False)
+    ran = ended(starting)
+    assert here("local", "status", "-o", "json").json["state"] == "DOWN"
+    assert not is_held(local(here, "platform.lock"))
+    assert "Traceback" not in ran.err

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +120,8 @@ class LocalPlatform:
 
     def down(self) -> bool:
         """Stops it and returns once it holds neither lock nor port; False when there was nothing to stop."""
+        if not until(lambda: not self._is_about_to_start(), STOP_SECONDS):
+            raise WaitTimeout("another firectl local up is still at work", hint="firectl local logs")
         was_held, end = self._lock_is_held(), time.monotonic() + KILL_SECONDS
         # One that is just starting does not answer yet, and one that is just ending does not answer any more.
         while (asked := self._ask_to_end()) is None and self._lock_is_held() and time.monotonic() < end:
@@ -137,15 +139,18 @@ class LocalPlatform:
     ) -> int:
         """Runs the platform in the foreground until it ends or is told to; its exit status."""
         _refuse_incomplete_install()
-        if self.running() is not None or self._lock_is_held():
-            raise InputError("a platform is running already", hint="firectl local down")
-        chosen = self._choose_port(port)
-        with ended_by_signals():
+        with ended_by_signals(), ExitStack() as starting:
+            starting.enter_context(self._alone())
+            if self.running() is not None or self._lock_is_held():
+                raise InputError("a platform is running already", hint="firectl local down")
+            chosen = self._choose_port(port)
             child = subprocess.Popen(
                 [*self._command(chosen, account), *options, "--echo"], stdin=subprocess.DEVNULL, env=environment()
             )
             try:
-                started(self._until_up(child, chosen))
+                running = self._until_up(child, chosen)
+                starting.close()
+                started(running)
                 return child.wait()
             finally:
                 end_process(child)
@@ -274,7 +279,16 @@ class LocalPlatform:
         return not self._lock_is_held() and (running is None or is_free(port_of(running.url)))
 
     def _lock_is_held(self) -> bool:
-        return self.paths.lock.exists() and not could_lock(self.paths.lock)
+        return _is_held(self.paths.lock)
+
+    @property
+    def _up_lock(self) -> Path:
+        """Held by a `local up` or `local serve` until its platform answers."""
+        return self.home / "up.lock"
+
+    def _is_about_to_start(self) -> bool:
+        """Whether a `local up` is at work, and its platform has not taken its lock yet."""
+        return _is_held(self._up_lock) and not self._lock_is_held()
 
     def _ask_to_end(self) -> Running | None:
         """The platform that was asked over HTTP to end; None when there is none that answers and takes our key."""
@@ -314,7 +328,7 @@ class LocalPlatform:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps two `local up` at the same time from starting two platforms."""
+        """Keeps two starts at the same time from starting two platforms, and lets `down` wait for one."""
         try:
             from filelock import FileLock, Timeout
         except ModuleNotFoundError:
@@ -322,7 +336,8 @@ class LocalPlatform:
             return
         from firectl.config import private_folder
 
-        lock = FileLock(private_folder(self.home) / "up.lock", timeout=START_SECONDS, mode=0o600)
+        private_folder(self.home)
+        lock = FileLock(self._up_lock, timeout=START_SECONDS, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
@@ -341,6 +356,10 @@ def _refuse_incomplete_install() -> None:
         raise InputError(
             f"the platform on this machine needs packages that are not installed: {', '.join(missing)}", hint=INSTALL
         )
+
+
+def _is_held(lock: Path) -> bool:
+    return lock.exists() and not could_lock(lock)
 
 
 def _answers(url: str) -> bool:
