@@ -65,7 +65,8 @@ def is_open(url: str) -> bool:
 
 
 def pid(cli: Cli) -> int:
-    return int(json.loads((cli.home / "local" / "platform.json").read_text())["pid"])
+    """The platform's process, as it says itself: the one in a file may have ended."""
+    return int(cli("local", "status", "-o", "json").json["pid"])
 
 
 def test_up_is_safe_to_run_twice_and_down_leaves_nothing(here: Cli) -> None:
