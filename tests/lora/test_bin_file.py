@@ -133,6 +133,15 @@ def ordinary(path: Path) -> None:
         made.writestr("../../evil", b"x")
 
 
+def of_two_disks(path: Path) -> None:
+    import torch
+
+    torch.save({"a": torch.ones(1)}, path)
+    data = path.read_bytes()
+    count = data.rindex(b"PK\x06\x07") + 16
+    path.write_bytes(data[:count] + b"\x02" + data[count + 1 :])
+
+
 def program(path: Path) -> None:
     import torch
 
@@ -165,6 +174,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "deep key": (of(lambda: archive(b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.")), "has a key that is no string"),
     "cut archive": (of(lambda: archive(b"\x80\x02}.")[:-30]), "is a damaged archive"),
     "ordinary zip": (ordinary, ALONE),
+    "archive of two disks": (of_two_disks, ALONE),
     "program": (program, ALONE + ".*TorchScript"),
 }
 
@@ -207,7 +217,7 @@ def test_a_child_refuses_as_well_and_leaves_nothing_behind(good: Path, monkeypat
 def test_a_zip_bomb_ends_at_the_limit_of_memory(tmp_path: Path) -> None:
     import torch
 
-    torch.save({"a": torch.zeros(2**30, dtype=torch.uint8)}, tmp_path / "stored")
+    torch.save({"a": torch.zeros(5 * 2**27, dtype=torch.uint8)}, tmp_path / "stored")
     compressed(tmp_path / "stored", tmp_path / "adapter_model.bin")
     (tmp_path / "stored").unlink()
     with pytest.raises(AdapterError, match=r"adapter_model\.bin takes more memory to read than its size allows"):

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,9 @@ _MEMORY = 2**29
 _TIMES = 4
 """How many times the file's size its tensors may have: some share their storage."""
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
+
+_one_at_a_time = threading.Lock()
+"""The limit of memory is for each child; a platform may be asked for many."""
 
 
 class NotInspected(InputError):
@@ -58,15 +62,16 @@ def to_safetensors(path: Path, out: Path, seconds: float | None = None) -> None:
         seconds = _SECONDS + path.stat().st_size / _BYTES_A_SECOND
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "firectl.lora.bin_file", str(path), str(out), str(seconds)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=seconds,
-            env=kept | {"OMP_NUM_THREADS": "1"},
-            check=False,
-        )
+        with _one_at_a_time:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "firectl.lora.bin_file", str(path), str(out), str(seconds)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=seconds,
+                env=kept | {"OMP_NUM_THREADS": "1"},
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise AdapterError(f"{path.name} was not read within {seconds:g} seconds", hint=_HINT) from None
     if done.returncode == 0:
@@ -127,11 +132,11 @@ def convert(path: Path, out: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    with path.open("rb") as file:
-        is_archive = file.read(4) == b"PK\x03\x04"
-    if is_archive and not is_zipfile(path):
-        raise AdapterError(f"{path.name} is a damaged archive: its end is missing")
     try:
+        with path.open("rb") as file:
+            is_archive = file.read(4) == b"PK\x03\x04"
+        if is_archive and not is_zipfile(path):
+            raise AdapterError(f"{path.name} is a damaged archive: its end is missing")
         # Not with mmap: then torch takes compressed bytes for numbers, and does not compare the sizes of storages.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         _require_plain(loaded, path)
