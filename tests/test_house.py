@@ -57,11 +57,13 @@ HOUSE = {
     "server": Room(
         "_version errors names config schemas lora",
         "filelock httptools httpx prometheus_client pydantic sqlalchemy starlette uvicorn",
+        inside_functions="psutil",
     ),
     "cli": Room(
         "_version errors names",
         "click",
-        inside_functions="bench config schemas client lora samples server engine filelock httpx pydantic rich yaml",
+        inside_functions="bench config schemas client lora samples server engine filelock httpx psutil pydantic "
+        "rich yaml",
     ),
 }
 

@@ -56,6 +56,32 @@ def status(app: App) -> dict[str, Any]:
     return _document(app, running) | app.local_platform.status(running)
 
 
+def disk(app: App) -> dict[str, Any]:
+    """Bytes used in each folder of the platform's home."""
+    platform = app.local_platform
+    used = {f"{name}_bytes": count for name, count in platform.disk().items()}
+    if used["trash_bytes"]:
+        app.output.note("to empty the trash: firectl local prune")
+    return {"home": str(platform.home), **used}
+
+
+def prune(app: App) -> dict[str, Any]:
+    platform = app.local_platform
+    with app.progress.steps("emptying the trash"):
+        freed = platform.prune()
+    return {"home": str(platform.home), "freed_bytes": freed}
+
+
+def _in_words(document: Mapping[str, Any]) -> Iterator[str]:
+    from firectl.cli.progress import size
+
+    for name, value in document.items():
+        yield f"{name.removesuffix('_bytes').title()}: {size(value) if name.endswith('_bytes') else value}"
+
+
+SIZES = View(text=_in_words)
+
+
 def variables(app: App) -> dict[str, str]:
     """What an SDK reads to go to the platform; InputError when there is none."""
     running = app.local_platform.running()

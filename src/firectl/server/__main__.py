@@ -33,10 +33,10 @@ from firectl.server.control import accounts
 from firectl.server.credentials import Credentials, ensure_credentials
 from firectl.server.files import FileStore
 from firectl.server.fleet import FleetSettings
+from firectl.server.ownership import open_store
 from firectl.server.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.signing import Signer
-from firectl.server.store import Store
 from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 
@@ -76,9 +76,11 @@ def serve(options: Options, held: list[FileLock]) -> None:
     paths.create()
     try:
         held.append(FileLock(paths.lock))
-        held[-1].acquire(timeout=0)
+        # Whoever asks whether the lock is free holds it for an instant.
+        held[-1].acquire(timeout=0.5, poll_interval=0.02)
     except Timeout:
         raise _already_running(paths) from None
+    _say_which_process(paths)
     with _listen(options.port) as listener:
         credentials = ensure_credentials(paths)
         logs.set_up(paths.log, [credentials.api_key], options.echo)
@@ -90,9 +92,16 @@ def serve(options: Options, held: list[FileLock]) -> None:
             platform.store.close()
 
 
+def _say_which_process(paths: Paths) -> None:
+    """Tell `firectl local down` which process holds the lock. A process ID alone may later be another program's."""
+    import psutil
+
+    write_private(paths.process, json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
+
+
 def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str) -> Platform:
     # Taken out of the environment: children have no business with it.
-    store = Store(os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
+    store = open_store(paths, os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
     account = f"accounts/{options.account}"
     accounts.bootstrap(store, account, credentials.api_key, utc_now())
     with store.read() as tx:

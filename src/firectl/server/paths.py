@@ -26,6 +26,12 @@ class Paths:
         """`{"url", "account", "pid", "version"}` of the platform that runs here, or ran last."""
         self.lock = home / "platform.lock"
         """Held while the platform lives."""
+        self.process = home / "process.json"
+        """`{"pid", "created"}` of the process that holds the lock, or held it last: written as soon as it has it."""
+        self.trash = home / "trash"
+        """What a start found in models/ and uploads/ that no row names, under the same names."""
+        self.identity = home / "identity.json"
+        """`{"platformId", "database"}`: the ID that the database has too, and where that was at the last start."""
         self.credentials = home / "credentials.json"
 
     def create(self) -> None:

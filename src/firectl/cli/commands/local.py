@@ -75,6 +75,30 @@ def logs(app: App, replica: str | None, lines: int, follow: bool | None) -> int:
 
 @local.verb(formats=DOCUMENT)
 @pass_app
+def df(app: App) -> None:
+    """Show the disk space that the platform uses: models, merges, uploads, logs, and the trash.
+
+    $ firectl local df
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.disk(app), commands.SIZES)
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
+def prune(app: App) -> None:
+    """Empty the trash: what a start found that no model owns. The platform may run or not.
+
+    $ firectl local prune
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.prune(app), commands.SIZES)
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
 def env(app: App) -> None:
     """Print the variables that send every SDK here, for a shell to read. They hold the platform's key.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from firectl.errors import AdapterError, ApiError, Code
+from firectl.errors import ApiError, Code, InputError
 from firectl.lora.adapter import Adapter
 from firectl.lora.rules import merge_only
 from firectl.names import ID_MAX, canonical_route, random_id
@@ -231,7 +231,7 @@ def _check_beside_others(platform: Platform, model: ModelRow) -> None:
     """Some adapters can only be merged: better said now than by an engine later."""
     try:
         findings = merge_only(Adapter.open(FileStore(platform.paths).path(model.folder)))
-    except AdapterError as error:
+    except InputError as error:
         raise ApiError(Code.FAILED_PRECONDITION, f"{model.name}: {error.message}", hint=error.hint) from error
     if findings:
         first = findings[0]
