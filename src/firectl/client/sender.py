@@ -158,7 +158,7 @@ class Sender:
 
     def open(self, request: Outgoing) -> Incoming:
         """The answer with its body still to be read. Close it."""
-        response = self._until_answered(request, _leave_open, None)
+        response = self._until_answered(request, lambda response, _: response, None)
         assert response is not None, "only `settled` gives None"
         return Incoming(request, response)
 
@@ -280,10 +280,6 @@ def _read_whole(response: httpx.Response, request: Outgoing) -> Answer:
             raise httpx.DecodingError("too large", request=response.request)
     response.close()
     return Answer(status=response.status_code, headers=response.headers, content=b"".join(chunks))
-
-
-def _leave_open(response: httpx.Response, request: Outgoing) -> httpx.Response:
-    return response
 
 
 def _undecodable(request: Outgoing, response: httpx.Response) -> ApiError:

@@ -44,6 +44,7 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_
     models(platform, tmp_path)
     (platform.home / "merged" / ".left.partial").mkdir(parents=True)
     (platform.home / "merged" / f"{B}-{B}").mkdir()
+    (platform.home / "merged" / ".trash-left").mkdir()
     first, second = platform.deploy("first", LORA, BASE), platform.deploy("second", LORA, BASE)
     wait(lambda: platform.deployment(second).status.message == "merging adapter into base" and merges())
     assert len(merges()) == 1
@@ -65,6 +66,16 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_
     assert merged(platform) == {f"{B}-{A}"}
     platform.pass_time(3601)
     wait(lambda: merged(platform) == set())
+
+
+def test_what_is_no_merge_of_the_platform_stays_under_merged(platform: Platform, tmp_path: Path) -> None:
+    models(platform, tmp_path)
+    mine = platform.home / "merged" / "my-own-merge"
+    mine.mkdir(parents=True)
+    (platform.home / "merged" / f"{B}-{B}").mkdir()
+    name = platform.deploy("d", LORA, BASE)
+    platform.ready(name, 60)
+    assert merged(platform) == {f"{B}-{A}", mine.name}
 
 
 def test_a_merge_that_is_refused_fails_the_deployment_with_its_reason(platform: Platform, tmp_path: Path) -> None:
