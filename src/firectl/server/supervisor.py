@@ -11,6 +11,7 @@ from pathlib import Path
 from firectl.schemas.deployment import ReplicaStats
 from firectl.server.activity import Activity
 from firectl.server.crew import Crew
+from firectl.server.file_checks import FileChecks
 from firectl.server.fleet import Fleet, FleetSettings
 from firectl.server.merge_job import MergeJobs
 from firectl.server.parity_job import ParityJobs
@@ -48,17 +49,28 @@ class Supervisor:
         self.activity = Activity(store, now)
         self._wakeup = wakeup
         self._fleet = Fleet(home, account, settings, wakeup.poke, now)
-        self._merges = MergeJobs(home, changed=wakeup.poke, now=now)
+        self.checks = FileChecks(store, home, changed=wakeup.poke, damaged=self._drop, now=now)
+        self._merges = MergeJobs(home, changed=wakeup.poke, suspect=self.checks.force, now=now)
         self.now = now
         self._reconciler = Reconciler(
-            store, home, self._fleet, self._merges, wakeup, now, max_replicas, self.activity, settings.slots
+            store,
+            home,
+            self._fleet,
+            self._merges,
+            self.checks,
+            wakeup,
+            now,
+            max_replicas,
+            self.activity,
+            settings.slots,
         )
         self._parity = ParityJobs(store, home, self.activity, now, largest=parity_bytes)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to converge; returns at once."""
-        self._tasks = [asyncio.create_task(loop) for loop in (self._reconciler.run(), self._parity.run())]
+        loops = (self._reconciler.run(), self._parity.run(), self.checks.run())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         """End the loop and every child process, asked first and then made to; none is left when this returns."""
@@ -70,6 +82,10 @@ class Supervisor:
         self._tasks = []
         await asyncio.gather(self._fleet.stop(), self._merges.stop())
         await self.activity.flush()
+
+    def _drop(self, folder: str) -> None:
+        self._fleet.stop_all_of(folder)
+        self._merges.discard(Path(folder).name)
 
     def poke(self) -> None:
         """Rows changed: look at them soon."""
