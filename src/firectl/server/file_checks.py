@@ -36,6 +36,10 @@ _DAMAGED_EVERY = timedelta(minutes=10)
 _PAUSE = 0.2
 
 
+class Stopped(Exception):
+    """The platform ends: what was being read says nothing."""
+
+
 class FileChecks:
     """`changed` is called when a verdict changed, `damaged` for a merged folder (`merged/<key>`) that is not what its
     merge wrote. Both on the event loop.
@@ -61,7 +65,8 @@ class FileChecks:
         self._called = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
         self._forced: frozenset[str] = frozenset()
-        self._reading: set[str | None] = set()
+        self.reading: set[str | None] = set()
+        """What is being read now."""
 
     @property
     def forced(self) -> frozenset[str]:
@@ -109,14 +114,15 @@ class FileChecks:
         name = None
         try:
             name = await asyncio.to_thread(choose)
-            if name is None or name in self._reading:
+            if name is None or name in self.reading:
                 return False
-            self._reading.add(name)
+            self.reading.add(name)
             await self._check(name, pace)
         except Exception:
             log.exception("the check of the files of %s", name)
+            return False
         finally:
-            self._reading -= {name}
+            self.reading -= {name}
         await asyncio.sleep(_PAUSE)
         return True
 
@@ -134,7 +140,7 @@ class FileChecks:
 
     def _hurry(self, _: str) -> None:
         if self._over.is_set():
-            raise InterruptedError
+            raise Stopped
 
     def _pace(self, name: str) -> None:
         self._hurry(name)

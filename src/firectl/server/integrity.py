@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from firectl.lora.hashing import FileHash, file_hash, stamp
 Stamps = Mapping[str, list[int]]
 """File name → `hashing.stamp` of the file when its content was last known."""
 
+_NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+"""Errors of this process or machine, which say nothing of what it reads."""
 _NAMED = 3
 _TRIES = 3
 
@@ -55,6 +58,8 @@ def _problem(path: Path, expected: FileHash, check: Callable[[], None]) -> str |
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
+        if error.errno in _NOT_THE_FILE:
+            raise
         return f"cannot be read: {error.strerror or error}"
     if found != expected:
         return f"is damaged: its sha256 is {found.sha256}, expected {expected.sha256}"

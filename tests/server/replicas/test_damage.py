@@ -159,6 +159,24 @@ def test_a_content_that_changed_under_the_same_stamps_is_found_when_somebody_ask
     wait(lambda: lost(platform, name))
 
 
+def test_a_platform_that_goes_down_while_it_reads_calls_nothing_damaged(tmp_path: Path) -> None:
+    with running(tmp_path / "local") as platform:
+        folder = tmp_path / "large"
+        folder.mkdir()
+        with (folder / WEIGHTS).open("wb") as file:
+            file.truncate(256 << 20)
+        platform.add_model(BASE, folder)
+        os.utime(folder / WEIGHTS)
+        wait(lambda: BASE in platform.supervisor.checks.reading, 20)
+    store = prepared(tmp_path / "local").store
+    with store.read() as tx:
+        row = tx.models.get(BASE)
+    store.close()
+    assert row is not None
+    assert row.damage is None
+    assert row.stamps != {WEIGHTS: stamp(folder / WEIGHTS)}
+
+
 def test_a_model_that_was_never_read_is_read_before_it_serves(tmp_path: Path) -> None:
     """A data folder of an earlier version has no stamps."""
     platform = prepared(tmp_path / "local")
