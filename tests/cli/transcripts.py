@@ -72,6 +72,8 @@ RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
         r"\1<n>",
     ),
     ("a ratio that is missing where tokens came in one piece", r'(?m)^ *"inter_token_latency_p50": .*\n', ""),
+    ("what is on the disk", r"(?m)((?:^(?:Models|Merged|Uploads|Logs): ))\d[\d.]* k?M?B$", r"\1<size>"),
+    ("the same for scripts", r'((?:models|merged|uploads|logs)_bytes": )\d+', r"\1<bytes>"),
     ("the same while it runs", r"\d+\.\d+(?= qps| tokens/s)", "<n>"),
     ("the same as a table", r"(?m)^.*(?:TARGET  LOAD|\d streams?  ).*$", lambda line: squeezed(line[0])),
     ("progress, whose lines depend on speed", r"(?m)^((up|down)loading|merging) \d+% .*\n", ""),

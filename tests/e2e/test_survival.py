@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -37,7 +35,8 @@ def descendants(shell: Shell) -> list[psutil.Process]:
 
 
 def pid_of(shell: Shell) -> int:
-    return int(json.loads((Path(shell.home) / "local" / "platform.json").read_text())["pid"])
+    """The platform's process, as it says itself: the one in a file may have ended."""
+    return int(shell.ok("local", "status", "-o", "json").json["pid"])
 
 
 def engines(shell: Shell) -> list[psutil.Process]:

@@ -26,6 +26,8 @@ from firectl.server.seen import MergeView, backoff
 
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _TRASH = ".trash-"
+_OURS = re.compile(rf"{_WHOLE.pattern}|\..+\.partial|{re.escape(_TRASH)}.+")
+"""Names that this module and `firectl.lora.merge` give. Anything else under merged/ is left alone."""
 _LINE_LIMIT = 1 << 20
 _DAMAGED_WAIT = timedelta(seconds=2)
 
@@ -112,10 +114,12 @@ class MergeJobs:
             del self._failed[known]
 
     def clean(self, in_use: set[str]) -> None:
-        """Remove what no deployment uses, and what a merge that was killed left behind. `in_use`: folder names."""
+        """Remove merges that no deployment uses, and what a killed merge left behind. `in_use`: folder names."""
         if not self._root.is_dir():
             return
         for entry in os.scandir(self._root):
+            if not _OURS.fullmatch(entry.name):
+                continue
             whole = _WHOLE.fullmatch(entry.name) and (Path(entry.path) / RECORD).is_file()
             if self._running and not whole and not entry.name.startswith(_TRASH):
                 continue

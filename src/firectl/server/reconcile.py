@@ -298,7 +298,7 @@ def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object
     if found.served_folder is not None:
         record = None if found.merge_record is None else dict(found.merge_record)
         if (found.served_folder, record) != (row.served_folder, row.merge_record):
-            columns |= {"served_folder": found.served_folder, "merge_record": record, "parity": None}
+            columns |= {"served_folder": found.served_folder, "merge_record": record}
     return columns
 
 

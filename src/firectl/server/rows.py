@@ -14,7 +14,6 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from firectl.schemas.parity import Parity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +68,6 @@ class DeploymentRow:
     """Whether its own model is deployed with it, so that the bare model name may route to it."""
     taken_along: list[dict[str, Any]] | None = None
     """What was deployed on it when it was deleted, to come back with an undelete: see `control.deletion`."""
-    parity: Parity | None = None
-    """How what is merged into `served_folder` answers beside its base; None until measured."""
 
     @property
     def is_live_merge(self) -> bool:
@@ -97,8 +94,6 @@ class DeployedModelRow:
     model_hash: str | None
     create_time: datetime
     update_time: datetime
-    parity: Parity | None = None
-    """How it answers beside its base; None until measured, and where it is merged (the deployment has it then)."""
 
 
 @dataclass(frozen=True, kw_only=True)

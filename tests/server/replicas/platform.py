@@ -20,6 +20,7 @@ import httpx
 import psutil
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from firectl.lora.hashing import combined, file_hash, stamp
 from firectl.schemas.base import Status
@@ -27,6 +28,7 @@ from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 from firectl.server.auth import Authenticator, key_hash
+from firectl.server.doors.gate import Gate
 from firectl.server.doors.inference import InferenceDoor, Limits
 from firectl.server.fleet import FleetSettings
 from firectl.server.launcher import Driver, EngineSpec
@@ -68,7 +70,7 @@ class Platform:
 
     def up(self) -> None:
         router = Router(self.store, self.supervisor)
-        door = InferenceDoor(router, self.supervisor, Authenticator(self.store, _now), self._limits)
+        door = InferenceDoor(router, self.supervisor, self._limits)
 
         @contextlib.asynccontextmanager
         async def lifespan(_: Starlette) -> Any:
@@ -76,9 +78,9 @@ class Platform:
             yield
             await self.supervisor.stop()
 
-        config = uvicorn.Config(
-            Starlette(routes=door.routes(), lifespan=lifespan), port=0, log_level="warning", timeout_graceful_shutdown=2
-        )
+        gate = Middleware(Gate, authenticator=Authenticator(self.store, _now))
+        app = Starlette(routes=door.routes(), middleware=[gate], lifespan=lifespan)
+        config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=2)
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
         self._thread.start()

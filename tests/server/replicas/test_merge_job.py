@@ -15,6 +15,7 @@ from tests.tiny import make_base
 
 BASE = f"{CATALOG}/models/base"
 LORA = f"{ME}/models/lora"
+UNUSED = f"{'b' * 16}-{'b' * 16}"
 
 
 def models(platform: Platform, tmp_path: Path, adapter: Path | None = None) -> None:
@@ -43,7 +44,8 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_
 ) -> None:
     models(platform, tmp_path)
     (platform.home / "merged" / ".left.partial").mkdir(parents=True)
-    (platform.home / "merged" / f"{'b' * 16}-{'b' * 16}").mkdir()
+    (platform.home / "merged" / UNUSED).mkdir()
+    (platform.home / "merged" / ".trash-left").mkdir()
     first, second = platform.deploy("first", LORA, BASE), platform.deploy("second", LORA, BASE)
     wait(lambda: platform.deployment(second).status.message == "merging adapter into base" and merges())
     assert len(merges()) == 1
@@ -65,6 +67,16 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_
     assert merged(platform) == {platform.merged_key(BASE, LORA)}
     platform.pass_time(3601)
     wait(lambda: merged(platform) == set())
+
+
+def test_what_is_no_merge_of_the_platform_stays_under_merged(platform: Platform, tmp_path: Path) -> None:
+    models(platform, tmp_path)
+    mine = platform.home / "merged" / "my-own-merge"
+    mine.mkdir(parents=True)
+    (platform.home / "merged" / UNUSED).mkdir()
+    name = platform.deploy("d", LORA, BASE)
+    platform.ready(name, 60)
+    assert merged(platform) == {platform.merged_key(BASE, LORA), mine.name}
 
 
 def test_a_merge_that_is_refused_fails_the_deployment_with_its_reason(platform: Platform, tmp_path: Path) -> None:

@@ -153,6 +153,13 @@ def show(row: ModelRow) -> Model:
     )
 
 
+def no_base(row: ModelRow, what: str) -> ApiError:
+    """What is wrong with an addon's base, and how to import it."""
+    account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
+    message, hint = f"the base model {row.base} of {row.name} {what}", f"firectl -a {account} model create {model} DIR"
+    return ApiError(Code.FAILED_PRECONDITION, message, hint=hint)
+
+
 def _ref(row: DeployedModelRow) -> DeployedModelRef:
     return DeployedModelRef(
         name=row.name,
