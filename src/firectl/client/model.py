@@ -11,13 +11,21 @@ from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
 from firectl.client.journal import Journal
 from firectl.client.resource import Resource, WaitArgs, read, unreadable
-from firectl.schemas.model import READY, CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.schemas.model import (
+    FAILED,
+    READY,
+    CreateModel,
+    GetUploadEndpoint,
+    Model,
+    PrepareModel,
+    SignedUrls,
+    ValidateUpload,
+)
 
 if TYPE_CHECKING:
     from firectl.client.download import Downloaded
     from firectl.client.meter import Progress
 
-FAILED = "FAILED"
 VALIDATE_SECONDS = 1800.0
 
 
@@ -78,6 +86,11 @@ class Models(Resource[Model]):
     def prepare(self, name: str, precision: str) -> None:
         path = f"/v1/{self.full_name(name)}:prepare"
         self._client.request("POST", path, body=PrepareModel(precision=precision).to_wire(), repeatable=True)
+
+    def verify(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> Model:
+        """Has the platform of `firectl local` read the stored files again; the model's state says what was found."""
+        path = f"/v1/{self.full_name(name)}:verify"
+        return read(Model, self._client.request("POST", path, body={}, repeatable=True, timeout=timeout), path)
 
     def wait(
         self,

@@ -18,7 +18,10 @@ from firectl.schemas.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder."""
+    """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder.
+
+    `damage` says what was wrong with its files at `check_time`, when they had these `stamps` (`integrity.Stamps`).
+    """
 
     name: str
     account: str
@@ -31,6 +34,9 @@ class ModelRow:
     content_hash: str | None
     create_time: datetime
     update_time: datetime
+    damage: Status | None = None
+    stamps: dict[str, list[int]] | None = None
+    check_time: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from firectl.schemas.deployment import ReplicaStats
 from firectl.server.activity import Activity
 from firectl.server.crew import Crew
+from firectl.server.file_checks import FileChecks
 from firectl.server.fleet import Fleet, FleetSettings
 from firectl.server.merge_job import MergeJobs
 from firectl.server.reconcile import Reconciler
@@ -45,26 +46,41 @@ class Supervisor:
         self.activity = Activity(store, now)
         self._wakeup = wakeup
         self._fleet = Fleet(home, account, settings, wakeup.poke, now)
-        self._merges = MergeJobs(home, changed=wakeup.poke, now=now)
+        self.checks = FileChecks(store, home, changed=wakeup.poke, damaged=self._drop, now=now)
+        self._merges = MergeJobs(home, changed=wakeup.poke, suspect=self.checks.force, now=now)
         self.now = now
         self._reconciler = Reconciler(
-            store, home, self._fleet, self._merges, wakeup, now, max_replicas, self.activity, settings.slots
+            store,
+            home,
+            self._fleet,
+            self._merges,
+            self.checks,
+            wakeup,
+            now,
+            max_replicas,
+            self.activity,
+            settings.slots,
         )
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to converge; returns at once."""
-        self._task = asyncio.create_task(self._reconciler.run())
+        self._tasks = [asyncio.create_task(loop) for loop in (self._reconciler.run(), self.checks.run())]
 
     async def stop(self) -> None:
         """End the loop and every child process, asked first and then made to; none is left when this returns."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await task
+        self._tasks = []
         await asyncio.gather(self._fleet.stop(), self._merges.stop())
         await self.activity.flush()
+
+    def _drop(self, folder: str) -> None:
+        self._fleet.stop_all_of(folder)
+        self._merges.discard(Path(folder).name)
 
     def poke(self) -> None:
         """Rows changed: look at them soon."""

@@ -16,7 +16,7 @@ from firectl.lora.adapter import SAFETENSORS
 from firectl.lora.base_model import BaseModel
 from firectl.lora.bin_file import NotInspected, SafetensorsCopy
 from firectl.lora.check import check, raise_for_errors
-from firectl.lora.hashing import content_hash
+from firectl.lora.hashing import FileHash, combined, content_hash, stamp
 from firectl.lora.rules import is_allowed_target
 from firectl.lora.values import CHANGES_NOTHING
 from firectl.schemas.base import Status
@@ -61,6 +61,8 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
         _require_complete(store, row, files)
         try:
             checked = _addon(store, row, base) if row.kind == ADDON else _base(store, row)
+            # Before it is read, so that a change from here on is noticed.
+            stamps = {file.filename: stamp(store.path(row.folder, file.filename)) for file in files}
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
         except InputError as error:
             code = Code.FAILED_PRECONDITION if isinstance(error, NotInspected) else Code.INVALID_ARGUMENT
@@ -74,9 +76,24 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
             now = access.model(tx, caller, name)
             if now.folder != row.folder or tx.files.of_model(name) != files:
                 raise _changed(name)
+            if digest != combined({file.filename: FileHash(file.size, file.sha256 or "") for file in files}):
+                raise ApiError(
+                    Code.DATA_LOSS,
+                    f"the files of model {name} on the platform's disk are not what was uploaded",
+                    hint=f"firectl model delete {name} --yes",
+                    http_status=409,
+                )
             resource = _with_details(now.resource, checked.resource)
-            columns = {"resource": resource, "state": READY, "content_hash": digest, "update_time": platform.clock()}
-            tx.models.update(name, **columns)
+            at = platform.clock()
+            tx.models.update(
+                name,
+                resource=resource,
+                state=READY,
+                content_hash=digest,
+                update_time=at,
+                stamps=stamps,
+                check_time=at,
+            )
             if checked.weights is not None:
                 written.replace(store.path(row.folder, SAFETENSORS))
         store.close_uploads(row.folder)

@@ -16,7 +16,7 @@ from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
 added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
 
@@ -109,6 +109,9 @@ models = sa.Table(
     sa.Column("content_hash", sa.Text),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("update_time", UtcTime, nullable=False),
+    sa.Column("damage", WireJson(Status)),
+    sa.Column("stamps", sa.JSON(none_as_null=True)),
+    sa.Column("check_time", UtcTime),
 )
 
 files = sa.Table(
