@@ -123,7 +123,7 @@ class Platform:
             )
         return name
 
-    def scripted_model(self, name: str, base: str | None = None, **script: Any) -> str:
+    def scripted_model(self, name: str, base: str | None = None, /, **script: Any) -> str:
         """A model for the scripted engine, which does as `script` says."""
         folder = self.home.parent / "scripts" / name
         folder.mkdir(parents=True, exist_ok=True)
