@@ -53,6 +53,7 @@ RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("the ID of a key", r'(?m)(^|(?:^Key Id: |"key_id": "|^Deleted ))[a-z0-9]{16}(?=$|"|  )', r"\1<key-id>"),
     ("the platform's address", r"http://127\.0\.0\.1:\d+", "<url>"),
     ("its process", r'(?m)(^Pid: |"pid": |^pid: )\d+', r"\1<pid>"),
+    ("the hash of numbers whose last bits differ between processors", r'(?<="result_hash": ")sha256:\w+', "<hash>"),
     ("the version", rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "<version>"),
     ("random letters of an ID", r"\b(sample-(?:llama|poet|pirate)|mine)-[a-z0-9]{8}\b", r"\1-<random>"),
     ("where a list goes on", r"(?<=--page-token )[\w=-]{20,}", "<token>"),

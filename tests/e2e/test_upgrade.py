@@ -176,7 +176,6 @@ def test_a_half_upload_goes_on_where_it_was(opened: Home) -> None:
     size, there = half["size"], half["there"]
     asked = opened.http.put(half["session"], headers={"Content-Range": f"bytes */{size}"})
     assert (asked.status_code, asked.headers["range"]) == (308, f"bytes=0-{there - 1}")
-    assert "x-keeps-all-but" in asked.headers
     rest = (opened.adapter / half["filename"]).read_bytes()[there:]
     span = {"Content-Range": f"bytes {there}-{size - 1}/{size}"}
     assert opened.http.put(half["session"], content=rest, headers=span).status_code == 200
@@ -237,6 +236,10 @@ def test_every_metric_keeps_its_name(opened: Home) -> None:
     assert set(EXPECTED["metrics"]["engine"]) - engine == set()
 
 
+GONE = {"headers": {"x-keeps-all-but"}}
+"""What went, as the changelog says: the header of a part of an upload whose end had to be sent again."""
+
+
 @pytest.fixture(scope="module")
 def spelled() -> set[str]:
     """Every string of the source."""
@@ -249,7 +252,7 @@ def spelled() -> set[str]:
 def test_every_word_header_and_variable_keeps_its_name(spelled: set[str], kind: str) -> None:
     """Each is a string of its own in the source, as it was: one that is put together from parts is not found."""
     said = {text.lower() for text in spelled} if kind == "headers" else spelled
-    assert set(EXPECTED["names"][kind]) - said == set()
+    assert set(EXPECTED["names"][kind]) - said == GONE.get(kind, set())
 
 
 @pytest.mark.parametrize("module", ["firectl.server", "firectl.lora.merge"])

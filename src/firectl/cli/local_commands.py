@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
+from firectl.cli.counted import counted
 from firectl.cli.output import View
 from firectl.errors import Exit, InputError
 
@@ -25,8 +26,7 @@ def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str
     app.output.note('To send commands and SDKs there: eval "$(firectl local env)"')
     starting = platform.status(running).get("starting", 0)
     if starting:
-        what = "1 deployment is" if starting == 1 else f"{starting} deployments are"
-        app.output.note(f"{what} starting: firectl deployment list")
+        app.output.note(f"{counted(starting, 'deployment', 'is', 'are')} starting: firectl deployment list")
     return _document(app, running)
 
 

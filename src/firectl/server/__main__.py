@@ -35,9 +35,9 @@ from firectl.server.files import FileStore
 from firectl.server.fleet import FleetSettings
 from firectl.server.ownership import open_store
 from firectl.server.paths import Paths
-from firectl.server.platform import Platform, PlatformSettings, utc_now
+from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.signing import Signer
-from firectl.server.supervisor import Supervisor
+from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 
 log = logging.getLogger("firectl.server")
@@ -121,7 +121,6 @@ def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str
             wakeup,
             FleetSettings(max_loras=options.settings.max_addons, threads=options.threads),
             max_replicas=options.settings.max_replicas,
-            parity_bytes=options.settings.parity_bytes,
         ),
         authenticator=Authenticator(store, utc_now),
         signer=Signer(credentials.signing_key, utc_now),
@@ -217,18 +216,13 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--max-replicas", type=int, default=defaults.max_replicas, help="of all deployments together")
     parser.add_argument("--threads", type=int, default=0, help="of each replica; 0: the cores shared out")
     parser.add_argument("--max-model-bytes", type=int, default=defaults.max_model_bytes, help="of one model's files")
-    parser.add_argument(
-        "--parity-bytes", type=int, default=defaults.parity_bytes, help="of the largest base to measure; 0: none"
-    )
     parser.add_argument("--echo", action="store_true", help="log to stderr too")
     given = parser.parse_args(argv)
     if not 0 <= given.port < 65536:
         parser.error(f"--port {given.port} is not a port")
-    if min(given.max_replicas, given.max_model_bytes, given.threads, given.parity_bytes) < 0:
+    if min(given.max_replicas, given.max_model_bytes, given.threads) < 0:
         parser.error("limits must not be negative")
-    settings = PlatformSettings(
-        max_replicas=given.max_replicas, max_model_bytes=given.max_model_bytes, parity_bytes=given.parity_bytes
-    )
+    settings = PlatformSettings(max_replicas=given.max_replicas, max_model_bytes=given.max_model_bytes)
     return Options(given.home, given.account, given.port, settings, given.threads, given.echo)
 
 

@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.config import private_folder
+from firectl.config import private_folder, sync_folder
 from firectl.errors import ApiError, Code
-from firectl.server.paths import PRIVATE_FILE, Paths, sync_folder
+from firectl.server.paths import PRIVATE_FILE, Paths
 from firectl.server.trash import Trash
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from firectl.config import private_folder
+from firectl.config import private_folder, sync_folder
 from firectl.errors import InputError
-from firectl.server.paths import Paths, sync_folder
+from firectl.server.paths import Paths
 
 log = logging.getLogger("firectl.server")
 

@@ -16,9 +16,6 @@ starting = together(
         "--port", type=click.IntRange(1, 65535), metavar="N", help="Its port; default: the one it had, or a free one."
     ),
     option("--max-replicas", type=Count(), metavar="N", help="How many replicas may run, of all deployments (16)."),
-    option(
-        "--parity-bytes", type=Count(), metavar="N", help="Bytes of the largest base to compare answers on (1 GiB)."
-    ),
     option("--threads", type=Count(1), metavar="N", help="Threads of each replica; default: half the cores."),
 )
 

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from firectl.server.files import HashSoFar
 
 RESUMABLE = "x-goog-resumable"
-_KEEPS = {"x-keeps-all-but": str(8 << 20)}
-"""Said of every session: what came of a part that breaks off stays, but for what was still on its way; see `body`."""
 _BUSY_SECONDS = 30.0
 _HASHES_KEPT = 64
 _DRAINED_BYTES = 16 << 20
@@ -123,7 +121,7 @@ class FilesDoor:
             )
         origin = f"{request.url.scheme}://{request.url.netloc}"
         session = await run_in_threadpool(uploads.begin_session, self._platform, ticket, origin)
-        return Response(status_code=201, headers={"location": session, **_KEEPS})
+        return Response(status_code=201, headers={"location": session})
 
     async def _put_part(self, request: Request, ticket: Ticket) -> Response:
         path = self._store.arriving(ticket.folder, ticket.filename, ticket.upload)
@@ -148,7 +146,7 @@ class FilesDoor:
                     return answer
                 # Not synced: what a power cut takes away is asked for again, as `size` is that of the file.
                 reached = {"range": f"bytes=0-{arrival.size - 1}"} if arrival.size else {}
-                return Response(status_code=308, headers={**reached, **_KEEPS})
+                return Response(status_code=308, headers=reached)
 
     def _remember(self, path: Path, arrival: Arrival) -> None:
         """Keep the hash of an upload for its next part, and of those that fell silent only the latest."""
