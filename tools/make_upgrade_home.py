@@ -149,14 +149,15 @@ def make_home(shell: Shell, folder: Path) -> dict[str, Any]:
         gone = "/v1/accounts/local/deployments/gone?showDeleted=true"
         while http.get(gone).json()["state"] != "DELETED":
             time.sleep(0.1)
+        answered = {name: answers(http, route) for name, route in ROUTES.items()}
         expected = {
-            "answers": {name: answers(http, route) for name, route in ROUTES.items()},
+            "answers": answered,
             "routes": ROUTES,
             "sessions": sessions,
             "inference_headers": sorted(answer(http, ROUTES["base"], "Hello!").headers),
             "documents": {path: document(http, path) for path in paths(http)},
         }
-        assert len({json.dumps(said) for name, said in expected["answers"].items() if name != "merged"}) == 3
+        assert len({json.dumps(said) for name, said in answered.items() if name != "merged"}) == 3
         platform = psutil.Process(json.loads((home / "platform.json").read_text())["pid"])
         account = families(http.get("/v1/accounts/local/metrics").text)
         expected["metrics"] = {"account": account, "engine": engine_metrics(platform)}

@@ -25,9 +25,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base, an adapter for it, and one that only live merge takes; never changed."""
     folder = tmp_path_factory.mktemp("lora")
     base = tiny.make_base(folder / "base", shards=2)
-    for name, options in (("adapter", {}), ("head", {"rslora": True, "targets": ["q_proj", "lm_head"]})):
-        tiny.make_adapter(folder / name, base, **options)
-        _record(folder / name, "org/tiny")
+    _record(tiny.make_adapter(folder / "adapter", base), "org/tiny")
+    _record(tiny.make_adapter(folder / "head", base, rslora=True, targets=["q_proj", "lm_head"]), "org/tiny")
     return folder
 
 

@@ -98,7 +98,7 @@ def test_a_killed_engine_fails_its_streams_at_once_and_comes_back_with_its_adapt
     def back() -> bool:
         row = shared.ok("deployment", "get", "shared", "-o", "json").json
         states.add((row["state"], row.get("status", {}).get("message", "")))
-        return row["state"] == "READY" and row["replica_stats"]["ready_replica_count"] == 1
+        return bool(row["state"] == "READY" and row["replica_stats"]["ready_replica_count"] == 1)
 
     await_that(back)
     assert any("killed by signal 9" in message for _, message in states), states

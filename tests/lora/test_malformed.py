@@ -125,6 +125,14 @@ def linked(name: str) -> Spoil:
     return spoil
 
 
+def in_turn(*changes: Spoil) -> Spoil:
+    def spoil(folder: Path) -> None:
+        for change in changes:
+            change(folder)
+
+    return spoil
+
+
 def fifo(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     os.mkfifo(folder / WEIGHTS)
@@ -159,7 +167,7 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "no config": (lambda folder: (folder / CONFIG).unlink(), "adapter_config.json is missing"),
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "adapter_model.safetensors .* is missing"),
     "weights are a folder": (
-        lambda folder: ((folder / WEIGHTS).unlink(), (folder / WEIGHTS).mkdir()),
+        in_turn(lambda folder: (folder / WEIGHTS).unlink(), lambda folder: (folder / WEIGHTS).mkdir()),
         "'adapter_model.safetensors' is not a regular file",
     ),
     "weights are a pipe": (fifo, "'adapter_model.safetensors' is not a regular file"),

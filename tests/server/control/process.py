@@ -156,7 +156,7 @@ class Api:
         self.validate(model_id)
         return f"{self.account}/models/{model_id}"
 
-    def parked(self, model: str, deployment_id: str | None = None, **fields: object) -> str:
+    def parked(self, model: str, deployment_id: str | None = None, /, **fields: object) -> str:
         """The ID of a deployment that needs no replica."""
         deployment_id = deployment_id or f"d-{random_id()}"
         body = {"baseModel": model, "maxReplicaCount": 0, **fields}

@@ -67,7 +67,7 @@ def still(tmp_path: Path) -> Iterator[Platform]:
     store.close()
 
 
-def create(platform: Platform, deployment_id: str = "d", **fields: object) -> Deployment:
+def create(platform: Platform, deployment_id: str = "d", /, **fields: object) -> Deployment:
     body = Deployment.model_validate({"baseModel": "base", **fields})
     return deployments.create(platform, CALLER, ME, body, CreateOptions(deployment_id=deployment_id))
 

@@ -138,7 +138,7 @@ class Platform:
             rows = [tx.models.get(name) for name in (base, adapter)]
         return merged_key(*((row.content_hash if row is not None else None) or "" for row in rows))
 
-    def scripted_model(self, name: str, base: str | None = None, **script: Any) -> str:
+    def scripted_model(self, name: str, base: str | None = None, /, **script: Any) -> str:
         """A model for the scripted engine, which does as `script` says."""
         folder = self.home.parent / "scripts" / name
         folder.mkdir(parents=True, exist_ok=True)
