@@ -98,7 +98,7 @@ def make_base(folder: Path) -> Path:
     for n in range(LAYERS):
         sizes |= {f"model.layers.{n}.{norm}_layernorm.weight": (HIDDEN,) for norm in ("input", "post_attention")}
     sizes["model.norm.weight"] = (HIDDEN,)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number in range(4):
         file = f"model-{number + 1:05d}-of-00004.safetensors"
         part = dict(list(sizes.items())[number::4])

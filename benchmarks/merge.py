@@ -191,7 +191,7 @@ def make_base(folder: Path, shape: Mapping[str, int]) -> int:
     for name, size in sizes.items():
         shards[min(4, 5 * done // total)][name] = size
         done += math.prod(size)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, tensors in enumerate(shards):
         file = f"model-{number + 1:05d}-of-00005.safetensors"
         weight_map |= dict.fromkeys(tensors, file)
@@ -252,7 +252,7 @@ def compare(base: Path, adapter: Path, out: Path, *, truth: bool) -> dict[str, d
     from safetensors.torch import load_file
 
     factors = load_file(adapter / "adapter_model.safetensors")
-    results = {}
+    results: dict[str, Path] = {}
     for shard in sorted(out.glob("*.safetensors")):
         with safe_open(shard, "pt") as file:
             results |= dict.fromkeys(file.keys(), shard)
@@ -283,7 +283,8 @@ def compare(base: Path, adapter: Path, out: Path, *, truth: bool) -> dict[str, d
                         ways["float64"] = exact.to(torch.bfloat16)
                     larger = torch.maximum(torch.maximum(old.float().abs(), change.abs()), ways["torch"].float().abs())
                     for pair, counts in found.items():
-                        count(counts, *(ways[way] for way in pair.split(" : ")), larger)
+                        left, right = (ways[way] for way in pair.split(" : "))
+                        count(counts, left, right, larger)
     return found
 
 

@@ -213,10 +213,10 @@ def download(bench: Bench, rounds: int, folder: Path) -> dict[str, list[float]]:
 
 
 CASES: dict[str, tuple[float, Callable[[Bench, int], dict[str, list[float]]]]] = {
-    "upload-one": (0.8, lambda bench, rounds: upload(bench, rounds, bench.one, resumable=True)),
-    "upload-many": (0.7, lambda bench, rounds: upload(bench, rounds, bench.many, resumable=False)),
-    "download-one": (0.8, lambda bench, rounds: download(bench, rounds, bench.one)),
-    "download-many": (0.7, lambda bench, rounds: download(bench, rounds, bench.many)),
+    "upload-one": (0.5, lambda bench, rounds: upload(bench, rounds, bench.one, resumable=True)),
+    "upload-many": (0.5, lambda bench, rounds: upload(bench, rounds, bench.many, resumable=False)),
+    "download-one": (0.5, lambda bench, rounds: download(bench, rounds, bench.one)),
+    "download-many": (0.5, lambda bench, rounds: download(bench, rounds, bench.many)),
 }
 
 

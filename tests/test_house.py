@@ -58,11 +58,13 @@ HOUSE = {
     "server": Room(
         "_version errors names config schemas lora sse",
         "aiohttp filelock httpx prometheus_client pydantic sqlalchemy starlette uvicorn",
+        inside_functions="psutil",
     ),
     "cli": Room(
         "_version errors names",
         "click",
-        inside_functions="bench config schemas client lora samples server engine filelock httpx pydantic rich",
+        inside_functions="bench config schemas client lora samples server engine filelock httpx psutil pydantic "
+        "rich yaml",
     ),
 }
 
@@ -185,8 +187,13 @@ def test_a_command_imports_no_other_command_and_does_nothing_that_others_do_for_
 def test_every_library_is_declared_in_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
+    imported_as = {"pyyaml": "yaml"}
     base, local, plot = (
-        {re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+        {
+            imported_as.get(name, name)
+            for requirement in requirements
+            for name in [re.split(r"[^A-Za-z0-9_-]", requirement)[0].lower().replace("-", "_")]
+        }
         for requirements in (project["dependencies"], extras["local"], extras["plot"])
     )
     used: dict[str, set[str]] = {}

@@ -137,7 +137,7 @@ def make_adapter(
                 target_modules=targets if isinstance(targets, str) else list(targets),
                 use_rslora=rslora,
                 use_dora=dora,
-                bias=bias,  # type: ignore[arg-type]
+                bias=bias,
                 lora_bias=lora_bias,
                 rank_pattern=dict(rank_pattern or {}),
                 alpha_pattern=dict(alpha_pattern or {}),
@@ -199,8 +199,8 @@ def write_tokenizer(folder: Path) -> None:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.BPE(vocab={symbol: byte for byte, symbol in enumerate(_byte_symbols())}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_json(

@@ -22,7 +22,8 @@ def run(world: World) -> tuple[list[Figure], dict[str, object]]:
         ("4 adapters on random weights, bfloat16", world.base, "bfloat16", tuple(world.adapters[:4]), None),
         ("trained sample and its adapter, bfloat16", sample_path("base"), "bfloat16", pirate, 1.0),
     ]
-    figures, document = [], {}
+    figures: list[Figure] = []
+    document: dict[str, object] = {}
     for title, model, dtype, adapters, wanted in cases:
         with stage(world) as servers:
             engine = servers.engine(

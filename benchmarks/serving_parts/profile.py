@@ -82,7 +82,8 @@ def main(base: str, threads: str, *adapters: str) -> None:
                 watch.steps.clear()
                 for turn in range(PROMPTS if rows == 1 else 1):
                     for place in range(rows):
-                        asked = {"model": "base", "prompt": prompt(10_000 * rows + 1000 * number + 100 * turn + place)}
+                        text = prompt(10_000 * rows + 1000 * number + 100 * turn + place)
+                        asked: dict[str, object] = {"model": "base", "prompt": text}
                         asked |= {"max_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
                         adapter = bound[(turn + place) % len(bound)]
                         engine.submit(completion_sequences(loaded, parse_completion(asked), adapter))
@@ -92,7 +93,7 @@ def main(base: str, threads: str, *adapters: str) -> None:
                 if rows == 1:
                     kinds[f"a prompt of 200, {what}"] = (200, 1)
                 for name, kind in kinds.items():
-                    steps = [step for shape, *step in watch.steps if shape == kind]
+                    steps = [(seconds, operators) for shape, seconds, operators in watch.steps if shape == kind]
                     if number == 1:
                         found[name] = {"ms": 1e3 * statistics.median(seconds for seconds, _ in steps)}
                     elif number == 2:

@@ -123,7 +123,7 @@ class Stage:
     def start(self, name: str, command: Sequence[str], patience: float = 60, **environment: str) -> Process:
         self.only(())
         port = free_port()
-        process = self.spawn(name, [*command, "--port", str(port)], **environment)
+        process = self.spawn(name, [*command, "--port", str(port)], talks=False, **environment)
         process.port = port
         process.wait_ready(patience)
         return process

@@ -40,13 +40,14 @@ class Cli:
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """No key, no account, nothing configured, and an empty home."""
+    """No key, no account, nothing configured, and an empty home. The current folder holds nothing but that home."""
     for name in list(os.environ):
         if name.startswith(("FIREWORKS_", "FIRECTL_")) or name in ("NO_COLOR", "COLUMNS"):
             monkeypatch.delenv(name)
     home = tmp_path / "fireworks-home"
     monkeypatch.setenv("FIREWORKS_HOME", str(home))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     return Cli(home)
 
 

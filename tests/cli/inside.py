@@ -37,12 +37,12 @@ def exit_code(argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def standing_in(environ: Mapping[str, str], stdin: IO[str], out: IO[str], err: IO[str]) -> Iterator[None]:
+def standing_in(environ: Mapping[str, str], stdin: IO[str], out: io.TextIOBase, err: io.TextIOBase) -> Iterator[None]:
     """The environment and the streams of this process, for as long as it lasts."""
     before = dict(os.environ), sys.stdin, sys.stdout, sys.stderr
     os.environ.clear()
     os.environ.update(environ)
-    sys.stdin, sys.stdout, sys.stderr = stdin, out, err  # type: ignore[assignment]
+    sys.stdin, sys.stdout, sys.stderr = stdin, out, err
     try:
         yield
     finally:

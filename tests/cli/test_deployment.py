@@ -577,8 +577,8 @@ def test_a_delete_of_what_was_deleted_says_so_and_hard_still_takes_it_away(cli: 
 
 
 def test_a_wait_says_in_which_stage_replicas_are_and_why(cli: Cli, api: Api) -> None:
-    made = {"name": NAME, "baseModel": MODEL, "state": "CREATING"}
-    stages = [
+    made: dict[str, object] = {"name": NAME, "baseModel": MODEL, "state": "CREATING"}
+    stages: list[dict[str, object]] = [
         {"status": {"message": "looking for hardware"}, "replicaStats": {"pendingSchedulingReplicaCount": 2}},
         {"replicaStats": {"downloadingModelReplicaCount": 1, "initializingReplicaCount": 1}},
         {"state": "READY", "replicaStats": {"readyReplicaCount": 1, "initializingReplicaCount": 1}},

@@ -141,7 +141,7 @@ def test_version_is_one_line_and_a_document(cli: Cli) -> None:
     assert cli("--version").out == f"firectl {__version__}\n"
     assert cli("version").out == f"firectl {__version__}\n"
     assert cli("version", "-o", "json").json == {"version": __version__}
-    assert cli("version", "-o", "yaml").out == f'version: "{__version__}"\n'
+    assert cli("version", "-o", "yaml").out == f"version: {__version__}\n"
 
 
 def test_version_and_help_take_a_value_as_every_boolean_flag_does(cli: Cli) -> None:

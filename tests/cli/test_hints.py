@@ -187,6 +187,7 @@ def test_what_the_server_finds_wrong_ends_in_the_help_of_the_verb(cli: Cli, api:
 
 
 def test_an_upload_to_a_model_that_is_not_there_names_the_create(cli: Cli, api: Api) -> None:
+    Path("config.json").write_text("{}")
     ran = cli("model", "upload", "nope", ".")
     assert ran.code == 3
     assert ran.err.endswith("Hint: firectl model create nope .\n")

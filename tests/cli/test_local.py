@@ -65,7 +65,8 @@ def is_open(url: str) -> bool:
 
 
 def pid(cli: Cli) -> int:
-    return int(json.loads((cli.home / "local" / "platform.json").read_text())["pid"])
+    """The platform's process, as it says itself: the one in a file may have ended."""
+    return int(cli("local", "status", "-o", "json").json["pid"])
 
 
 def test_up_is_safe_to_run_twice_and_down_leaves_nothing(here: Cli) -> None:
@@ -195,6 +196,56 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(here: Cli) -> None:
     assert ran.err.startswith("Error: the platform did not start: ")
     assert "credentials.json is not a credential file of this platform" in ran.err
     assert here("local", "status", "-o", "json").json["state"] == "DOWN"
+
+
+def test_up_on_another_database_is_refused_with_the_command_that_leads_back(here: Cli, tmp_path: Path) -> None:
+    assert here("local", "up").code == 0
+    here("local", "down")
+    home = here.home / "local"
+    weights = home / "models" / "local" / "mine.x1y2z3a4" / "weights"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"w")
+    url = f"sqlite:///{tmp_path}/mistyped.sqlite"
+    ran = here("local", "up", env={"FIRECTL_DATABASE_URL": url})
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"Error: the platform did not start: the data folder {home} does not belong to the database {url}: there is no "
+        "such database; nothing was changed (code = Internal)\n"
+        "Hint: env -u FIRECTL_DATABASE_URL firectl local up\n"
+    )
+    assert weights.read_bytes() == b"w"
+    assert list(tmp_path.glob("*.sqlite")) == []
+
+
+def test_what_no_model_owns_is_in_the_trash_until_a_prune(here: Cli) -> None:
+    nowhere = here("local", "df", "-o", "json")
+    kinds = ("models", "merged", "uploads", "logs", "trash")
+    assert nowhere.json == {"home": f"{here.home}/local", **{f"{kind}_bytes": 0 for kind in kinds}}
+    assert here("local", "prune", "-o", "json").json == {"home": f"{here.home}/local", "freed_bytes": 0}
+    assert not here.home.exists(), "to look makes nothing"
+
+    def leave(name: str, size: int) -> None:
+        folder = here.home / "local" / "models" / "local" / name
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"w" * size)
+
+    assert here("local", "up").code == 0
+    here("local", "down")
+    leave("first.x1y2z3a4", 1500)
+    assert here("local", "df", "-o", "json").json["models_bytes"] == 1500
+    assert here("local", "up").code == 0
+    df = here("local", "df")
+    assert df.out.splitlines()[1:4] == ["Models: 0 B", "Merged: 0 B", "Uploads: 0 B"]
+    assert df.out.splitlines()[5] == "Trash: 1.5 kB"
+    assert df.err == "to empty the trash: firectl local prune\n"
+    assert here("local", "prune").out == f"Home: {here.home}/local\nFreed: 1.5 kB\n"
+    assert here("local", "df", "-o", "json").json["trash_bytes"] == 0
+    assert here("account", "list").code == 0, "it runs on"
+    here("local", "down")
+    leave("second.x1y2z3a4", 7)
+    assert here("local", "up").code == 0
+    here("local", "down")
+    assert here("local", "prune", "-o", "json").json["freed_bytes"] == 7
 
 
 def test_without_a_platform_there_is_no_log_and_nobody_to_go_to(here: Cli) -> None:

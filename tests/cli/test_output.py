@@ -19,7 +19,7 @@ from tests.cli.hosted import Api
 def written(format: str, result: object, view: object = views.MODEL, encoding: str = "utf-8") -> str:
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
     Output(format, stdout=out, stderr=io.StringIO()).emit(result, view)  # type: ignore[arg-type]
-    return out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    return out.buffer.getvalue().decode(encoding)
 
 
 def test_a_list_can_come_from_anything_that_can_be_gone_through() -> None:

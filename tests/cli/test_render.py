@@ -89,10 +89,22 @@ def test_a_string_that_looks_like_something_else_stays_a_string_in_yaml(text: st
     assert yaml.safe_load(to_yaml({text: [text]})) == {text: [text]}
 
 
-def test_plain_strings_are_not_quoted_in_yaml() -> None:
-    assert to_yaml({"name": "accounts/a/models/m", "state": "READY", "refs": [{"default": True}]}) == (
-        "name: accounts/a/models/m\nstate: READY\nrefs:\n  - default: true\n"
+@pytest.mark.parametrize("text", ["yes", "y", "N", "null", "1e5", "1.", "-3", ".5", "0o17", "0x1f", "1:30"])
+def test_what_any_reader_may_take_for_a_number_or_a_boolean_is_quoted_in_yaml(text: str) -> None:
+    assert to_yaml([text]) == f"- '{text}'\n"
+
+
+def test_plain_strings_are_not_quoted_in_yaml_and_one_list_twice_is_written_twice() -> None:
+    refs = [{"default": True}]
+    assert to_yaml({"name": "accounts/a/models/né", "window": "600s", "refs": refs, "again": refs}) == (
+        "name: accounts/a/models/né\nwindow: 600s\nrefs:\n  - default: true\nagain:\n  - default: true\n"
     )
+
+
+def test_foreign_text_in_yaml_can_neither_forge_a_line_nor_turn_its_direction() -> None:
+    document = {"a": "fine\nstate: READY\x1b[2J\u202e\u200b"}
+    assert to_yaml(document) == 'a: "fine\\nstate: READY\\e[2J\\u202e\\u200b"\n'
+    assert yaml.safe_load(to_yaml(document)) == document
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firectl.cli.durations import LONGEST, format_duration, parse_duration, wire_duration
-from firectl.cli.flag_types import NumberMap
+from firectl.cli.durations import LONGEST, format_duration, parse_duration
+from firectl.cli.flag_types import NumberMap, WireDuration
 from firectl.schemas.base import format_wire_duration, parse_wire_duration
 
 MICROS = st.integers(0, int(LONGEST) * 1_000_000)
@@ -25,7 +25,7 @@ def test_a_duration_is_read_as_it_was_written(micros: int) -> None:
 
 @given(MICROS)
 def test_a_duration_of_the_wire_is_read_as_it_was_written(micros: int) -> None:
-    written = wire_duration(micros / 1e6)
+    written = WireDuration().convert(format_duration(micros / 1e6), None, None)
     read = parse_wire_duration(written)
     assert read == timedelta(microseconds=micros)
     assert isinstance(read, timedelta)

@@ -25,11 +25,11 @@ def serve() -> Iterator[Callable[..., ScriptServer]]:
     """Starts a server that answers with the replies in turn (the last one again and again), or by a function."""
     servers = []
 
-    def start(*replies: Reply | Script) -> ScriptServer:
-        if len(replies) == 1 and callable(replies[0]):
-            server = ScriptServer(replies[0])
+    def start(first: Reply | Script, *more: Reply) -> ScriptServer:
+        if not isinstance(first, Reply):
+            server = ScriptServer(first)
         else:
-            left = list(replies)
+            left = [first, *more]
             server = ScriptServer(lambda _: left.pop(0) if len(left) > 1 else left[0])
         servers.append(server)
         return server

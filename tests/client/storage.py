@@ -18,12 +18,11 @@ FORBIDDEN = b'<?xml version="1.0"?><Error><Code>SignatureDoesNotMatch</Code></Er
 class Storage:
     """`fault(request)` may give another reply than `reply(request)`.
 
-    With `says_hashes` it says what it has, as Google's does, and gives ranges. `keeps`: what it says of every session.
+    With `says_hashes` it says what it has, as Google's does, and gives ranges.
     """
 
     def __init__(self) -> None:
         self.says_hashes = False
-        self.keeps: dict[str, str] = {}
         self.files: dict[str, bytes] = {}
         self.announced: dict[str, int] = {}
         self.sessions: dict[str, bytearray] = {}
@@ -92,7 +91,7 @@ class Storage:
                 return answer(403, FORBIDDEN)
             self.sessions[name] = bytearray()
             location = self.location.format(url=self.url) + f"/store/{quote(name)}?k=resumable&upload_id=1"
-            return answer(201, b"", {"Location": location, **self.keeps})
+            return answer(201, b"", {"Location": location})
         self.files[name] = request.body
         return answer(200, b"")
 
@@ -128,4 +127,4 @@ class Storage:
             self.files[name] = bytes(kept)
             return answer(200, b"")
         reached = {"Range": f"bytes=0-{len(kept) - 1}"} if kept else {}
-        return answer(308, b"", {**reached, **self.keeps})
+        return answer(308, b"", reached)

@@ -14,8 +14,7 @@ from firectl import Client
 from firectl.errors import ApiError, Code, Exit, NetworkError
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from tests.client.conftest import KEY
-from tests.client.script_server import CLOSE, HANG, RESET, Reply, ScriptServer, answer
+from tests.client.script_server import CLOSE, HANG, KEY, RESET, Reply, ScriptServer, answer
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]

@@ -18,8 +18,7 @@ from firectl.client import DryRun
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
 from firectl.schemas.model import Model
-from tests.client.conftest import KEY
-from tests.client.script_server import Received, Reply, ScriptServer, answer
+from tests.client.script_server import KEY, Received, Reply, ScriptServer, answer
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]

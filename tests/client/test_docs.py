@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.client.conftest import KEY
-from tests.client.script_server import Received, Reply, ScriptServer, answer
+from tests.client.script_server import KEY, Received, Reply, ScriptServer, answer
 from tests.client.storage import Storage
 from tests.client.test_inference import piece, stream
 from tests.client.test_proof import Models

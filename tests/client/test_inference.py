@@ -126,7 +126,7 @@ def test_a_piece_is_there_before_the_next_is_sent(serve: Serve, connect: Connect
 def test_an_error_on_the_way_is_the_servers_error(serve: Serve, connect: Connect) -> None:
     said = {"error": {"message": "the engine died", "type": "server_error", "code": "UNAVAILABLE", "param": None}}
     pieces = connect(serve(stream(piece("a"), json.dumps(said))).url).inference.chat(ROUTE, MESSAGES, stream=True)
-    got = []
+    got: list[str] = []
     with pytest.raises(ApiError) as caught:
         got.extend(one.text for one in pieces)
     assert (caught.value.code, caught.value.message) == (Code.UNAVAILABLE, "the engine died")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import hashlib
+import json
 import os
 import stat
 import time
@@ -15,15 +16,15 @@ import pytest
 
 from firectl import Client
 from firectl.client.meter import Progress
-from firectl.client.partial import UNIT
 from firectl.client.transfer import PART
 from firectl.errors import ApiError, Code, InputError
-from tests.client.script_server import HANG, RESET, Received, Reply, ScriptServer, answer
+from tests.client.script_server import HANG, Received, Reply, ScriptServer, answer
 from tests.client.storage import Storage
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
 
+UNIT = 1024 * 1024
 BIG = 3 * PART + 1234
 CUT = answer(418, b"")
 
@@ -81,38 +82,6 @@ def test_another_run_sends_only_what_is_missing(
     assert storage.files["big"] == (folder / "big").read_bytes()
     assert (seen[-1].total_done, seen[-1].moved) == (BIG, BIG - 2 * PART)
     assert journals() == []
-
-
-@pytest.mark.parametrize(("keeps", "at_once"), [(PART, True), (0, True), (PART + 1, False), ("", False), ("-1", False)])
-def test_a_server_that_keeps_what_came_of_a_part_gets_all_that_is_left_as_one(
-    client: Client, storage: Storage, folder: Path, connect: Connect, keeps: object, at_once: bool
-) -> None:
-    storage.keeps = {"x-keeps-all-but": str(keeps)}
-    client.models.upload("m", folder)
-    assert storage.parts[0] == f"bytes 0-{(BIG if at_once else PART) - 1}/{BIG}"
-    assert storage.files["big"] == (folder / "big").read_bytes()
-    storage.files.clear()
-    cut_off_at(storage, client, folder, 0)
-    storage.sessions["big"][:] = (folder / "big").read_bytes()[:1000]
-    connect(storage.url).models.upload("m", folder)
-    assert storage.parts[0] == f"bytes 1000-{(BIG if at_once else 1000 + PART) - 1}/{BIG}"
-    assert storage.files["big"] == (folder / "big").read_bytes()
-
-
-def test_after_a_part_that_failed_smaller_ones_are_sent_whose_refusal_can_be_read(
-    client: Client, storage: Storage, folder: Path
-) -> None:
-    storage.keeps = {"x-keeps-all-but": "0"}
-    storage.fault = lambda request: (
-        RESET
-        if request.headers.get("content-range", "").startswith("bytes 0-") and len(request.body) > PART
-        else answer(507, {"code": 8, "message": "the disk is full"})
-        if request.headers.get("content-range", "").startswith("bytes 0-")
-        else None
-    )
-    with pytest.raises(ApiError) as caught:
-        client.models.upload("m", folder)
-    assert caught.value.message == "the disk is full"
 
 
 def test_a_file_that_arrived_in_an_earlier_run_is_not_sent_again(
@@ -386,6 +355,9 @@ def test_what_lies_where_a_part_goes_is_not_followed(client: Client, storage: St
     back = tmp_path / "back"
     back.mkdir()
     stem = "." + hashlib.sha256(b"w").hexdigest()[:16]
+    digest = hashlib.md5(storage.files["w"], usedforsecurity=False).hexdigest()
+    version = json.dumps([100, f'"{base64.b64encode(bytes.fromhex(digest)).decode()}"', ["md5", digest]])
+    (back / f"{stem}.{hashlib.sha256(version.encode()).hexdigest()[:8]}.part").symlink_to(tmp_path / "victim")
     (back / f"{stem}.part").symlink_to(tmp_path / "victim")
     os.mkfifo(back / f"{stem}.marks")
     (back / "w").symlink_to(tmp_path / "victim")
@@ -393,3 +365,18 @@ def test_what_lies_where_a_part_goes_is_not_followed(client: Client, storage: St
     assert (tmp_path / "victim").read_bytes() == b"keep"
     assert (back / "w").read_bytes() == storage.files["w"]
     assert not (back / "w").is_symlink()
+
+
+def test_what_an_earlier_release_remembers_of_an_upload_goes_on(
+    client: Client, storage: Storage, folder: Path, connect: Connect, journals: Callable[[], list[Path]]
+) -> None:
+    cut_off_at(storage, client, folder, 2 * PART)
+    (journal,) = journals()
+    found = (folder / "big").stat()
+    stamp = [found.st_ino, found.st_size, found.st_mtime_ns]
+    session = f"{storage.url}/store/big?k=resumable&upload_id=1"
+    said = json.dumps({"name": "big", "stamp": stamp, "session": session, "algorithm": None, "digest": None}).encode()
+    journal.write_bytes(hashlib.sha256(said).hexdigest()[:16].encode() + b" " + said + b"\n")
+    connect(storage.url).models.upload("m", folder)
+    assert storage.parts[0] == f"bytes {2 * PART}-{3 * PART - 1}/{BIG}"
+    assert storage.files["big"] == (folder / "big").read_bytes()

@@ -63,7 +63,8 @@ def test_a_deployment_is_waited_for_until_a_replica_is_ready(wait: Callable[...,
     seen: list[tuple[str | None, int | None]] = []
 
     def on_change(found: Deployment) -> None:
-        seen.append((found.state, found.replica_stats and found.replica_stats.ready_replica_count))
+        stats = found.replica_stats
+        seen.append((found.state, stats.ready_replica_count if stats is not None else None))
 
     found = wait(
         deployment("CREATING"),

@@ -22,7 +22,7 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-WORKFLOWS: list[dict[str, Any]] = [yaml.safe_load(text) for text in blocks("yaml workflow")]
+WORKFLOWS: list[dict[str | bool, Any]] = [yaml.safe_load(text) for text in blocks("yaml workflow")]
 JOBS: dict[str, dict[str, Any]] = {name: job for flow in WORKFLOWS for name, job in flow["jobs"].items()}
 
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="no jq here")
@@ -43,7 +43,9 @@ def run_step(shell: Shell, checkout: Path, script: str) -> None:
     handed_on.write_text("")
     ran = shell.sh(f"cd '{checkout}'\n{script}", GITHUB_ENV=str(handed_on))
     assert ran.code == 0, f"{script}\n{ran.out}\n{ran.err}"
-    shell.env.update(line.split("=", 1) for line in handed_on.read_text().splitlines())
+    for line in handed_on.read_text().splitlines():
+        name, value = line.split("=", 1)
+        shell.env[name] = value
 
 
 def steps_of(job: str) -> list[dict[str, Any]]:

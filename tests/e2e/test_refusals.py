@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ def stored_folders(shell: Shell) -> set[str]:
     return {str(path.relative_to(shell.home)) for path in (shell.home / "local" / "models").rglob("*")}
 
 
-def inference(shell: Shell, body: dict[str, object], key: str | None = None) -> httpx.Response:
+def inference(shell: Shell, body: Mapping[str, object], key: str | None = None) -> httpx.Response:
     headers = {} if key == "" else {"Authorization": f"Bearer {key or shell.env['FIREWORKS_API_KEY']}"}
     url = shell.env["FIREWORKS_BASE_URL"] + "/inference/v1/chat/completions"
     return httpx.post(url, json=body, headers=headers, trust_env=False)

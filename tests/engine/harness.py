@@ -108,7 +108,7 @@ class Harness:
         finally:
             engine.stop()
 
-    def run(self, sequences: Items[Sequence], **options: object) -> list[Result]:
+    def run(self, sequences: Items[Sequence], **options: int) -> list[Result]:
         """All of the sequences at once, to their ends."""
         with self.running(**options) as (engine, inbox):
             engine.submit(sequences)

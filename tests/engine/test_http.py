@@ -18,12 +18,13 @@ import httpx
 import openai
 import pytest
 import torch
+from openai.types.chat import ChatCompletionUserMessageParam
 
 from tests.engine.leaving import leaving
 from tests.engine.process import EngineProcess
 from tests.tiny import load_reference
 
-USER = [{"role": "user", "content": "hello"}]
+USER: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "hello"}]
 CHAT = {"model": "base", "messages": USER, "temperature": 0, "max_tokens": 12}
 COMPLETION = {"model": "base", "prompt": "hello", "temperature": 0, "max_tokens": 12}
 
@@ -380,10 +381,10 @@ def test_a_client_that_is_killed_in_a_stream_frees_its_slots(engine: EngineProce
 
 def test_the_openai_sdk_reads_answers_streams_and_errors(engine: EngineProcess) -> None:
     with openai.OpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0) as client:
-        whole = client.chat.completions.create(model="base", messages=USER, temperature=0, max_tokens=12)  # type: ignore[arg-type]
+        whole = client.chat.completions.create(model="base", messages=USER, temperature=0, max_tokens=12)
         stream = client.chat.completions.create(
             model="base",
-            messages=USER,  # type: ignore[arg-type]
+            messages=USER,
             temperature=0,
             max_tokens=12,
             stream=True,
@@ -400,4 +401,4 @@ def test_the_openai_sdk_reads_answers_streams_and_errors(engine: EngineProcess) 
             client.chat.completions.create(model="base", messages=[])
         assert refused.value.param == "messages"
         with pytest.raises(openai.NotFoundError):
-            client.chat.completions.create(model="other", messages=USER)  # type: ignore[arg-type]
+            client.chat.completions.create(model="other", messages=USER)

@@ -53,11 +53,11 @@ def test_with_a_key_every_v1_request_needs_it_and_a_signal_ends_it_in_order(base
     key = "Bearer fw_sécret".encode()
     with EngineProcess(base, env={"VLLM_API_KEY": "fw_sécret"}) as engine:
         engine.wait_ready()
-        for wrong in ({}, {"authorization": "Bearer wrong"}, {"authorization": key[7:]}):
-            refused = engine.http.get("/v1/models", headers=wrong)  # type: ignore[arg-type]
+        for wrong in ({}, {b"authorization": b"Bearer wrong"}, {b"authorization": key[7:]}):
+            refused = engine.http.get("/v1/models", headers=wrong)
             assert refused.status_code == 401
             assert refused.json()["error"]["code"] == "UNAUTHENTICATED"
-        assert engine.http.get("/v1/models", headers={"authorization": key}).status_code == 200
+        assert engine.http.get("/v1/models", headers={b"authorization": key}).status_code == 200
         assert engine.http.get("/metrics").status_code == 200
         engine.process.send_signal(signal.SIGTERM)
         code, errors = engine.end()

@@ -17,7 +17,7 @@ from firectl.schemas.openai import Sampling
 ROW = torch.tensor([1.0, 3.0, 2.0, -1.0, 0.0])
 
 
-def sequence(choice: int = 0, **sampling: Any) -> Sequence:
+def sequence(choice: int = 0, /, **sampling: Any) -> Sequence:
     options = Sampling(**sampling)
     return Sequence([9], options, 100, TextStream(lambda _: "", []), None, random_for(options.seed, choice))
 

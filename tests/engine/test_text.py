@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from firectl.engine.embedded.text import TextStream
 
 
-def as_bytes(tokens: object) -> str:
+def as_bytes(tokens: Sequence[int]) -> str:
     """A tokenizer of bytes."""
-    return bytes(tokens).decode("utf-8", errors="replace")  # type: ignore[call-overload]
+    return bytes(tokens).decode("utf-8", errors="replace")
 
 
 def pieces(data: bytes, stops: tuple[str, ...] = (), prompt: bytes = b"") -> list[str]:
@@ -55,9 +57,9 @@ def test_any_bytes_come_out_as_they_would_in_one_piece(data: bytes, prompt: byte
 def test_bytes_that_are_never_a_character_are_not_decoded_over_and_over() -> None:
     longest = 0
 
-    def watching(tokens: object) -> str:
+    def watching(tokens: Sequence[int]) -> str:
         nonlocal longest
-        longest = max(longest, len(tokens))  # type: ignore[arg-type]
+        longest = max(longest, len(tokens))
         return as_bytes(tokens)
 
     stream = TextStream(watching, [])

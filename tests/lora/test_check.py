@@ -276,7 +276,7 @@ def test_a_check_imports_nothing_heavy(base: Make, adapter: Make, tmp_path: Path
     folder = Path(shutil.copytree(adapter(base()), tmp_path / "adapter"))
     code = (
         "import sys; from pathlib import Path; from firectl.lora.check import check\n"
-        "from firectl.lora import adapter, base_model, hashing, rules, torch_bin\n"
+        "from firectl.lora import adapter, base_model, hashing, rules\n"
         "report = check(Path(sys.argv[1]), Path(sys.argv[2]), deep=True)\n"
         "hashing.content_hash(Path(sys.argv[1]))\n"
         "heavy = {'torch', 'numpy', 'safetensors', 'transformers', 'peft', 'pydantic', 'httpx', 'click', 'rich'}\n"

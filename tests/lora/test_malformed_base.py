@@ -15,7 +15,7 @@ from firectl.lora.check import check
 from firectl.lora.merge import merge
 from tests import tiny
 from tests.lora.conftest import Make
-from tests.lora.test_malformed import Spoil, raw_tensors
+from tests.lora.test_malformed import Spoil, in_turn, raw_tensors
 
 BASES: dict[str, tuple[Spoil, str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing from the base model"),
@@ -30,9 +30,9 @@ BASES: dict[str, tuple[Spoil, str]] = {
         r"model.safetensors \(or model.safetensors.index.json\) is missing",
     ),
     "only .bin": (
-        lambda folder: (
-            (folder / "model.safetensors.index.json").unlink(),
-            (folder / "pytorch_model.bin").write_bytes(b""),
+        in_turn(
+            lambda folder: (folder / "model.safetensors.index.json").unlink(),
+            lambda folder: (folder / "pytorch_model.bin").write_bytes(b""),
         ),
         "weights are in pytorch_model.bin; only safetensors are read",
     ),
@@ -74,16 +74,16 @@ BASES: dict[str, tuple[Spoil, str]] = {
         "is in model-00001-of-00002.safetensors and in model-00002-of-00002.safetensors",
     ),
     "a shard linked from outside": (
-        lambda folder: (
-            (folder / "model-00001-of-00002.safetensors").rename(folder.parent / "outside"),
-            (folder / "model-00001-of-00002.safetensors").symlink_to(folder.parent / "outside"),
+        in_turn(
+            lambda folder: (folder / "model-00001-of-00002.safetensors").rename(folder.parent / "outside"),
+            lambda folder: (folder / "model-00001-of-00002.safetensors").symlink_to(folder.parent / "outside"),
         ),
         "'model-00001-of-00002.safetensors' is a link to something outside",
     ),
     "the head lost": (
-        lambda folder: (
-            _edit(folder / "config.json", tie_word_embeddings=False),
-            _without(folder, "lm_head.weight"),
+        in_turn(
+            lambda folder: _edit(folder / "config.json", tie_word_embeddings=False),
+            lambda folder: _without(folder, "lm_head.weight"),
         ),
         "lack lm_head.weight, and its config.json says that the head is not tied",
     ),

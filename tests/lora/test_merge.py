@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from firectl.errors import AdapterError
+from firectl.errors import AdapterError, Code, FirectlError
 from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import BaseModel
 from firectl.lora.hashing import content_hash
 from firectl.lora.merge import merge
 from firectl.lora.merge_block import BLOCK
+from firectl.lora.merge_inputs import Expected
 from firectl.lora.merge_threads import FLUSH, Flusher
 from firectl.lora.safetensors import read_header
 from tests import tiny
@@ -185,9 +186,11 @@ def test_the_result_is_the_same_folder_with_other_weights(
 
 
 def written_record(out: Path) -> dict[str, Any]:
-    """The record beside a result, without the stamp of the files, which the folder alone has."""
+    """The record beside a result, without what it says of the files, which the folder alone has."""
     record: dict[str, Any] = json.loads((out / "firectl_merge.json").read_text())
     assert len(record.pop("stamp")) == 64
+    files = record.pop("files")
+    assert files.keys() == {path.name for path in out.iterdir()} - {"firectl_merge.json"}
     return record
 
 
@@ -208,9 +211,71 @@ def test_the_record_proves_that_every_tensor_was_used_and_changed_something(
     assert record.delta_norm == pytest.approx(math.sqrt(sum(norm**2 for norm in record.deltas.values())))
 
 
-def test_known_hashes_are_recorded_as_they_are_given(base: Make, adapter: Make, tmp_path: Path) -> None:
-    record = merge(adapter(base()), base(), tmp_path / "out", adapter_hash="sha256:a", base_hash="sha256:b")
-    assert (record.adapter_hash, record.base_hash) == ("sha256:a", "sha256:b")
+@pytest.mark.parametrize("shards", [1, 4])
+def test_the_record_has_the_hash_of_the_result(base: Make, adapter: Make, tmp_path: Path, shards: int) -> None:
+    folder = base(shards=shards)
+    record = merge(adapter(base()), folder, tmp_path / "out")
+    names = [path.name for path in (tmp_path / "out").iterdir() if path.name != "firectl_merge.json"]
+    assert record.result_hash == content_hash(tmp_path / "out", names)
+
+
+def flip(path: Path) -> None:
+    """Change the last number of a file of weights; it stays finite."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0x80
+    path.write_bytes(data)
+
+
+def expected(folder: Path) -> Expected:
+    files = [path.name for path in folder.iterdir()]
+    return Expected(content_hash(folder, files), files)
+
+
+@pytest.mark.parametrize("what", ["adapter", "base model"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone", "nan"])
+def test_a_folder_that_is_not_what_the_caller_expects_is_refused_as_data_loss(
+    base: Make, adapter: Make, tmp_path: Path, what: str, harm: str
+) -> None:
+    folders = {
+        "base model": Path(shutil.copytree(base(), tmp_path / "base")),
+        "adapter": Path(shutil.copytree(adapter(base()), tmp_path / "adapter")),
+    }
+    before = {name: expected(folder) for name, folder in folders.items()}
+    (weights,) = folders[what].glob("*.safetensors")
+    match harm:
+        case "flipped":
+            flip(weights)
+        case "cut":
+            os.truncate(weights, weights.stat().st_size - 100)
+        case "gone":
+            weights.unlink()
+        case "nan":
+            weights.write_bytes(weights.read_bytes()[:-4] + b"\xff\xff\xff\xff")
+    with pytest.raises(FirectlError) as caught:
+        merge(
+            folders["adapter"],
+            folders["base model"],
+            tmp_path / "out",
+            expected_adapter=before["adapter"],
+            expected_base=before["base model"],
+        )
+    assert caught.value.code is Code.DATA_LOSS
+    assert caught.value.message.startswith(f"{what}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_replaced_during_the_merge_is_noticed(base: Make, adapter: Make, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base(), tmp_path / "base"))
+    config = folder / "config.json"
+
+    def replace(done: int, total: int) -> None:
+        if done == total:
+            config.write_bytes(config.read_bytes())
+
+    with pytest.raises(FirectlError, match=r"base model: the file config.json changed during the merge") as caught:
+        merge(adapter(base()), folder, tmp_path / "out", replace)
+    assert caught.value.code is Code.DATA_LOSS
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_adapter_of_zeros_gives_the_base_back_and_the_record_says_so(

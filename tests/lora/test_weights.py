@@ -14,7 +14,7 @@ from firectl.lora.base_model import BaseModel
 from firectl.lora.weights import load_weights
 from tests import tiny
 from tests.lora.conftest import Make
-from tests.lora.test_torch_bin import save_as_bin
+from tests.lora.test_bin_file import save_as_bin
 
 
 @pytest.mark.parametrize(

@@ -444,3 +444,52 @@ class TestChangedSettings:
 def test_the_same_input_gives_the_same_plan() -> None:
     arguments = (deployment(), [load()], sources(load()), seen(replica()), NOW)
     assert plan(*arguments) == plan(*arguments)
+
+
+class TestDamage:
+    DAMAGE = Status(code="DATA_LOSS", message="the file model.safetensors is damaged")
+
+    def test_nothing_runs_on_damaged_files_and_nothing_is_given_up(self) -> None:
+        rows = [load(BASE, "DEPLOYED"), load()]
+        found = plan(deployment(state="READY"), rows, replace(sources(*rows), damage=self.DAMAGE), seen(replica()), NOW)
+        assert (found.state, found.status, found.ready) == ("UPDATING", self.DAMAGE, frozenset())
+        assert found.steps == (StopReplica(0, drain=False),)
+        assert [(change.state, change.status) for change in found.loads] == [
+            ("UPDATING", self.DAMAGE),
+            ("DEPLOYING", self.DAMAGE),
+        ]
+
+    def test_a_deployment_scaled_to_zero_says_so_too(self) -> None:
+        row = deployment(state="READY", desired_replicas=0)
+        found = plan(row, [], replace(sources(), damage=self.DAMAGE), seen(), NOW)
+        assert (found.state, found.status, found.steps) == ("UPDATING", self.DAMAGE, ())
+
+    def test_files_that_changed_are_read_before_a_replica_starts(self) -> None:
+        row = deployment(state="READY", desired_replicas=2)
+        unknown = replace(sources(), unknown=(BASE,))
+        found = plan(row, [], unknown, seen(replica(), answering=frozenset({0})), NOW)
+        assert (found.state, found.steps, found.ready) == ("READY", (), frozenset({0}))
+        assert found.status.message == f"checking the files of {BASE}"
+
+    def test_a_replica_that_loads_while_its_files_change_is_started_again(self) -> None:
+        unknown = replace(sources(), unknown=(BASE,))
+        for phase in (Phase.STARTING, Phase.SERVING):
+            found = plan(deployment(), [], unknown, seen(replica(phase)), NOW)
+            assert (found.steps, found.ready) == ((StopReplica(0, drain=False),), frozenset())
+
+    def test_an_adapter_whose_files_change_while_it_loads_is_loaded_again(self) -> None:
+        rows = [load()]
+        source = sources(*rows)
+        changed = {name: replace(adapter, unknown=True) for name, adapter in source.adapters.items()}
+        held = seen(replica(lora=Adapter.LOADED), answering=frozenset({0}))
+        found = plan(deployment(state="READY"), rows, replace(source, adapters=changed), held, NOW)
+        assert found.steps == (UnloadAdapter(0, engine(LORA)),)
+        assert [change.state for change in found.loads] == ["DEPLOYING"]
+
+    def test_a_merge_of_damaged_files_is_tried_again_however_often_it_failed(self) -> None:
+        row = deployment(model=LORA, served_folder=None)
+        merge = MergeView(failures=0, damaged=True, message="no", retry_at=NOW + timedelta(seconds=2))
+        waits = plan(row, [], sources(), seen(merge=merge), NOW)
+        assert (waits.state, waits.status.code, waits.steps) == ("CREATING", "DATA_LOSS", ())
+        again = plan(row, [], sources(), seen(merge=merge), NOW + timedelta(seconds=2))
+        assert again.steps == (StartMerge(),)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
 from firectl.server.lifecycle import plan
+from firectl.server.rows import DeploymentRow
 from firectl.server.scaling import Observation, asked_for, suggest
-from firectl.server.seen import StopReplica, ok
+from firectl.server.seen import Plan, StopReplica, ok
 from tests.server.replicas.rows import NOW, deployment, load, replica, seen, sources, trouble
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -19,8 +20,16 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 class TestIdle:
     ROW = replace(deployment(state="READY", status=ok()), woken_time=NOW)
 
-    def at(self, later: timedelta, row=ROW, **more):
-        return plan(row, [], sources(), seen(replica(), **more), NOW + later)
+    def at(
+        self,
+        later: timedelta,
+        row: DeploymentRow = ROW,
+        *,
+        last_request: datetime | None = None,
+        in_flight: int = 0,
+    ) -> Plan:
+        found = seen(replica(), last_request=last_request, in_flight=in_flight)
+        return plan(row, [], sources(), found, NOW + later)
 
     def test_replicas_stop_after_the_window_and_the_state_stays_ready(self) -> None:
         waits, stops = self.at(HOUR - MINUTE), self.at(HOUR)
@@ -53,7 +62,7 @@ class TestIdle:
             replace(ROW, woken_time=NOW + 9 * HOUR),
         ],
     )
-    def test_a_minimum_a_start_or_a_fresh_wake_keeps_it(self, row) -> None:
+    def test_a_minimum_a_start_or_a_fresh_wake_keeps_it(self, row: DeploymentRow) -> None:
         assert self.at(9 * HOUR, row).desired is None
 
     def test_a_long_answer_and_a_load_on_its_way_keep_it(self) -> None:
@@ -71,8 +80,10 @@ def steady(seconds: int, *, in_flight: float = 0.0, requests: float = 0.0, token
     return [Observation(NOW + timedelta(seconds=n), in_flight, requests, tokens) for n in range(seconds + 1)]
 
 
-def suggested(found: list[Observation], desired: int = 1, low: int = 0, high: int = 4, **policy) -> int | None:
-    return suggest(found, AutoscalingPolicy(**policy), desired, low, high, slots=10)
+def suggested(
+    found: list[Observation], desired: int = 1, low: int = 0, high: int = 4, scale_up_window: timedelta | None = None
+) -> int | None:
+    return suggest(found, AutoscalingPolicy(scale_up_window=scale_up_window), desired, low, high, slots=10)
 
 
 class TestLoad:

@@ -114,15 +114,14 @@ class App:
             dry_run=self.dry_run,
         )
 
-    def check_name(self, text: str, collection: str) -> None:
-        """InputError for what cannot be a name there: a mistake in the command line is said before a missing key is."""
+    def full_name(self, text: str, collection: str) -> str:
+        """The full name of an ID or a full name. What cannot be a name there is refused before a key is needed."""
         from firectl import names
 
-        if not names.is_id(text):
-            names.resolve(text, collection, self.configured.account_id.value)
+        return names.resolve(text, collection, self.account if names.is_id(text) else self.configured.account_id.value)
 
     def check_route(self, text: str) -> None:
-        """The same for a route."""
+        """InputError for what cannot be a route: a mistake in the command line is said before a missing key is."""
         from firectl import names
 
         account = self.configured.account_id.value

@@ -105,7 +105,7 @@ def _read_models(app: App, models: Sequence[str], base: str | None) -> Setup:
         if found.kind != ADDON or found.peft_details is None or not found.peft_details.base_model:
             raise InputError(f"{found.name} is no LoRA: there is nothing to merge or load", hint="firectl model list")
         bases[found.name or given] = found.peft_details.base_model
-    wanted = app.client.models.full_name(base) if base is not None else next(iter(bases.values()))
+    wanted = base or next(iter(bases.values()))
     for name, own in bases.items():
         if own != wanted:
             raise InputError(f"{name} is for {own}, not for {wanted}: they cannot share a deployment")
@@ -126,7 +126,7 @@ def _deploy(app: App, setup: Setup, way: str, model: str) -> None:
 def _load(app: App, setup: Setup, model: str) -> None:
     started = time.monotonic()
     row = app.client.deployed_models.load(model, setup.deployments[MULTI_LORA])
-    rollout.await_loaded(app, row, DEPLOY_SECONDS, probe=True)
+    rollout.await_loaded(app, row, DEPLOY_SECONDS, rollout.load_route(app, row))
     setup.load_seconds.append(time.monotonic() - started)
 
 

@@ -138,7 +138,7 @@ def _errors(document: Document) -> Iterator[str]:
     if document["interrupted"]:
         left = sum(result.get("unfinished", 0) for result in document["results"])
         yield ""
-        were = "1 request was" if left == 1 else f"{left} requests were"
+        were = counted(left, "request", "was", "were")
         yield f"Interrupted: these are the figures of what was done by then; {were} under way."
 
 

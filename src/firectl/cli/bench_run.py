@@ -200,8 +200,8 @@ def run_comparison(
         raise InputError("--compare makes its own routes", hint="name routes, or --compare with --model")
     if not models:
         raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
-    for model in (*models, *filter(None, (base,))):
-        app.check_name(model, "models")
+    models = [app.full_name(model, "models") for model in models]
+    base = app.full_name(base, "models") if base else None
     bench_compare.refuse_hosted(app)
     load = replace(load, ignore_eos=True)
     with bench_compare.set_up(app, ways, models, base, keep=keep) as setup:

@@ -83,24 +83,12 @@ def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> 
             yield name if begun[1:] or not name.startswith(own) else name.removeprefix(own)
 
 
-def _models(app: App, incomplete: str) -> Names:
-    return _names(app, app.client.models, incomplete)
+def _of(resource: str, **asked: Any) -> Callable[[App, str], Names]:
+    """The names of one resource of the client."""
+    return lambda app, incomplete: _names(app, getattr(app.client, resource), incomplete, **asked)
 
 
-def _deployments(app: App, incomplete: str) -> Names:
-    return _names(app, app.client.deployments, incomplete)
-
-
-def _deleted(app: App, incomplete: str) -> Names:
-    return _names(app, app.client.deployments, incomplete, show_deleted=True, filter="state = DELETED")
-
-
-def _deployed_models(app: App, incomplete: str) -> Names:
-    return _names(app, app.client.deployed_models, incomplete)
-
-
-def _shapes(app: App, incomplete: str) -> Names:
-    return _names(app, app.client.deployment_shapes, incomplete)
+_shapes = _of("deployment_shapes")
 
 
 def _presets_and_shapes(app: App, incomplete: str) -> Iterator[str]:
@@ -129,10 +117,6 @@ def _accounts(app: App, incomplete: str) -> Iterator[str]:
         yield (row.name or "").removeprefix("accounts/")
 
 
-def _users(app: App, incomplete: str) -> Names:
-    return _names(app, app.client.users, incomplete)
-
-
 def _profiles(app: App, incomplete: str) -> Names:
     from firectl import config
 
@@ -140,16 +124,16 @@ def _profiles(app: App, incomplete: str) -> Names:
 
 
 _LOOK: dict[str, Callable[[App, str], Names]] = {
-    "model": _models,
-    "deployment": _deployments,
-    "deleted": _deleted,
-    "deployed-model": _deployed_models,
+    "model": _of("models"),
+    "deployment": _of("deployments"),
+    "deleted": _of("deployments", show_deleted=True, filter="state = DELETED"),
+    "deployed-model": _of("deployed_models"),
     "shape": _shapes,
     "preset": _presets_and_shapes,
     "shape-version": _shape_versions,
     "route": _routes,
     "account": _accounts,
-    "user": _users,
+    "user": _of("users"),
     "profile": _profiles,
 }
 

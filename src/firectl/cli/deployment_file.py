@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from firectl.schemas.base import Wire
     from firectl.schemas.deployment import Deployment
 
-DECIDED_BY_THE_SERVER = frozenset((
-    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
-    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
-))  # fmt: skip
-
 _COUNTS = frozenset(("replicas", "replicaCount", "replica_count", "count"))
 """What is written for the number of replicas, which a deployment has as two bounds."""
 
@@ -37,7 +32,7 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
     """
     import json
 
-    from firectl.schemas.deployment import Deployment
+    from firectl.schemas.deployment import OUTPUT_ONLY, Deployment
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -47,10 +42,10 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
         raise InputError(f"{path} holds no JSON object")
     _refuse_unknown(Deployment, document, str(path))
     written = _as_flags(read_deployment(document, f"{path}: ").to_document(), path)
-    left_out = sorted(DECIDED_BY_THE_SERVER & written.keys())
+    left_out = sorted(OUTPUT_ONLY & written.keys())
     if left_out:
         note(f"{path}: left out what the server decides: {', '.join(left_out)}")
-    return {field: value for field, value in written.items() if field not in DECIDED_BY_THE_SERVER}
+    return {field: value for field, value in written.items() if field not in OUTPUT_ONLY}
 
 
 def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -94,7 +89,9 @@ def _refuse_unknown(schema: type[Wire], document: Mapping[str, Any], where: str)
 
             from pydantic.alias_generators import to_camel
 
-            decided = {alias for name in DECIDED_BY_THE_SERVER for alias in (name, to_camel(name))}
+            from firectl.schemas.deployment import OUTPUT_ONLY
+
+            decided = {alias for name in OUTPUT_ONLY for alias in (name, to_camel(name))}
             near = get_close_matches(key, known.keys() - decided, n=1)
             meant = "minReplicaCount and maxReplicaCount" if key in _COUNTS else near[0] if near else ""
             hint = f"did you mean {meant}?" if meant else None

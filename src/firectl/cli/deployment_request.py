@@ -30,13 +30,10 @@ def build_create(
     fields = given_fields(FLAGS, given)
     document = nested(fields, read_file(file, app.output.note) if file else None)
     refuse_impossible(document)
-    for named in (model, document.get("draft_model")):
+    for field, named in (("base_model", model), ("draft_model", document.get("draft_model"))):
         if named:
-            app.check_name(named, "models")
+            document[field] = app.full_name(named, "models")
     _refuse_unknown(app, unknown)
-    document["base_model"] = app.client.models.full_name(model)
-    if document.get("draft_model"):
-        document["draft_model"] = app.client.models.full_name(document["draft_model"])
     if document.get("expire_time"):
         app.output.warn(
             "expire_time is deprecated by the API and deletes nothing: use --scale-to-zero-window, "

@@ -31,9 +31,3 @@ def format_duration(seconds: float) -> str:
     rest = f"{micros / 1e6:.6f}".rstrip("0").rstrip(".")
     text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
     return text + (f"{rest}s" if micros or not text else "")
-
-
-def wire_duration(seconds: float) -> str:
-    """As protobuf JSON: `"600s"`, `"0.5s"`."""
-    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
-    return f"{whole}.{micros:06d}".rstrip("0") + "s" if micros else f"{whole}s"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from firectl.cli.durations import parse_duration, wire_duration
+from firectl.cli.durations import parse_duration
 from firectl.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class WireDuration(ParamType):
         self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from datetime import timedelta
+
+        from firectl.schemas.base import format_wire_duration
+
         try:
             seconds = parse_duration(value)
         except ValueError as error:
@@ -79,7 +83,7 @@ class WireDuration(ParamType):
             self.fail(f"{value!r} is too short: at least {self.least / 60:g} minutes", param, ctx)
         if self.most is not None and seconds > self.most:
             self.fail(f"{value!r} is too long: at most {self.most / 60:g} minutes", param, ctx)
-        return wire_duration(seconds)
+        return format_wire_duration(timedelta(seconds=seconds))
 
 
 class Named(ParamType):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from firectl.cli.counted import counted
 from firectl.cli.hints import list_command
 from firectl.errors import ApiError, Code
 from firectl.names import canonical_route, check_route, is_id
@@ -166,7 +167,7 @@ def _deployment(checks: _Checks, name: str, route: str) -> Deployment | None:
         todo = f"it is parked: firectl deployment update {name} --max-replica-count 1"
     elif not wants_replicas(found):
         todo = f"a request starts one: firectl chat '{route}' 'Hello!'"
-    checks.add("replica_ready", count > 0, f"{count} {'replica is' if count == 1 else 'replicas are'} ready", todo)
+    checks.add("replica_ready", count > 0, f"{counted(count, 'replica', 'is', 'are')} ready", todo)
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
+from firectl.cli.counted import counted
 from firectl.cli.output import View
 from firectl.errors import Exit, InputError
 
@@ -25,8 +26,7 @@ def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str
     app.output.note('To send commands and SDKs there: eval "$(firectl local env)"')
     starting = platform.status(running).get("starting", 0)
     if starting:
-        what = "1 deployment is" if starting == 1 else f"{starting} deployments are"
-        app.output.note(f"{what} starting: firectl deployment list")
+        app.output.note(f"{counted(starting, 'deployment', 'is', 'are')} starting: firectl deployment list")
     return _document(app, running)
 
 
@@ -54,6 +54,32 @@ def status(app: App) -> dict[str, Any]:
     if running is None:
         return {"state": "DOWN", "home": str(app.local_platform.home)}
     return _document(app, running) | app.local_platform.status(running)
+
+
+def disk(app: App) -> dict[str, Any]:
+    """Bytes used in each folder of the platform's home."""
+    platform = app.local_platform
+    used = {f"{name}_bytes": count for name, count in platform.disk().items()}
+    if used["trash_bytes"]:
+        app.output.note("to empty the trash: firectl local prune")
+    return {"home": str(platform.home), **used}
+
+
+def prune(app: App) -> dict[str, Any]:
+    platform = app.local_platform
+    with app.progress.steps("emptying the trash"):
+        freed = platform.prune()
+    return {"home": str(platform.home), "freed_bytes": freed}
+
+
+def _in_words(document: Mapping[str, Any]) -> Iterator[str]:
+    from firectl.cli.progress import size
+
+    for name, value in document.items():
+        yield f"{name.removesuffix('_bytes').title()}: {size(value) if name.endswith('_bytes') else value}"
+
+
+SIZES = View(text=_in_words)
 
 
 def variables(app: App) -> dict[str, str]:

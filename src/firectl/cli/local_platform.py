@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import re
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,19 +27,23 @@ from firectl.cli.local_process import (
     environment,
     is_free,
     port_of,
+    same_process,
+    signal_until,
     tail,
     until,
 )
 from firectl.errors import Code, FirectlError, InputError, NetworkError, WaitTimeout
 
 NEEDED = (
-    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools", "aiohttp",
+    "starlette", "uvicorn", "sqlalchemy", "filelock", "httptools", "aiohttp", "psutil",
     "jinja2", "numpy", "safetensors", "torch", "transformers",
 )  # fmt: skip
 INSTALL = "pip install '.[local]'"
 DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
 KILL_SECONDS = 5.0
+_ERROR = re.compile(r"Error: (?P<message>.*) \(code = \w+\)(?:; (?P<hint>.+))?")
+"""The last line of a platform that refuses to start."""
 
 
 class Running(NamedTuple):
@@ -80,6 +85,23 @@ class LocalPlatform:
         """What the platform says of itself."""
         return ask(running.url, "GET", "/v1/local", self.key())
 
+    def disk(self) -> dict[str, int]:
+        """Bytes of files in each folder of the home, by the folder's name."""
+        from firectl.server.trash import Trash, bytes_in
+
+        kinds = (self.paths.models, self.paths.merged, self.paths.uploads, self.paths.logs)
+        return {folder.name: bytes_in(folder) for folder in kinds} | {"trash": Trash(self.paths).size()}
+
+    def prune(self) -> int:
+        """Empties the trash, whether the platform runs or not; the bytes that this freed."""
+        from firectl.server.trash import Trash
+
+        try:
+            return Trash(self.paths).empty()
+        except OSError as error:
+            where = error.filename or self.paths.trash
+            raise InputError(f"{where} cannot be removed: {error.strerror}", hint="firectl local df") from error
+
     def up(self, port: int | None, account: str | None, options: Sequence[str] = ()) -> Running:
         """A platform that answers, started with `options` unless there is one; the same either way."""
         with self._alone():
@@ -98,16 +120,17 @@ class LocalPlatform:
 
     def down(self) -> bool:
         """Stops it and returns once it holds neither lock nor port; False when there was nothing to stop."""
-        running = self.running()
-        if running is None and not self._lock_is_held():
+        if not until(lambda: not self._is_about_to_start(), STOP_SECONDS):
+            raise WaitTimeout("another firectl local up is still at work", hint="firectl local logs")
+        was_held, end = self._lock_is_held(), time.monotonic() + KILL_SECONDS
+        # One that is just starting does not answer yet, and one that is just ending does not answer any more.
+        while (asked := self._ask_to_end()) is None and self._lock_is_held() and time.monotonic() < end:
+            time.sleep(0.05)
+        if asked is None and not was_held:
             return False
-        if running is not None:
-            ask(running.url, "POST", "/v1/local:shutdown", self.key())
-        # One that does not answer was not asked: it is only given time in case it is just starting or ending.
-        if not until(lambda: self._is_gone(running), STOP_SECONDS if running is not None else KILL_SECONDS):
-            self._note("the platform does not stop by itself: killing it")
-            self._kill()
-            if not until(lambda: self._is_gone(running), KILL_SECONDS):
+        if not until(lambda: self._is_gone(asked), STOP_SECONDS if asked is not None else 0):
+            self._end_by_signal()
+            if not until(lambda: self._is_gone(asked), KILL_SECONDS):
                 raise WaitTimeout("the platform does not stop", hint=f"see {self.log}")
         return True
 
@@ -116,15 +139,18 @@ class LocalPlatform:
     ) -> int:
         """Runs the platform in the foreground until it ends or is told to; its exit status."""
         _refuse_incomplete_install()
-        if self.running() is not None or self._lock_is_held():
-            raise InputError("a platform is running already", hint="firectl local down")
-        chosen = self._choose_port(port)
-        with ended_by_signals():
+        with ended_by_signals(), ExitStack() as starting:
+            starting.enter_context(self._alone())
+            if self.running() is not None or self._lock_is_held():
+                raise InputError("a platform is running already", hint="firectl local down")
+            chosen = self._choose_port(port)
             child = subprocess.Popen(
                 [*self._command(chosen, account), *options, "--echo"], stdin=subprocess.DEVNULL, env=environment()
             )
             try:
-                started(self._until_up(child, chosen))
+                running = self._until_up(child, chosen)
+                starting.close()
+                started(running)
                 return child.wait()
             finally:
                 end_process(child)
@@ -205,13 +231,20 @@ class LocalPlatform:
         if child.poll() is None and in_time and last is not None:
             return last
         why = f"it ended with status {child.returncode}" if in_time else f"no answer in {START_SECONDS:g} s"
-        said = self._last_words() if self.log.exists() else ""
-        raise FirectlError(f"the platform did not start: {said or why}", code=Code.INTERNAL, hint="firectl local logs")
+        said, hint = self._last_words() if self.log.exists() else ("", "")
+        if child.returncode is not None and child.returncode < 0:
+            said = f"it was ended by signal {-child.returncode}, as firectl local down does"
+        raise FirectlError(
+            f"the platform did not start: {said or why}", code=Code.INTERNAL, hint=hint or "firectl local logs"
+        )
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> tuple[str, str]:
+        """The last line of the log, of an error its message and its hint."""
         with self.log.open("rb") as file:
             lines = tail(file, 20).strip().splitlines()
-        return lines[-1].strip().removeprefix("Error: ") if lines else ""
+        said = lines[-1].strip() if lines else ""
+        error = _ERROR.fullmatch(said)
+        return (error["message"], error["hint"] or "") if error else (said, "")
 
     def _choose_port(self, wanted: int | None) -> int:
         if wanted is not None:
@@ -246,23 +279,56 @@ class LocalPlatform:
         return not self._lock_is_held() and (running is None or is_free(port_of(running.url)))
 
     def _lock_is_held(self) -> bool:
-        return self.paths.lock.exists() and not could_lock(self.paths.lock)
+        return _is_held(self.paths.lock)
 
-    def _kill(self) -> None:
-        # The lock is held, so the process that wrote its ID beside it is alive and still has that ID.
-        last = self._last()
-        if last is not None and last.pid > 1:
-            for signum in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
-                try:
-                    os.kill(last.pid, signum)
-                except ProcessLookupError:
-                    return
-                if until(lambda: not self._lock_is_held(), KILL_SECONDS):
-                    return
+    @property
+    def _up_lock(self) -> Path:
+        """Held by a `local up` or `local serve` until its platform answers."""
+        return self.home / "up.lock"
+
+    def _is_about_to_start(self) -> bool:
+        """Whether a `local up` is at work, and its platform has not taken its lock yet."""
+        return _is_held(self._up_lock) and not self._lock_is_held()
+
+    def _ask_to_end(self) -> Running | None:
+        """The platform that was asked over HTTP to end; None when there is none that answers and takes our key."""
+        running = self.running()
+        if running is not None:
+            try:
+                ask(running.url, "POST", "/v1/local:shutdown", self.key(), seconds=KILL_SECONDS)
+            except FirectlError:
+                return None
+        return running
+
+    def _end_by_signal(self) -> None:
+        """Ends the process that holds the lock; NetworkError, and no signal, when it cannot be told which that is.
+
+        platform.json does not tell: until the platform answers, it names the process of an earlier run.
+        """
+        file = self.paths.process
+        try:
+            said = json.loads(file.read_bytes())
+            pid, created = int(said["pid"]), float(said["created"])
+            process = same_process(pid, created) if pid > 1 else None
+            found = f"process {pid}, which {file} names, has ended"
+        except ModuleNotFoundError:
+            process, found = None, f"psutil is not installed ({INSTALL})"
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            process, found = None, f"{file} does not name it (platforms of older versions write no such file)"
+        if process is None:
+            raise NetworkError(
+                Code.UNAVAILABLE,
+                f"a platform holds {self.paths.lock} and cannot be asked to stop. No process was ended, because it is "
+                f"not known which one it is: {found}",
+                hint=f"lsof {shlex.quote(str(self.paths.lock))} shows the process to end; "
+                "or run firectl local down again once the platform answers",
+            )
+        self._note("the platform does not stop by itself: killing it")
+        signal_until(process, lambda: not self._lock_is_held(), KILL_SECONDS)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps two `local up` at the same time from starting two platforms."""
+        """Keeps two starts at the same time from starting two platforms, and lets `down` wait for one."""
         try:
             from filelock import FileLock, Timeout
         except ModuleNotFoundError:
@@ -270,7 +336,8 @@ class LocalPlatform:
             return
         from firectl.config import private_folder
 
-        lock = FileLock(private_folder(self.home) / "up.lock", timeout=START_SECONDS, mode=0o600)
+        private_folder(self.home)
+        lock = FileLock(self._up_lock, timeout=START_SECONDS, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
@@ -289,6 +356,10 @@ def _refuse_incomplete_install() -> None:
         raise InputError(
             f"the platform on this machine needs packages that are not installed: {', '.join(missing)}", hint=INSTALL
         )
+
+
+def _is_held(lock: Path) -> bool:
+    return lock.exists() and not could_lock(lock)
 
 
 def _answers(url: str) -> bool:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,6 +56,30 @@ def end_process(child: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def same_process(pid: int, created: float) -> Any:
+    """The psutil.Process with this ID, None unless it was created at that time: an ID is reused after its process."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        # Two readings are equal but for rounding, unless the clock was set between them: then no process is found.
+        return process if abs(process.create_time() - created) < 0.001 else None
+    except (psutil.Error, ValueError):
+        return None
+
+
+def signal_until(process: Any, ended: Callable[[], bool], seconds: float) -> None:
+    """SIGTERM to a psutil.Process, then SIGKILL, each with so long to take effect."""
+    import psutil
+
+    for send in (process.terminate, process.kill):
+        # psutil sends nothing to a process that took over the ID after same_process looked.
+        with suppress(psutil.Error):
+            send()
+        if until(ended, seconds):
+            return
 
 
 def ask(url: str, method: str, path: str, key: str | None, seconds: float = 30.0) -> dict[str, Any]:

@@ -132,15 +132,19 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
 
 def _insisted(app: App, path: Path, base_model: str | None) -> Model:
     """The same for a caller who wants it sent as it is: what is wrong is a warning, and is found in headers alone."""
-    from firectl.lora.adapter import Adapter
+    from firectl.lora.check import Report
     from firectl.lora.check import check as examine
     from firectl.schemas.model import ADDON, Model, PeftDetails
 
-    report = examine(path)
+    try:
+        report = examine(path)
+    except InputError as error:  # a `.bin`, and no torch to read it
+        app.output.warn(error.message)
+        report = Report(())
     for finding in report.errors + report.warnings:
         if not (base_model and RECORDED_BASE in finding.where):
             app.output.warn(finding.sentence)
-    recorded = Adapter.open(path).config.base_name if report.facts else None
+    recorded = report.adapter.config.base_name if report.adapter else None
     details = PeftDetails(base_model=_base_of(app, path, base_model, recorded))
     if report.facts:
         details.r, details.target_modules = report.facts["r"], list(report.facts["target_modules"])

@@ -11,7 +11,6 @@ from firectl.cli.app import App
 from firectl.cli.flag_types import Boolean, Count, PlainId, Seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 argument = click.argument
 option = click.option

@@ -12,19 +12,10 @@ from firectl.cli.render import dig, scalar
 
 Document = Mapping[str, Any]
 
-MODEL_FLAGS = (
-    ("--base-model", "peft_details.base_model"),
-    ("--default-draft-model", "default_draft_model"),
-    ("--default-draft-token-count", "default_draft_token_count"),
-    ("--description", "description"),
-    ("--display-name", "display_name"),
-    ("--github-url", "github_url"),
-    ("--hugging-face-url", "hugging_face_url"),
-    ("--public", "public"),
-    ("--supports-image-input", "supports_image_input"),
-    ("--supports-tools", "supports_tools"),
-)
-LOAD_FLAGS = (("--deployment", "deployment"), ("--public", "public"))
+MODEL_FIELDS = (
+    "peft_details.base_model", "default_draft_model", "default_draft_token_count", "description", "display_name",
+    "github_url", "hugging_face_url", "public", "supports_image_input", "supports_tools",
+)  # fmt: skip
 
 
 def deployment_flags(document: Document) -> list[str]:
@@ -43,21 +34,23 @@ def deployment_flags(document: Document) -> list[str]:
 def model_flags(document: Document) -> list[str]:
     """`m --base-model … --public`: what follows `firectl model create`; the folder is not known to the API."""
     embedding = ["--embedding"] if document.get("kind") == "EMBEDDING_MODEL" else []
-    return [*_word(_last(document.get("name"))), *_all(MODEL_FLAGS, document), *embedding]
+    return [*_word(_last(document.get("name"))), *_all(document, *MODEL_FIELDS), *embedding]
 
 
 def deployed_model_flags(document: Document) -> list[str]:
     """`accounts/a/models/m --deployment …`: what follows `firectl load-lora`."""
-    return [*_word(document.get("model")), *_all(LOAD_FLAGS, document)]
+    return [*_word(document.get("model")), *_all(document, "deployment", "public")]
 
 
 def api_key_flags(document: Document) -> list[str]:
     """`--display-name … --expire-time …`: what follows `firectl api-key create`."""
-    return _all((("--display-name", "display_name"), ("--expire-time", "expire_time")), document)
+    return _all(document, "display_name", "expire_time")
 
 
-def _all(flags: tuple[tuple[str, str], ...], document: Document) -> list[str]:
-    return [word for name, path in flags for word in _flag(name, dig(document, path))]
+def _all(document: Document, *paths: str) -> list[str]:
+    """Each field as the flag that is called like it."""
+    names = (f"--{path.rpartition('.')[2].replace('_', '-')}" for path in paths)
+    return [word for name, path in zip(names, paths, strict=True) for word in _flag(name, dig(document, path))]
 
 
 def _word(value: object) -> list[str]:

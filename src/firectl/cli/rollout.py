@@ -6,18 +6,35 @@ Sends only reads and probes; prints only on stderr.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from firectl.cli import in_flight, views
 from firectl.cli.app import App
 from firectl.names import canonical_route
 
 if TYPE_CHECKING:
+    from firectl.client.resource import Resource
     from firectl.errors import ApiError
+    from firectl.schemas.base import Wire
     from firectl.schemas.deployed_model import DeployedModel
     from firectl.schemas.deployment import Deployment
     from firectl.schemas.model import Model
+
+W = TypeVar("W", bound="Wire")
+
+
+@contextmanager
+def _watched(
+    app: App, resources: Resource[W], doing: str, name: str, left: str
+) -> Iterator[tuple[Callable[[W], None], Callable[[str], None]]]:
+    """Around a wait: what it calls with each change, and what says anything else of `name`.
+
+    `left` is what an interrupted command says.
+    """
+    with app.leaving(left), app.progress.steps(f"{doing} {name}") as steps:
+        yield lambda now: steps.say(f"{name}: {resources.describe(now)}"), steps.say
 
 
 def require_adapter(app: App, model: str) -> None:
@@ -43,7 +60,7 @@ def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float,
     name = made.name or ""
     done = await_deployment(app, made, timeout, probe) if wait else made
     if made.base_model:
-        say_route(app, canonical_route(made.base_model, name))
+        app.output.note(f"Route: {canonical_route(made.base_model, name)}")
     if not wait:
         app.output.note(f"It is being created. To see how far it is: firectl deployment get {name}")
     return done
@@ -55,9 +72,9 @@ def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float,
 
     if row.state == DEPLOYED:
         app.output.note(f"{row.model} is loaded already on {row.deployment}")
-    done = await_loaded(app, row, timeout, probe) if wait else row
-    route, _ = load_route(app, row.model or "", row.deployment or "")
-    say_route(app, route)
+    way = load_route(app, row)
+    done = await_loaded(app, row, timeout, way if probe else None) if wait else row
+    app.output.note(f"Route: {way[0]}")
     if not wait and done.state == DEPLOYING:
         app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
     return done
@@ -99,13 +116,9 @@ def was_deleted(app: App, name: str) -> bool:
 def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, hard: bool, again: bool) -> None:
     """Waits if asked, and says what became of it; `again`: it was deleted before this."""
     if wait:
-        from firectl.client.deployment import describe
-
         left = f"{name} goes on being deleted without you. To see: firectl deployment get {name}"
-        with app.leaving(left), app.progress.steps(f"deleting {name}") as steps:
-            app.client.deployments.wait_deleted(
-                name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
-            )
+        with _watched(app, app.client.deployments, "deleting", name, left) as (on_change, _):
+            app.client.deployments.wait_deleted(name, timeout, on_change=on_change)
     if again and not hard:
         said = f"{name} was deleted already"
     else:
@@ -124,23 +137,17 @@ def follow_prepare(app: App, name: str, wait: bool | None, timeout: float) -> Mo
         )
     if not wait:
         return app.client.models.get(name)
-    from firectl.client.model import describe
-
     left = f"{name} goes on being prepared without you. To see how far: firectl model get {name}"
-    with app.leaving(left), app.progress.steps(f"preparing {name}") as steps:
-        return app.client.models.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
+    with _watched(app, app.client.models, "preparing", name, left) as (on_change, _):
+        return app.client.models.wait(name, timeout, on_change=on_change)
 
 
 def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: float) -> None:
     if wait:
-        from firectl.client.deployed_model import describe
-
         see = f"firectl deployed-model get {row.name}"
         left = f"{row.model} goes on being unloaded without you. To see whether it is gone: {see}"
-        with app.leaving(left), app.progress.steps(f"unloading {row.model}") as steps:
-            app.client.deployed_models.wait_unloaded(
-                row.name or "", timeout, on_change=lambda now: steps.say(f"{row.model}: {describe(now)}")
-            )
+        with _watched(app, app.client.deployed_models, "unloading", row.model or "", left) as (on_change, _):
+            app.client.deployed_models.wait_unloaded(row.name or "", timeout, on_change=on_change)
     said = f"Unloaded {row.model} from {row.deployment}"
     app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), views.DEPLOYED_MODEL)
 
@@ -149,77 +156,60 @@ def follow_scale(app: App, name: str, count: int, wait: bool | None, timeout: fl
     """The deployment as it is, or once so many replicas are ready, if asked to wait."""
     if not wait:
         return app.client.deployments.get(name)
-    from firectl.client.deployment import describe
-
     end = time.monotonic() + timeout
     left = f"{name} goes on scaling to {count} without you{in_flight.stop_scaling(app, name, count)}"
-    with app.leaving(left), app.progress.steps(f"scaling {name}") as steps:
-        scaled = app.client.deployments.wait(
-            name, timeout, replicas=count, on_change=lambda now: steps.say(f"{name}: {describe(now)}")
-        )
+    with _watched(app, app.client.deployments, "scaling", name, left) as (on_change, say):
+        scaled = app.client.deployments.wait(name, timeout, replicas=count, on_change=on_change)
         if probe:
-            _prove_deployment(app, scaled, end, steps.say)
+            _prove_deployment(app, scaled, end, say)
     return scaled
 
 
 def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) -> Deployment:
     """The deployment once READY and, with `probe`, seen to answer. `timeout` in seconds is for all of it."""
-    from firectl.client.deployment import describe
-
     name, end = made.name or "", time.monotonic() + timeout
     left = f"{name} goes on without you{in_flight.bills(app)}. To stop it: firectl deployment delete {name}"
-    with app.leaving(left), app.progress.steps(f"waiting for {name}") as steps:
-        ready = app.client.deployments.wait(name, timeout, on_change=lambda now: steps.say(f"{name}: {describe(now)}"))
+    with _watched(app, app.client.deployments, "waiting for", name, left) as (on_change, say):
+        ready = app.client.deployments.wait(name, timeout, on_change=on_change)
         if probe:
-            _prove_deployment(app, ready, end, steps.say)
+            _prove_deployment(app, ready, end, say)
     return ready
 
 
-def await_loaded(app: App, row: DeployedModel, timeout: float, probe: bool) -> DeployedModel:
-    """The deployed model once DEPLOYED and, with `probe`, shown to differ from its base."""
-    from firectl.client.deployed_model import describe
-
-    name, end = row.name or "", time.monotonic() + timeout
-    model, deployment = row.model or "", row.deployment or ""
-    unload = f"firectl unload-lora {model} --deployment {deployment}"
+def await_loaded(app: App, row: DeployedModel, timeout: float, way: tuple[str, str | None] | None) -> DeployedModel:
+    """The deployed model once DEPLOYED and, where `way` is what `load_route` found, shown to differ from its base."""
+    name, end, model = row.name or "", time.monotonic() + timeout, row.model or ""
+    unload = f"firectl unload-lora {model} --deployment {row.deployment or ''}"
     left = f"{model} goes on loading without you. To undo it: {unload}"
-    with app.leaving(left), app.progress.steps(f"loading {model}") as steps:
-        loaded = app.client.deployed_models.wait(
-            name, timeout, on_change=lambda now: steps.say(f"{model}: {describe(now)}")
-        )
-        if probe:
-            route, base = load_route(app, model, deployment)
-            _prove(app, route, base, end, steps.say, is_adapter=True, merged=model, undo=unload)
+    with _watched(app, app.client.deployed_models, "loading", model, left) as (on_change, say):
+        loaded = app.client.deployed_models.wait(name, timeout, on_change=on_change)
+        if way is not None:
+            _prove(app, *way, end, say, lambda: True, merged=model, undo=unload)
     return loaded
 
 
-def load_route(app: App, model: str, deployment: str) -> tuple[str, str | None]:
+def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
     """(the route to a loaded model, the route to the base beside it or None where it is merged into it)."""
+    model, deployment = row.model or "", row.deployment or ""
     there = app.client.deployments.get(deployment)
     if there.enable_hot_reload_latest_addon:
         return deployment, None
-    merged = there.base_model == model
-    return canonical_route(model, deployment), None if merged else deployment
-
-
-def say_route(app: App, route: str) -> None:
-    app.output.note(f"Route: {route}")
-
-
-def _is_adapter(app: App, model: str) -> bool:
-    from firectl.schemas.model import ADDON
-
-    return app.client.models.get(model).kind == ADDON
+    return canonical_route(model, deployment), None if there.base_model == model else deployment
 
 
 def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[str], None]) -> None:
     """Where it has replicas, a request to what it was created for."""
     from firectl.client.deployment import wants_replicas
+    from firectl.schemas.model import ADDON
 
-    if ready.base_model and wants_replicas(ready):
-        route = canonical_route(ready.base_model, ready.name or "")
+    if (model := ready.base_model) and wants_replicas(ready):
+        route = canonical_route(model, ready.name or "")
         delete = f"firectl deployment delete {ready.name}"
-        _prove(app, route, None, end, say, is_adapter=_is_adapter(app, ready.base_model), undo=delete)
+
+        def is_adapter() -> bool:
+            return not ready.enable_addons and app.client.models.get(model).kind == ADDON
+
+        _prove(app, route, None, end, say, is_adapter, undo=delete)
 
 
 def _prove(
@@ -228,11 +218,12 @@ def _prove(
     base: str | None,
     end: float,
     say: Callable[[str], None],
+    is_adapter: Callable[[], bool],
     *,
-    is_adapter: bool,
     merged: str | None = None,
-    undo: str | None = None,
+    undo: str,
 ) -> None:
+    """`is_adapter` is asked only where nothing proves that the route is an adapter's."""
     from firectl.client.proof import prove_serving
 
     def on_wait(error: ApiError) -> None:
@@ -242,4 +233,5 @@ def _prove(
     proof = prove_serving(
         app.client, route, adapter_of=base, merged=merged, timeout=seconds, undo=undo, on_wait=on_wait
     )
-    app.output.note(f"Proof: {proof.detail}" if is_adapter else "Proof: it answers")
+    proven = proof.kind != "answered_only" or is_adapter()
+    app.output.note(f"Proof: {proof.detail}" if proven else "Proof: it answers")

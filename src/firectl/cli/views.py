@@ -13,16 +13,22 @@ REPLICA_COUNTS = (
     "replica_stats.ready_replica_count",
 )
 
+
+def _columns(*columns: str | tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Of each column its header and its field's path; a header alone is of the field of that name."""
+    return tuple((it, it.lower().replace(" ", "_")) if isinstance(it, str) else it for it in columns)
+
+
 DEPLOYMENT = View(
-    columns=(
-        ("NAME", "name"),
-        ("STATE", "state"),
-        ("BASE MODEL", "base_model"),
+    columns=_columns(
+        "NAME",
+        "STATE",
+        "BASE MODEL",
         ("READY", "replica_stats.ready_replica_count"),
         ("DESIRED", "desired_replica_count"),
         ("ADDONS", "enable_addons"),
-        ("CREATE TIME", "create_time"),
-        ("DISPLAY NAME", "display_name"),
+        "CREATE TIME",
+        "DISPLAY NAME",
     ),
     counts=REPLICA_COUNTS,
     maps=frozenset({"load_targets"}),
@@ -30,45 +36,31 @@ DEPLOYMENT = View(
 )
 
 MODEL = View(
-    columns=(
-        ("NAME", "name"),
-        ("KIND", "kind"),
-        ("STATE", "state"),
-        ("BASE MODEL", "peft_details.base_model"),
-        ("CREATE TIME", "create_time"),
-        ("DISPLAY NAME", "display_name"),
-    ),
+    columns=_columns("NAME", "KIND", "STATE", ("BASE MODEL", "peft_details.base_model"), "CREATE TIME", "DISPLAY NAME"),
     maps=frozenset({"default_sampling_params"}),
     flags=model_flags,
 )
 
 DEPLOYED_MODEL = View(
-    columns=(
-        ("NAME", "name"),
-        ("STATE", "state"),
-        ("MODEL", "model"),
-        ("DEPLOYMENT", "deployment"),
-        ("DEFAULT", "default"),
-        ("CREATE TIME", "create_time"),
-    ),
+    columns=_columns("NAME", "STATE", "MODEL", "DEPLOYMENT", "DEFAULT", "CREATE TIME"),
     flags=deployed_model_flags,
 )
 
 DEPLOYMENT_SHAPE = View(
-    columns=(
-        ("NAME", "name"),
-        ("BASE MODEL", "base_model"),
+    columns=_columns(
+        "NAME",
+        "BASE MODEL",
         ("ACCELERATOR", "accelerator_type"),
         ("COUNT", "accelerator_count"),
-        ("PRECISION", "precision"),
+        "PRECISION",
         ("PRESET", "preset_type"),
     )
 )
 
 DEPLOYMENT_SHAPE_VERSION = View(
-    columns=(
-        ("NAME", "name"),
-        ("VALIDATED", "validated"),
+    columns=_columns(
+        "NAME",
+        "VALIDATED",
         ("LATEST", "latest_validated"),
         ("BASE MODEL", "snapshot.base_model"),
         ("ACCELERATOR", "snapshot.accelerator_type"),
@@ -78,16 +70,9 @@ DEPLOYMENT_SHAPE_VERSION = View(
     )
 )
 
-ACCOUNT = View(columns=(("NAME", "name"), ("STATE", "state"), ("DISPLAY NAME", "display_name")))
+ACCOUNT = View(columns=_columns("NAME", "STATE", "DISPLAY NAME"))
 
 API_KEY = View(
-    columns=(
-        ("KEY ID", "key_id"),
-        ("DISPLAY NAME", "display_name"),
-        ("PREFIX", "prefix"),
-        ("EMAIL", "email"),
-        ("CREATE TIME", "create_time"),
-        ("EXPIRE TIME", "expire_time"),
-    ),
+    columns=_columns("KEY ID", "DISPLAY NAME", "PREFIX", "EMAIL", "CREATE TIME", "EXPIRE TIME"),
     flags=api_key_flags,
 )

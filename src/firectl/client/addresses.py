@@ -14,6 +14,7 @@ from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import SignedUrls
 
 T = TypeVar("T")
+REFUSED = frozenset({400, 401, 403})
 
 
 class Addresses:
@@ -27,30 +28,26 @@ class Addresses:
 
     def use(self, file: str, send: Callable[[httpx.URL], T]) -> T:
         """What `send` makes of the file's address; of a new one when the first is refused as if it had run out."""
-        url = self._url(file)
+        used = self.given
         try:
-            return send(url)
+            return send(self._url(file))
         except ApiError as error:
-            if not is_refused(error):
+            # As storage does with one that has expired.
+            if isinstance(error, NetworkError) or error.http_status not in REFUSED:
                 raise
         with self._lock:
             # Files sent at once find out at once: the first that does asks for all.
-            if self._url(file) == url:
+            if self.given is used:
                 self.given = self._ask()
         try:
             return send(self._url(file))
         except ApiError as error:
-            if is_refused(error):
+            if error.http_status in REFUSED and not isinstance(error, NetworkError):
                 error.hint = "the address is new, so it has not expired; is the clock of this machine right?"
             raise
 
     def _url(self, file: str) -> httpx.URL:
         return checked(self.given.filename_to_signed_urls.get(file), file, self._base, self._base)
-
-
-def is_refused(error: ApiError) -> bool:
-    """Whether storage refused the address, as it does with one that has expired."""
-    return not isinstance(error, NetworkError) and error.http_status in (400, 401, 403)
 
 
 def checked(text: str | None, file: str, relative_to: httpx.URL, api: httpx.URL) -> httpx.URL:

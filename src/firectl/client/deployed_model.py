@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Iterable
+from typing import Unpack
 
-from firectl.client.resource import Resource
-from firectl.client.wait import Wait
+from firectl.client.resource import Resource, WaitArgs
 from firectl.errors import ApiError, Code
 from firectl.schemas.deployed_model import DEPLOYED, DEPLOYING, UNDEPLOYING, DeployedModel
 
@@ -18,6 +17,7 @@ GONE = "GONE"
 class DeployedModels(Resource[DeployedModel]):
     collection = "deployedModels"
     schema = DeployedModel
+    look = "firectl deployed-model get"
 
     def load(
         self,
@@ -74,10 +74,7 @@ class DeployedModels(Resource[DeployedModel]):
         self,
         name: str,
         timeout: float = WAIT_SECONDS,
-        *,
-        on_change: Callable[[DeployedModel], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        **args: Unpack[WaitArgs[DeployedModel]],
     ) -> DeployedModel:
         """The row once it is DEPLOYED.
 
@@ -87,22 +84,11 @@ class DeployedModels(Resource[DeployedModel]):
         """
         full = self.full_name(name)
         reason: str | None = None
-        existed = False
-
-        def poll(seconds: float) -> DeployedModel:
-            nonlocal existed, reason
-            try:
-                found = self.get(full, timeout=seconds, max_retries=0)
-            except ApiError as error:
-                if existed and error.code is Code.NOT_FOUND:
-                    return DeployedModel(name=full, state=GONE)
-                raise
-            existed = True
-            if found.status and found.status.message and found.status.code != "OK":
-                reason = found.status.message
-            return found
 
         def done(found: DeployedModel) -> bool:
+            nonlocal reason
+            if found.status and found.status.message and found.status.code != "OK":
+                reason = found.status.message
             if found.state in (UNDEPLOYING, GONE):
                 if reason is None:
                     raise ApiError(Code.FAILED_PRECONDITION, f"{full} was unloaded meanwhile")
@@ -111,18 +97,7 @@ class DeployedModels(Resource[DeployedModel]):
                 self._refuse_parked(found)
             return found.state == DEPLOYED
 
-        return Wait(
-            what=f"{full} is not {DEPLOYED}",
-            timeout=timeout,
-            poll=poll,
-            done=done,
-            seen=_seen,
-            describe=describe,
-            on_change=on_change,
-            clock=clock,
-            sleep=sleep,
-            hint=f"firectl deployed-model get {full}",
-        ).run()
+        return self._wait(full, timeout, DEPLOYED, done, gone=DeployedModel(name=full, state=GONE), **args)
 
     def _refuse_parked(self, row: DeployedModel) -> None:
         """FAILED_PRECONDITION where the deployment that a load waits for is parked, as of now."""
@@ -143,34 +118,9 @@ class DeployedModels(Resource[DeployedModel]):
         self,
         name: str,
         timeout: float = WAIT_SECONDS,
-        *,
-        on_change: Callable[[DeployedModel], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        **args: Unpack[WaitArgs[DeployedModel]],
     ) -> None:
         """Returns once the row is not there any more."""
         full = self.full_name(name)
         gone = DeployedModel(name=full, state=GONE)
-
-        Wait(
-            what=f"{full} is not unloaded",
-            timeout=timeout,
-            poll=lambda seconds: self._get_or(gone, full, seconds),
-            done=lambda found: found.state == GONE,
-            seen=_seen,
-            describe=describe,
-            on_change=on_change,
-            clock=clock,
-            sleep=sleep,
-            hint=f"firectl deployed-model get {full}",
-        ).run()
-
-
-def describe(row: DeployedModel) -> str:
-    """Its state in a few words: `DEPLOYING (waiting for the deployment)`."""
-    said = row.status.message if row.status and row.status.message else ""
-    return f"{row.state} ({said})" if said else f"{row.state}"
-
-
-def _seen(row: DeployedModel) -> Hashable:
-    return row.state, row.status.message if row.status else None
+        self._wait(full, timeout, "unloaded", lambda found: found.state == GONE, gone=gone, existed=True, **args)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Unpack
 
 from firectl import names
-from firectl.client.resource import Resource
-from firectl.client.wait import Wait
-from firectl.errors import ApiError, Code, ResourceFailed
+from firectl.client.resource import Resource, WaitArgs
+from firectl.errors import ApiError, Code
 from firectl.schemas.deployment import DELETED, DELETING, FAILED, READY, Deployment, ReplicaStats, ScaleDeployment
 
 WAIT_SECONDS = 3600.0
@@ -19,6 +18,7 @@ CLOCK_SLACK = timedelta(minutes=5)
 class Deployments(Resource[Deployment]):
     collection = "deployments"
     schema = Deployment
+    look = "firectl deployment get"
 
     def create(
         self,
@@ -94,9 +94,7 @@ class Deployments(Resource[Deployment]):
         *,
         until: Collection[str] = frozenset({READY}),
         replicas: int | None = None,
-        on_change: Callable[[Deployment], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        **args: Unpack[WaitArgs[Deployment]],
     ) -> Deployment:
         """The deployment once its state is in `until`; for READY also a replica must be ready, if it wants any.
 
@@ -105,18 +103,7 @@ class Deployments(Resource[Deployment]):
         FAILED, NOT_FOUND when it is deleted meanwhile, WaitTimeout after `timeout` seconds. Network errors pass.
         """
         full = self.full_name(name)
-        existed = asked = False
-
-        def poll(seconds: float) -> Deployment:
-            nonlocal existed
-            try:
-                found = self.get(full, timeout=seconds, max_retries=0)
-            except ApiError as error:
-                if existed and error.code is Code.NOT_FOUND:
-                    raise _deleted(full) from None
-                raise
-            existed = True
-            return found
+        asked = False
 
         def done(found: Deployment) -> bool:
             nonlocal asked
@@ -127,50 +114,41 @@ class Deployments(Resource[Deployment]):
             if found.state in until:
                 return found.state != READY or not wants_replicas(found) or ready_replicas(found) > 0
             if found.state == FAILED:
-                reason = found.status.message if found.status and found.status.message else "the server gives no reason"
-                raise ResourceFailed(f"{full} failed: {reason}", hint=f"firectl deployment get {full}")
+                raise self._failed(full, found.status)
             if found.state in (DELETING, DELETED):
                 raise _deleted(full)
             return False
 
-        return Wait(
-            what=f"{full} is not {' or '.join(sorted(until))}",
-            timeout=timeout,
-            poll=poll,
-            done=done,
-            seen=_seen,
-            describe=describe,
-            on_change=on_change,
-            clock=clock,
-            sleep=sleep,
-            hint=f"firectl deployment get {full}",
-        ).run()
+        gone = Deployment(name=full, state=DELETED)
+        return self._wait(full, timeout, " or ".join(sorted(until)), done, gone=gone, **args)
 
     def wait_deleted(
         self,
         name: str,
         timeout: float = WAIT_SECONDS,
-        *,
-        on_change: Callable[[Deployment], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        **args: Unpack[WaitArgs[Deployment]],
     ) -> None:
         """Returns once it is DELETED or not there any more."""
         full = self.full_name(name)
         gone = Deployment(name=full, state=DELETED)
+        self._wait(full, timeout, "deleted", lambda found: found.state == DELETED, gone=gone, existed=True, **args)
 
-        Wait(
-            what=f"{full} is not deleted",
-            timeout=timeout,
-            poll=lambda seconds: self._get_or(gone, full, seconds),
-            done=lambda found: found.state == DELETED,
-            seen=_seen,
-            describe=describe,
-            on_change=on_change,
-            clock=clock,
-            sleep=sleep,
-            hint=f"firectl deployment get {full}",
-        ).run()
+    def describe(self, row: Deployment) -> str:
+        """Its state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
+        count = ready_replicas(row)
+        stats = row.replica_stats or ReplicaStats()
+        stages = (
+            ("pending", stats.pending_scheduling_replica_count),
+            ("downloading", stats.downloading_model_replica_count),
+            ("initializing", stats.initializing_replica_count),
+        )
+        on_the_way = "".join(f", {number} {stage}" for stage, number in stages if number)
+        said = row.status.message if row.status and row.status.message else ""
+        ready = f"{row.state}, {count} {'replica' if count == 1 else 'replicas'} ready"
+        return f"{ready}{on_the_way}" + (f" ({said})" if said else "")
+
+    def _seen(self, row: Deployment) -> Hashable:
+        return row.replica_stats is None, self.describe(row)
 
 
 def wants_replicas(deployment: Deployment) -> bool:
@@ -185,27 +163,6 @@ def ready_replicas(deployment: Deployment) -> int:
     if deployment.replica_count is not None:
         return deployment.replica_count
     return 1 if deployment.state == READY else 0
-
-
-def describe(deployment: Deployment) -> str:
-    """Its state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
-    count = ready_replicas(deployment)
-    stats = deployment.replica_stats or ReplicaStats()
-    stages = (
-        ("pending", stats.pending_scheduling_replica_count),
-        ("downloading", stats.downloading_model_replica_count),
-        ("initializing", stats.initializing_replica_count),
-    )
-    on_the_way = "".join(f", {number} {stage}" for stage, number in stages if number)
-    said = deployment.status.message if deployment.status and deployment.status.message else ""
-    ready = f"{deployment.state}, {count} {'replica' if count == 1 else 'replicas'} ready"
-    return f"{ready}{on_the_way}" + (f" ({said})" if said else "")
-
-
-def _seen(deployment: Deployment) -> Hashable:
-    stats = deployment.replica_stats
-    said = deployment.status.message if deployment.status else None
-    return deployment.state, tuple(stats.to_wire().items()) if stats else deployment.replica_count, said
 
 
 def _deleted(full: str) -> ApiError:

@@ -1,16 +1,16 @@
-"""Fetches a model's files from signed URLs: several at once, large ones in ranges, each whole and hashed or not there.
+"""Fetches a model's files from signed URLs: several at once, each whole and hashed or not there.
 
 What came before a download was cut off lies beside its place in a hidden file, and is not fetched again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from firectl.client.addresses import Addresses
 from firectl.client.files import target
 from firectl.client.hashes import stated
-from firectl.client.http import httpx, is_loopback
+from firectl.client.http import httpx
 from firectl.client.meter import Meter, Progress
-from firectl.client.parallel import WORKERS, Crew
-from firectl.client.partial import UNIT, Partial, Remote, has_content
+from firectl.client.parallel import Crew
+from firectl.client.partial import Partial, Remote, has_content
 from firectl.client.sender import Incoming, Outgoing
 from firectl.client.transfer import SECONDS, STARTS
 from firectl.client.wait import passes
@@ -31,10 +31,6 @@ from firectl.errors import ApiError, Code, InputError, NetworkError
 if TYPE_CHECKING:
     from firectl.client.client import Client
 
-RANGE = 32 * 1024 * 1024
-"""Bytes of one request of a large file, and of one from which on the hash has a thread of its own."""
-NEARBY = 3
-"""Files at once from a server on this machine, each in one request: there is no distance that ranges would bridge."""
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
 _EMPTY = frozenset({416})
 
@@ -65,7 +61,6 @@ class Download:
 
     def __init__(self, client: Client, name: str, folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
         self._client = client
-        self._near = is_loopback(httpx.URL(client.base_url))
         self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
         given = self._addresses.given
         _check_together(given.filename_to_signed_urls)
@@ -81,8 +76,7 @@ class Download:
         self._there: set[str] = set()
 
     def fetch(self) -> Downloaded:
-        workers = NEARBY if self._near else WORKERS
-        with contextlib.ExitStack() as self._open_parts, Crew(self._client, workers) as self._crew:
+        with Crew(self._client) as self._crew:
             # All sizes first: without them nobody can say how long it will take.
             self._crew.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
             by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)
@@ -96,108 +90,72 @@ class Download:
         """Learn what a file is from the answer to a request for its first byte."""
 
         def look(url: httpx.URL) -> Remote:
-            with self._open(file, url, {"Range": "bytes=0-0"}, accept=_EMPTY) as answer:
+            with self._open(file, url, {"Range": "bytes=0-0"}, self._client.max_retries, _EMPTY) as answer:
                 return _remote(file, answer)
 
-        remote = self._addresses.use(file, look)
-        self._remotes[file] = remote
-        self._meter.is_size(file, remote.size)
+        self._remotes[file] = self._addresses.use(file, look)
+        self._meter.is_size(file, self._remotes[file].size)
 
-    def _fetch(self, file: str, starts: int = STARTS) -> None:
+    def _fetch(self, file: str) -> None:
         path, remote = self._paths[file], self._remotes[file]
         try:
             if has_content(path, remote, self._crew.check):
-                self._meter.had(file, remote.size)
+                self._meter.at(file, remote.size, travelled=False)
                 self._there.add(file)
                 return
-            part = Partial(path, remote, self._crew.hashers if self._near and remote.size > RANGE else None)
-            self._open_parts.callback(part.close)
+            for _ in range(STARTS):
+                with closing(Partial(path, remote)) as part:
+                    self._meter.at(file, part.size, travelled=False)
+                    self._fill(file, part)
+                    if part.enter(self._crew.check):
+                        return
         except OSError as error:
-            raise _unwritable(path, error) from None
-        self._meter.had(file, part.done if remote.has_ranges else 0)
-        longest = remote.size if self._near else RANGE
-        runs = part.missing(longest) or [(0, 0)] if remote.has_ranges else [(0, remote.size)]
-        left = [len(runs)]
-
-        def run(start: int, end: int) -> None:
-            try:
-                if end > start:
-                    self._run(file, part, start, end)
-                with part.lock:
-                    left[0] -= 1
-                    last = left[0] == 0
-                if last:
-                    self._finish(file, part, starts)
-            except OSError as error:
-                raise _unwritable(path, error) from None
-
-        if not self._near:
-            self._crew.add([partial(run, *span) for span in runs[1:]])
-            del runs[1:]
-        for span in runs:
-            run(*span)
-
-    def _finish(self, file: str, part: Partial, starts: int) -> None:
-        if part.enter():
-            return
-        self._meter.had(file, 0)
-        if starts > 1:
-            self._fetch(file, starts - 1)
-            return
+            raise InputError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
         raise ApiError(
             Code.DATA_LOSS,
             f"{file} does not come as the server says it is: its bytes hash to something else, {STARTS} times over",
             hint="its copy on the server may be damaged: upload the model again",
         )
 
-    def _run(self, file: str, part: Partial, start: int, end: int) -> None:
-        """Fetch the bytes from `start` to `end`, going on where a connection breaks."""
-        at = start
+    def _fill(self, file: str, part: Partial) -> None:
+        """Fetch what is missing, going on where a connection breaks."""
         failed = 0
-        while at < end:
-            before = at
+        while part.size < part.remote.size:
+            before = part.size
             try:
-                at = self._addresses.use(file, lambda url, at=at: self._range(file, part, url, at, end))  # type: ignore[misc]
-            except _Broken as broken:
-                at = broken.at if part.remote.has_ranges else start
-                self._meter.lost(file, broken.at - at)
-                failed = 1 if at > before else failed + 1
-                if not passes(broken.error) or failed > self._client.max_retries:
-                    raise broken.error from None
+                self._addresses.use(file, partial(self._rest, file, part))
+            except ApiError as error:
+                failed = 1 if part.size > before else failed + 1
+                if not passes(error) or failed > self._client.max_retries:
+                    raise
                 self._crew.sender.pause(failed)
 
-    def _range(self, file: str, part: Partial, url: httpx.URL, start: int, end: int) -> int:
+    def _rest(self, file: str, part: Partial, url: httpx.URL) -> None:
         remote = part.remote
-        whole = start == 0 and end == remote.size
-        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
-        if remote.etag and not whole:
+        if part.size and not remote.has_ranges:
+            part.clear()
+            self._meter.at(file, 0)
+        headers = {"Range": f"bytes={part.size}-{remote.size - 1}"} if part.size else {}
+        if remote.etag and part.size:
             headers["If-Match"] = remote.etag
-        at, came = start, 0
-        try:
-            with self._open(file, url, headers) as answer:
-                _check_answer(file, answer, remote, None if whole else (start, end))
-                buffer, other = memoryview(bytearray(UNIT)), memoryview(bytearray(UNIT))
-                while got := answer.read_into(buffer[came:]):
-                    self._crew.check()
-                    if at + came + got > end:
-                        raise NetworkError(Code.UNKNOWN, f"unexpected answer: more bytes of {file} than it has")
-                    self._meter.add(file, got)
-                    came += got
-                    if (at + came) % UNIT == 0 or at + came == end:
-                        part.write(at, buffer[:came])
-                        at, came = at + came, 0
-                        buffer, other = other, buffer
-            if at < end:
-                raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
-        except ApiError as error:
-            if not passes(error):
-                raise
-            self._meter.lost(file, came)
-            raise _Broken(error, at) from None
-        return at
+        with self._open(file, url, headers) as answer:
+            _check_answer(file, answer, part)
+            for chunk in answer.chunks():
+                self._crew.check()
+                if part.size + len(chunk) > remote.size:
+                    raise NetworkError(Code.UNKNOWN, f"unexpected answer: more bytes of {file} than it has")
+                part.append(chunk)
+                self._meter.at(file, part.size)
+        if part.size < remote.size:
+            raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
 
     def _open(
-        self, file: str, url: httpx.URL, headers: Mapping[str, str], accept: frozenset[int] = frozenset()
+        self,
+        file: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        max_retries: int = 0,
+        accept: frozenset[int] = frozenset(),
     ) -> Incoming:
         self._crew.check()
         request = Outgoing(
@@ -207,19 +165,10 @@ class Download:
             headers={"Accept-Encoding": "identity", **headers},
             repeatable=True,
             timeout=SECONDS,
-            max_retries=0 if not accept else self._client.max_retries,
+            max_retries=max_retries,
             accept=accept,
         )
         return self._crew.sender.open(request)
-
-
-class _Broken(Exception):
-    """A range that came as far as `at`, and why no further."""
-
-    def __init__(self, error: ApiError, at: int) -> None:
-        super().__init__()
-        self.error = error
-        self.at = at
 
 
 def _remote(file: str, answer: Incoming) -> Remote:
@@ -240,18 +189,18 @@ def _remote(file: str, answer: Incoming) -> Remote:
     )
 
 
-def _check_answer(file: str, answer: Incoming, remote: Remote, asked: tuple[int, int] | None) -> None:
-    """ABORTED for an answer that is not this range of this version of the file."""
+def _check_answer(file: str, answer: Incoming, part: Partial) -> None:
+    """FAILED_PRECONDITION for an answer that is not the rest of this version of the file."""
+    remote = part.remote
     etag = answer.headers.get("etag")
     other = remote.etag is not None and etag is not None and etag != remote.etag
     said = stated(answer.headers)
     other = other or any(said[name] != remote.digests[name] for name in said.keys() & remote.digests.keys())
-    if asked is None:
-        length = answer.headers.get("content-length")
-        fits = answer.status == 200 and length in (None, str(remote.size))
-    else:
-        expected = f"bytes {asked[0]}-{asked[1] - 1}/{remote.size}"
+    if part.size:
+        expected = f"bytes {part.size}-{remote.size - 1}/{remote.size}"
         fits = answer.status == 206 and answer.headers.get("content-range") == expected
+    else:
+        fits = answer.status == 200 and answer.headers.get("content-length") in (None, str(remote.size))
     if other or not fits:
         raise ApiError(
             Code.FAILED_PRECONDITION,
@@ -276,7 +225,3 @@ def _require_folder(name: str, folder: Path) -> None:
             f"{there} is a file, not a folder",
             hint=f"name a folder, there or not: firectl model download {name} {shlex.quote(f'{there}-files')}",
         )
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}")

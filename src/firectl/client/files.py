@@ -89,8 +89,8 @@ def read_range(file: LocalFile, start: int, end: int) -> Generator[bytes]:
         while left > 0:
             chunk = opened.read(min(CHUNK, left))
             left -= len(chunk)
-            # Before the last bytes go out: with them the server would have a whole file, of two versions.
-            if not chunk or (left == 0 and _stamp(os.fstat(opened.fileno())) != file.stamp):
+            # Before the last bytes go out: with them the server would have a whole file, of two versions or an old one.
+            if not chunk or (left == 0 and not _is_as_scanned(file)):
                 raise _changed(file)
             yield chunk
 
@@ -104,6 +104,13 @@ def _open(file: LocalFile) -> BinaryIO:
         opened.close()
         raise _changed(file)
     return opened
+
+
+def _is_as_scanned(file: LocalFile) -> bool:
+    try:
+        return _stamp(file.path.lstat()) == file.stamp
+    except OSError:
+        return False
 
 
 def _changed(file: LocalFile) -> InputError:
@@ -128,10 +135,3 @@ def _name_problem(name: str) -> str | None:
     if any(part in ("", ".", "..") for part in name.split("/")) or os.path.splitdrive(name)[0]:
         return "its name is not relative to the folder"
     return None
-
-
-def create(path: Path) -> BinaryIO:
-    """A new file to write in place of what is there; a link in its place is not followed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NOFOLLOW | _BINARY
-    return os.fdopen(os.open(path, flags, 0o666), "wb")

@@ -1,14 +1,11 @@
-"""Are the bytes there the bytes here? What servers say that a file hashes to, and the hash of a file on its way."""
+"""Are the bytes there the bytes here? What servers say that a file hashes to, and what bytes hash to."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
-
-from firectl.client.files import LocalFile, read_range
+from collections.abc import Callable, Iterable, Mapping
 
 SHA256 = "sha256"
 MD5 = "md5"
@@ -38,48 +35,10 @@ def _hex(text: str) -> str:
         return ""
 
 
-class FileHash:
-    """Follows a file from its first byte on, in whichever order its parts are sent and sent again.
-
-    With `executor` the arithmetic of large files goes on while the next bytes are read and sent.
-    """
-
-    def __init__(self, file: LocalFile, algorithm: str, executor: Executor, check: Callable[[], None]) -> None:
-        self._file = file
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
-        self._at = 0
-        self._executor = executor if file.size > 8 * 1024 * 1024 else None
-        self._check = check
-        self._running: Future[None] | None = None
-
-    def feed(self, offset: int, chunk: bytes) -> None:
-        """`chunk` stands at `offset`. What was fed before is passed over, what was never read is read now."""
-        self.up_to(offset)
-        new = chunk[self._at - offset :] if self._at > offset else chunk
-        if not new:
-            return
-        self._at += len(new)
-        self._settle()
-        if self._executor is None:
-            self._hash.update(new)
-        else:
-            self._running = self._executor.submit(self._hash.update, new)
-
-    def up_to(self, offset: int) -> None:
-        """Read what has been passed over so far, up to `offset`. InputError when the file is not what it was."""
-        for chunk in read_range(self._file, self._at, offset):
-            self._check()
-            self._settle()
-            self._hash.update(chunk)
-            self._at += len(chunk)
-
-    def digest(self) -> str:
-        """Hexadecimal, of the whole file."""
-        self.up_to(self._file.size)
-        self._settle()
-        return self._hash.hexdigest()
-
-    def _settle(self) -> None:
-        if self._running is not None:
-            self._running.result()
-            self._running = None
+def hashed(chunks: Iterable[bytes], algorithm: str, check: Callable[[], None]) -> str:
+    """The hexadecimal digest of `chunks` together. `check` is called for each, and may raise."""
+    hash = hashlib.new(algorithm, usedforsecurity=False)
+    for chunk in chunks:
+        check()
+        hash.update(chunk)
+    return hash.hexdigest()

@@ -5,7 +5,6 @@ Knows neither the API nor the key; nothing sent from here carries one.
 
 from __future__ import annotations
 
-import socket
 import ssl
 import sys
 import threading
@@ -27,8 +26,6 @@ from firectl.client.deadline import DeadlineBackend
 __all__ = ["Connections", "host_of", "httpx", "is_loopback", "timeouts"]
 
 CONNECT_SECONDS = 10.0
-UNSENT = 1024 * 1024
-"""Bytes that the system takes over and has not sent: an upload knows how far it is, and loses no more with it."""
 HEADERS = {"User-Agent": f"firectl/{__version__}"}
 
 
@@ -84,7 +81,7 @@ class Connections:
             return httpx.Client(transport=self._transport, headers=HEADERS)
         if way == "plain":
             trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            transport = httpx.HTTPTransport(verify=trusts_nobody, socket_options=_little_unsent())
+            transport = httpx.HTTPTransport(verify=trusts_nobody)
             return httpx.Client(transport=transport, headers=HEADERS)
         if way == "direct":
             return httpx.Client(transport=httpx.HTTPTransport(), headers=HEADERS)
@@ -95,11 +92,6 @@ class Connections:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
-
-
-def _little_unsent() -> list[tuple[int, int, int]]:
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    return [] if option is None else [(socket.IPPROTO_TCP, option, UNSENT)]
 
 
 def _keep_to_deadlines(client: httpx.Client) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,52 +41,36 @@ class Journal:
 
     def __init__(self, base_url: str, model: str) -> None:
         key = hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:32]
-        self._path = _folder() / f"{key}.jsonl"
-        self._lock = threading.Lock()
+        self._path = config.home() / "uploads" / f"{key}.jsonl"
         self._entries = _read(self._path)
 
     def of(self, file: LocalFile) -> Entry | None:
         """What is remembered of a file, whatever it has become since."""
         return self._entries.get(file.name)
 
-    def began(self, file: LocalFile, session: str) -> None:
-        self._add(Entry(file.name, list(file.stamp), session=session))
-
-    def sent(self, file: LocalFile, algorithm: str, digest: str) -> None:
-        self._add(Entry(file.name, list(file.stamp), algorithm=algorithm, digest=digest))
+    def add(self, entry: Entry) -> None:
+        said = json.dumps(asdict(entry)).encode()
+        self._entries[entry.name] = entry
+        # A disk that is full or a home that cannot be written to must not stop an upload.
+        with contextlib.suppress(OSError, InputError):
+            config.private_folder(self._path.parent)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(self._path, flags, 0o600), "ab", buffering=0) as file:
+                file.write(_check(said) + b" " + said + b"\n")
 
     def forget(self) -> None:
         """The upload is over, or what is remembered is not so."""
-        with self._lock, contextlib.suppress(OSError):
-            self._entries = {}
+        self._entries = {}
+        with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-
-    def _add(self, entry: Entry) -> None:
-        said = json.dumps(asdict(entry)).encode()
-        line = _check(said) + b" " + said + b"\n"
-        with self._lock:
-            self._entries[entry.name] = entry
-            # A disk that is full or a home that cannot be written to must not stop an upload.
-            with contextlib.suppress(OSError, InputError):
-                if not self._path.exists():
-                    _prune(config.private_folder(self._path.parent))
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-                descriptor = os.open(self._path, flags, 0o600)
-                try:
-                    os.write(descriptor, line)
-                finally:
-                    os.close(descriptor)
-
-
-def _folder() -> Path:
-    return config.home() / "uploads"
 
 
 def _read(path: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > FORGET_AFTER:
-            return {}
+        for old in path.parent.glob("*.jsonl"):
+            if time.time() - old.stat().st_mtime > FORGET_AFTER:
+                old.unlink(missing_ok=True)
         for line in path.read_bytes().splitlines():
             check, _, said = line.partition(b" ")
             if check == _check(said):
@@ -99,9 +82,3 @@ def _read(path: Path) -> dict[str, Entry]:
 
 def _check(said: bytes) -> bytes:
     return hashlib.sha256(said).hexdigest()[:16].encode()
-
-
-def _prune(folder: Path) -> None:
-    for path in folder.glob("*.jsonl"):
-        if time.time() - path.stat().st_mtime > FORGET_AFTER:
-            path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ A resource's own file gives path, schema and its odd verbs. Answers are schemas,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
 
@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from firectl import names
-from firectl.errors import ApiError, Code, NetworkError
-from firectl.schemas.base import Wire
+from firectl.client.wait import Wait
+from firectl.errors import ApiError, Code, NetworkError, ResourceFailed
+from firectl.schemas.base import Status, Wire
 
 if TYPE_CHECKING:
     from firectl.client.client import Client, QueryValue
@@ -55,6 +56,14 @@ class ListArgs(TypedDict, total=False):
     """API keys alone: whose."""
 
 
+class WaitArgs(TypedDict, Generic[R], total=False):
+    """What waits take. `clock` is monotonic."""
+
+    on_change: Callable[[R], None] | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+
 class Resource(Generic[R]):
     """A collection of the API. `name` arguments are IDs, completed with the client's account, or full names."""
 
@@ -62,6 +71,8 @@ class Resource(Generic[R]):
     rows: ClassVar[str | None] = None
     """The list's key in an answer, where it is not the collection's name."""
     schema: type[R]
+    look: ClassVar[str] = ""
+    """The command that shows one, without its name: where a wait runs out, it is the hint."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -80,14 +91,54 @@ class Resource(Generic[R]):
         answer = self._client.request("GET", path, query=query, timeout=timeout, max_retries=max_retries)
         return self._one(answer, path)
 
-    def _get_or(self, gone: R, full_name: str, seconds: float) -> R:
-        """One try to `get` within `seconds`, `gone` when it is not there any more: what a wait polls with."""
-        try:
-            return self.get(full_name, timeout=seconds, max_retries=0)
-        except ApiError as error:
-            if error.code is Code.NOT_FOUND:
-                return gone
-            raise
+    def describe(self, row: R) -> str:
+        """Its state in a few words: `UPLOADING (checking the files)`."""
+        status: Status | None = getattr(row, "status", None)
+        state = getattr(row, "state", None)
+        return f"{state} ({status.message})" if status and status.message else f"{state}"
+
+    def _seen(self, row: R) -> Hashable:
+        """What a wait counts as a change when it is another."""
+        return self.describe(row)
+
+    def _wait(
+        self,
+        full_name: str,
+        timeout: float,
+        wanted: str,
+        done: Callable[[R], bool],
+        *,
+        gone: R | None = None,
+        existed: bool = False,
+        **args: Unpack[WaitArgs[R]],
+    ) -> R:
+        """Asks until `done`. `gone` stands for a row that is not there, once it `existed`; without one that raises."""
+
+        def poll(seconds: float) -> R:
+            nonlocal existed
+            try:
+                found = self.get(full_name, timeout=seconds, max_retries=0)
+            except ApiError as error:
+                if existed and gone is not None and error.code is Code.NOT_FOUND:
+                    return gone
+                raise
+            existed = True
+            return found
+
+        return Wait(
+            what=f"{full_name} is not {wanted}",
+            timeout=timeout,
+            poll=poll,
+            done=done,
+            seen=self._seen,
+            describe=self.describe,
+            hint=f"{self.look} {full_name}",
+            **args,
+        ).run()
+
+    def _failed(self, full_name: str, status: Status | None) -> ResourceFailed:
+        reason = (status and status.message) or "the server gives no reason"
+        return ResourceFailed(f"{full_name} failed: {reason}", hint=f"{self.look} {full_name}")
 
     def left_of(self, name: str) -> R:
         """What there is of it after a delete: its row, or its name alone. Never an error: the delete did its work."""

@@ -10,12 +10,10 @@ import math
 import random as _random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from firectl.client import failures
-from firectl.client.body import Body
 from firectl.client.deadline import answered_within
 from firectl.client.http import Connections, httpx, timeouts
 from firectl.client.retry import Failure, backoff, judge
@@ -77,7 +75,6 @@ class Incoming:
     def __init__(self, request: Outgoing, response: httpx.Response) -> None:
         self._request = request
         self._response = response
-        self._body = Body(response)
         self.status = response.status_code
         self.headers = response.headers
 
@@ -91,20 +88,10 @@ class Incoming:
         self._response.close()
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as it comes; NetworkError when it breaks off. This or `read_into`, not both."""
-        with self._told():
-            yield from self._response.iter_bytes()
-
-    def read_into(self, buffer: memoryview) -> int:
-        """Put the next bytes into `buffer`, as many as are there; how many, 0 at the end. Errors as above."""
-        with self._told():
-            return self._body.read_into(buffer)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+        """The body as it comes; NetworkError when it breaks off."""
         request = self._request
         try:
-            yield
+            yield from self._response.iter_bytes()
         except httpx.TransportError as error:
             raise failures.no_answer(error, request.url, request.what, request.timeout) from None
         except httpx.DecodingError:
@@ -171,7 +158,7 @@ class Sender:
 
     def open(self, request: Outgoing) -> Incoming:
         """The answer with its body still to be read. Close it."""
-        response = self._until_answered(request, _leave_open, None)
+        response = self._until_answered(request, lambda response, _: response, None)
         assert response is not None, "only `settled` gives None"
         return Incoming(request, response)
 
@@ -293,10 +280,6 @@ def _read_whole(response: httpx.Response, request: Outgoing) -> Answer:
             raise httpx.DecodingError("too large", request=response.request)
     response.close()
     return Answer(status=response.status_code, headers=response.headers, content=b"".join(chunks))
-
-
-def _leave_open(response: httpx.Response, request: Outgoing) -> httpx.Response:
-    return response
 
 
 def _undecodable(request: Outgoing, response: httpx.Response) -> ApiError:

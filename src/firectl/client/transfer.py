@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.client.addresses import Addresses, checked
 from firectl.client.files import LocalFile, read_range, scan
-from firectl.client.hashes import MD5, SHA256, FileHash, stated
+from firectl.client.hashes import MD5, SHA256, hashed, stated
 from firectl.client.http import httpx
-from firectl.client.journal import Journal
+from firectl.client.journal import Entry, Journal
 from firectl.client.meter import Meter, Progress
 from firectl.client.parallel import Crew
 from firectl.client.sender import Answer, Outgoing
@@ -29,12 +28,7 @@ if TYPE_CHECKING:
 
 RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
-"""Bytes that may travel twice, and of a part of a resumable upload; the protocol wants a multiple of 256 KiB.
-
-All that is left goes as one part to a server that says of a part that breaks off that it keeps what came of it, but for
-so many bytes or fewer.
-"""
-KEEPS_ALL_BUT = "x-keeps-all-but"
+"""Bytes of one part of a resumable upload, and that travel twice at most; the protocol wants a multiple of 256 KiB."""
 SECONDS = 120.0
 """How long a server may be silent while bytes go to it, or after the last one."""
 STARTS = 3
@@ -116,19 +110,19 @@ class Upload:
 
     def _send(self, file: LocalFile) -> None:
         if self._is_there(file):
-            self._meter.had(file.name, file.size)
+            self._meter.at(file.name, file.size, travelled=False)
             return
         answer: Answer | None = None
         for start in range(STARTS):
-            hash = self._hash(file, self._algorithm)
-            answer = self._in_parts(file, hash, kept=start == 0) if self._resumable else self._whole(file, hash)
-            self._meter.at(file.name, file.size)
+            answer = self._in_parts(file, kept=start == 0) if self._resumable else self._whole(file)
             if answer is None:
                 continue
+            self._meter.at(file.name, file.size)
             there = stated(answer.headers).get(self._algorithm)
-            if there is None or there == hash.digest():
-                if self._addresses.given.filename_to_sha256 is None:
-                    self.journal.sent(file, self._algorithm, hash.digest())
+            digest = self._hash(file, self._algorithm)
+            if there in (None, digest):
+                if self._algorithm == MD5:
+                    self.journal.add(Entry(file.name, list(file.stamp), algorithm=MD5, digest=digest))
                 return
         if answer is None:
             raise ApiError(
@@ -146,86 +140,67 @@ class Upload:
         """Whether the server has the whole file, byte for byte as it is here."""
         told = self._addresses.given.filename_to_sha256
         if told is not None:
-            return file.name in told and self._hash(file, SHA256).digest() == told[file.name]
+            return file.name in told and self._hash(file, SHA256) == told[file.name]
         entry = self.journal.of(file)
-        if entry is None or entry.digest is None or entry.algorithm not in (MD5, SHA256):
-            return False
-        if entry.stamp[1:2] != [file.size] or self._hash(file, entry.algorithm).digest() != entry.digest:
+        if entry is None or entry.digest is None or self._hash(file, entry.algorithm or MD5) != entry.digest:
             return False
         self.taken_on_trust.append(file.name)
         return True
 
-    def _hash(self, file: LocalFile, algorithm: str) -> FileHash:
-        return FileHash(file, algorithm, self._crew.hashers, self._crew.check)
+    def _hash(self, file: LocalFile, algorithm: str) -> str:
+        return hashed(read_range(file, 0, file.size), algorithm, self._crew.check)
 
-    def _whole(self, file: LocalFile, hash: FileHash) -> Answer:
+    def _whole(self, file: LocalFile) -> Answer:
         def put(url: httpx.URL) -> Answer:
             headers = {"Content-Length": str(file.size), **_signed_headers(url, file)}
-            content = partial(self._bytes, file, hash, 0, file.size)
+            content = partial(self._bytes, file, 0, file.size)
             return self._exchange("PUT", file, url, headers, content, self._client.max_retries)
 
         return self._addresses.use(file.name, put)
 
-    def _in_parts(self, file: LocalFile, hash: FileHash, *, kept: bool) -> Answer | None:
-        """The answer that says that the file is complete; None when the session was lost on the way."""
+    def _in_parts(self, file: LocalFile, *, kept: bool) -> Answer | None:
+        """The answer that says that the file is complete; None when the server has dropped the session."""
         entry = self.journal.of(file) if kept else None
         try:
             if entry is not None and entry.session is not None and entry.stamp == list(file.stamp):
-                session = _Session(checked(entry.session, file.name, self._api, self._api))
+                session = checked(entry.session, file.name, self._api, self._api)
                 try:
                     reached = self._ask(file, session)
                 except ApiError as error:
-                    over = error.http_status in {400, *GONE} or error.reason == BEGUN_ANEW
-                    if isinstance(error, NetworkError) or not over:
-                        raise
-                    return self._from_start(file, hash)
-                if isinstance(reached, int):
-                    self._meter.had(file.name, reached)
-                    hash.up_to(reached)
-                return self._parts(file, hash, session, reached)
-            return self._from_start(file, hash)
-        except _Gone:
-            return None
-
-    def _from_start(self, file: LocalFile, hash: FileHash) -> Answer:
-        session = self._addresses.use(file.name, partial(self._begin, file))
-        self.journal.began(file, str(session.url))
-        return self._parts(file, hash, session, 0 if file.size else self._ask(file, session))
-
-    def _begin(self, file: LocalFile, url: httpx.URL) -> _Session:
-        start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
-        begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
-        session = _Session(checked(begun.headers.get("location"), file.name, url, self._api))
-        session.heard(begun)
-        return session
-
-    def _reached(self, file: LocalFile, session: _Session) -> int | Answer:
-        """As `_ask`; _Gone when the session went with the connection."""
-        try:
-            return self._ask(file, session)
+                    # Of an earlier run: it may be damaged, and an upload that began since may be over too.
+                    if error.reason == BEGUN_ANEW or (error.http_status == 400 and not isinstance(error, NetworkError)):
+                        return None
+                    raise
+                there = reached if isinstance(reached, int) else file.size
+                self._meter.at(file.name, there, travelled=False)
+            else:
+                session = self._addresses.use(file.name, partial(self._begin, file))
+                self.journal.add(Entry(file.name, list(file.stamp), session=str(session)))
+                reached = 0 if file.size else self._ask(file, session)
+            return self._parts(file, session, reached)
         except ApiError as error:
             if error.http_status in GONE and not isinstance(error, NetworkError):
-                raise _Gone from error
+                return None
             raise
 
-    def _parts(self, file: LocalFile, hash: FileHash, session: _Session, reached: int | Answer) -> Answer:
+    def _begin(self, file: LocalFile, url: httpx.URL) -> httpx.URL:
+        """Where the parts go."""
+        start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
+        begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
+        return checked(begun.headers.get("location"), file.name, url, self._api)
+
+    def _parts(self, file: LocalFile, session: httpx.URL, reached: int | Answer) -> Answer:
         failed = 0
-        in_parts = False
         while isinstance(reached, int):
             offset = reached
-            whole = session.keeps_what_came and not in_parts
             try:
-                reached = self._part(file, hash, session, offset, file.size if whole else offset + PART)
+                reached = self._part(file, session, offset)
             except ApiError as error:
-                if error.http_status in GONE and not isinstance(error, NetworkError):
-                    raise _Gone from error
                 failed += 1
                 if not passes(error) or error.reason == BEGUN_ANEW or failed > self._client.max_retries:
                     raise
-                # An answer that says why not gets through to who has sent all: of a part, the server waits for the end.
-                in_parts = True
                 self._crew.sender.pause(failed)
-                reached = self._reached(file, session)
+                reached = self._ask(file, session)
             else:
                 if isinstance(reached, int) and reached <= offset:
                     stuck = f"unexpected answer: the server does not take {file.name} past {offset} bytes"
@@ -233,21 +208,21 @@ class Upload:
                 failed = 0
         return reached
 
-    def _part(self, file: LocalFile, hash: FileHash, session: _Session, offset: int, end: int) -> int | Answer:
+    def _part(self, file: LocalFile, session: httpx.URL, offset: int) -> int | Answer:
         """Sends the part at `offset`; where the next one starts, or the answer that says that the file is complete."""
-        end = min(end, file.size)
+        end = min(offset + PART, file.size)
         headers = {"Content-Length": str(end - offset), "Content-Range": f"bytes {offset}-{end - 1}/{file.size}"}
-        content = partial(self._bytes, file, hash, offset, end)
-        return _reached(self._exchange("PUT", file, session.url, headers, content, 0, accept=INCOMPLETE))
+        content = partial(self._bytes, file, offset, end)
+        return _reached(self._exchange("PUT", file, session, headers, content, 0, accept=INCOMPLETE))
 
-    def _ask(self, file: LocalFile, session: _Session) -> int | Answer:
+    def _ask(self, file: LocalFile, session: httpx.URL) -> int | Answer:
         """How much has arrived: the offset to go on from, or the answer that says that the file is complete."""
         headers = {"Content-Length": "0", "Content-Range": f"bytes */{file.size}"}
-        answer = self._exchange("PUT", file, session.url, headers, None, self._client.max_retries, accept=INCOMPLETE)
-        session.heard(answer)
-        return _reached(answer)
+        return _reached(
+            self._exchange("PUT", file, session, headers, None, self._client.max_retries, accept=INCOMPLETE)
+        )
 
-    def _bytes(self, file: LocalFile, hash: FileHash, start: int, end: int) -> Generator[bytes]:
+    def _bytes(self, file: LocalFile, start: int, end: int) -> Generator[bytes]:
         sent = start
         self._crew.check()
         self._meter.at(file.name, sent)
@@ -255,7 +230,6 @@ class Upload:
         with contextlib.closing(read_range(file, start, end)) as chunks:
             for chunk in chunks:
                 self._crew.check()
-                hash.feed(sent, chunk)
                 yield chunk
                 sent += len(chunk)
                 self._meter.at(file.name, sent)
@@ -285,22 +259,6 @@ class Upload:
         answer = self._crew.sender.send(request)
         assert answer is not None, "only `settled` gives None"
         return answer
-
-
-@dataclass
-class _Session:
-    """A resumable upload as the server has begun it. `keeps_what_came`: of a part that breaks off, as it says."""
-
-    url: httpx.URL
-    keeps_what_came: bool = False
-
-    def heard(self, answer: Answer) -> None:
-        said = answer.headers.get(KEEPS_ALL_BUT, "")
-        self.keeps_what_came = said.isdecimal() and len(said) < 20 and int(said) <= PART
-
-
-class _Gone(Exception):
-    """The server knows the session no more: the file is to be begun anew."""
 
 
 def _reached(answer: Answer) -> int | Answer:

@@ -1,7 +1,7 @@
 """Settings: where each comes from, and the files they are kept in. Asks no server."""
 
 from firectl.config.base_url import DEFAULT_BASE_URL, is_loopback, normalise_base_url
-from firectl.config.files import home, local_home, private_folder, shown, write_private
+from firectl.config.files import home, local_home, private_folder, shown, sync_folder, write_private
 from firectl.config.ini import DEFAULT_PROFILE
 from firectl.config.profiles import (
     Profile,
@@ -36,6 +36,7 @@ __all__ = [
     "read_profile",
     "resolve",
     "shown",
+    "sync_folder",
     "write_private",
     "write_profile",
 ]

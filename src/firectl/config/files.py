@@ -78,7 +78,7 @@ def write_private(path: Path, text: str) -> None:
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -115,8 +115,8 @@ def _user(env: Mapping[str, str]) -> Path:
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last. Some file systems have no such thing: there it lasts anyway."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last; a file system that cannot do that for folders goes without."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

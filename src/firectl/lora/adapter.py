@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firectl.errors import AdapterError
 from firectl.lora.adapter_config import CONFIG, AdapterConfig, parse_config
 from firectl.lora.folder import open_folder, quoted, read_json, refuse_outside_links, regular_file, some
 from firectl.lora.patterns import Pattern, by_pattern
 from firectl.lora.safetensors import TensorInfo, read_header
+
+if TYPE_CHECKING:
+    from firectl.lora.bin_file import SafetensorsCopy
 
 SAFETENSORS = "adapter_model.safetensors"
 BIN = "adapter_model.bin"
@@ -82,6 +86,8 @@ class Adapter:
     """By the name in the adapter's file."""
     ignored_files: tuple[str, ...] = ()
     """Weights that lie in the folder too and are not read."""
+    copy: SafetensorsCopy | None = field(default=None, repr=False, compare=False)
+    """Keeps the file that `tensors` of a `.bin` lie in."""
 
     @classmethod
     def open(cls, path: Path) -> Adapter:
@@ -96,7 +102,8 @@ class Adapter:
         if not names:
             raise _no_adapter(folder)
         weights = folder / names[0]
-        tensors = read_header(weights).tensors if names[0] == SAFETENSORS else _read_bin(weights)
+        copy = None if names[0] == SAFETENSORS else _copy_of_bin(weights)
+        tensors = read_header(copy.path if copy else weights).tensors
         modules, replaced = _sort(tensors, config, weights.name)
         extra = [name for name in EXTRA_FILES if regular_file(folder, name) is not None]
         return cls(
@@ -108,13 +115,14 @@ class Adapter:
             replaced=replaced,
             tensors=tensors,
             ignored_files=tuple(names[1:]),
+            copy=copy,
         )
 
 
-def _read_bin(path: Path) -> dict[str, TensorInfo]:
-    from firectl.lora.torch_bin import read_bin  # half as much to import again, for a format that few still write
+def _copy_of_bin(path: Path) -> SafetensorsCopy:
+    from firectl.lora.bin_file import SafetensorsCopy  # as much to import again, for a format that few still write
 
-    return read_bin(path)
+    return SafetensorsCopy(path)
 
 
 def _no_adapter(folder: Path) -> AdapterError:

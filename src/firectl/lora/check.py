@@ -33,6 +33,8 @@ class Report:
     """Live merge (and an offline merge) can apply it."""
     multi_lora: bool = False
     """It can be loaded beside others on a base with addons."""
+    adapter: Adapter | None = field(default=None, repr=False)
+    """None if it cannot be read."""
 
     @property
     def ok(self) -> bool:
@@ -100,7 +102,7 @@ def check(
         findings += origin_findings(opened, opened_base)
     except AdapterError as error:
         findings.append(Finding("warning", "tokenizer", error.message, error.hint))
-    report = Report((), _facts(opened, opened_base), live_merge=True, multi_lora=not only_by_merge)
+    report = Report((), _facts(opened, opened_base), live_merge=True, multi_lora=not only_by_merge, adapter=opened)
     return with_findings(report, findings)
 
 

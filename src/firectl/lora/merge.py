@@ -28,7 +28,8 @@ from firectl.lora.base_model import RECORD, BaseModel
 from firectl.lora.findings import Finding, raise_for
 from firectl.lora.fit import require_fit
 from firectl.lora.folder import read_json
-from firectl.lora.hashing import content_hash
+from firectl.lora.hashing import FileHash, combined, content_hash, stamp
+from firectl.lora.merge_inputs import ANYTHING, Expected, Unchanged, require_hash
 from firectl.lora.merge_plan import Weighted, plan_merge
 from firectl.lora.merge_write import MergeWriter, Progress
 from firectl.lora.merged_before import Merged, merged_before, merged_into
@@ -37,6 +38,8 @@ from firectl.lora.whole_folder import whole_folder
 
 STAMP = "stamp"
 """Key of the record in the folder alone: see `_stamp`."""
+FILES = "files"
+"""The same: name → size, sha256 and `hashing.stamp` of each file of the result."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class MergeRecord:
     merged: tuple[Mapping[str, str | float], ...] = ()
     """{adapter_hash, weight} of each adapter in the result, those that were in the base before included."""
     version: str = field(default=__version__)
+    result_hash: str = ""
+    """The content hash of the result without this record; empty in the records of earlier versions."""
 
     def to_document(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,18 +78,41 @@ def merge(
     out: Path,
     progress: Progress | None = None,
     *,
-    adapter_hash: str | None = None,
-    base_hash: str | None = None,
+    expected_adapter: Expected = ANYTHING,
+    expected_base: Expected = ANYTHING,
 ) -> MergeRecord:
     """Write `base` with `adapter` merged into it as the new folder `out`, and return the record of it.
 
-    Several adapters are (folder, weight) pairs: the sum of their weighted changes is added once. Hashes that the caller
-    knows already are taken as they are. AdapterError names whatever keeps the merge from being exact; then, and
-    whenever the process is killed, there is no `out`. One that is there already is refused, unless it is what this
-    very merge wrote.
+    Several adapters are (folder, weight) pairs: the sum of their weighted changes is added once. DATA_LOSS if a folder
+    is not what is expected, or changes during the merge. AdapterError names whatever keeps the merge from being exact;
+    then, and whenever the process is killed, there is no `out`. One that is there already is refused, unless it is what
+    this very merge wrote.
     """
     _refuse_inside_a_merge(Path(out))
     chosen = [(adapter, 1.0)] if isinstance(adapter, Path) else list(adapter)
+    unchanged = [*(Unchanged("adapter", path) for path, _ in chosen), Unchanged("base model", base)]
+    try:
+        return _merge(chosen, base, out, progress, expected_adapter, expected_base, unchanged)
+    except (AdapterError, OSError, ValueError):
+        # Damage may look like a mistake of whoever made the files.
+        for what, folder, expected in (
+            ("adapter", chosen[0][0], expected_adapter),
+            ("base model", base, expected_base),
+        ):
+            if expected.files:
+                require_hash(what, folder, expected, ())
+        raise
+
+
+def _merge(
+    chosen: Sequence[tuple[Path, float]],
+    base: Path,
+    out: Path,
+    progress: Progress | None,
+    expected_adapter: Expected,
+    expected_base: Expected,
+    unchanged: Sequence[Unchanged],
+) -> MergeRecord:
     opened, opened_base = [Weighted(Adapter.open(path), weight) for path, weight in chosen], BaseModel.open(base)
     found = [note for lora, weight in opened for note in _require_sound(lora, weight, opened_base)]
     notes = tuple(dict.fromkeys(f"{note.where}: {note.what}" for note in found))
@@ -102,10 +130,13 @@ def merge(
         # A merge that fails or is interrupted does not wait for the hash, which takes a second for each GB.
         ending.callback(over.set)
         # Hashing a base takes as long as merging it, and needs a core of its own.
-        hashing = aside.submit(content_hash, opened_base.path, opened_base.files, check) if base_hash is None else None
-        adapter_hash = adapter_hash or hash_of(opened)
+        hashing = aside.submit(require_hash, "base model", opened_base.path, expected_base, opened_base.files, check)
+        if expected_adapter.hash is None:
+            adapter_hash = hash_of(opened)
+        else:
+            adapter_hash = require_hash("adapter", opened[0].adapter.path, expected_adapter, opened[0].adapter.files)
         if Path(out).exists():
-            before = written_before(Path(out), adapter_hash, base_hash or (hashing.result() if hashing else ""))
+            before = written_before(Path(out), adapter_hash, hashing.result())
             if before is not None:
                 return before
         with whole_folder(Path(out)) as partial:
@@ -113,7 +144,7 @@ def merge(
             writer.write()
             record = MergeRecord(
                 adapter_hash=adapter_hash,
-                base_hash=base_hash or (hashing.result() if hashing else ""),
+                base_hash=hashing.result(),
                 tensors_total=len(opened_base.tensors) + (plan.added is not None),
                 tensors_changed=len(writer.changed),
                 adapter_tensors=sum(len(lora.tensors) for lora, _ in opened),
@@ -122,10 +153,20 @@ def merge(
                 untied=plan.added is not None,
                 notes=notes,
                 merged=(*(entry._asdict() for entry in merged_into(opened_base)), *_entries(opened, adapter_hash)),
+                result_hash=combined(writer.hashes),
             )
-            document = record.to_document() | {STAMP: _stamp(partial)}
+            used = [*(lora.files for lora, _ in opened), opened_base.files]
+            for folder, files in zip(unchanged, used, strict=True):
+                folder.require(files)
+            document = record.to_document() | {STAMP: _stamp(partial), FILES: _files(partial, writer.hashes)}
             (partial / RECORD).write_text(json.dumps(document, indent=2) + "\n")
     return record
+
+
+def _files(folder: Path, hashes: Mapping[str, FileHash]) -> dict[str, Any]:
+    return {
+        name: {"size": size, "sha256": digest, "stamp": stamp(folder / name)} for name, (size, digest) in hashes.items()
+    }
 
 
 def _require_sound(adapter: Adapter, weight: float, base: BaseModel) -> list[Finding]:
@@ -160,6 +201,7 @@ def written_before(out: Path, adapter_hash: str, base_hash: str) -> MergeRecord 
     """The record of the same merge, finished before in `out` by this version; None if that is anything else."""
     try:
         document = dict(read_json(out / RECORD))
+        document.pop(FILES, None)
         untouched = document.pop(STAMP, None) == _stamp(out)
         found = MergeRecord(**document)
         whole = len(BaseModel.open(out).tensors) == found.tensors_total
@@ -182,8 +224,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("adapter", type=Path, metavar="ADAPTER")
     parser.add_argument("base", type=Path, metavar="BASE")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--adapter-hash", default=None, help="recorded instead of hashing ADAPTER's files")
-    parser.add_argument("--base-hash", default=None, help="recorded instead of hashing BASE's files")
+    for what in ("adapter", "base"):
+        name = what.upper()
+        parser.add_argument(f"--{what}-hash", default=None, help=f"{name} must hash to this")
+        parser.add_argument(f"--{what}-file", action="append", help="a file of it that the hash covers; default: all")
     options = parser.parse_args(arguments)
     try:
         record = merge(
@@ -191,8 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
             options.base,
             options.out,
             _printer(),
-            adapter_hash=options.adapter_hash,
-            base_hash=options.base_hash,
+            expected_adapter=Expected(options.adapter_hash, options.adapter_file),
+            expected_base=Expected(options.base_hash, options.base_file),
         )
     except FirectlError as error:
         sys.stderr.write(json.dumps({"error": to_wire(error)}) + "\n")

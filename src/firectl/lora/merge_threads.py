@@ -1,21 +1,31 @@
-"""How a merge keeps processor and disk busy at once: one thread computes, one writes, one sends bytes to the disk.
+"""How a merge keeps processor and disk busy at once: threads compute, write, hash, and send bytes to the disk.
 
 No second thread computes: numpy's steps are so short that two threads spend their time handing the interpreter over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+from firectl.lora.hashing import FileHash
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 FLUSH = 64 * 2**20
 """Bytes written after which they are sent to the disk."""
+_PIECE = 1 << 20
 AHEAD = 3
 """Pieces that may wait to be written while the next is computed."""
 
@@ -92,3 +102,67 @@ class Flusher:
             except OSError as error:
                 self._failed = error
                 return
+
+
+class Hasher:
+    """Hashes files while they are written, on its own thread: it reads what was just written from the page cache.
+
+    `hashes` has size and sha256 of every file at the end of the block. OSError, from there, if one cannot be read.
+    """
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, FileHash] = {}
+        self._growing: dict[Path, _Growing] = {}
+        self._due: queue.SimpleQueue[tuple[Path, int] | None] = queue.SimpleQueue()
+        self._failed: OSError | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hasher", daemon=True)
+
+    def wrote(self, path: Path, count: int) -> None:
+        """The next `count` bytes of a file are there."""
+        self._due.put((path, count))
+
+    def __enter__(self) -> Hasher:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._over.set()
+        self._due.put(None)
+        self._thread.join()
+        for growing in self._growing.values():
+            growing.file.close()
+        if error is None and self._failed is not None:
+            raise self._failed
+        self.hashes = {path.name: FileHash(each.size, each.digest.hexdigest()) for path, each in self._growing.items()}
+
+    def _run(self) -> None:
+        buffer = memoryview(bytearray(_PIECE))
+        while (due := self._due.get()) is not None and not self._over.is_set():
+            path, count = due
+            try:
+                if path not in self._growing:
+                    self._growing[path] = _Growing(FileIO(path), hashlib.sha256())
+                self._growing[path].read(count, buffer, self._over)
+            except OSError as error:
+                self._failed = error
+                return
+
+
+@dataclass
+class _Growing:
+    file: FileIO
+    digest: Hash
+    size: int = 0
+
+    def read(self, count: int, buffer: memoryview, over: threading.Event) -> None:
+        while count and not over.is_set():
+            found = self.file.readinto(buffer[: min(count, len(buffer))])
+            if not found:
+                raise OSError(f"{self.file.name} is shorter than what was written to it")
+            self.digest.update(buffer[:found])
+            self.size += found
+            count -= found

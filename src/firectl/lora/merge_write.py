@@ -20,9 +20,10 @@ from firectl.errors import AdapterError
 from firectl.lora import arithmetic
 from firectl.lora.base_model import CONFIG, INDEX, BaseModel
 from firectl.lora.folder import quoted, read_json
+from firectl.lora.hashing import FileHash, file_hash
 from firectl.lora.merge_block import Block, Operands, Scratch, copy_range, reserve, write_all
 from firectl.lora.merge_plan import Edit, Plan
-from firectl.lora.merge_threads import AHEAD, Flusher, write_behind
+from firectl.lora.merge_threads import AHEAD, Flusher, Hasher, write_behind
 from firectl.lora.safetensors import TensorInfo, read_bytes, read_header
 
 Progress = Callable[[int, int], None]
@@ -49,6 +50,8 @@ class MergeWriter:
         """Tensors whose stored numbers differ from the base's."""
         self.norms: dict[str, float] = {}
         """Norm of the change of each tensor that the adapter touches."""
+        self.hashes: dict[str, FileHash] = {}
+        """Size and hash of each file of the result."""
 
     def write(self) -> None:
         """Write every file of the result. AdapterError names the tensor that cannot be written exactly."""
@@ -69,14 +72,17 @@ class MergeWriter:
             silent,
             ExitStack() as files,
             Flusher() as flusher,
-            closing(write_behind(self._shards(files, flusher))) as written,
+            Hasher() as hasher,
+            closing(write_behind(self._shards(files, flusher, hasher))) as written,
         ):
             for count in written:
                 self._done += count
                 self._progress(self._done, self._total)
+        others = [path for path in self._out.rglob("*") if path.is_file() and path.name not in hasher.hashes]
+        self.hashes = hasher.hashes | {path.relative_to(self._out).as_posix(): file_hash(path) for path in others}
         self._progress(self._total, self._total)
 
-    def _shards(self, files: ExitStack, flusher: Flusher) -> Iterator[Callable[[], int]]:
+    def _shards(self, files: ExitStack, flusher: Flusher, hasher: Hasher) -> Iterator[Callable[[], int]]:
         """What is to be written, in the order of the files' bytes; each piece returns how many it wrote."""
         for shard in self._base.shards:
             path = self._base.path / shard
@@ -91,8 +97,9 @@ class MergeWriter:
                 tensors[self._added.name] = self._added.source
             reserve(target.fileno(), len(prefix) + sum(info.nbytes for info in tensors.values()))
             write_all(target.fileno(), prefix, 0)
+            hasher.wrote(self._out / shard, len(prefix))
             for piece in self._pieces(tensors, source.fileno(), target.fileno(), len(prefix)):
-                yield partial(_write, piece, target, flusher)
+                yield partial(_write, piece, target, flusher, hasher)
             yield partial(_end, source, target, flusher)
 
     def _pieces(
@@ -154,9 +161,10 @@ class MergeWriter:
             _write_json(self._out / INDEX, index)
 
 
-def _write(piece: Callable[[], int], target: FileIO, flusher: Flusher) -> int:
+def _write(piece: Callable[[], int], target: FileIO, flusher: Flusher, hasher: Hasher) -> int:
     count = piece()
     flusher.wrote(target, count)
+    hasher.wrote(Path(os.fsdecode(target.name)), count)
     return count
 
 

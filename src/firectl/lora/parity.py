@@ -1,17 +1,12 @@
 """Do the ways to apply an adapter give the same answers? Base, merged, beside the base, and PEFT, on the same tokens.
 
 Loads whole models, one after the other, with torch and transformers; PEFT is compared where it is installed.
-`python -m firectl.lora.parity ADAPTER BASE [--merged DIR]` prints the report as a JSON line on stdout, at low priority.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
-import json
-import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firectl.errors import AdapterError, FirectlError, InputError, to_wire
+from firectl.errors import AdapterError, InputError
 from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import BaseModel
 from firectl.lora.merge import merge
@@ -45,21 +40,18 @@ NOISE = 0.01
 """The same as a share of the logits' spread, where the adapter changes little."""
 
 
-def parity(
-    adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS, *, merged: Path | None = None
-) -> dict[str, Any]:
+def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[str, Any]:
     """`{"valid", "changes", "agrees", "tokens", "ways", "comparisons", "loss", "skipped"}` of one adapter on its base.
 
-    `merged` is a merge of them that is there already; without it one is made in a temporary folder. InputError where
-    torch or transformers is missing, AdapterError where the adapter does not fit.
+    The two are merged in a temporary folder. InputError where torch or transformers is missing, AdapterError where
+    the adapter does not fit.
     """
     require("torch", "transformers")
     lora, opened = Adapter.open(adapter), BaseModel.open(base)
     inputs = tokens_of(base, opened, prompts)
     with tempfile.TemporaryDirectory(prefix="firectl-parity-") as folder:
-        if merged is None:
-            merged = Path(folder) / "merged"
-            merge(adapter, base, merged)
+        merged = Path(folder) / "merged"
+        merge(adapter, base, merged)
         model = load(base)
         logits = {"base": logits_of(model, inputs)}
         skipped = {}
@@ -251,24 +243,3 @@ def tokens_of(folder: Path, base: BaseModel, prompts: Sequence[str]) -> list[Ten
 
 def _is_exact(base: BaseModel) -> bool:
     return all(info.dtype == "F32" for info in base.tensors.values())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line, for a platform that measures in the background; an error is a JSON line on stdout too."""
-    parser = argparse.ArgumentParser(prog="python -m firectl.lora.parity", description="Compare the ways to answer.")
-    parser.add_argument("adapter", type=Path, metavar="ADAPTER")
-    parser.add_argument("base", type=Path, metavar="BASE")
-    parser.add_argument("--merged", type=Path, default=None, help="the two, merged already")
-    options = parser.parse_args(arguments)
-    if hasattr(os, "nice"):
-        os.nice(19)
-    try:
-        document, code = parity(options.adapter, options.base, merged=options.merged), 0
-    except FirectlError as error:
-        document, code = {"error": to_wire(error)}, int(error.exit_code)
-    sys.stdout.write(json.dumps(document) + "\n")
-    return code
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -81,13 +81,10 @@ def read_header(path: Path) -> Header:
     return Header({info.name: info for info in tensors}, metadata, data_start)
 
 
-def read_bytes(info: TensorInfo, offset: int = 0, length: int | None = None) -> bytearray:
-    """`length` raw bytes of a tensor from its byte `offset` on (to its end if None).
-
-    AdapterError if the file has become shorter since its header was read.
-    """
-    data = bytearray(info.nbytes - offset if length is None else length)
-    read_into(info, offset, memoryview(data))
+def read_bytes(info: TensorInfo) -> bytearray:
+    """The raw bytes of a tensor. AdapterError if the file has become shorter since its header was read."""
+    data = bytearray(info.nbytes)
+    read_into(info, 0, memoryview(data))
     return data
 
 

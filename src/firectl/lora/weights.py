@@ -1,6 +1,6 @@
 """An adapter's tensors as torch tensors, for an engine that applies several at once.
 
-Loads data only: safetensors by byte range, `.bin` through torch.load(weights_only=True). Never applies anything.
+Loads data only, by byte range. Never applies anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from firectl.errors import AdapterError
 from firectl.lora.adapter import Adapter
 from firectl.lora.base_model import BaseModel
 from firectl.lora.fit import require_fit
-from firectl.lora.folder import quoted
 from firectl.lora.rules import merge_only
 from firectl.lora.safetensors import TensorInfo, read_bytes
 from firectl.lora.values import require_finite
@@ -85,7 +84,7 @@ def _in_one_block(adapter: Adapter, dtype: Dtype | None, device: Device | None) 
     import torch
 
     infos = list(adapter.tensors.values())  # in the order of their bytes, and without gaps
-    if adapter.format != "safetensors" or len({info.dtype for info in infos}) != 1:
+    if len({info.dtype for info in infos}) != 1:
         return None
     start = infos[0].start
     block = read_tensor(replace(infos[-1], start=start, shape=(sum(info.numel for info in infos),)))
@@ -100,39 +99,7 @@ def _in_one_block(adapter: Adapter, dtype: Dtype | None, device: Device | None) 
 
 def _one_by_one(adapter: Adapter, dtype: Dtype | None, device: Device | None) -> dict[str, Tensor]:
     require_finite(adapter)
-    tensors = Tensors(adapter)
-    return {name: tensors.get(info).to(device=device, dtype=dtype) for name, info in adapter.tensors.items()}
-
-
-class Tensors:
-    """Reads the tensors of an opened adapter one by one."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-        self._loaded: Mapping[str, Tensor] | None = None
-
-    def get(self, info: TensorInfo) -> Tensor:
-        """The values of `info`, in their stored dtype. AdapterError if the file is not what its header said."""
-        if self._adapter.format == "safetensors":
-            return read_tensor(info)
-        if self._loaded is None:
-            self._loaded = _load_bin(self._adapter.path / self._adapter.files[1])
-        tensor = self._loaded.get(info.name)
-        if tensor is None or tuple(tensor.shape) != info.shape or tensor.dtype != torch_dtype(info.dtype):
-            raise AdapterError(f"{info.file.name}: tensor {quoted(info.name)} is not what the file announces")
-        return tensor.clone()  # what torch maps would change, or crash, with the file
-
-
-def _load_bin(path: Path) -> Mapping[str, Tensor]:
-    import torch
-
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    # torch raises its own and pickle's errors here, of no common class.
-    except Exception as error:
-        raise AdapterError(f"{path.name} cannot be loaded as weights alone ({type(error).__name__})") from None
-    assert isinstance(loaded, dict)
-    return loaded
+    return {name: read_tensor(info).to(device=device, dtype=dtype) for name, info in adapter.tensors.items()}
 
 
 def torch_dtype(name: str) -> Dtype:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from firectl.schemas.base import Status, Time, Wire
-from firectl.schemas.parity import Parity
 
 DEPLOYING = "DEPLOYING"
 DEPLOYED = "DEPLOYED"
@@ -27,5 +26,3 @@ class DeployedModel(Wire):
     serverless: bool | None = None
     create_time: Time | None = None
     update_time: Time | None = None
-    parity: Parity | None = None
-    """The local platform's own: figures of what is loaded beside the base."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from firectl.schemas.base import Duration, Status, Time, Wire
-from firectl.schemas.parity import Parity
 
 CREATING = "CREATING"
 READY = "READY"
@@ -23,6 +22,11 @@ PRECISIONS = (
     "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
     "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
+OUTPUT_ONLY = frozenset((
+    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
+    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
+))  # fmt: skip
+"""What the server alone decides of a deployment."""
 ADDONS_NEED_PLAIN_PRECISION = "addons cannot be enabled with quantized precisions (FP8/FP4)"
 
 
@@ -104,8 +108,6 @@ class Deployment(Wire):
     target_model_version: str | None = None
     num_peft_device_cached: int | None = None
     pricing_plan_id: str | None = None
-    parity: Parity | None = None
-    """The local platform's own: figures of what is merged into the base."""
 
 
 class ScaleDeployment(Wire):

@@ -11,7 +11,9 @@ ADDON = "HF_PEFT_ADDON"
 
 UPLOADING = "UPLOADING"
 READY = "READY"
-STATES = (UPLOADING, READY)
+FAILED = "FAILED"
+"""Its stored files are damaged; the status says which. It is READY again once the right ones are back."""
+STATES = (UPLOADING, READY, FAILED)
 
 BEGUN_ANEW = "UPLOAD_BEGUN_ANEW"
 """Reason of an error: another upload of the same file has begun since, and this one is over."""

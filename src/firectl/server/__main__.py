@@ -33,11 +33,11 @@ from firectl.server.control import accounts
 from firectl.server.credentials import Credentials, ensure_credentials
 from firectl.server.files import FileStore
 from firectl.server.fleet import FleetSettings
+from firectl.server.ownership import open_store
 from firectl.server.paths import Paths
-from firectl.server.platform import Platform, PlatformSettings, utc_now
+from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.signing import Signer
-from firectl.server.store import Store
-from firectl.server.supervisor import Supervisor
+from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 
 log = logging.getLogger("firectl.server")
@@ -76,9 +76,11 @@ def serve(options: Options, held: list[FileLock]) -> None:
     paths.create()
     try:
         held.append(FileLock(paths.lock))
-        held[-1].acquire(timeout=0)
+        # Whoever asks whether the lock is free holds it for an instant.
+        held[-1].acquire(timeout=0.5, poll_interval=0.02)
     except Timeout:
         raise _already_running(paths) from None
+    _say_which_process(paths)
     with _listen(options.port) as listener:
         credentials = ensure_credentials(paths)
         logs.set_up(paths.log, [credentials.api_key], options.echo)
@@ -90,9 +92,16 @@ def serve(options: Options, held: list[FileLock]) -> None:
             platform.store.close()
 
 
+def _say_which_process(paths: Paths) -> None:
+    """Tell `firectl local down` which process holds the lock. A process ID alone may later be another program's."""
+    import psutil
+
+    write_private(paths.process, json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
+
+
 def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str) -> Platform:
     # Taken out of the environment: children have no business with it.
-    store = Store(os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
+    store = open_store(paths, os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
     account = f"accounts/{options.account}"
     accounts.bootstrap(store, account, credentials.api_key, utc_now())
     with store.read() as tx:
@@ -112,7 +121,6 @@ def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str
             wakeup,
             FleetSettings(max_loras=options.settings.max_addons, threads=options.threads),
             max_replicas=options.settings.max_replicas,
-            parity_bytes=options.settings.parity_bytes,
         ),
         authenticator=Authenticator(store, utc_now),
         signer=Signer(credentials.signing_key, utc_now),
@@ -208,18 +216,13 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--max-replicas", type=int, default=defaults.max_replicas, help="of all deployments together")
     parser.add_argument("--threads", type=int, default=0, help="of each replica; 0: the cores shared out")
     parser.add_argument("--max-model-bytes", type=int, default=defaults.max_model_bytes, help="of one model's files")
-    parser.add_argument(
-        "--parity-bytes", type=int, default=defaults.parity_bytes, help="of the largest base to measure; 0: none"
-    )
     parser.add_argument("--echo", action="store_true", help="log to stderr too")
     given = parser.parse_args(argv)
     if not 0 <= given.port < 65536:
         parser.error(f"--port {given.port} is not a port")
-    if min(given.max_replicas, given.max_model_bytes, given.threads, given.parity_bytes) < 0:
+    if min(given.max_replicas, given.max_model_bytes, given.threads) < 0:
         parser.error("limits must not be negative")
-    settings = PlatformSettings(
-        max_replicas=given.max_replicas, max_model_bytes=given.max_model_bytes, parity_bytes=given.parity_bytes
-    )
+    settings = PlatformSettings(max_replicas=given.max_replicas, max_model_bytes=given.max_model_bytes)
     return Options(given.home, given.account, given.port, settings, given.threads, given.echo)
 
 

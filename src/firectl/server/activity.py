@@ -100,11 +100,6 @@ class Activity:
         work.move(0, time.monotonic())
         return work
 
-    def in_flight(self, deployment: str) -> int:
-        """How many requests for it are being answered."""
-        work = self._work.get(deployment)
-        return 0 if work is None else work.in_flight
-
     def admit(self, deployment: str, model: str) -> Ticket:
         """A request for it was let in now; `end` its ticket."""
         work = self.work(deployment)

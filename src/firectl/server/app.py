@@ -31,7 +31,7 @@ def create_app(platform: Platform) -> Starlette:
         finally:
             await platform.supervisor.stop()
 
-    inference = InferenceDoor(Router(platform.store, platform.supervisor), platform.supervisor, platform.authenticator)
+    inference = InferenceDoor(Router(platform.store, platform.supervisor), platform.supervisor)
     routes: list[BaseRoute] = [
         *inference.routes(),
         *accounts.routes(platform),

@@ -59,6 +59,11 @@ class Crew:
         self._ready = ready
         self._took_requests |= ready
 
+    @property
+    def answering(self) -> frozenset[int]:
+        """What `set_ready` said last."""
+        return self._ready
+
     def ready(self) -> list[Replica]:
         """Replicas that take requests for the deployment's own model."""
         # A copy, for this is asked from other threads too.

@@ -15,9 +15,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.config import private_folder
+from firectl.config import private_folder, sync_folder
 from firectl.errors import ApiError, Code
-from firectl.server.paths import PRIVATE_FILE, Paths, sync_folder
+from firectl.server.paths import PRIVATE_FILE, Paths
+from firectl.server.trash import Trash
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -154,19 +155,37 @@ class FileStore:
         self.close_uploads(folder)
         shutil.rmtree(self.path(folder), ignore_errors=True)
 
+    def places(self, folders: Collection[str]) -> set[str]:
+        """Where models of these folders have files, relative to the data folder: whole ones, and on their way."""
+        return {*folders, *(self._below(self._arriving_folder(folder)) for folder in folders)}
+
+    def found(self) -> set[str]:
+        """Folders that hold something: models, uploads, and merges, relative to the data folder."""
+        merged = [folder for folder in _folders(self._paths.merged) if not folder.name.startswith(".")]
+        holding = [*self._models(), *_folders(self._paths.uploads), *merged]
+        return {self._below(folder) for folder in holding if any(folder.iterdir())}
+
     def sweep(self, folders: Collection[str]) -> None:
-        """Remove what a killed platform left behind: models without a row, uploads cut off. `folders`: the rows'."""
-        for account in _folders(self._paths.models):
-            for model in _folders(account):
-                if f"{self._paths.models.name}/{account.name}/{model.name}" not in folders:
-                    shutil.rmtree(model, ignore_errors=True)
-        expected = {self._arriving_folder(folder) for folder in folders}
-        for arriving in _folders(self._paths.uploads):
-            if arriving not in expected:
-                shutil.rmtree(arriving, ignore_errors=True)
-                continue
-            for path in arriving.glob(f"*{_WHOLE}"):
-                path.unlink(missing_ok=True)
+        """Set aside what no row names, bring back what one does, remove uploads cut off. `folders`: the rows'.
+
+        Only for a data folder whose ID is the database's.
+        """
+        trash = Trash(self._paths)
+        expected = self.places(folders)
+        for place in expected:
+            trash.bring_back(self.path(place))
+        for folder in (*self._models(), *_folders(self._paths.uploads)):
+            if self._below(folder) not in expected:
+                trash.put(folder)
+            elif folder.parent == self._paths.uploads:
+                for path in folder.glob(f"*{_WHOLE}"):
+                    path.unlink(missing_ok=True)
+
+    def _models(self) -> list[Path]:
+        return [model for account in _folders(self._paths.models) for model in _folders(account)]
+
+    def _below(self, folder: Path) -> str:
+        return folder.relative_to(self._paths.home).as_posix()
 
     def free_bytes(self) -> int:
         """Room left on the disk of the data folder."""

@@ -112,6 +112,13 @@ class Fleet:
         else:
             replica.unload(step.engine_name)
 
+    def stop_all_of(self, folder: str) -> None:
+        """End every replica that was started with this folder, in the middle of its answers."""
+        for crew in self._crews.values():
+            for replica in crew.replicas.values():
+                if replica.folder == folder:
+                    replica.stop(drain=False)
+
     async def stop(self) -> None:
         """End every replica; none is left when this returns."""
         self._stopping = True

@@ -82,6 +82,8 @@ def _starting(load: DeployedModelRow, seen: Seen) -> Next:
 def _merge(row: DeploymentRow, load: DeployedModelRow, merge: MergeView, now: datetime) -> Next:
     if row.desired_replicas == 0 and load.state == loads.DEPLOYING:
         return Next()
+    if merge.unknown:
+        return Next(doing=ok("checking the files of the merged model"))
     if merge.folder is not None and merge.record is not None:
         return Next(folder=merge.folder, record=merge.record, doing=ok("starting a replica with the merged weights"))
     if merge.running:
@@ -91,7 +93,8 @@ def _merge(row: DeploymentRow, load: DeployedModelRow, merge: MergeView, now: da
         code = Code.FAILED_PRECONDITION if merge.refused else Code.INTERNAL
         return Next(failed=Status.of(code, f"merge failed: {merge.message}"))
     if merge.retry_at is not None and now < merge.retry_at:
-        again = Status.of(Code.UNAVAILABLE, f"merge failed: {merge.message}; trying again")
+        code = Code.DATA_LOSS if merge.damaged else Code.UNAVAILABLE
+        again = Status.of(code, f"merge failed: {merge.message}; trying again")
         return Next(doing=again, wake_at=merge.retry_at)
     return Next(doing=ok("merging addon into base"), merge=(StartMerge(),))
 

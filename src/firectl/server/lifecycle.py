@@ -43,6 +43,8 @@ def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
         return _going(row, rows, seen, now)
     if row.state == states.FAILED:
         return _failed(row, rows, seen, now, row.status)
+    if source.damage is not None:
+        return _damaged(row, rows, seen, source.damage, now)
     if row.desired_replicas == 0 and _wants_a_replica(row, rows):
         return Plan(row.state, row.status, wake=True)
     if row.desired_replicas > 0 and row.served_folder is None:
@@ -89,14 +91,25 @@ def _failed(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, no
     return Plan(states.FAILED, status, steps, changes, wake_at=wake_at)
 
 
+def _damaged(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, damage: Status, now: datetime) -> Plan:
+    """Nothing answers, for nobody knows what the replicas loaded; all goes on by itself when the files are right."""
+    steps = tuple(StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.phase is not Phase.STOPPING)
+    changes, wake_at = load_lifecycle.hold(rows, damage, still_there=bool(seen.replicas), now=now)
+    return Plan(_before_serving(row), damage, steps, changes, wake_at=wake_at)
+
+
 def _prepare(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
     """Find or make the folder that replicas load."""
     if source.problem:
         return _failed(row, rows, seen, now, Status.of(Code.FAILED_PRECONDITION, source.problem))
+    if source.unknown:
+        return Plan(_before_serving(row), _checking(source))
     # An addon that was said to be merged answers or nothing does: its base must not answer in its place meanwhile.
     if not row.is_live_merge and not (row.is_hot_reload and hot_reload.merged(row, rows)):
         return Plan(_before_serving(row), ok("starting replica"), served_folder=source.folder)
     merge = seen.merge or MergeView()
+    if merge.unknown:
+        return Plan(_before_serving(row), _checking(source))
     if merge.folder is not None and merge.record is not None:
         status = ok("starting replica")
         return Plan(_before_serving(row), status, served_folder=merge.folder, merge_record=merge.record)
@@ -107,9 +120,14 @@ def _prepare(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Sourc
         code = Code.INVALID_ARGUMENT if merge.refused else Code.INTERNAL
         return _failed(row, rows, seen, now, Status.of(code, f"merge failed: {merge.message}"))
     if merge.retry_at is not None and now < merge.retry_at:
-        status = Status.of(Code.UNAVAILABLE, f"merge failed: {merge.message}; trying again")
+        code = Code.DATA_LOSS if merge.damaged else Code.UNAVAILABLE
+        status = Status.of(code, f"merge failed: {merge.message}; trying again")
         return Plan(_before_serving(row), status, wake_at=merge.retry_at)
     return Plan(_before_serving(row), ok("merging adapter into base"), (StartMerge(),))
+
+
+def _checking(source: Source) -> Status:
+    return ok(f"checking the files of {', '.join(source.unknown) or 'the merged model'}")
 
 
 def _before_serving(row: DeploymentRow) -> str:
@@ -119,17 +137,21 @@ def _before_serving(row: DeploymentRow) -> str:
 def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
     folder, trouble = row.served_folder, seen.trouble
     coming = hot_reload.Next()
-    if row.is_hot_reload and folder is not None:
+    if row.is_hot_reload and folder is not None and not source.unknown:
         coming = hot_reload.next_folder(row, rows, source, seen, now)
     if trouble is not None and coming.failed is None and _hopeless(row, seen, trouble):
         return _failed(row, rows, seen, now, Status.of(Code.INTERNAL, trouble.message))
-    alive = [replica for replica in seen.replicas if replica.phase is not Phase.STOPPING]
+    # Files that changed may have been loaded half before and half after; what answered had loaded them before.
+    doubtful = {r.ordinal for r in seen.replicas if source.unknown and r.ordinal not in seen.answering}
+    replicas = [replica for replica in seen.replicas if replica.ordinal not in doubtful]
+    alive = [replica for replica in replicas if replica.phase is not Phase.STOPPING]
     able = frozenset(r.ordinal for r in alive if load_lifecycle.is_ready(r, row, rows, source, seen))
     context = row.resource.max_context_length or None
-    turn = turn_over(seen.replicas, able, folder, context, row.desired_replicas, seen.room)
+    turn = turn_over(replicas, able, folder, context, row.desired_replicas, seen.room)
     steps: list[Step] = [StopReplica(ordinal, drain=True) for ordinal in turn.stop]
+    steps += [StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.ordinal in doubtful and _runs(r)]
     wake: list[datetime] = [coming.wake_at] if coming.wake_at is not None else []
-    if turn.start and folder is not None:
+    if turn.start and folder is not None and not source.unknown:
         if trouble is None or now >= trouble.retry_at:
             steps += [StartReplica(ordinal, folder, context) for ordinal in turn.start]
         else:
@@ -141,6 +163,8 @@ def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
     else:
         changes, load_wake = load_lifecycle.changes(row, rows, source, seen, turn.serving, now)
     state, status = _state(row, kept, turn, seen, coming)
+    if source.unknown and len(turn.serving) < row.desired_replicas:
+        status = _checking(source)
     leaving = len(seen.replicas) - len(kept)
     if leaving and state == states.READY:
         status = _with_leaving(status, leaving)
@@ -154,6 +178,10 @@ def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
         wake_at=min((*wake, *adapter_wake, *load_wake), default=None),
         ready=turn.serving,
     )
+
+
+def _runs(replica: ReplicaView) -> bool:
+    return replica.phase is not Phase.STOPPING
 
 
 def _hopeless(row: DeploymentRow, seen: Seen, trouble: Trouble) -> bool:

@@ -47,6 +47,26 @@ def fail(
     return tuple(changes), min(wake, default=None)
 
 
+def hold(
+    rows: Iterable[DeployedModelRow], damage: Status, *, still_there: bool, now: datetime
+) -> tuple[tuple[LoadChange, ...], datetime | None]:
+    """Nothing answers for a while: what is loaded says why, and is not given up."""
+    changes: list[LoadChange] = []
+    wake: list[datetime] = []
+    for load in rows:
+        if load.state == loads.UNDEPLOYING:
+            change, wake_at = leaving(load, still_there=still_there, now=now)
+            changes += [change] if change else []
+            wake += [wake_at] if wake_at else []
+        elif (new := _held(load, damage)) != (load.state, load.status):
+            changes.append(LoadChange(load.name, *new))
+    return tuple(changes), min(wake, default=None)
+
+
+def _held(load: DeployedModelRow, damage: Status) -> tuple[str, Status]:
+    return (loads.DEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING), damage
+
+
 def leaving(load: DeployedModelRow, *, still_there: bool, now: datetime) -> tuple[LoadChange | None, datetime | None]:
     """An unload ends when no replica holds the adapter; a failed load also stays a while to be read."""
     if still_there:
@@ -76,7 +96,13 @@ def steps(
 ) -> tuple[list[Step], list[datetime]]:
     steps: list[Step] = []
     wake: list[datetime] = []
-    wanted = [source.adapters[load.name] for load in _wanted(row, rows) if load.name in source.adapters]
+    found = [(load, source.adapters[load.name]) for load in _wanted(row, rows) if load.name in source.adapters]
+    # What is loaded while its files change may be half of each; what was DEPLOYED had been loaded before.
+    wanted = [
+        adapter
+        for load, adapter in found
+        if adapter.damage is None and not (adapter.unknown and load.state != loads.DEPLOYED)
+    ]
     names = {adapter.engine_name for adapter in wanted}
     for replica in kept:
         if replica.phase is not Phase.SERVING:
@@ -87,7 +113,7 @@ def steps(
             if state is Adapter.LOADED and name not in names
         ]
         for adapter in wanted:
-            if adapter.problem or adapter.engine_name in replica.adapters:
+            if adapter.problem or adapter.unknown or adapter.engine_name in replica.adapters:
                 continue
             fault = seen.faults.get(adapter.engine_name)
             if fault is None or now >= fault.retry_at:
@@ -105,7 +131,9 @@ def is_ready(
         return False
     for load in _wanted(row, rows):
         adapter = source.adapters.get(load.name)
-        if load.state != loads.DEPLOYED or adapter is None or adapter.problem or adapter.engine_name in seen.faults:
+        if load.state != loads.DEPLOYED or adapter is None or adapter.engine_name in seen.faults:
+            continue
+        if adapter.problem or adapter.damage is not None or adapter.unknown:
             continue
         if replica.adapters.get(adapter.engine_name) is not Adapter.LOADED:
             return False
@@ -163,6 +191,10 @@ def _load_state(
         reason = Status.of(Code.FAILED_PRECONDITION, problem or (fault.message if fault else ""))
         # What was acknowledged is not dropped: it is tried again, and says why it does not serve meanwhile.
         return (loads.UNDEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING), reason
+    if adapter is not None and adapter.damage is not None:
+        return _held(load, adapter.damage)
+    if adapter is not None and adapter.unknown and load.state == loads.DEPLOYING:
+        return loads.DEPLOYING, ok(f"checking the files of {load.model}")
     if fault is not None:
         state = loads.DEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING
         return state, Status.of(Code.UNAVAILABLE, f"{fault.message}; trying again")

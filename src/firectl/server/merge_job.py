@@ -14,59 +14,69 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from firectl.errors import Code
 from firectl.server.launcher import child_environment, error_message
+from firectl.server.merged import RECORD, Condition, condition, merged_key, proof, read_record
 from firectl.server.seen import MergeView, backoff
 
-RECORD = "firectl_merge.json"
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _TRASH = ".trash-"
+_OURS = re.compile(rf"{_WHOLE.pattern}|\..+\.partial|{re.escape(_TRASH)}.+")
+"""Names that this module and `firectl.lora.merge` give. Anything else under merged/ is left alone."""
 _LINE_LIMIT = 1 << 20
+_DAMAGED_WAIT = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class MergeInput:
+    """A model's folder, and the hash (`sha256:<hex>`) of the files in it that are the model."""
+
+    model: str
+    folder: Path
+    hash: str
+    files: tuple[str, ...]
+
+    def flags(self, what: str) -> list[str]:
+        """What tells a merge to refuse other contents."""
+        return [f"--{what}-hash={self.hash}", *(f"--{what}-file={name}" for name in self.files)]
 
 
 @dataclass(frozen=True)
 class MergeInputs:
-    """The two folders and the hashes of what is in them (`sha256:<hex>`)."""
+    """What is merged into what."""
 
-    base: Path
-    base_hash: str
-    adapter: Path
-    adapter_hash: str
+    base: MergeInput
+    adapter: MergeInput
 
     @property
     def key(self) -> str:
         """The merged folder's name."""
-        return merged_key(self.base_hash, self.adapter_hash)
-
-
-def short_hash(content_hash: str) -> str:
-    """The first 16 hex digits of a content hash."""
-    return content_hash.removeprefix("sha256:")[:16]
-
-
-def merged_key(base_hash: str, adapter_hash: str) -> str:
-    """The name of the folder under merged/ for these contents."""
-    return f"{short_hash(base_hash)}-{short_hash(adapter_hash)}"
+        return merged_key(self.base.hash, self.adapter.hash)
 
 
 class MergeJobs:
-    """`changed` is called when what `view` says changed. Failures are told per deployment."""
+    """`changed` is called when what `view` says changed, `suspect` with the names of two models when a merge found that
+    their files are not what they should be. Failures are told per deployment.
+    """
 
     def __init__(
         self,
         home: Path,
         *,
         changed: Callable[[], None],
+        suspect: Callable[[set[str]], None],
         now: Callable[[], datetime],
         stop_grace: float = 5.0,
     ) -> None:
         self._home = home
         self._root = home / "merged"
         self._changed = changed
+        self._suspect = suspect
         self._now = now
         self._stop_grace = stop_grace
         self._running: dict[str, _Job] = {}
@@ -80,9 +90,14 @@ class MergeJobs:
         if job is not None:
             job.wanted_by.add(deployment)
             return MergeView(running=True, progress=job.progress)
-        record = read_record(self._root / inputs.key)
-        if record is not None:
-            return MergeView(folder=f"merged/{inputs.key}", record=record)
+        folder = self._root / inputs.key
+        found = condition(folder)
+        if found is Condition.TOUCHED:
+            return MergeView(unknown=True)
+        if found is Condition.WHOLE and (record := read_record(folder)) is not None:
+            return MergeView(folder=f"merged/{inputs.key}", record=proof(record))
+        if found is Condition.USELESS:
+            self._discard(folder)
         return self._failed.get((deployment, inputs.key), MergeView())
 
     def start(self, deployment: str, inputs: MergeInputs) -> None:
@@ -99,16 +114,23 @@ class MergeJobs:
             del self._failed[known]
 
     def clean(self, in_use: set[str]) -> None:
-        """Remove what no deployment uses, and what a merge that was killed left behind. `in_use`: folder names."""
+        """Remove merges that no deployment uses, and what a killed merge left behind. `in_use`: folder names."""
         if not self._root.is_dir():
             return
         for entry in os.scandir(self._root):
+            if not _OURS.fullmatch(entry.name):
+                continue
             whole = _WHOLE.fullmatch(entry.name) and (Path(entry.path) / RECORD).is_file()
             if self._running and not whole and not entry.name.startswith(_TRASH):
                 continue
             if whole and (entry.name in in_use or entry.name in self._running):
                 continue
             self._discard(Path(entry.path))
+
+    def discard(self, key: str) -> None:
+        """Remove a merged folder: it will be made again where it is needed."""
+        if (self._root / key).is_dir():
+            self._discard(self._root / key)
 
     async def stop(self) -> None:
         """End every merge; what they had not finished is removed at the next start."""
@@ -134,7 +156,7 @@ class MergeJobs:
             async with self._one_at_a_time:
                 error = await self._merge(inputs, job)
         except OSError as failure:
-            error = _Failure(str(failure), refused=False)
+            error = _Failure(str(failure))
         finally:
             del self._running[inputs.key]
         for deployment in job.wanted_by:
@@ -142,13 +164,17 @@ class MergeJobs:
                 self._failed.pop((deployment, inputs.key), None)
             else:
                 before = self._failed.get((deployment, inputs.key), MergeView())
-                count = before.failures + 1
+                # Damaged files come right when somebody puts the right ones back: no number of tries is enough.
+                count = before.failures + (not error.damaged)
                 self._failed[deployment, inputs.key] = MergeView(
                     failures=count,
                     refused=error.refused,
                     message=error.message,
-                    retry_at=self._now() + backoff(count),
+                    retry_at=self._now() + (_DAMAGED_WAIT if error.damaged else backoff(count)),
+                    damaged=error.damaged,
                 )
+        if error is not None and error.damaged:
+            self._suspect({inputs.base.model, inputs.adapter.model})
         self._changed()
 
     async def _merge(self, inputs: MergeInputs, job: _Job) -> _Failure | None:
@@ -156,8 +182,8 @@ class MergeJobs:
         target = self._root / inputs.key
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "firectl.server.tether", "firectl.lora.merge"),
-            *(str(inputs.adapter), str(inputs.base), str(target)),
-            *("--adapter-hash", inputs.adapter_hash, "--base-hash", inputs.base_hash),
+            *(str(inputs.adapter.folder), str(inputs.base.folder), str(target)),
+            *(*inputs.adapter.flags("adapter"), *inputs.base.flags("base")),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -204,16 +230,8 @@ class _Job:
 @dataclass(frozen=True)
 class _Failure:
     message: str
-    refused: bool
-
-
-def read_record(folder: Path) -> Mapping[str, object] | None:
-    """The record that a finished merge left in its folder; None where there is no whole one."""
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
+    refused: bool = False
+    damaged: bool = False
 
 
 def _progress(line: bytes) -> float | None:
@@ -233,11 +251,12 @@ def _progress(line: bytes) -> float | None:
 def _failure(returncode: int, words: str) -> _Failure:
     for line in reversed(words.splitlines()):
         if message := error_message(line):
-            return _Failure(message, refused=returncode == 2)
+            damaged = json.loads(line)["error"].get("code") == Code.DATA_LOSS.number
+            return _Failure(message, refused=returncode == 2, damaged=damaged)
     if returncode < 0:
-        return _Failure(f"killed by signal {-returncode}", refused=False)
+        return _Failure(f"killed by signal {-returncode}")
     last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
-    return _Failure(f"exit code {returncode}{': ' + last if last else ''}", refused=False)
+    return _Failure(f"exit code {returncode}{': ' + last if last else ''}")
 
 
 def _remove(path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from firectl.config import private_folder
@@ -12,64 +9,33 @@ from firectl.config import private_folder
 PRIVATE_FILE = 0o600
 
 
-@dataclass(frozen=True)
 class Paths:
     """The places under the platform's data folder. Rows name folders relative to `home`, with `/`."""
 
-    home: Path
-
-    @property
-    def database(self) -> Path:
-        return self.home / "platform.sqlite"
-
-    @property
-    def models(self) -> Path:
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.database = home / "platform.sqlite"
+        self.models = home / "models"
         """One folder a model, whole files only."""
-        return self.home / "models"
-
-    @property
-    def uploads(self) -> Path:
+        self.uploads = home / "uploads"
         """Files on their way into models/, by the model's folder name."""
-        return self.home / "uploads"
-
-    @property
-    def merged(self) -> Path:
-        return self.home / "merged"
-
-    @property
-    def logs(self) -> Path:
-        return self.home / "logs"
-
-    @property
-    def log(self) -> Path:
-        return self.logs / "platform.log"
-
-    @property
-    def info(self) -> Path:
+        self.merged = home / "merged"
+        self.logs = home / "logs"
+        self.log = self.logs / "platform.log"
+        self.info = home / "platform.json"
         """`{"url", "account", "pid", "version"}` of the platform that runs here, or ran last."""
-        return self.home / "platform.json"
-
-    @property
-    def lock(self) -> Path:
+        self.lock = home / "platform.lock"
         """Held while the platform lives."""
-        return self.home / "platform.lock"
-
-    @property
-    def credentials(self) -> Path:
-        return self.home / "credentials.json"
+        self.process = home / "process.json"
+        """`{"pid", "created"}` of the process that holds the lock, or held it last: written as soon as it has it."""
+        self.trash = home / "trash"
+        """What a start found in models/ and uploads/ that no row names, under the same names."""
+        self.identity = home / "identity.json"
+        """`{"platformId", "database"}`: the ID that the database has too, and where that was at the last start."""
+        self.credentials = home / "credentials.json"
 
     def create(self) -> None:
         """Make every folder, closed to others from the start; `home` is closed if it was open."""
         for folder in (self.home, self.models, self.uploads, self.merged, self.logs):
             private_folder(folder)
         self.home.chmod(0o700)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last; a file system that cannot do that for folders goes without."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -6,20 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 from firectl.server.auth import Authenticator
-from firectl.server.parity_job import LARGEST
 from firectl.server.paths import Paths
 from firectl.server.signing import Signer
 from firectl.server.store import Store
-from firectl.server.supervisor import Supervisor
+from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +25,6 @@ class PlatformSettings:
     """Replicas of all deployments together (`--max-replicas`)."""
     max_model_bytes: int = 1 << 40
     """Bytes of one model's files (`--max-model-bytes`)."""
-    parity_bytes: int = LARGEST
-    """Bytes of a base's weights up to which adapters on it are measured (`--parity-bytes`); 0: never."""
     max_addons: int = 64
     """Addons loaded on one deployment: as many as an engine has room for."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,14 +22,16 @@ from firectl.schemas.base import Status
 from firectl.server.activity import Activity
 from firectl.server.control.capacity import free
 from firectl.server.control.defaults import give_up_default
+from firectl.server.file_checks import FileChecks
 from firectl.server.fleet import Fleet
-from firectl.server.hot_reload import latest
+from firectl.server.integrity import untouched
 from firectl.server.lifecycle import plan
-from firectl.server.load_names import engine_name, merged_folder
 from firectl.server.load_watch import LoadWatch
 from firectl.server.merge_job import MergeInputs, MergeJobs
-from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
-from firectl.server.seen import AdapterSource, Plan, Seen, Source, StartMerge, StartReplica
+from firectl.server.merged import Condition, condition
+from firectl.server.rows import DeployedModelRow, DeploymentRow
+from firectl.server.seen import Plan, Seen, Source, StartMerge, StartReplica
+from firectl.server.sources import World, source_of
 from firectl.server.store import Store, Tx
 from firectl.server.wakeup import Wakeup
 from firectl.server.waking import wake
@@ -41,15 +43,6 @@ TICK = 5.0
 _WATCHING = 1.0
 """The same while the load of a deployment may change its number of replicas."""
 _AFTER_ERROR = 1.0
-
-
-@dataclass(frozen=True)
-class World:
-    """The rows of one moment."""
-
-    deployments: Sequence[DeploymentRow]
-    loads: Mapping[str, Sequence[DeployedModelRow]]
-    models: Mapping[str, ModelRow | None]
 
 
 @dataclass
@@ -70,6 +63,7 @@ class Reconciler:
         home: Path,
         fleet: Fleet,
         merges: MergeJobs,
+        checks: FileChecks,
         wakeup: Wakeup,
         now: Callable[[], datetime],
         max_replicas: int,
@@ -82,6 +76,7 @@ class Reconciler:
         self._home = home
         self._fleet = fleet
         self._merges = merges
+        self._checks = checks
         self._wakeup = wakeup
         self._now = now
         self._max_replicas = max_replicas
@@ -107,16 +102,19 @@ class Reconciler:
         world = await asyncio.to_thread(self._read)
         done = Round()
         merged_in_use: set[str] = set()
+        unknown: set[str] = set()
         # What is draining counts too: it takes its share of the machine to its end.
         taken = {row.name: max(row.desired_replicas, self._fleet.count(row.name)) for row in world.deployments}
         for row in world.deployments:
             rows = world.loads.get(row.name, ())
-            source, inputs = self._source(row, rows, world)
+            source, inputs = source_of(self._home, row, rows, world)
             if row.state != states.FAILED:
                 merged_in_use |= self._merged_folders(row, source, inputs)
             others = sum(taken.values()) - taken[row.name]
             room = max(0, self._max_replicas - others - row.desired_replicas)
-            found = plan(row, rows, source, self._seen(row, rows, source, inputs, room), self._now())
+            seen = self._seen(row, rows, source, inputs, room)
+            found = plan(row, rows, source, seen, self._now())
+            unknown |= _unknown(row, rows, source, seen, inputs)
             starts = sum(isinstance(step, StartReplica) for step in found.steps)
             taken[row.name] = max(row.desired_replicas, self._fleet.count(row.name) + starts)
             if (crew := self._fleet.peek(row.name)) is not None:
@@ -126,6 +124,7 @@ class Reconciler:
             if found.wake_at is not None:
                 done.wake_at = min(found.wake_at, done.wake_at or found.wake_at)
         self._tidy({row.name for row in world.deployments}, merged_in_use)
+        self._checks.want(unknown)
         writes = [item for item in done.plans if _writes(*item)]
         if writes:
             done.changed = await asyncio.to_thread(self._write, writes)
@@ -134,6 +133,7 @@ class Reconciler:
         return done
 
     def _read(self) -> World:
+        forced = self._checks.forced
         with self._store.read() as tx:
             deployments = tx.deployments.all()
             by_deployment: dict[str, list[DeployedModelRow]] = defaultdict(list)
@@ -145,65 +145,29 @@ class Reconciler:
                 if row.state not in (states.DELETED, states.FAILED):
                     names |= {row.model, row.base}
             found = {name: tx.models.get(name) for name in names}
-        rows = [self._with_folder(row) for row in deployments]
-        return World(rows, by_deployment, found)
-
-    def _with_folder(self, row: DeploymentRow) -> DeploymentRow:
-        """A merged folder that somebody removed is made again."""
-        merged = row.is_live_merge or row.is_hot_reload
-        if merged and row.served_folder and not (self._home / row.served_folder).is_dir():
-            return replace(row, served_folder=None)
-        return row
-
-    def _source(
-        self, row: DeploymentRow, rows: Sequence[DeployedModelRow], world: World
-    ) -> tuple[Source, MergeInputs | None]:
-        adapters = {load.name: _adapter(load, world.models.get(load.model)) for load in rows if load.model != row.model}
-        base, model = world.models.get(row.base), world.models.get(row.model)
-        for name, found in ((row.base, base), (row.model, model)):
-            if found is None or found.state != models.READY:
-                problem = f"the model {name} {'is gone' if found is None else 'is not READY'}"
-                return Source(None, problem, adapters), None
-        assert base is not None
-        assert model is not None
-        if row.is_hot_reload:
-            return self._hot_source(row, rows, world, base, adapters)
-        if not row.is_live_merge:
-            return Source(base.folder, None, adapters), None
-        inputs = MergeInputs(
-            base=self._home / base.folder,
-            base_hash=base.content_hash or "",
-            adapter=self._home / model.folder,
-            adapter_hash=model.content_hash or "",
-        )
-        return Source(None, None, adapters), inputs
-
-    def _hot_source(
-        self,
-        row: DeploymentRow,
-        rows: Sequence[DeployedModelRow],
-        world: World,
-        base: ModelRow,
-        adapters: Mapping[str, AdapterSource],
-    ) -> tuple[Source, MergeInputs | None]:
-        """Adapters are their merged folders here; what is to be merged is the latest."""
-        merged = {
-            load.name: replace(adapters[load.name], folder=merged_folder(base, load))
-            for load in rows
-            if load.name in adapters
+        # Forced ones first: one that is read in this moment has its new stamps in a later transaction.
+        touched = set(forced)
+        touched |= {
+            name
+            for name, model in found.items()
+            if model is not None
+            and model.state == models.READY
+            and not untouched(self._home / model.folder, model.stamps)
         }
-        source = Source(base.folder, None, merged)
-        target = latest(row, rows)
-        model = world.models.get(target.model) if target is not None else None
-        if target is None or model is None or merged[target.name].problem:
-            return source, None
-        inputs = MergeInputs(
-            base=self._home / base.folder,
-            base_hash=base.content_hash or "",
-            adapter=self._home / model.folder,
-            adapter_hash=target.model_hash or "",
-        )
-        return source, inputs
+        rows = [self._with_folder(row, touched) for row in deployments]
+        return World(rows, by_deployment, found, frozenset(touched))
+
+    def _with_folder(self, row: DeploymentRow, touched: set[str]) -> DeploymentRow:
+        """A merged folder that is gone, or of which nobody knows what it should hold, is made again."""
+        if not (row.is_live_merge or row.is_hot_reload) or not row.served_folder:
+            return row
+        folder = self._home / row.served_folder
+        if folder.parent.name != "merged":
+            return row if folder.is_dir() else replace(row, served_folder=None)
+        found = condition(folder)
+        if found is Condition.TOUCHED:
+            touched.add(row.served_folder)
+        return row if found in (Condition.WHOLE, Condition.TOUCHED) else replace(row, served_folder=None)
 
     def _seen(
         self,
@@ -234,6 +198,7 @@ class Reconciler:
             last_request=self._activity.last_request_time(row.name),
             in_flight=self._activity.work(row.name).in_flight,
             suggested=self._load.suggestion(row) if row.state in (states.READY, states.UPDATING) else None,
+            answering=crew.answering,
         )
 
     def _merged_folders(self, row: DeploymentRow, source: Source, inputs: MergeInputs | None) -> set[str]:
@@ -259,7 +224,7 @@ class Reconciler:
     def _begin(self, row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan, world: World) -> None:
         for step in found.steps:
             if isinstance(step, StartMerge):
-                _, inputs = self._source(row, rows, world)
+                _, inputs = source_of(self._home, row, rows, world)
                 if inputs is not None:
                     self._merges.start(row.name, inputs)
             else:
@@ -305,15 +270,17 @@ class Reconciler:
             return bool(waiting)
 
 
-def _adapter(load: DeployedModelRow, model: ModelRow | None) -> AdapterSource:
-    name = engine_name(load.model, load.model_hash or (model.content_hash if model else None) or "")
-    if model is None:
-        return AdapterSource(name, "", f"the model {load.model} is gone")
-    if model.state != models.READY:
-        return AdapterSource(name, model.folder, f"the model {load.model} is not READY")
-    if load.model_hash is not None and model.content_hash != load.model_hash:
-        return AdapterSource(name, model.folder, f"the files of {load.model} changed since this load was asked for")
-    return AdapterSource(name, model.folder)
+def _unknown(
+    row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, inputs: MergeInputs | None
+) -> set[str]:
+    """The models and folders that a deployment waits for until their files have been read."""
+    if row.state in (states.FAILED, states.DELETING, states.DELETED):
+        return set()
+    found = set(source.unknown)
+    found |= {load.model for load in rows if load.name in source.adapters and source.adapters[load.name].unknown}
+    if inputs is not None and seen.merge is not None and seen.merge.unknown:
+        found.add(f"merged/{inputs.key}")
+    return found
 
 
 def _writes(row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan) -> bool:
@@ -331,7 +298,7 @@ def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object
     if found.served_folder is not None:
         record = None if found.merge_record is None else dict(found.merge_record)
         if (found.served_folder, record) != (row.served_folder, row.merge_record):
-            columns |= {"served_folder": found.served_folder, "merge_record": record, "parity": None}
+            columns |= {"served_folder": found.served_folder, "merge_record": record}
     return columns
 
 

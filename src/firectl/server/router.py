@@ -110,7 +110,8 @@ class Router:
         crew = self._supervisor.crew(row.name)
         if crew is not None and crew.pick(target.adapter, target.folder) is not None:
             return target
-        refusal: NoAnswer = await self._asleep(row) if row.desired_replicas == 0 else self._why_not(row, load)
+        asleep = row.desired_replicas == 0 and row.status.code != Code.DATA_LOSS.name
+        refusal: NoAnswer = await self._asleep(row) if asleep else self._why_not(row, load)
         refusal.target = target
         raise refusal
 
@@ -176,7 +177,8 @@ class Router:
             reason = load.status.message or "loading adapter"
             return NotReady(f"{load.model} is not loaded on {row.name} yet: {reason}", NOT_READY, _LOADING_S)
         doing = row.status.message or "starting replica"
-        waking = row.state == states.UPDATING and (crew is None or crew.trouble is None)
+        said = row.status.code in (None, "OK")
+        waking = said and row.state == states.UPDATING and (crew is None or crew.trouble is None)
         if waking:
             return NotReady(f"{row.name} is starting a replica", SCALING_UP, _STARTING_S)
         return NotReady(f"{row.name} is not ready yet: {doing}", NOT_READY, _STARTING_S)

@@ -14,12 +14,14 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from firectl.schemas.parity import Parity
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder."""
+    """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder.
+
+    `damage` says what was wrong with its files at `check_time`, when they had these `stamps` (`integrity.Stamps`).
+    """
 
     name: str
     account: str
@@ -32,6 +34,9 @@ class ModelRow:
     content_hash: str | None
     create_time: datetime
     update_time: datetime
+    damage: Status | None = None
+    stamps: dict[str, list[int]] | None = None
+    check_time: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +68,6 @@ class DeploymentRow:
     """Whether its own model is deployed with it, so that the bare model name may route to it."""
     taken_along: list[dict[str, Any]] | None = None
     """What was deployed on it when it was deleted, to come back with an undelete: see `control.deletion`."""
-    parity: Parity | None = None
-    """How what is merged into `served_folder` answers beside its base; None until measured."""
 
     @property
     def is_live_merge(self) -> bool:
@@ -91,8 +94,6 @@ class DeployedModelRow:
     model_hash: str | None
     create_time: datetime
     update_time: datetime
-    parity: Parity | None = None
-    """How it answers beside its base; None until measured, and where it is merged (the deployment has it then)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ SCALE_UP = timedelta(seconds=30)
 SCALE_DOWN = timedelta(minutes=10)
 SCALE_TO_ZERO = timedelta(hours=1)
 LOAD_TARGETS: Mapping[str, float] = {"default": 0.8}
-KNOWN_TARGETS = ("default", "requests_per_second", "tokens_generated_per_second")
 
 
 @dataclass(frozen=True)

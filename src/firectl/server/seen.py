@@ -95,6 +95,10 @@ class MergeView:
     refused: bool = False
     message: str = ""
     retry_at: datetime | None = None
+    damaged: bool = False
+    """The latest failed, for its input was not what it should be."""
+    unknown: bool = False
+    """There is a merged folder, and its files have to be read before it is used."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,10 @@ class Source:
     folder: str | None
     problem: str | None = None
     adapters: Mapping[str, AdapterSource] = field(default_factory=dict)
+    damage: Status | None = None
+    """What is wrong with the files: nothing may be made of them until they are right again."""
+    unknown: tuple[str, ...] = ()
+    """Models and folders that have to be read before anything more is made of them."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,9 @@ class AdapterSource:
     engine_name: str
     folder: str
     problem: str | None = None
+    damage: Status | None = None
+    unknown: bool = False
+    """Its files have to be read before it is loaded."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,8 @@ class Seen:
     in_flight: int = 0
     suggested: int | None = None
     """How many replicas the load of the last while asks for; None where it asks for no change."""
+    answering: frozenset[int] = frozenset()
+    """Ordinals of the replicas that requests go to until this plan is carried out."""
 
 
 @dataclass(frozen=True)

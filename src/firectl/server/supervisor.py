@@ -11,15 +11,15 @@ from pathlib import Path
 from firectl.schemas.deployment import ReplicaStats
 from firectl.server.activity import Activity
 from firectl.server.crew import Crew
+from firectl.server.file_checks import FileChecks
 from firectl.server.fleet import Fleet, FleetSettings
 from firectl.server.merge_job import MergeJobs
-from firectl.server.parity_job import ParityJobs
 from firectl.server.reconcile import Reconciler
 from firectl.server.store import Store
 from firectl.server.wakeup import Wakeup
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -27,7 +27,6 @@ class Supervisor:
     """Keeps what runs equal to what the rows say, from `start` to `stop`. `account` (`accounts/a`) is this platform's.
 
     `max_replicas` bounds what starts by itself (a request or a load that wakes a deployment), over all deployments.
-    How adapters answer beside their base is measured for bases of up to `parity_bytes` of weights; 0: for none.
 
     Its methods are for the event loop; `poke`, `replica_stats` and `replica_count` are for any thread.
     """
@@ -39,26 +38,34 @@ class Supervisor:
         account: str,
         wakeup: Wakeup,
         settings: FleetSettings | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
         max_replicas: int = 16,
-        parity_bytes: int = 0,
     ) -> None:
         settings = settings or FleetSettings()
         self.max_replicas = max_replicas
         self.activity = Activity(store, now)
         self._wakeup = wakeup
         self._fleet = Fleet(home, account, settings, wakeup.poke, now)
-        self._merges = MergeJobs(home, changed=wakeup.poke, now=now)
+        self.checks = FileChecks(store, home, changed=wakeup.poke, damaged=self._drop, now=now)
+        self._merges = MergeJobs(home, changed=wakeup.poke, suspect=self.checks.force, now=now)
         self.now = now
         self._reconciler = Reconciler(
-            store, home, self._fleet, self._merges, wakeup, now, max_replicas, self.activity, settings.slots
+            store,
+            home,
+            self._fleet,
+            self._merges,
+            self.checks,
+            wakeup,
+            now,
+            max_replicas,
+            self.activity,
+            settings.slots,
         )
-        self._parity = ParityJobs(store, home, self.activity, now, largest=parity_bytes)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to converge; returns at once."""
-        self._tasks = [asyncio.create_task(loop) for loop in (self._reconciler.run(), self._parity.run())]
+        self._tasks = [asyncio.create_task(loop) for loop in (self._reconciler.run(), self.checks.run())]
 
     async def stop(self) -> None:
         """End the loop and every child process, asked first and then made to; none is left when this returns."""
@@ -71,6 +78,10 @@ class Supervisor:
         await asyncio.gather(self._fleet.stop(), self._merges.stop())
         await self.activity.flush()
 
+    def _drop(self, folder: str) -> None:
+        self._fleet.stop_all_of(folder)
+        self._merges.discard(Path(folder).name)
+
     def poke(self) -> None:
         """Rows changed: look at them soon."""
         self._wakeup.poke()
@@ -82,7 +93,7 @@ class Supervisor:
     def replica_stats(self, deployment: str, desired_replicas: int = 0) -> ReplicaStats:
         """How many replicas of a deployment are in each stage; those of `desired_replicas` not begun are pending."""
         crew = self._fleet.peek(deployment)
-        return (crew or Crew(deployment, self.poke, _utc_now)).stats(desired_replicas)
+        return (crew or Crew(deployment, self.poke, utc_now)).stats(desired_replicas)
 
     def replica_count(self, deployment: str) -> int:
         """How many replicas of a deployment have a process, one that is ending or finishing its answers included."""

@@ -46,8 +46,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., PlatformProcess]]:
     """Start platforms of the test's own: `start(*arguments)`, on one data folder."""
     running: list[PlatformProcess] = []
 
-    def begin(*arguments: str, umask: int = 0o022) -> PlatformProcess:
-        running.append(PlatformProcess(tmp_path / "own" / "local", *arguments, umask=umask))
+    def begin(*arguments: str, umask: int = 0o022, **environment: str) -> PlatformProcess:
+        running.append(PlatformProcess(tmp_path / "own" / "local", *arguments, umask=umask, **environment))
         return running[-1]
 
     yield begin

@@ -29,11 +29,18 @@ bare = httpx.Client(timeout=60, verify=False)
 class PlatformProcess:
     """`python -m firectl.server`, started and ended by the test."""
 
-    def __init__(self, home: Path, *arguments: str, account: str = "acme", umask: int = 0o022) -> None:
+    def __init__(
+        self, home: Path, *arguments: str, account: str = "acme", umask: int = 0o022, **environment: str
+    ) -> None:
         self.home = home
         command = [sys.executable, "-m", "firectl.server", "--home", str(home), "--account", account, *arguments]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True, umask=umask
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT | environment,
+            text=True,
+            umask=umask,
         )
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
@@ -149,7 +156,7 @@ class Api:
         self.validate(model_id)
         return f"{self.account}/models/{model_id}"
 
-    def parked(self, model: str, deployment_id: str | None = None, **fields: object) -> str:
+    def parked(self, model: str, deployment_id: str | None = None, /, **fields: object) -> str:
         """The ID of a deployment that needs no replica."""
         deployment_id = deployment_id or f"d-{random_id()}"
         body = {"baseModel": model, "maxReplicaCount": 0, **fields}

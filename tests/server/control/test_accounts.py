@@ -88,7 +88,7 @@ def test_a_key_ends_when_it_was_said_to(platform: PlatformProcess, api: Api) -> 
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     made = api.ok("POST", KEYS, {"apiKey": {"expireTime": soon.isoformat()}})
     header = {"authorization": f"Bearer {made['key']}"}
-    statuses = []
+    statuses: list[int] = []
     while not statuses or statuses[-1] == 200:
         statuses.append(bare.get(f"{platform.url}/v1/accounts", headers=header).status_code)
     assert set(statuses) <= {200, 401}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,7 +171,7 @@ def test_a_live_merge_takes_no_other(api: Api, base: str, adapter: str, adapter_
     ids=["dora", "modules_to_save"],
 )
 def test_an_adapter_that_can_only_be_merged_is_refused_saying_so(
-    api: Api, base: str, multi: str, tmp_path: Path, config: dict[str, object], field: str
+    api: Api, base: str, multi: str, tmp_path: Path, config: dict[str, Any], field: str
 ) -> None:
     folder = write_adapter(tmp_path / "a", **config)
     add_tensor(folder, field)

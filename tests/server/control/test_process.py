@@ -226,7 +226,7 @@ def test_an_upload_cut_off_by_kill_9_goes_on_where_it_was(start: Start, tmp_path
     assert list((again.home / "uploads").iterdir()) == []
 
 
-def test_what_a_killed_platform_left_lying_is_swept(start: Start, tmp_path: Path) -> None:
+def test_what_a_killed_platform_left_lying_is_set_aside(start: Start, tmp_path: Path) -> None:
     platform = start()
     platform.api.create_model("kept")
     platform.api.announce("kept", {"f": 1})
@@ -237,9 +237,11 @@ def test_what_a_killed_platform_left_lying_is_swept(start: Start, tmp_path: Path
     (uploads / "acme.gone.x1y2z3a4").mkdir()
     (uploads / "acme.gone.x1y2z3a4" / "f").write_bytes(b"x")
     platform.kill()
-    start()
+    trash = start().home / "trash"
     assert not orphan.exists()
     assert list(uploads.iterdir()) == []
+    assert (trash / "models" / "acme" / "gone.x1y2z3a4" / "f").read_bytes() == b"x"
+    assert (trash / "uploads" / "acme.gone.x1y2z3a4" / "f").read_bytes() == b"x"
 
 
 def test_another_account_on_the_same_folder_sees_only_its_own(tmp_path: Path) -> None:

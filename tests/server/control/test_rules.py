@@ -17,11 +17,11 @@ from firectl.server.auth import Authenticator, Caller
 from firectl.server.control import accounts, deployments, loading
 from firectl.server.control.deployments import CreateOptions
 from firectl.server.paths import Paths
-from firectl.server.platform import Platform, PlatformSettings, utc_now
+from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.rows import DeploymentRow, ModelRow
 from firectl.server.signing import Signer
 from firectl.server.store import Store
-from firectl.server.supervisor import Supervisor
+from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 from tests.server.control.folders import write_adapter
 
@@ -67,7 +67,7 @@ def still(tmp_path: Path) -> Iterator[Platform]:
     store.close()
 
 
-def create(platform: Platform, deployment_id: str = "d", **fields: object) -> Deployment:
+def create(platform: Platform, deployment_id: str = "d", /, **fields: object) -> Deployment:
     body = Deployment.model_validate({"baseModel": "base", **fields})
     return deployments.create(platform, CALLER, ME, body, CreateOptions(deployment_id=deployment_id))
 

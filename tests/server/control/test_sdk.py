@@ -14,6 +14,7 @@ from tests.server.control.process import Api, PlatformProcess, bare
 
 if TYPE_CHECKING:
     from fireworks import Fireworks
+    from fireworks.types import PeftDetailsParam
 
 
 @pytest.fixture
@@ -55,15 +56,13 @@ def test_api_keys(sdk: Fireworks) -> None:
 
 
 def test_a_model_from_its_creation_to_its_deletion(sdk: Fireworks, base: str, adapter_folder: Path) -> None:
-    details = {"base_model": base, "r": 4, "target_modules": ["q_proj"]}
+    details: PeftDetailsParam = {"base_model": base, "r": 4, "target_modules": ["q_proj"]}
     made = strictly(sdk.models.create(model_id="by-sdk", model={"kind": "HF_PEFT_ADDON", "peft_details": details}))
     assert (made.state, made.peft_details.base_model) == ("UPLOADING", base)
     sizes = {path.name: str(path.stat().st_size) for path in adapter_folder.iterdir()}
     for resumable in (True, False):
-        urls = sdk.models.get_upload_endpoint(
-            "by-sdk", filename_to_size=sizes, enable_resumable_upload=resumable
-        ).filename_to_signed_urls
-        assert urls is not None
+        endpoint = sdk.models.get_upload_endpoint("by-sdk", filename_to_size=sizes, enable_resumable_upload=resumable)
+        urls = endpoint.filename_to_signed_urls or {}
         assert set(urls) == set(sizes)
     for name, url in urls.items():
         assert bare.put(url, content=(adapter_folder / name).read_bytes()).status_code == 200

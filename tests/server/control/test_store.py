@@ -226,6 +226,27 @@ def test_a_database_of_the_first_version_opens_with_its_rows_and_gets_what_it_la
         store.close()
 
 
+def test_figures_that_an_earlier_version_kept_stay_where_they_are_and_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "db.sqlite"
+    fill(Store(f"sqlite:///{path}"))
+    kept = '{"changesAnswers": true, "waysAgree": true}'
+    with sqlite3.connect(path) as connection:
+        for table in ("deployments", "deployed_models"):
+            connection.execute(f"UPDATE {table} SET parity = ?", [kept])
+    connection.close()
+    store = Store(f"sqlite:///{path}")
+    with store.begin() as tx:
+        assert tx.deployments.get(DEPLOYMENT.name) == DEPLOYMENT
+        assert tx.deployed_models.get(LOAD.name) == LOAD
+        tx.deployments.update(DEPLOYMENT.name, desired_replicas=0)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute(
+            "SELECT parity FROM deployments UNION SELECT parity FROM deployed_models"
+        ).fetchall() == [(kept,)]
+    connection.close()
+
+
 def test_amounts_add_up_and_become_coarser_with_age(store: Store) -> None:
     def row(start: int, length: int = 10, requests: int = 1, tokens: int = 5) -> UsageRow:
         return UsageRow(

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from firectl.lora.adapter import Adapter
 from firectl.names import random_id
 from tests.server.control.folders import floats, write_adapter, write_base
-from tests.server.control.process import Api, Refusal, bare
+from tests.server.control.process import Api, PlatformProcess, Refusal, bare
 from tests.tiny import write_safetensors
 
 
@@ -129,7 +130,7 @@ def weights(**tensors: tuple[int, ...]) -> Change:
 def with_pickle(folder: Path) -> None:
     (folder / "adapter_model.safetensors").unlink()
     with zipfile.ZipFile(folder / "adapter_model.bin", "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(_Payload(folder / "ran")))
+        archive.writestr("archive/data.pkl", pickle.dumps(_Payload(folder / "ran"), 2))
         archive.writestr("archive/version", "3\n")
 
 
@@ -179,6 +180,46 @@ def test_a_bad_adapter_is_refused_naming_what_is_wrong(
     assert (said.status, said.code) == (400, 3)
     assert names in said.message
     assert not (folder / "ran").exists()
+
+
+def test_a_bin_is_read_once_and_kept_beside_it_as_safetensors(
+    api: Api, platform: PlatformProcess, base: str, tmp_path: Path
+) -> None:
+    folder = write_adapter(tmp_path / "a")
+    with_bin(folder)
+    model_id = uploaded(api, folder, base)
+    assert api.validate(model_id) == []
+    [kept] = platform.home.glob(f"models/acme/{model_id}.*")
+    assert sorted(path.name for path in kept.iterdir()) == ["adapter_config.json", "adapter_model.bin", WEIGHTS]
+    assert Adapter.open(kept).tensors.keys() == Adapter.open(write_adapter(tmp_path / "b")).tensors.keys()
+
+
+def with_bin(folder: Path) -> None:
+    """Replace the safetensors by the `.bin` that PEFT would write."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / WEIGHTS), folder / "adapter_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+def test_a_platform_with_an_old_torch_does_not_read_a_bin_and_leaves_it_as_it_is(
+    start: Callable[..., PlatformProcess], tmp_path: Path
+) -> None:
+    old = tmp_path / "old" / "torch-2.5.1.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text("Name: torch\nVersion: 2.5.1\n")
+    api = start(PYTHONPATH=str(old.parent)).api
+    base = api.ready_model(write_base(tmp_path / "base"))
+    folder = write_adapter(tmp_path / "a")
+    with_bin(folder)
+    assert refused(api, folder, base) == Refusal(
+        400,
+        9,
+        "adapter_model.bin was not inspected: torch 2.5.1 can be made to run code by such a file; "
+        "reading it needs torch 2.6 or later",
+        "pip install 'firectl[local]'",
+    )
 
 
 def test_every_finding_rides_in_the_details(api: Api, base: str, tmp_path: Path) -> None:

@@ -20,18 +20,22 @@ import httpx
 import psutil
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
+from firectl.lora.hashing import combined, file_hash, stamp
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 from firectl.server.auth import Authenticator, key_hash
+from firectl.server.doors.gate import Gate
 from firectl.server.doors.inference import InferenceDoor, Limits
 from firectl.server.fleet import FleetSettings
 from firectl.server.launcher import Driver, EngineSpec
+from firectl.server.merged import merged_key
 from firectl.server.replica import Patience
 from firectl.server.router import Router
-from firectl.server.rows import AccountRow, ApiKeyRow, DeployedModelRow, DeploymentRow, ModelRow, UserRow
+from firectl.server.rows import AccountRow, ApiKeyRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UserRow
 from firectl.server.store import Store, Tx
 from firectl.server.supervisor import Supervisor
 from firectl.server.wakeup import Wakeup
@@ -66,7 +70,7 @@ class Platform:
 
     def up(self) -> None:
         router = Router(self.store, self.supervisor)
-        door = InferenceDoor(router, self.supervisor, Authenticator(self.store, _now), self._limits)
+        door = InferenceDoor(router, self.supervisor, self._limits)
 
         @contextlib.asynccontextmanager
         async def lifespan(_: Starlette) -> Any:
@@ -74,9 +78,9 @@ class Platform:
             yield
             await self.supervisor.stop()
 
-        config = uvicorn.Config(
-            Starlette(routes=door.routes(), lifespan=lifespan), port=0, log_level="warning", timeout_graceful_shutdown=2
-        )
+        gate = Middleware(Gate, authenticator=Authenticator(self.store, _now))
+        app = Starlette(routes=door.routes(), middleware=[gate], lifespan=lifespan)
+        config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=2)
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
         self._thread.start()
@@ -102,7 +106,8 @@ class Platform:
         self.wakeup.poke()
 
     def add_model(self, name: str, folder: Path, base: str | None = None, content_hash: str | None = None) -> str:
-        """A READY model whose files are in `folder`."""
+        """A READY model whose files are in `folder`. Its hash is theirs unless another one is given."""
+        files = {path.name: file_hash(path) for path in folder.iterdir() if path.is_file()}
         relative = f"models/{name.replace('/', '-')}"
         (self.home / "models").mkdir(exist_ok=True)
         (self.home / relative).symlink_to(folder, target_is_directory=True)
@@ -116,14 +121,24 @@ class Platform:
                     kind="HF_PEFT_ADDON" if base else "HF_BASE_MODEL",
                     base=base,
                     folder=relative,
-                    content_hash=content_hash or f"sha256:{abs(hash(name)):064x}",
+                    content_hash=content_hash or combined(files),
                     create_time=_now(),
                     update_time=_now(),
+                    stamps={file: stamp(folder / file) for file in files},
+                    check_time=_now(),
                 )
             )
+            for file, (size, sha256) in files.items():
+                tx.files.put(FileRow(model=name, filename=file, size=size, sha256=sha256, complete=True))
         return name
 
-    def scripted_model(self, name: str, base: str | None = None, **script: Any) -> str:
+    def merged_key(self, base: str, adapter: str) -> str:
+        """The name of the merged folder of two models."""
+        with self.store.read() as tx:
+            rows = [tx.models.get(name) for name in (base, adapter)]
+        return merged_key(*((row.content_hash if row is not None else None) or "" for row in rows))
+
+    def scripted_model(self, name: str, base: str | None = None, /, **script: Any) -> str:
         """A model for the scripted engine, which does as `script` says."""
         folder = self.home.parent / "scripts" / name
         folder.mkdir(parents=True, exist_ok=True)

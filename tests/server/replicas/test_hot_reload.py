@@ -20,19 +20,21 @@ from tests.tiny import make_base
 
 BASE = f"{CATALOG}/models/base"
 ONE, TWO = f"{ME}/models/one", f"{ME}/models/two"
-HASHES = {BASE: "b" * 64, ONE: "1" * 64, TWO: "2" * 64}
-VOICES = {BASE: "base", ONE: "b" * 16 + "-" + "1" * 16, TWO: "b" * 16 + "-" + "2" * 16}
-"""What the scripted engine says for each: the name of the merged folder."""
 MERGING = 60
 
 
 def with_models(platform: Platform, folder: Path, hidden: int = 64) -> Platform:
     folder.mkdir(exist_ok=True)
-    platform.add_model(BASE, make_base(folder / "base", hidden=hidden), content_hash=f"sha256:{HASHES[BASE]}")
+    platform.add_model(BASE, make_base(folder / "base", hidden=hidden))
     for name, value in ((ONE, 0.4), (TWO, -0.3)):
         adapter = write_adapter(folder / name.rsplit("/", 1)[1], hidden, value=value)
-        platform.add_model(name, adapter, BASE, content_hash=f"sha256:{HASHES[name]}")
+        platform.add_model(name, adapter, BASE)
     return platform
+
+
+def voice_of(platform: Platform, name: str) -> str:
+    """What the scripted engine says for a model: the name of the merged folder."""
+    return "base" if name == BASE else platform.merged_key(BASE, name)
 
 
 @pytest.fixture
@@ -70,13 +72,13 @@ def test_the_latest_addon_answers_without_a_request_failing_and_the_base_comes_b
         try:
             first = hot.load(ONE, name, "one")
             hot.deployed(first, MERGING)
-            assert voice(hot, name) == voice(hot, f"{ONE}#{name}") == VOICES[ONE]
+            assert voice(hot, name) == voice(hot, f"{ONE}#{name}") == voice_of(hot, ONE)
             record = hot.deployment(name).merge_record
             assert record is not None
             assert record["tensors_changed"] == 2
             second = hot.load(TWO, name, "two")
             hot.deployed(second, MERGING)
-            assert voice(hot, name) == VOICES[TWO]
+            assert voice(hot, name) == voice_of(hot, TWO)
             wait(lambda: hot.loaded(first) is None)
             assert hot.ready(name).status.message == ""
             assert hot.chat(f"{ONE}#{name}").status_code == 404
@@ -91,9 +93,10 @@ def test_the_latest_addon_answers_without_a_request_failing_and_the_base_comes_b
         for asked in asking:
             asked.result()
     changes = [said for said, before in zip(heard, ["", *heard], strict=False) if said != before]
-    assert set(changes) == set(VOICES.values())
+    merged = {voice_of(hot, ONE), voice_of(hot, TWO)}
+    assert set(changes) == {"base", *merged}
     assert hot.deployment(name).merge_record is None
-    wait(lambda: not any(path.name in VOICES.values() for path in (hot.home / "merged").iterdir()))
+    wait(lambda: not any(path.name in merged for path in (hot.home / "merged").iterdir()))
 
 
 @pytest.mark.slow
@@ -104,7 +107,7 @@ def test_a_stream_in_flight_is_finished_by_the_weights_that_began_it(hot: Platfo
         lines = (line for line in response.iter_lines() if line)
         next(lines)
         hot.deployed(hot.load(ONE, name), MERGING)
-        assert voice(hot, name) == VOICES[ONE]
+        assert voice(hot, name) == voice_of(hot, ONE)
         rest = list(lines)
     assert rest[-1] == "data: [DONE]"
     assert all("base" in line for line in rest[:-1])
@@ -121,7 +124,7 @@ def test_an_addon_that_cannot_be_merged_goes_and_the_one_before_serves_on(hot: P
     assert found is not None
     assert str(found.status.message).startswith("merge failed: ")
     wait(lambda: hot.deployment(name).state == "READY")
-    assert voice(hot, name) == VOICES[ONE]
+    assert voice(hot, name) == voice_of(hot, ONE)
 
 
 @pytest.mark.slow
@@ -131,7 +134,7 @@ def test_two_replicas_switch_together_and_later_ones_hold_the_addon_too(hot: Pla
     wait(lambda: hot.supervisor.replica_stats(name).ready_replica_count == 2)
     hot.set(name, desired_replicas=3, resource=Deployment(max_replica_count=3, enable_hot_reload_latest_addon=True))
     wait(lambda: hot.supervisor.replica_stats(name).ready_replica_count == 3)
-    assert {voice(hot, name) for _ in range(9)} == {VOICES[ONE]}
+    assert {voice(hot, name) for _ in range(9)} == {voice_of(hot, ONE)}
 
 
 @pytest.mark.slow
@@ -148,7 +151,7 @@ def test_killed_in_the_middle_it_comes_back_with_the_latest_addon(tmp_path: Path
         else:
             platform.deployed(first, MERGING)
             second = platform.load(TWO, name, "two")
-            wait(lambda: platform.deployment(name).served_folder == f"merged/{VOICES[TWO]}", MERGING)
+            wait(lambda: platform.deployment(name).served_folder == f"merged/{voice_of(platform, TWO)}", MERGING)
         children = process.children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
     wait(lambda: all_ended(children))
@@ -156,7 +159,7 @@ def test_killed_in_the_middle_it_comes_back_with_the_latest_addon(tmp_path: Path
         latest, wanted = (first, ONE) if moment == "merging" else (second, TWO)
         wait(lambda: (row := platform.loaded(latest)) is not None and row.state == "DEPLOYED", MERGING)
         answer = wait(lambda: (found := chat(url, name)).status_code == 200 and found)
-        assert answer.json()["choices"][0]["message"]["content"] == VOICES[wanted]
+        assert answer.json()["choices"][0]["message"]["content"] == voice_of(platform, wanted)
         wait(lambda: len(process.children(recursive=True)) == 1)
         if moment == "starting":
             wait(lambda: platform.loaded(first) is None)

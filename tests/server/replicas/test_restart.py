@@ -79,7 +79,7 @@ def test_killed_in_a_merge_it_leaves_nothing_half_done_and_merges_again(
     with served(platform.home) as (_, url):
         wait(lambda: chat(url, deployment).status_code == 200, 60)
         (merged,) = (platform.home / "merged").iterdir()
-    assert merged.name == f"{'b' * 16}-{'a' * 16}"
+    assert merged.name == platform.merged_key(BASE, AD)
     assert merged.name not in half_done
     record = platform.deployment(deployment).merge_record
     assert record is not None
@@ -91,6 +91,6 @@ def with_a_merge(tmp_path: Path) -> tuple[Platform, str]:
     platform = prepared(tmp_path / "local")
     # Large enough for its merge to be caught in the act.
     folder = make_base(tmp_path / "base", layers=2, hidden=1024, intermediate=2048, shards=2)
-    base = platform.add_model(BASE, folder, content_hash="sha256:" + "b" * 64)
-    adapter = platform.add_model(AD, write_adapter(tmp_path / "adapter", 1024), base, content_hash="sha256:" + "a" * 64)
+    base = platform.add_model(BASE, folder)
+    adapter = platform.add_model(AD, write_adapter(tmp_path / "adapter", 1024), base)
     return platform, platform.deploy("merge", adapter, base)

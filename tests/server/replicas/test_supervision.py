@@ -22,6 +22,16 @@ def base(platform: Platform, **script: object) -> str:
     return platform.scripted_model(BASE, **script)
 
 
+def until_unloaded(platform: Platform, row: str) -> None:
+    wait(lambda: platform.loaded(row) is None)
+
+
+def until_ready(platform: Platform, name: str, count: int) -> None:
+    """That many replicas are ready, and no other one has a process."""
+    wait(lambda: platform.supervisor.replica_stats(name).ready_replica_count == count)
+    wait(lambda: len(platform.pids(name)) == count)
+
+
 def test_a_killed_engine_comes_back_with_its_adapters_and_the_state_says_what_happens(platform: Platform) -> None:
     name = platform.deploy("d", base(platform, start_seconds=0.3), enable_addons=True)
     row = platform.load(platform.scripted_model(AD, BASE, voice="ad"), name)
@@ -142,7 +152,7 @@ def test_an_unloaded_model_can_be_loaded_again(platform: Platform) -> None:
         row = platform.load(model, name, f"load-{number}")
         platform.deployed(row)
         platform.set(row, state="UNDEPLOYING")
-        wait(lambda row=row: platform.loaded(row) is None)
+        until_unloaded(platform, row)
     assert platform.chat(f"{AD}#{name}").status_code == 404
 
 
@@ -151,8 +161,7 @@ def test_replicas_come_and_go_with_what_is_wanted(platform: Platform) -> None:
     platform.ready(name)
     for wanted in (3, 1, 0, 2):
         platform.set(name, desired_replicas=wanted)
-        wait(lambda wanted=wanted: platform.supervisor.replica_stats(name).ready_replica_count == wanted)
-        wait(lambda wanted=wanted: len(platform.pids(name)) == wanted)
+        until_ready(platform, name, wanted)
     wait(lambda: platform.deployment(name).state == "READY")
 
 

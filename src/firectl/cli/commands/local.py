@@ -16,9 +16,6 @@ starting = together(
         "--port", type=click.IntRange(1, 65535), metavar="N", help="Its port; default: the one it had, or a free one."
     ),
     option("--max-replicas", type=Count(), metavar="N", help="How many replicas may run, of all deployments (16)."),
-    option(
-        "--parity-bytes", type=Count(), metavar="N", help="Bytes of the largest base to compare answers on (1 GiB)."
-    ),
     option("--threads", type=Count(1), metavar="N", help="Threads of each replica; default: half the cores."),
 )
 
@@ -74,6 +71,30 @@ def logs(app: App, replica: str | None, lines: int, follow: bool | None) -> int:
     from firectl.cli import local_commands as commands
 
     return commands.show_log(app, replica, lines, follow=bool(follow))
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
+def df(app: App) -> None:
+    """Show the disk space that the platform uses: models, merges, uploads, logs, and the trash.
+
+    $ firectl local df
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.disk(app), commands.SIZES)
+
+
+@local.verb(formats=DOCUMENT)
+@pass_app
+def prune(app: App) -> None:
+    """Empty the trash: what a start found that no model owns. The platform may run or not.
+
+    $ firectl local prune
+    """
+    from firectl.cli import local_commands as commands
+
+    app.emit(commands.prune(app), commands.SIZES)
 
 
 @local.verb(formats=DOCUMENT)

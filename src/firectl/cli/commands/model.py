@@ -178,6 +178,19 @@ def download(app: App, model: str, path: Path) -> None:
 
 @model.verb()
 @argument("model", type=Named("model"))
+@pass_app
+def verify(app: App, model: str) -> None:
+    """Read the stored files of a model again, and compare them with what was uploaded. For the local platform alone.
+
+    $ firectl model verify my-lora
+    """
+    from firectl.cli.model_verify import verify_files
+
+    app.emit(verify_files(app, app.client.models.full_name(model)), views.MODEL)
+
+
+@model.verb()
+@argument("model", type=Named("model"))
 @option("--precision", type=Known(PRECISIONS), required=True, metavar="ENUM", help="BF16, FP8, ...")
 @waiting("1h")
 @dry_run

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
 from firectl.schemas.account import Account, ApiKey, User
 from firectl.schemas.base import Status
-from firectl.server.auth import PUBLIC_ACCOUNT, Caller, key_hash
+from firectl.server.auth import PUBLIC_ACCOUNT, key_hash
 from firectl.server.credentials import new_key
 from firectl.server.platform import Platform
 from firectl.server.rows import AccountRow, ApiKeyRow, UserRow
-from firectl.server.store import Store, Tx
+from firectl.server.store import Store
 
 OWNER = "owner"
 """ID of the one user of the platform's account."""
 OWN_KEY = "platform"
 """ID of the key that the platform made for itself, in its credential store."""
 _READY = "READY"
+R = TypeVar("R")
 _PREFIX_SHOWN = 6
 
 
@@ -43,18 +45,13 @@ def bootstrap(store: Store, account: str, api_key: str, now: datetime) -> None:
 def get_account(platform: Platform, account: str) -> Account:
     """The account of that full name."""
     with platform.store.read() as tx:
-        return _account(_account_row(tx, account))
-
-
-def list_accounts(platform: Platform, caller: Caller) -> list[Account]:
-    """The caller's own account alone, so that whoever asks which account a key is for gets one answer."""
-    return [get_account(platform, caller.account)]
+        return _account(_found(tx.accounts.get(account), f"account {account}"))
 
 
 def get_user(platform: Platform, name: str) -> User:
     """The user of that full name."""
     with platform.store.read() as tx:
-        return _user(_user_row(tx, name))
+        return _user(_found(tx.users.get(name), f"user {name}"))
 
 
 def list_users(platform: Platform, account: str) -> list[User]:
@@ -78,7 +75,7 @@ def create_key(platform: Platform, user: str, wanted: NewKey) -> ApiKey:
         raise ApiError(Code.INVALID_ARGUMENT, "expire_time must lie in the future")
     secret = new_key()
     with platform.store.begin() as tx:
-        owner = _user_row(tx, user)
+        owner = _found(tx.users.get(user), f"user {user}")
         name = wanted.display_name or "default"
         row = _key_row(random_id(16), owner.name, owner.account, secret, name, now, wanted.expire_time)
         tx.api_keys.insert(row)
@@ -88,14 +85,14 @@ def create_key(platform: Platform, user: str, wanted: NewKey) -> ApiKey:
 def list_keys(platform: Platform, user: str) -> list[ApiKey]:
     """The keys of a user, without their secrets, oldest first."""
     with platform.store.read() as tx:
-        _user_row(tx, user)
+        _found(tx.users.get(user), f"user {user}")
         return [_key(row) for row in tx.api_keys.of_user(user)]
 
 
 def delete_key(platform: Platform, user: str, key_id: str) -> None:
     """The key is not valid from now on. FAILED_PRECONDITION for the platform's own."""
     with platform.store.begin() as tx:
-        _user_row(tx, user)
+        _found(tx.users.get(user), f"user {user}")
         row = tx.api_keys.get(key_id)
         if row is None or row.user != user:
             raise ApiError(Code.NOT_FOUND, f"API key {key_id!r} not found")
@@ -123,17 +120,9 @@ def _key_row(
     )
 
 
-def _account_row(tx: Tx, name: str) -> AccountRow:
-    row = tx.accounts.get(name)
+def _found(row: R | None, what: str) -> R:
     if row is None:
-        raise ApiError(Code.NOT_FOUND, f"account {name} not found")
-    return row
-
-
-def _user_row(tx: Tx, name: str) -> UserRow:
-    row = tx.users.get(name)
-    if row is None:
-        raise ApiError(Code.NOT_FOUND, f"user {name} not found")
+        raise ApiError(Code.NOT_FOUND, f"{what} not found")
     return row
 
 

@@ -11,6 +11,7 @@ from firectl.errors import ApiError, Code
 from firectl.schemas.deployment import (
     ACCELERATORS,
     ADDONS_NEED_PLAIN_PRECISION,
+    OUTPUT_ONLY,
     PRECISIONS,
     AutoscalingPolicy,
     Deployment,
@@ -26,13 +27,6 @@ from firectl.server.scaling import LOAD_TARGETS, SCALE_DOWN, SCALE_TO_ZERO, SCAL
 LONGEST_WINDOW = timedelta(hours=1)
 SHORTEST_TO_ZERO = timedelta(minutes=5)
 
-OUTPUT_ONLY = frozenset(
-    {
-        "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
-        "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version",
-        "target_model_version", "parity",
-    }
-)  # fmt: skip
 RULES = Rules(
     mutable=frozenset(
         {

@@ -162,7 +162,6 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
             desired_replicas=desired,
             served_folder=None,
             merge_record=None,
-            parity=None,
             last_request_time=None,
             woken_time=now,
             delete_time=None,
@@ -198,7 +197,6 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
             "desired_replica_count": row.desired_replicas,
             "replica_count": platform.supervisor.replica_count(row.name),
             "replica_stats": platform.supervisor.replica_stats(row.name, row.desired_replicas),
-            "parity": row.parity,
             **merged,
         }
     )
@@ -221,7 +219,7 @@ def _prepare(
     model = access.model(tx, caller, asked)
     models.require_ready(model)
     base = _base_of(tx, model)
-    cleaned = body.model_copy(update={**dict.fromkeys(rules.OUTPUT_ONLY), "base_model": model.name})
+    cleaned = body.model_copy(update={**dict.fromkeys(states.OUTPUT_ONLY), "base_model": model.name})
     shaped = _with_shape(tx, caller, cleaned, base, options.skip_shape_validation)
     resource = rules.complete(_with_draft(shaped, base, options.disable_speculative_decoding))
     rules.check(resource, model)
@@ -264,12 +262,7 @@ def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
         return model
     base = tx.models.get(model.base or "")
     if base is None:
-        account, _, model_id = (model.base or "").removeprefix("accounts/").partition("/models/")
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"the base model {model.base} of {model.name} is not on this platform",
-            hint=f"firectl -a {account} model create {model_id} DIR",
-        )
+        raise models.no_base(model, "is not on this platform")
     models.require_ready(base)
     return base
 
@@ -343,7 +336,7 @@ def _set(platform: Platform, tx: Tx, row: DeploymentRow, resource: Deployment, d
         )
     if desired > row.desired_replicas:
         capacity.reserve(tx, row.name, desired, platform.settings.max_replicas)
-    stored = resource.model_copy(update=dict.fromkeys(rules.OUTPUT_ONLY))
+    stored = resource.model_copy(update=dict.fromkeys(states.OUTPUT_ONLY))
     now = platform.clock()
     columns: dict[str, object] = {"resource": stored, "desired_replicas": desired, "update_time": now}
     if desired > row.desired_replicas:

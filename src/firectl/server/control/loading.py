@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from firectl.errors import AdapterError, ApiError, Code
+from firectl.errors import ApiError, Code, InputError
 from firectl.lora.adapter import Adapter
 from firectl.lora.rules import merge_only
 from firectl.names import ID_MAX, canonical_route, random_id
@@ -26,7 +26,7 @@ from firectl.server.platform import Platform
 from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.store import Tx
 
-_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time", "parity"})
+_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time"})
 _COLUMNS = ("model", "deployment", "default")
 RULES = Rules(
     mutable=frozenset({"display_name", "description", "public", "default"}),
@@ -140,7 +140,6 @@ def show(row: DeployedModelRow) -> DeployedModel:
             "public": bool(row.resource.public),
             "create_time": row.create_time,
             "update_time": row.update_time,
-            "parity": row.parity,
         }
     )
 
@@ -232,7 +231,7 @@ def _check_beside_others(platform: Platform, model: ModelRow) -> None:
     """Some adapters can only be merged: better said now than by an engine later."""
     try:
         findings = merge_only(Adapter.open(FileStore(platform.paths).path(model.folder)))
-    except AdapterError as error:
+    except InputError as error:
         raise ApiError(Code.FAILED_PRECONDITION, f"{model.name}: {error.message}", hint=error.hint) from error
     if findings:
         first = findings[0]

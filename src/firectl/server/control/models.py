@@ -10,7 +10,7 @@ from firectl.names import random_id, resolve
 from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import PRECISIONS
-from firectl.schemas.model import ADDON, BASE, READY, UPLOADING, DeployedModelRef, Model
+from firectl.schemas.model import ADDON, BASE, FAILED, READY, UPLOADING, DeployedModelRef, Model
 from firectl.server.auth import Caller
 from firectl.server.control import access
 from firectl.server.control.patch import Rules, apply
@@ -113,13 +113,29 @@ def prepare(platform: Platform, caller: Caller, name: str, precision: str | None
         require_ready(access.model(tx, caller, name))
 
 
+def verify(platform: Platform, caller: Caller, name: str) -> Model:
+    """Read the model's files again; its state says what was found. FAILED_PRECONDITION while they are not all there."""
+    with platform.store.read() as tx:
+        row = access.model(tx, caller, name)
+    if row.damage is None:
+        require_ready(row)
+    platform.supervisor.checks.verify(name)
+    platform.supervisor.poke()
+    return get(platform, caller, name)
+
+
 def require_ready(row: ModelRow) -> None:
-    """FAILED_PRECONDITION unless the model's files are there and were found good."""
+    """FAILED_PRECONDITION unless the model's files are there and were found good; DATA_LOSS if they are damaged."""
     if row.state != READY:
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"model {row.name} is {row.state}: its files are not all uploaded and validated yet",
             hint=f"firectl model upload {row.name.rsplit('/', 1)[1]} DIR",
+        )
+    if row.damage is not None:
+        # Not 500: a client would take that for transient and ask again.
+        raise ApiError(
+            Code.DATA_LOSS, row.damage.message or "", hint=f"firectl model verify {row.name}", http_status=409
         )
 
 
@@ -129,12 +145,19 @@ def show(row: ModelRow) -> Model:
         update={
             "name": row.name,
             "kind": row.kind,
-            "state": row.state,
-            "status": row.resource.status or Status.of(None, ""),
+            "state": row.state if row.damage is None else FAILED,
+            "status": row.damage or row.resource.status or Status.of(None, ""),
             "create_time": row.create_time,
             "update_time": row.update_time,
         }
     )
+
+
+def no_base(row: ModelRow, what: str) -> ApiError:
+    """What is wrong with an addon's base, and how to import it."""
+    account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
+    message, hint = f"the base model {row.base} of {row.name} {what}", f"firectl -a {account} model create {model} DIR"
+    return ApiError(Code.FAILED_PRECONDITION, message, hint=hint)
 
 
 def _ref(row: DeployedModelRow) -> DeployedModelRef:

@@ -5,15 +5,18 @@ What an adapter is and whether it fits its base is known by `firectl.lora`.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from firectl.errors import AdapterError, ApiError, Code, InputError
+from firectl.lora.adapter import SAFETENSORS
 from firectl.lora.base_model import BaseModel
+from firectl.lora.bin_file import NotInspected, SafetensorsCopy
 from firectl.lora.check import check, raise_for_errors
-from firectl.lora.hashing import content_hash
+from firectl.lora.hashing import FileHash, combined, content_hash, stamp
 from firectl.lora.rules import is_allowed_target
 from firectl.lora.values import CHANGES_NOTHING
 from firectl.schemas.base import Status
@@ -37,6 +40,8 @@ class Checked:
 
     resource: Model
     warnings: list[str]
+    weights: SafetensorsCopy | None = None
+    """Of an adapter in a `.bin`. Kept beside it, so that nothing that serves it has to read the `.bin`."""
 
 
 def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
@@ -56,18 +61,41 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
         _require_complete(store, row, files)
         try:
             checked = _addon(store, row, base) if row.kind == ADDON else _base(store, row)
+            # Before it is read, so that a change from here on is noticed.
+            stamps = {file.filename: stamp(store.path(row.folder, file.filename)) for file in files}
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
         except InputError as error:
-            raise ApiError(Code.INVALID_ARGUMENT, error.message, hint=error.hint, details=error.details) from error
+            code = Code.FAILED_PRECONDITION if isinstance(error, NotInspected) else Code.INVALID_ARGUMENT
+            raise ApiError(code, error.message, hint=error.hint, details=error.details) from error
         except FileNotFoundError as error:
             raise _changed(name) from error
+        written = store.path(row.folder, f".{SAFETENSORS}")
+        if checked.weights is not None:
+            shutil.move(checked.weights.path, written)
         with platform.store.begin() as tx:
             now = access.model(tx, caller, name)
             if now.folder != row.folder or tx.files.of_model(name) != files:
                 raise _changed(name)
+            if digest != combined({file.filename: FileHash(file.size, file.sha256 or "") for file in files}):
+                raise ApiError(
+                    Code.DATA_LOSS,
+                    f"the files of model {name} on the platform's disk are not what was uploaded",
+                    hint=f"firectl model delete {name} --yes",
+                    http_status=409,
+                )
             resource = _with_details(now.resource, checked.resource)
-            columns = {"resource": resource, "state": READY, "content_hash": digest, "update_time": platform.clock()}
-            tx.models.update(name, **columns)
+            at = platform.clock()
+            tx.models.update(
+                name,
+                resource=resource,
+                state=READY,
+                content_hash=digest,
+                update_time=at,
+                stamps=stamps,
+                check_time=at,
+            )
+            if checked.weights is not None:
+                written.replace(store.path(row.folder, SAFETENSORS))
         store.close_uploads(row.folder)
         return checked.warnings
 
@@ -104,12 +132,7 @@ def _with_details(now: Model, checked: Model) -> Model:
 def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
     if base is None or base.kind != BASE:
         what = "is not on this platform" if base is None else f"is of kind {base.kind}, not a base"
-        account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"the base model {row.base} of {row.name} {what}",
-            hint=f"firectl -a {account} model create {model} DIR",
-        )
+        raise models.no_base(row, what)
     models.require_ready(base)
     base_model = BaseModel.open(store.path(base.folder))
     report = check(store.path(row.folder), base_model, deep=True)
@@ -127,7 +150,8 @@ def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
     nothing = next((finding.what for finding in report.warnings if finding.what.endswith(CHANGES_NOTHING)), None)
     status = None if nothing is None else Status.of(None, nothing)
     context_length = _context_length(base_model.config)
-    return Checked(Model(peft_details=details, context_length=context_length, status=status), warnings)
+    weights = report.adapter.copy if report.adapter is not None else None
+    return Checked(Model(peft_details=details, context_length=context_length, status=status), warnings, weights)
 
 
 def _base(store: FileStore, row: ModelRow) -> Checked:

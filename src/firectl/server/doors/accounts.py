@@ -28,7 +28,8 @@ def routes(platform: Platform) -> list[BaseRoute]:
 
 
 def _list(call: Call) -> dict[str, Any]:
-    return call.page(accounts.list_accounts(call.platform, call.caller), Account, "accounts")
+    # The caller's own account alone: who asks which account a key is for gets one answer.
+    return call.page([accounts.get_account(call.platform, call.caller.account)], Account, "accounts")
 
 
 def _get(call: Call) -> dict[str, Any]:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from firectl.server.files import HashSoFar
 
 RESUMABLE = "x-goog-resumable"
-_KEEPS = {"x-keeps-all-but": str(8 << 20)}
-"""Said of every session: what came of a part that breaks off stays, but for what was still on its way."""
 PIECE = 1 << 20
 """Bytes that are written, or read, at a time."""
 _BUSY_SECONDS = 30.0
@@ -124,7 +122,7 @@ class FilesDoor:
             )
         origin = f"{request.url.scheme}://{request.url.netloc}"
         session = await run_in_threadpool(uploads.begin_session, self._platform, ticket, origin)
-        return Response(status_code=201, headers={"location": session, **_KEEPS})
+        return Response(status_code=201, headers={"location": session})
 
     async def _put_part(self, request: Request, ticket: Ticket) -> Response:
         path = self._store.arriving(ticket.folder, ticket.filename, ticket.upload)
@@ -149,7 +147,7 @@ class FilesDoor:
                     return answer
                 # Not synced: what a power cut takes away is asked for again, as `size` is that of the file.
                 reached = {"range": f"bytes=0-{arrival.size - 1}"} if arrival.size else {}
-                return Response(status_code=308, headers={**reached, **_KEEPS})
+                return Response(status_code=308, headers=reached)
 
     def _remember(self, path: Path, arrival: Arrival) -> None:
         """Keep the hash of an upload for its next part, and of those that fell silent only the latest."""

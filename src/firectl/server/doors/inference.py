@@ -6,7 +6,6 @@ Thin: checks the request's form, asks the router where it goes, hands it to the 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from starlette.types import ASGIApp
 
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.schemas.openai import ParamError, parse_chat, parse_completion, parse_json
-from firectl.server.auth import Authenticator, Caller
 from firectl.server.proxy import Job, Proxy
 from firectl.server.router import NoAnswer, NotReady, Router
 from firectl.server.supervisor import Supervisor
@@ -38,18 +36,11 @@ class Limits:
 
 
 class InferenceDoor:
-    """The inference routes of one platform."""
+    """The inference routes of one platform, behind the gate: it knows the caller and numbers the request."""
 
-    def __init__(
-        self,
-        router: Router,
-        supervisor: Supervisor,
-        authenticator: Authenticator,
-        limits: Limits | None = None,
-    ) -> None:
+    def __init__(self, router: Router, supervisor: Supervisor, limits: Limits | None = None) -> None:
         self._router = router
         self._supervisor = supervisor
-        self._authenticator = authenticator
         self._limits = limits or Limits()
 
     def routes(self) -> list[Route]:
@@ -66,33 +57,28 @@ class InferenceDoor:
         ]
 
     async def _chat(self, request: Request) -> ASGIApp:
-        caller = await self._caller(request)
         document = await self._document(request)
         chat = parse_chat(document)
-        return await self._forward(request, caller, "/v1/chat/completions", document, chat.model, chat.stream)
+        return await self._forward(request, "/v1/chat/completions", document, chat.model, chat.stream)
 
     async def _completions(self, request: Request) -> ASGIApp:
-        caller = await self._caller(request)
         document = await self._document(request)
         asked = parse_completion(document)
-        return await self._forward(request, caller, "/v1/completions", document, asked.model, asked.stream)
+        return await self._forward(request, "/v1/completions", document, asked.model, asked.stream)
 
     async def _models(self, request: Request) -> ASGIApp:
-        caller = await self._caller(request)
         data = [
             {"id": served.route, "object": "model", "created": served.created, "owned_by": served.owner}
-            for served in await self._router.served(caller)
+            for served in await self._router.served(request.state.caller)
         ]
         return JSONResponse({"object": "list", "data": data})
 
-    async def _forward(
-        self, request: Request, caller: Caller, path: str, document: object, asked: str, stream: bool
-    ) -> ASGIApp:
+    async def _forward(self, request: Request, path: str, document: object, asked: str, stream: bool) -> ASGIApp:
         assert isinstance(document, dict)
         counted = request.headers.get(PROBE_HEADER) != "1"
         activity = self._supervisor.activity
         try:
-            target = await self._router.resolve(asked, caller)
+            target = await self._router.resolve(asked, request.state.caller)
         except NoAnswer as error:
             if counted and error.target is not None:
                 activity.refuse(error.target.deployment, error.target.model, error.http_status)
@@ -100,7 +86,8 @@ class InferenceDoor:
         crew = self._supervisor.crew(target.deployment)
         assert crew is not None
         ticket = activity.admit(target.deployment, target.model) if counted else None
-        job = Job(path, document, target, asked, stream, request_id(request), self._limits.answer_seconds, ticket)
+        answer_seconds, request_id = self._limits.answer_seconds, request.state.request_id
+        job = Job(path, document, target, asked, stream, request_id, answer_seconds, ticket)
         return Proxy(job, crew)
 
     async def _document(self, request: Request) -> object:
@@ -118,14 +105,6 @@ class InferenceDoor:
             raise ApiError(Code.DEADLINE_EXCEEDED, message, http_status=408) from error
         return parse_json(b"".join(parts))
 
-    async def _caller(self, request: Request) -> Caller:
-        seen: Caller | None = getattr(request.state, "caller", None)
-        if seen is not None:
-            return seen
-        header = request.headers.get("authorization")
-        known = self._authenticator.known(header)
-        return known if known is not None else await asyncio.to_thread(self._authenticator.authenticate, header)
-
     def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> ASGIApp:
             try:
@@ -133,17 +112,9 @@ class InferenceDoor:
             except ClientDisconnect:
                 return Response(status_code=Code.CANCELLED.http_status)
             except FirectlError as error:
-                return _refusal(error, request_id(request))
+                return _refusal(error, request.state.request_id)
 
         return guarded  # type: ignore[return-value]  # starlette calls whatever comes back as an ASGI application
-
-
-def request_id(request: Request) -> str:
-    """The id that this request is known by: the one given by whoever stands before this door, else a new one."""
-    known: object = getattr(request.state, "request_id", None) or request.headers.get("x-request-id")
-    if isinstance(known, str) and known.isascii() and known.isprintable() and 0 < len(known) <= 128:
-        return known
-    return secrets.token_hex(16)
 
 
 def _refusal(error: FirectlError, request: str) -> Response:

@@ -24,6 +24,7 @@ def routes(platform: Platform) -> list[BaseRoute]:
         route(platform, f"{_MODEL}:validateUpload", GET=_validate),
         route(platform, f"{_MODEL}:getDownloadEndpoint", GET=_download_endpoint),
         route(platform, f"{_MODEL}:prepare", POST=_prepare),
+        route(platform, f"{_MODEL}:verify", POST=_verify),
     ]
 
 
@@ -68,3 +69,7 @@ def _download_endpoint(call: Call) -> Wire:
 def _prepare(call: Call) -> dict[str, Any]:
     models.prepare(call.platform, call.caller, call.name("models"), call.body(PrepareModel).precision)
     return {}
+
+
+def _verify(call: Call) -> Wire:
+    return models.verify(call.platform, call.caller, call.name("models"))

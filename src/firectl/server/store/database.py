@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from firectl.errors import InputError
 from firectl.server.store import tables
 from firectl.server.store.accounts import Accounts, ApiKeys, Users
 from firectl.server.store.deployments import DeployedModels, Deployments
+from firectl.server.store.identity import Identity
 from firectl.server.store.models import Files, Models
 from firectl.server.store.usage import Usage
 
@@ -28,6 +29,7 @@ class Tx:
     """One transaction: every table seen at one point in time, and written together or not at all."""
 
     def __init__(self, connection: sa.Connection) -> None:
+        self.identity = Identity(connection)
         self.accounts = Accounts(connection)
         self.users = Users(connection)
         self.api_keys = ApiKeys(connection)
@@ -41,10 +43,11 @@ class Tx:
 class Store:
     """The platform's memory. Safe to use from any thread; each `begin` and `read` has a connection of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, admit: Callable[[Tx], None] | None = None) -> None:
         """Open, and create what is missing. `url` is SQLAlchemy's: `sqlite:////path` or `postgresql+psycopg://…`.
 
-        A database of an older version gets what it lacks. InputError for one that a newer firectl made.
+        A database of an older version gets what it lacks. InputError for one that a newer firectl made. What `admit`
+        raises refuses the database: tables and columns added before are rolled back.
         """
         self.version = 0
         """Another number after every commit of this process: what was read under the same number still holds."""
@@ -57,6 +60,8 @@ class Store:
         with self._transaction("IMMEDIATE") as connection:
             tables.metadata.create_all(connection)
             _upgrade(connection)
+            if admit is not None:
+                admit(Tx(connection))
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
@@ -72,8 +77,6 @@ class Store:
     def note(self) -> Iterator[Tx]:
         """The same for what nobody decides by (how much was served, and when): `version` stays as it is."""
         with self._transaction("IMMEDIATE") as connection:
-            if not self._sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
             yield Tx(connection)
 
     @contextmanager
@@ -89,6 +92,8 @@ class Store:
             if not self._sqlite and kind == "DEFERRED":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
+                if not self._sqlite and kind == "IMMEDIATE":
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
                 yield connection
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 class RowTable(Generic[R]):
-    """One table within one transaction. Columns and the fields of `row_type` have the same names."""
+    """One table within one transaction. Each field of `row_type` is a column; further columns are not read."""
 
     table: ClassVar[sa.Table]
     row_type: ClassVar[type[Any]]
@@ -42,5 +42,6 @@ class RowTable(Generic[R]):
         return self._connection.execute(self.table.delete().where(self.table.c[self.key] == key)).rowcount > 0
 
     def _select(self, *where: sa.ColumnElement[bool], order_by: Sequence[sa.ColumnElement[Any]] = ()) -> list[R]:
-        query = self.table.select().where(*where).order_by(*order_by)
+        columns = (self.table.c[field.name] for field in fields(self.row_type))
+        query = sa.select(*columns).where(*where).order_by(*order_by)
         return [self.row_type(**found) for found in self._connection.execute(query).mappings()]

@@ -1,4 +1,4 @@
-"""What does the database look like? Tables whose columns are the fields of `rows`, one for one. No query lives here.
+"""What does the database look like? Tables with a column for each field of `rows`. No query lives here.
 
 Every reference is a full name: `account` is `accounts/a`, `model` is `accounts/a/models/m`.
 """
@@ -15,9 +15,8 @@ from firectl.schemas.base import Status, Wire
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from firectl.schemas.parity import Parity
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
 added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
 
@@ -110,6 +109,9 @@ models = sa.Table(
     sa.Column("content_hash", sa.Text),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("update_time", UtcTime, nullable=False),
+    sa.Column("damage", WireJson(Status)),
+    sa.Column("stamps", sa.JSON(none_as_null=True)),
+    sa.Column("check_time", UtcTime),
 )
 
 files = sa.Table(
@@ -144,7 +146,7 @@ deployments = sa.Table(
     sa.Column("woken_time", UtcTime),
     sa.Column("auto_deploy", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("taken_along", sa.JSON(none_as_null=True)),
-    sa.Column("parity", WireJson(Parity)),
+    sa.Column("parity", sa.JSON),  # Of earlier versions; not read or written.
 )
 
 deployed_models = sa.Table(
@@ -161,7 +163,7 @@ deployed_models = sa.Table(
     sa.Column("model_hash", sa.Text),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("update_time", UtcTime, nullable=False),
-    sa.Column("parity", WireJson(Parity)),
+    sa.Column("parity", sa.JSON),  # Of earlier versions; not read or written.
 )
 # At most one default deployment a model: the database holds the line if a rule should slip.
 sa.Index(

@@ -1,0 +1,234 @@
+"""When are stored files read again? When a stamp changed, when somebody asks, and once in a while at rest.
+
+A damaged model gets a DATA_LOSS in its row, and loses it when its content is right again. Must not touch what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from firectl.errors import Code
+from firectl.lora.hashing import FileHash
+from firectl.schemas.base import Status
+from firectl.schemas.model import READY
+from firectl.server import merged
+from firectl.server.integrity import Examined, examine, untouched
+from firectl.server.rows import ModelRow
+from firectl.server.store import Store, Tx
+
+log = logging.getLogger(__name__)
+
+LOOK = 5.0
+"""Seconds between two looks at the stamps of all files."""
+REST_RATE = 64
+"""MiB read each second where nobody waits for the result."""
+REST_EVERY = timedelta(days=1)
+"""How often a content is read at rest."""
+_DAMAGED_EVERY = timedelta(minutes=10)
+"""The same for a damaged one: what could not be read may be readable again."""
+_PAUSE = 0.2
+
+
+class Stopped(Exception):
+    """The platform ends: what was being read says nothing."""
+
+
+class FileChecks:
+    """`changed` is called when a verdict changed, `damaged` for a merged folder (`merged/<key>`) that is not what its
+    merge wrote. Both on the event loop.
+
+    What is checked has one name: a model's, or a merged folder's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Path,
+        *,
+        changed: Callable[[], None],
+        damaged: Callable[[str], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._changed = changed
+        self._damaged = damaged
+        self._now = now
+        self._over = threading.Event()
+        self._called = asyncio.Event()
+        self._wanted: frozenset[str] = frozenset()
+        self._forced: frozenset[str] = frozenset()
+        self.reading: set[str | None] = set()
+        """What is being read now."""
+
+    @property
+    def forced(self) -> frozenset[str]:
+        """What is to be read whatever its stamps say, and was not yet."""
+        return self._forced
+
+    def want(self, names: Iterable[str]) -> None:
+        """A deployment waits for these: read them now, as far as their stamps changed."""
+        self._wanted = frozenset(names)
+        if self._wanted:
+            self._called.set()
+
+    def force(self, names: Iterable[str]) -> None:
+        """Read these now in any case."""
+        self._forced |= frozenset(names)
+        self._called.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._over.clear()
+        at_rest = asyncio.create_task(self._rest())
+        try:
+            while True:
+                self._called.clear()
+                if not await self._check_next(self._next_wanted, self._hurry):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK):
+                            await self._called.wait()
+        finally:
+            self._over.set()
+            at_rest.cancel()
+            await asyncio.wait({at_rest})
+
+    def verify(self, name: str) -> None:
+        """Read a model's files and write down what is found, now and in this thread."""
+        self._check_model(name, self._hurry)
+
+    async def _rest(self) -> None:
+        while True:
+            if not await self._check_next(self._next_at_rest, self._pace):
+                await asyncio.sleep(LOOK)
+
+    async def _check_next(self, choose: Callable[[], str | None], pace: Callable[[str], None]) -> bool:
+        """False when there was nothing to check."""
+        name = None
+        try:
+            name = await asyncio.to_thread(choose)
+            if name is None or name in self.reading:
+                return False
+            self.reading.add(name)
+            await self._check(name, pace)
+        except Exception:
+            log.exception("the check of the files of %s", name)
+            return False
+        finally:
+            self.reading -= {name}
+        await asyncio.sleep(_PAUSE)
+        return True
+
+    async def _check(self, name: str, pace: Callable[[str], None]) -> None:
+        check = self._check_merged if name.startswith("merged/") else self._check_model
+        found = await asyncio.to_thread(check, name, pace)
+        self._forced -= {name}
+        if name.startswith("merged/"):
+            if found:
+                log.error("%s is not what its merge wrote", name)
+                self._damaged(name)
+            self._changed()
+        elif found or name in self._wanted:
+            self._changed()
+
+    def _hurry(self, _: str) -> None:
+        if self._over.is_set():
+            raise Stopped
+
+    def _pace(self, name: str) -> None:
+        self._hurry(name)
+        if name not in self._wanted | self._forced:
+            time.sleep(1 / REST_RATE)
+
+    def _next_wanted(self) -> str | None:
+        for name in sorted(self._forced):
+            return name
+        with self._store.read() as tx:
+            rows = [row for name in self._wanted if not name.startswith("merged/") and (row := tx.models.get(name))]
+        touched = [row.name for row in rows if self._touched(row)]
+        touched += [name for name in self._wanted if name.startswith("merged/") and self._merged_touched(name)]
+        return min(touched, default=None)
+
+    def _next_at_rest(self) -> str | None:
+        with self._store.read() as tx:
+            rows = [row for row in tx.models.all() if row.state == READY and row.name not in self._wanted]
+        for row in rows:
+            if self._touched(row):
+                return row.name
+        folders = [f"merged/{path.name}" for path in sorted((self._home / "merged").glob("[!.]*"))]
+        folders = [name for name in folders if name not in self._wanted]
+        for name in folders:
+            if self._merged_touched(name):
+                return name
+        now = self._now()
+        due = [
+            (row.check_time, row.name)
+            for row in rows
+            if row.check_time is None or now - row.check_time > (REST_EVERY if row.damage is None else _DAMAGED_EVERY)
+        ]
+        due += [(at, name) for name in folders if (at := self._merged_at(name)) and now - at > REST_EVERY]
+        # What was never read comes first.
+        return min(due, key=lambda each: (each[0] is not None, each), default=(None, None))[1]
+
+    def _touched(self, row: ModelRow) -> bool:
+        return row.state == READY and not untouched(self._home / row.folder, row.stamps)
+
+    def _merged_touched(self, name: str) -> bool:
+        return merged.condition(self._home / name) is merged.Condition.TOUCHED
+
+    def _merged_at(self, name: str) -> datetime | None:
+        """When a merged folder was last known to be right: its record is written then."""
+        folder = self._home / name
+        if merged.condition(folder) is not merged.Condition.WHOLE:
+            return None
+        with contextlib.suppress(OSError):
+            return datetime.fromtimestamp((folder / merged.RECORD).stat().st_mtime, self._now().tzinfo)
+        return None
+
+    def _check_merged(self, name: str, pace: Callable[[str], None]) -> bool:
+        """Whether the folder is damaged."""
+        folder = self._home / name
+        record = merged.read_record(folder)
+        files = merged.recorded_files(folder, record) if record is not None else None
+        if record is None or files is None:
+            return False
+        found = examine(folder, files, lambda: pace(name))
+        if found.damage is None:
+            merged.remember(folder, record, found)
+        return found.damage is not None
+
+    def _check_model(self, name: str, pace: Callable[[str], None]) -> bool:
+        """Whether there is another verdict than before."""
+        with self._store.read() as tx:
+            row, files = tx.models.get(name), tx.files.of_model(name)
+        if row is None or row.state != READY:
+            return False
+        expected = {file.filename: FileHash(file.size, file.sha256 or "") for file in files}
+        found = examine(self._home / row.folder, expected, lambda: pace(name))
+        damage = None
+        if found.damage is not None:
+            todo = f"put the right file back into {self._home / row.folder}"
+            damage = Status.of(Code.DATA_LOSS, f"model {name}: {found.damage}; {todo}")
+        if damage == row.damage:
+            with self._store.note() as tx:
+                return self._write(tx, row, damage, found)
+        with self._store.begin() as tx:
+            self._write(tx, row, damage, found)
+        if damage is None:
+            log.info("model %s: its files are right again", name)
+        else:
+            log.error("%s", damage.message)
+        return True
+
+    def _write(self, tx: Tx, row: ModelRow, damage: Status | None, found: Examined) -> bool:
+        now = tx.models.get(row.name)
+        if now is not None and now.folder == row.folder:
+            tx.models.update(row.name, damage=damage, stamps=found.stamps, check_time=self._now())
+        return False

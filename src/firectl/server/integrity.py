@@ -1,0 +1,73 @@
+"""Do files on disk still hold what was stored? By their stamps, which is cheap, or by their contents. Knows no rows."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from firectl.lora.hashing import FileHash, file_hash, stamp
+
+Stamps = Mapping[str, list[int]]
+"""File name → `hashing.stamp` of the file when its content was last known."""
+
+_NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+"""Errors of this process or machine, which say nothing of what it reads."""
+_NAMED = 3
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What came of reading files: what is wrong with them (None: nothing), and their stamps before they were read."""
+
+    damage: str | None
+    stamps: dict[str, list[int]]
+
+
+def untouched(folder: Path, stamps: Stamps | None) -> bool:
+    """Whether every file has the stamp that was recorded. False where none was."""
+    return stamps is not None and all(_stamp(folder / name) == known for name, known in stamps.items())
+
+
+def examine(folder: Path, files: Mapping[str, FileHash], check: Callable[[], None] = lambda: None) -> Examined:
+    """Read the files and compare them with sizes and hashes. What `check`, called before each MiB, raises ends it."""
+    stamps: dict[str, list[int]] = {}
+    damage = []
+    for name, expected in files.items():
+        path = folder / name
+        for _ in range(_TRIES):
+            stamps[name] = _stamp(path)
+            problem = _problem(path, expected, check)
+            if stamps[name] == _stamp(path):
+                break
+        if problem is not None:
+            damage.append(f"the file {name} {problem}")
+    more = len(damage) - _NAMED
+    said = "; ".join(damage[:_NAMED]) + (f"; and {more} more files" if more > 0 else "")
+    return Examined(said or None, stamps)
+
+
+def _problem(path: Path, expected: FileHash, check: Callable[[], None]) -> str | None:
+    try:
+        size = path.stat().st_size
+        if size != expected.size:
+            return f"has {size} bytes, expected {expected.size}"
+        found = file_hash(path, check)
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        if error.errno in _NOT_THE_FILE:
+            raise
+        return f"cannot be read: {error.strerror or error}"
+    if found != expected:
+        return f"is damaged: its sha256 is {found.sha256}, expected {expected.sha256}"
+    return None
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        return stamp(path)
+    except OSError:
+        return []

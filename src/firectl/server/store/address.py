@@ -1,0 +1,39 @@
+"""What does a database's URL name, and what of it may be shown? Opens nothing."""
+
+from __future__ import annotations
+
+import os
+
+import sqlalchemy as sa
+
+from firectl.errors import InputError
+
+
+def shown(url: str) -> str:
+    """The URL without password and query, for messages; a file with its whole path. InputError for no URL."""
+    parsed = _parsed(url).set(query={})
+    if _file(parsed):
+        parsed = parsed.set(database=os.path.abspath(_file(parsed)))
+    return parsed.render_as_string(hide_password=True)
+
+
+def is_missing(url: str) -> bool:
+    """Whether it names an SQLite file that does not exist: opening it would create it."""
+    path = _file(_parsed(url))
+    return path != "" and not os.path.exists(path)
+
+
+def _file(parsed: sa.URL) -> str:
+    """The path of an SQLite file; empty for any other database."""
+    path = parsed.database or ""
+    return "" if parsed.get_backend_name() != "sqlite" or path == ":memory:" or path.startswith("file:") else path
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+        parsed.get_dialect()
+        return parsed
+    except (sa.exc.ArgumentError, ValueError):  # without its cause, whose text may hold a password
+        message = "the database URL cannot be read: expected one such as sqlite:////path/to/platform.sqlite"
+        raise InputError(message, hint="env -u FIRECTL_DATABASE_URL firectl local up") from None

@@ -1,0 +1,26 @@
+"""The ID of the platform that a database belongs to, a row of `meta`. SQL only."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from firectl.server.store import tables
+
+_KEY = "platform_id"
+
+
+class Identity:
+    """The ID within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self) -> str | None:
+        """The ID; None in a database that no platform has claimed."""
+        query = sa.select(tables.meta.c.value).where(tables.meta.c.key == _KEY)
+        found: str | None = self._connection.execute(query).scalar()
+        return found
+
+    def put(self, platform_id: str) -> None:
+        """Claim a database that has no ID; sqlalchemy.exc.IntegrityError for one that has."""
+        self._connection.execute(tables.meta.insert().values(key=_KEY, value=platform_id))
