@@ -20,8 +20,8 @@ from tests.cli.conftest import Cli
 HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "starlette", "numpy"}
 START = {
     "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.durations", "firectl.cli.flag_types",
-    "firectl.cli.grammar", "firectl.cli.main", "firectl.cli.output", "firectl.cli.render", "firectl.cli.tree",
-    "firectl.cli.interrupts", "firectl.errors",
+    "firectl.cli.grammar", "firectl.cli.interrupts", "firectl.cli.main", "firectl.cli.output", "firectl.cli.render",
+    "firectl.cli.tree", "firectl.errors",
 }  # fmt: skip
 ROUTE_CHECK = {
     "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.params", "firectl.cli.route_check",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.bench_flags import MOST_RATE, MOST_STREAMS, Allowance, LengthsType, Levels, MixType
+from firectl.cli.bench.flags import MOST_RATE, MOST_STREAMS, Allowance, LengthsType, Levels, MixType
 from firectl.cli.flag_types import Count, Seconds
 from firectl.cli.grammar import DOCUMENT, verb
 from firectl.cli.params import option, switch, together
@@ -81,16 +81,16 @@ def bench(
     $ firectl bench lora-a#shared lora-b#shared --mix zipf --rate 5 --arrival poisson --duration 1m
     $ firectl bench --compare live-merge,multi-lora --model my-lora --csv figures.csv
     """
-    from firectl.cli import bench_flags, bench_run
+    from firectl.cli.bench import flags, run
 
-    load = bench_flags.build_load(app, given)
-    bench_flags.check_files(csv, plot)
-    wishes = bench_run.Wishes(csv, plot, max_errors)
+    load = flags.build_load(app, given)
+    flags.check_files(csv, plot)
+    wishes = run.Wishes(csv, plot, max_errors)
     if compare is not None:
-        bench_run.run_comparison(app, compare, routes, model, base, load, wishes, wait_timeout, keep=bool(keep))
+        run.run_comparison(app, compare, routes, model, base, load, wishes, wait_timeout, keep=bool(keep))
         return
-    bench_flags.refuse_without_compare(routes, model, base, keep)
-    bench_flags.refuse_mix_of_one(routes, mix)
-    targets = bench_run.targets_of(app, routes, mix)
-    ready = bench_run.prepare(app, targets, load, wait_timeout)
-    bench_run.show(app, bench_run.measure(app, ready, load), wishes)
+    flags.refuse_without_compare(routes, model, base, keep)
+    flags.refuse_mix_of_one(routes, mix)
+    targets = run.targets_of(app, routes, mix)
+    ready = run.prepare(app, targets, load, wait_timeout)
+    run.show(app, run.measure(app, ready, load), wishes)

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from firectl.cli import bench_report, rollout
+from firectl.cli import rollout
 from firectl.cli.app import App
+from firectl.cli.bench import report
 from firectl.cli.counted import counted
 from firectl.cli.output import View
 from firectl.errors import FirectlError, InputError
@@ -132,7 +133,7 @@ def _load(app: App, setup: Setup, model: str) -> None:
 
 def _target(app: App, setup: Setup, way: str) -> Target:
     from firectl.bench import Target
-    from firectl.cli.bench_run import endpoint
+    from firectl.cli.bench.run import endpoint
 
     if way == LIVE_MERGE:
         routes: tuple[str, ...] = (canonical_route(setup.models[0], setup.deployments[LIVE_MERGE]),)
@@ -164,7 +165,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     rows = [(what, *(cells[way] for way in ways)) for what, cells in _comparison(document["comparison"], results)]
     yield from render.table(("", *(titles[way] for way in ways)), rows)
     yield ""
-    yield from bench_report.lines(document)
+    yield from report.lines(document)
 
 
 def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -187,8 +188,8 @@ def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -
             BASE: f"{seconds.get(MULTI_LORA, 0):.1f} s",
         },
     )
-    for level in dict.fromkeys(bench_report.load_of(result) for result in results):
-        at = {result["target"]: result for result in results if bench_report.load_of(result) == level}
+    for level in dict.fromkeys(report.load_of(result) for result in results):
+        at = {result["target"]: result for result in results if report.load_of(result) == level}
         yield f"Time to first token, {level}", {way: _first_token(result) for way, result in at.items()}
         yield f"Throughput, {level}", {way: _throughput(result) for way, result in at.items()}
     count = len(made["models"])
@@ -210,11 +211,11 @@ def _first_token(result: Mapping[str, Any]) -> str:
     spread = result.get("time_to_first_token") or result.get("end_to_end_latency")
     if spread is None:
         return "-"
-    return f"{bench_report.ms(spread['p50'])} ms{_beside(bench_report.ratio(result, 'time_to_first_token_p50'))}"
+    return f"{report.ms(spread['p50'])} ms{_beside(report.ratio(result, 'time_to_first_token_p50'))}"
 
 
 def _throughput(result: Mapping[str, Any]) -> str:
-    ratio = _beside(bench_report.ratio(result, "generated_tokens_per_second"))
+    ratio = _beside(report.ratio(result, "generated_tokens_per_second"))
     return f"{result['generated_tokens_per_second']:.0f} tokens/s{ratio}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from firectl.cli.bench_report import labels, ms
+from firectl.cli.bench.report import labels, ms
 from firectl.cli.output import Output
 from firectl.cli.progress import Progress
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firectl.cli import bench_report
 from firectl.cli.app import App
+from firectl.cli.bench import report as bench_report
 from firectl.cli.counted import counted
 from firectl.cli.output import View
 from firectl.errors import ApiError, FirectlError, InputError, NetworkError
@@ -124,7 +124,7 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
     import math
 
     from firectl.bench import Generator, report_of
-    from firectl.cli.bench_live import watch
+    from firectl.cli.bench.live import watch
     from firectl.cli.durations import format_duration
 
     said = [f"{counted(len(targets), 'target')}, {', '.join(map(str, load.levels))}"]
@@ -193,7 +193,7 @@ def run_comparison(
     lengths cannot be compared."""
     from dataclasses import replace
 
-    from firectl.cli import bench_compare
+    from firectl.cli.bench import compare as bench_compare
 
     ways = bench_compare.ways_of(compare)
     if routes:
