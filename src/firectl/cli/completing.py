@@ -92,7 +92,7 @@ _shapes = _of("deployment_shapes")
 
 
 def _presets_and_shapes(app: App, incomplete: str) -> Iterator[str]:
-    from firectl.cli.shapes import PRESETS
+    from firectl.cli.deployment.shapes import PRESETS
 
     yield from PRESETS
     yield from _shapes(app, incomplete)

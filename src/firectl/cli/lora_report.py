@@ -45,7 +45,7 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
 
 
 def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Report:
-    from firectl.cli.known_base import seen_base
+    from firectl.cli.model.known_base import seen_base
     from firectl.lora.check import check, with_findings
     from firectl.lora.findings import Finding
 

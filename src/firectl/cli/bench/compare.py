@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from firectl.cli import rollout
 from firectl.cli.app import App
 from firectl.cli.bench import report
 from firectl.cli.counted import counted
+from firectl.cli.deployment import rollout
 from firectl.cli.output import View
 from firectl.errors import FirectlError, InputError
 from firectl.names import canonical_route, random_id

@@ -53,8 +53,7 @@ def create(
     $ firectl deployment create accounts/my-account/models/my-lora --wait
     $ firectl deployment create accounts/fireworks/models/my-base --enable-addons
     """
-    from firectl.cli import deployment_request as request
-    from firectl.cli import rollout
+    from firectl.cli.deployment import request, rollout
 
     unknown = {"--cluster-id": cluster_id, "--preemptible": preemptible}
     asked = request.build_create(app, model, file, given, unknown)
@@ -96,7 +95,7 @@ def list_(app: App, **asked: Any) -> None:
 
     $ firectl deployment list --filter 'state = READY'
     """
-    from firectl.cli.billing import say_what_bills
+    from firectl.cli.deployment.billing import say_what_bills
     from firectl.cli.listing import show_list
 
     say_what_bills(app, show_list(app, app.client.deployments, views.DEPLOYMENT, **asked))
@@ -113,7 +112,7 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
 
     $ firectl deployment update my-deployment --max-replica-count 2
     """
-    from firectl.cli import deployment_request as request
+    from firectl.cli.deployment import request
 
     asked, mask = request.build_update(app, deployment, given)
     with app.leaving(in_flight.update(app.client.deployments.full_name(deployment))):
@@ -135,7 +134,7 @@ def scale(
 
     $ firectl deployment scale my-deployment --replica-count 2 --wait
     """
-    from firectl.cli.rollout import follow_scale
+    from firectl.cli.deployment.rollout import follow_scale
 
     name = app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.scale(app, name, replica_count)):
@@ -163,7 +162,7 @@ def delete(
 
     $ firectl deployment delete my-deployment --yes
     """
-    from firectl.cli import rollout
+    from firectl.cli.deployment import rollout
 
     name = app.client.deployments.full_name(deployment)
     app.confirm(f"Delete {name}?")
@@ -183,7 +182,7 @@ def undelete(app: App, deployment: str, wait: bool | None, wait_timeout: float, 
 
     $ firectl deployment undelete my-deployment --wait
     """
-    from firectl.cli.rollout import follow_create, say_what_came_back, say_what_is_lost
+    from firectl.cli.deployment.rollout import follow_create, say_what_came_back, say_what_is_lost
 
     name = app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.undelete(app, name)):

@@ -34,8 +34,8 @@ def list_(app: App, shape: str | None, base_model: str | None, filter: str | Non
 
     $ firectl deployment-shape-version list -a fireworks
     """
+    from firectl.cli.deployment.shapes import for_base
     from firectl.cli.listing import show_list
-    from firectl.cli.shapes import for_base
 
     narrowed = for_base(app, base_model, filter)
     versions, public = app.client.deployment_shape_versions, "deployment-shape-version"
@@ -56,6 +56,6 @@ def match(app: App, model: str) -> None:
 
     $ firectl deployment-shape-version match --model accounts/fireworks/models/my-base
     """
-    from firectl.cli.shapes import matching_versions
+    from firectl.cli.deployment.shapes import matching_versions
 
     app.emit(matching_versions(app, model), views.DEPLOYMENT_SHAPE_VERSION)

@@ -39,7 +39,7 @@ def load_lora(
 
     $ firectl load-lora my-lora --deployment my-deployment --wait
     """
-    from firectl.cli.rollout import follow_load, require_adapter
+    from firectl.cli.deployment.rollout import follow_load, require_adapter
 
     require_adapter(app, model)
     names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
@@ -61,7 +61,7 @@ def unload_lora(app: App, model: str, deployment: str, wait: bool | None, wait_t
 
     $ firectl unload-lora my-lora --deployment my-deployment --wait
     """
-    from firectl.cli.rollout import follow_unload
+    from firectl.cli.deployment.rollout import follow_unload
 
     names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.unload(*names)):

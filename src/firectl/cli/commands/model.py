@@ -75,7 +75,7 @@ def create(
     $ firectl model create my-lora ./adapter --base-model accounts/fireworks/models/my-base
     $ firectl -a fireworks model create my-base ./base
     """
-    from firectl.cli import model_import as folder
+    from firectl.cli.model import importing as folder
 
     described = folder.describe_folder(app, path, base_model, embedding, check=not skip_checks)
     asked = described.model_copy(update=folder.model_fields(given))
@@ -94,7 +94,7 @@ def upload(app: App, model: str, path: Path, enable_resumable_upload: bool | Non
 
     $ firectl model upload my-lora ./adapter
     """
-    from firectl.cli.model_import import upload_folder
+    from firectl.cli.model.importing import upload_folder
 
     name = app.client.models.full_name(model)
     upload_folder(app, name, path, enable_resumable_upload, poll_duration)
@@ -169,7 +169,7 @@ def download(app: App, model: str, path: Path) -> None:
 
     $ firectl model download my-lora ./adapter
     """
-    from firectl.cli.model_import import download_folder
+    from firectl.cli.model.importing import download_folder
 
     name = app.client.models.full_name(model)
     download_folder(app, name, path)
@@ -184,7 +184,7 @@ def verify(app: App, model: str) -> None:
 
     $ firectl model verify my-lora
     """
-    from firectl.cli.model_verify import verify_files
+    from firectl.cli.model.verify import verify_files
 
     app.emit(verify_files(app, app.client.models.full_name(model)), views.MODEL)
 
@@ -200,7 +200,7 @@ def prepare(app: App, model: str, precision: str, wait: bool | None, wait_timeou
 
     $ firectl model prepare my-base --precision FP8 --wait
     """
-    from firectl.cli.rollout import follow_prepare
+    from firectl.cli.deployment.rollout import follow_prepare
 
     name = app.client.models.full_name(model)
     app.client.models.prepare(name, precision)

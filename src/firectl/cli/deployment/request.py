@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.changes import difference
-from firectl.cli.deployment_file import read_deployment, read_file
+from firectl.cli.deployment.file import read_deployment, read_file
 from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, given_fields, nested
 from firectl.cli.render import dig
 from firectl.errors import InputError
@@ -132,7 +132,7 @@ def _checked(app: App, document: dict[str, Any]) -> Deployment:
 
 def _fitting_shape(app: App, shape: str, model: str | None, addons: bool) -> str:
     """The shape by its full name; InputError where it rules out the addons that are to be loaded."""
-    from firectl.cli.shapes import refuse_quantized, resolve_shape
+    from firectl.cli.deployment.shapes import refuse_quantized, resolve_shape
 
     full_name = resolve_shape(app, shape, model)
     if addons and model:
@@ -144,7 +144,7 @@ def _with_shape(app: App, asked: Deployment) -> Deployment:
     """The same on a shape that fits, where nothing says what to run on and the server does not choose by itself."""
     if asked.deployment_shape or asked.accelerator_type or asked.deployment_template or not app.is_hosted:
         return asked
-    from firectl.cli.shapes import choose_version
+    from firectl.cli.deployment.shapes import choose_version
 
     model, addons = asked.base_model or "", bool(asked.enable_addons)
     version = choose_version(app, model, addons=addons, precision=asked.precision)

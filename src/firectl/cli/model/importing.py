@@ -107,7 +107,7 @@ def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model:
-    from firectl.cli.known_base import seen_base
+    from firectl.cli.model.known_base import seen_base
     from firectl.lora.adapter import Adapter
     from firectl.lora.check import check as examine
     from firectl.lora.check import raise_for_errors
