@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar import FORMATS, GlobalOption, Noun, Verb, split_help
+from firectl.cli.grammar.syntax import FORMATS, GlobalOption, Noun, Verb, split_help
 from firectl.cli.tree import COMMANDS, VERBS, Entry, load, root
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.cli.flag_types import METRICS
+from firectl.cli.grammar.types import METRICS
 from firectl.server import history
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api

@@ -13,18 +13,18 @@ import pytest
 
 from firectl._version import __version__
 from firectl.cli.app import App
-from firectl.cli.grammar import Verb, split_help, words_after
+from firectl.cli.grammar.syntax import Verb, split_help, words_after
 from firectl.cli.tree import COMMANDS, NOT_HERE, VERBS, load, root
 from tests.cli.conftest import Cli
 
 HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "starlette", "numpy"}
 START = {
-    "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.durations", "firectl.cli.flag_types",
-    "firectl.cli.grammar", "firectl.cli.interrupts", "firectl.cli.main", "firectl.cli.output", "firectl.cli.render",
-    "firectl.cli.tree", "firectl.errors",
+    "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.grammar", "firectl.cli.grammar.durations",
+    "firectl.cli.grammar.syntax", "firectl.cli.grammar.types", "firectl.cli.interrupts", "firectl.cli.main",
+    "firectl.cli.output", "firectl.cli.render", "firectl.cli.tree", "firectl.errors",
 }  # fmt: skip
 ROUTE_CHECK = {
-    "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.params", "firectl.cli.route_check",
+    "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.grammar.params", "firectl.cli.route_check",
     "firectl.names", "firectl.names.ids", "firectl.names.routes",
 }  # fmt: skip
 

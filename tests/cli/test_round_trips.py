@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firectl.cli.durations import LONGEST, format_duration, parse_duration
-from firectl.cli.flag_types import NumberMap, WireDuration
+from firectl.cli.grammar.durations import LONGEST, format_duration, parse_duration
+from firectl.cli.grammar.types import NumberMap, WireDuration
 from firectl.schemas.base import format_wire_duration, parse_wire_duration
 
 MICROS = st.integers(0, int(LONGEST) * 1_000_000)

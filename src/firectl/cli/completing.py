@@ -15,7 +15,7 @@ import click
 from click import shell_completion as shells
 
 from firectl.cli.app import App
-from firectl.cli.grammar import spell_out, words_after
+from firectl.cli.grammar.syntax import spell_out, words_after
 from firectl.cli.listing import PUBLIC_ACCOUNT
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from firectl.cli.flag_types import (
+from firectl.cli.grammar.types import (
     ACCELERATORS,
     DIRECT_ROUTES,
     PRECISIONS,

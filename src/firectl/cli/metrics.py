@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
-from firectl.cli.flag_types import METRICS
+from firectl.cli.grammar.types import METRICS
 from firectl.cli.output import View
 from firectl.cli.render import table
 from firectl.errors import ApiError, Code, InputError

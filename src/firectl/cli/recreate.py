@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from firectl.cli.deployment_flags import FLAGS, Flag
-from firectl.cli.durations import format_duration
-from firectl.cli.flag_types import Region, WireDuration
+from firectl.cli.grammar.durations import format_duration
+from firectl.cli.grammar.types import Region, WireDuration
 from firectl.cli.render import dig, scalar
 
 Document = Mapping[str, Any]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from firectl._version import __version__
-from firectl.cli.grammar import Noun, UnknownWord, Verb, words_after
+from firectl.cli.grammar.syntax import Noun, UnknownWord, Verb, words_after
 from firectl.errors import InputError
 
 

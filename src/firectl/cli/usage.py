@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 import click
 
-from firectl.cli.grammar import Noun, UnknownWord, split_help, typed_words
+from firectl.cli.grammar.syntax import Noun, UnknownWord, split_help, typed_words
 from firectl.cli.tree import entry_of
 from firectl.errors import InputError
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from firectl.cli.app import App
-from firectl.cli.flag_types import ParamType
+from firectl.cli.grammar.types import ParamType
 from firectl.errors import InputError
 
 if TYPE_CHECKING:

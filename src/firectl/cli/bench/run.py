@@ -125,7 +125,7 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
 
     from firectl.bench import Generator, report_of
     from firectl.cli.bench.live import watch
-    from firectl.cli.durations import format_duration
+    from firectl.cli.grammar.durations import format_duration
 
     said = [f"{counted(len(targets), 'target')}, {', '.join(map(str, load.levels))}"]
     if load.seconds is not None:

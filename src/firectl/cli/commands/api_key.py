@@ -6,9 +6,9 @@ from typing import Any
 
 from firectl.cli import in_flight, views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Moment, Named
-from firectl.cli.grammar import Noun
-from firectl.cli.params import argument, assume_yes, dry_run, listing, option
+from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
+from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.types import Moment, Named
 
 api_key = Noun("api-key", "API keys: make one, see which there are, revoke one.")
 

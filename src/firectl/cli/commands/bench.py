@@ -9,9 +9,9 @@ import click
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.bench.flags import MOST_RATE, MOST_STREAMS, Allowance, LengthsType, Levels, MixType
-from firectl.cli.flag_types import Count, Seconds
-from firectl.cli.grammar import DOCUMENT, verb
-from firectl.cli.params import option, switch, together
+from firectl.cli.grammar.params import option, switch, together
+from firectl.cli.grammar.syntax import DOCUMENT, verb
+from firectl.cli.grammar.types import Count, Seconds
 
 _load = together(
     option("--concurrency", type=Levels(MOST_STREAMS, whole=True), metavar="N[,N…]",

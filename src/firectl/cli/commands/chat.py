@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Count, Named, Seconds
-from firectl.cli.grammar import DOCUMENT, verb
-from firectl.cli.params import argument, option
+from firectl.cli.grammar.params import argument, option
+from firectl.cli.grammar.syntax import DOCUMENT, verb
+from firectl.cli.grammar.types import Count, Named, Seconds
 
 
 @verb(formats=DOCUMENT)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.grammar import TEXT, verb
-from firectl.cli.params import argument
+from firectl.cli.grammar.params import argument
+from firectl.cli.grammar.syntax import TEXT, verb
 
 
 @verb(formats=TEXT)

@@ -6,9 +6,9 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Named, ShortText
-from firectl.cli.grammar import Noun
-from firectl.cli.params import argument, dry_run, listing, option, switch
+from firectl.cli.grammar.params import argument, dry_run, listing, option, switch
+from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.types import Named, ShortText
 
 deployed_model = Noun("deployed-model", "Deployed models: which model is loaded on which deployment.")
 

@@ -10,9 +10,9 @@ import click
 from firectl.cli import in_flight, views
 from firectl.cli.app import App, pass_app
 from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, flag_options
-from firectl.cli.flag_types import Count, Named
-from firectl.cli.grammar import Noun
-from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
+from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
+from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.types import Count, Named
 from firectl.names import random_id
 
 deployment = Noun("deployment", "Deployments: a model on hardware, with its replicas.")

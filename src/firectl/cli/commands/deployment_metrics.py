@@ -7,9 +7,9 @@ from datetime import timedelta
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import METRICS, Moment, Seconds
-from firectl.cli.grammar import DOCUMENT, Noun
-from firectl.cli.params import option
+from firectl.cli.grammar.params import option
+from firectl.cli.grammar.syntax import DOCUMENT, Noun
+from firectl.cli.grammar.types import METRICS, Moment, Seconds
 
 deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and requests over time.")
 

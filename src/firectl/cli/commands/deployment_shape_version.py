@@ -6,9 +6,9 @@ from typing import Any
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Named
-from firectl.cli.grammar import NAMED, Noun
-from firectl.cli.params import argument, listing, option
+from firectl.cli.grammar.params import argument, listing, option
+from firectl.cli.grammar.syntax import NAMED, Noun
+from firectl.cli.grammar.types import Named
 
 deployment_shape_version = Noun("deployment-shape-version", "Versions of deployment shapes, and which fit a model.")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Count
-from firectl.cli.grammar import DOCUMENT, TEXT, Noun
-from firectl.cli.params import argument, option, switch, together
+from firectl.cli.grammar.params import argument, option, switch, together
+from firectl.cli.grammar.syntax import DOCUMENT, TEXT, Noun
+from firectl.cli.grammar.types import Count
 
 local = Noun("local", "The platform on this machine: the same API, really merging and really serving.")
 

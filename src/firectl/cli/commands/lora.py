@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.grammar import DOCUMENT, Noun
-from firectl.cli.params import argument, option, switch
+from firectl.cli.grammar.params import argument, option, switch
+from firectl.cli.grammar.syntax import DOCUMENT, Noun
 
 lora = Noun("lora", "LoRA adapters on this machine: check, merge, compare.")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from firectl.cli import in_flight, views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Named
-from firectl.cli.grammar import verb
-from firectl.cli.params import argument, dry_run, option, switch, waiting
+from firectl.cli.grammar.params import argument, dry_run, option, switch, waiting
+from firectl.cli.grammar.syntax import verb
+from firectl.cli.grammar.types import Named
 
 
 @verb()

@@ -10,9 +10,9 @@ import click
 
 from firectl.cli import views
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import PRECISIONS, Count, Known, Named, Seconds, ShortText
-from firectl.cli.grammar import Noun
-from firectl.cli.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together, waiting
+from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together, waiting
+from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.types import PRECISIONS, Count, Known, Named, Seconds, ShortText
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.grammar import DOCUMENT, verb
-from firectl.cli.params import option, switch
+from firectl.cli.grammar.params import option, switch
+from firectl.cli.grammar.syntax import DOCUMENT, verb
 
 
 @verb(formats=DOCUMENT)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.flag_types import Named
-from firectl.cli.grammar import DOCUMENT, Noun
-from firectl.cli.params import argument, option, switch
+from firectl.cli.grammar.params import argument, option, switch
+from firectl.cli.grammar.syntax import DOCUMENT, Noun
+from firectl.cli.grammar.types import Named
 
 route = Noun("route", "Routes: what goes into `model` to reach a model on a deployment.")
 

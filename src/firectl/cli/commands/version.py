@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firectl._version import __version__
 from firectl.cli.app import App, pass_app
-from firectl.cli.grammar import DOCUMENT, verb
+from firectl.cli.grammar.syntax import DOCUMENT, verb
 from firectl.cli.output import View
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firectl.cli.app import App, pass_app
-from firectl.cli.grammar import DOCUMENT, verb
+from firectl.cli.grammar.syntax import DOCUMENT, verb
 
 
 @verb(formats=DOCUMENT)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from firectl.cli.deployment_flags import FLAGS, nested
-from firectl.cli.flag_types import Known, WireDuration
+from firectl.cli.grammar.types import Known, WireDuration
 from firectl.cli.recreate import typed
 from firectl.cli.render import dig
 from firectl.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from firectl.cli.app import App
-from firectl.cli.flag_types import Boolean, Count, PlainId, Seconds
+from firectl.cli.grammar.types import Boolean, Count, PlainId, Seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from firectl.cli.durations import parse_duration
+from firectl.cli.grammar.durations import parse_duration
 from firectl.errors import InputError
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class PlainId(ParamType):
         """For the ID and the folder of a create, the other way round."""
         import shlex
 
-        from firectl.cli.grammar import typed_words
+        from firectl.cli.grammar.syntax import typed_words
         from firectl.names import is_id
 
         others = [word for word in typed_words(ctx) if word != folder and is_id(word)]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import click
 
-from firectl.cli.flag_types import Boolean, Named, Seconds
+from firectl.cli.grammar.types import Boolean, Named, Seconds
 
 FORMATS = ("text", "json", "yaml", "name", "flag")
 RESOURCE = frozenset(FORMATS)
