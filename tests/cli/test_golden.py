@@ -32,8 +32,8 @@ FILES = sorted(PAGES.glob("*.txt"))
 REWRITE = "python -m tests.cli.transcripts"
 
 NO_PAGE = {
-    "local serve": "runs until Ctrl-C: tests/cli/test_local.py",
-    "local down": "ends the platform that the pages run on: tests/cli/test_local.py",
+    "local serve": "runs until Ctrl-C: tests/cli/machine/test_platform.py",
+    "local down": "ends the platform that the pages run on: tests/cli/machine/test_platform.py",
     "quickstart": "has a platform of its own: tests/e2e/test_quickstart.py",
 }
 """Verbs that no page shows, and where they are shown instead."""

@@ -18,7 +18,7 @@ from firectl.cli.output import PLAIN, Output, View
 from firectl.errors import Code, FirectlError, InputError
 
 if TYPE_CHECKING:
-    from firectl.cli.local_platform import LocalPlatform
+    from firectl.cli.machine.platform import LocalPlatform
     from firectl.cli.progress import Progress
     from firectl.client.client import Client, Planned
     from firectl.client.sender import Exchange
@@ -162,7 +162,7 @@ class App:
     @cached_property
     def local_platform(self) -> LocalPlatform:
         from firectl import config
-        from firectl.cli.local_platform import LocalPlatform
+        from firectl.cli.machine.platform import LocalPlatform
 
         return LocalPlatform(config.local_home(self.environ), self.output.note)
 

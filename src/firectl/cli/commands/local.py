@@ -28,7 +28,7 @@ def up(app: App, port: int | None, **limits: int | None) -> None:
 
     $ firectl local up
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     app.emit(commands.up(app, port, limits))
 
@@ -40,7 +40,7 @@ def down(app: App) -> None:
 
     $ firectl local down
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     app.emit(commands.down(app))
 
@@ -52,7 +52,7 @@ def status(app: App) -> None:
 
     $ firectl local status
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     app.emit(commands.status(app))
 
@@ -68,7 +68,7 @@ def logs(app: App, replica: str | None, lines: int, follow: bool | None) -> int:
     $ firectl local logs -f
     $ firectl local logs my-deployment
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     return commands.show_log(app, replica, lines, follow=bool(follow))
 
@@ -80,7 +80,7 @@ def df(app: App) -> None:
 
     $ firectl local df
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     app.emit(commands.disk(app), commands.SIZES)
 
@@ -92,7 +92,7 @@ def prune(app: App) -> None:
 
     $ firectl local prune
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     app.emit(commands.prune(app), commands.SIZES)
 
@@ -104,7 +104,7 @@ def env(app: App) -> None:
 
     $ eval "$(firectl local env)"
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     app.emit(commands.variables(app), commands.EXPORTS)
 
@@ -117,6 +117,6 @@ def serve(app: App, port: int | None, **limits: int | None) -> int:
 
     $ firectl local serve --port 8080
     """
-    from firectl.cli import local_commands as commands
+    from firectl.cli.local import commands
 
     return commands.serve(app, port, limits)

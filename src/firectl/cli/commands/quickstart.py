@@ -18,7 +18,7 @@ def quickstart(app: App, question: str, teardown: bool | None) -> None:
 
     $ firectl quickstart
     """
-    from firectl.cli import tour
+    from firectl.cli.local import tour
 
     app.emit(tour.take(app, question, teardown=bool(teardown)), tour.SHOWN)
     for line in app.left_running:

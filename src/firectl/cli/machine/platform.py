@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from firectl.cli.local_process import (
+from firectl.cli.machine.process import (
     STOP_SECONDS,
     any_port,
     ask,

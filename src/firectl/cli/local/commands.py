@@ -12,7 +12,7 @@ from firectl.cli.output import View
 from firectl.errors import Exit, InputError
 
 if TYPE_CHECKING:
-    from firectl.cli.local_platform import Running
+    from firectl.cli.machine.platform import Running
 
 PROFILE = "local"
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from firectl.cli.local_process import until
+from firectl.cli.machine.process import until
 from tests.cli.conftest import Cli
 from tests.ran import Ran
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from firectl.cli.local_process import until
+from firectl.cli.machine.process import until
 from tests.cli.conftest import Cli
 from tests.tiny import make_adapter, make_base
 
