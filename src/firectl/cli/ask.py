@@ -54,7 +54,7 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
         stream = _once_up(app, lambda: app.client.inference.chat(route, stream=True, **asked), seconds)
     except ApiError as error:
         if error.code is Code.NOT_FOUND and error.hint is None:
-            from firectl.cli.live_route import instead
+            from firectl.cli.lookup.live_route import instead
 
             error.hint = instead(app.client, target, route) or f"firectl route check {shlex.quote(route)} --live"
         if error.reason == PARKED:

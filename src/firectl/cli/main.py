@@ -97,11 +97,11 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
 
             app.output.say(app.redact("".join(traceback.format_exception(error)).rstrip()))
     if isinstance(known, ApiError):
-        from firectl.cli.hints import next_command
+        from firectl.cli.mistakes.hints import next_command
 
         known.hint = next_command(app, known)
     elif isinstance(known, InputError):
-        from firectl.cli.hints import instead_of_input
+        from firectl.cli.mistakes.hints import instead_of_input
 
         known.hint = instead_of_input(app) or known.hint
     if "output" not in app.flags and _asks_for_json(argv):
@@ -116,7 +116,7 @@ def _as_firectl_error(error: Exception) -> FirectlError | None:
     if isinstance(error, FirectlError):
         return error
     if isinstance(error, click.UsageError):
-        from firectl.cli.usage import usage_error
+        from firectl.cli.mistakes.usage import usage_error
 
         return usage_error(error)
     if isinstance(error, click.ClickException):
@@ -169,7 +169,7 @@ def _complete(app: App) -> None:
     """Answers the shell when it asks what could come next, and ends there."""
     instruction = app.environ.get("_FIRECTL_COMPLETE")
     if instruction:
-        from firectl.cli.completing import answer
+        from firectl.cli.lookup.completing import answer
 
         try:
             sys.exit(answer(app, root, instruction))

@@ -27,7 +27,7 @@ def check_given(app: App, text: str | None, request: str | None, live: bool | No
     account = app.account if live else app.configured.account_id.value
     report = check(text, account) if text is not None else check_request(request or "", account)
     if live and report["valid"]:
-        from firectl.cli.live_route import live_checks
+        from firectl.cli.lookup.live_route import live_checks
 
         checks = live_checks(app.client, report, text)
         report = {"ready": all(check["ok"] for check in checks), **report, "checks": checks}

@@ -97,7 +97,7 @@ class Named(ParamType):
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from firectl.cli.completing import offer
+        from firectl.cli.lookup.completing import offer
 
         return offer(ctx, self.kind, incomplete)
 

@@ -66,7 +66,7 @@ def next_command(app: App, error: ApiError) -> str | None:
 def _nearest(app: App, names: list[str]) -> str | None:
     if not names or "client" not in app.__dict__:
         return None
-    from firectl.cli.nearest import did_you_mean
+    from firectl.cli.lookup.nearest import did_you_mean
 
     return did_you_mean(app.client, names)
 
@@ -120,7 +120,7 @@ def instead_of_input(app: App) -> str | None:
 
 
 def _folder_meant(verb: str, given: dict[str, Any]) -> str | None:
-    from firectl.cli.mistyped import folder_meant
+    from firectl.cli.mistakes.mistyped import folder_meant
 
     return folder_meant(verb, given)
 
@@ -137,7 +137,7 @@ def _import_first(folder: str) -> str:
 
 def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
     """For a load that was refused: what of the two does not fit, and what to do."""
-    from firectl.cli.live_route import misfit
+    from firectl.cli.lookup.live_route import misfit
     from firectl.errors import FirectlError
 
     try:

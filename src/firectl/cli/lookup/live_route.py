@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from firectl.cli.counted import counted
-from firectl.cli.hints import list_command
+from firectl.cli.mistakes.hints import list_command
 from firectl.errors import ApiError, Code
 from firectl.names import canonical_route, check_route, is_id
 
@@ -86,7 +86,7 @@ def meant(client: Client, typed: str | None) -> Deployment | None:
 
 def _meant_instead(client: Client, name: str) -> str:
     """For a name that is not there."""
-    from firectl.cli.nearest import did_you_mean
+    from firectl.cli.lookup.nearest import did_you_mean
 
     there = list_command(name, client.account_id)
     near = did_you_mean(client, [name])
