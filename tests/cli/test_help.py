@@ -24,8 +24,8 @@ START = {
     "firectl.cli.output", "firectl.cli.render", "firectl.cli.tree", "firectl.errors",
 }  # fmt: skip
 ROUTE_CHECK = {
-    "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.grammar.params", "firectl.cli.route_check",
-    "firectl.names", "firectl.names.ids", "firectl.names.routes",
+    "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.grammar.params", "firectl.cli.route",
+    "firectl.cli.route.check", "firectl.names", "firectl.names.ids", "firectl.names.routes",
 }  # fmt: skip
 
 

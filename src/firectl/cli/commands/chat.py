@@ -35,7 +35,7 @@ def chat(
     $ firectl chat my-lora#my-deployment 'Hello!'
     $ echo 'Hello!' | firectl chat my-lora - --temperature 0 -o json
     """
-    from firectl.cli import ask
+    from firectl.cli.route import ask
 
     asked = ask.request(ask.read_message(message), system, temperature, max_tokens)
     ask.answer(app, target, asked, wait_timeout)

@@ -40,7 +40,7 @@ def list_(
 
     $ firectl deployment-metrics list --metric tokens-per-second --group-by model --interval 24h
     """
-    from firectl.cli import metrics
+    from firectl.cli.settings import metrics
 
     metrics.require_known(metric)
     span = metrics.span(start, end)

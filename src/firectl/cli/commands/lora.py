@@ -28,7 +28,7 @@ def check(app: App, adapter: Path, base_model: str | None, deep: bool | None) ->
     $ firectl lora check ./adapter
     $ firectl lora check ./adapter --base-model ./base --deep -o json
     """
-    from firectl.cli import lora_report as reports
+    from firectl.cli.lora import report as reports
 
     report = reports.examine(app, adapter, base_model, bool(deep))
     app.emit(report, reports.VIEW)
@@ -53,7 +53,7 @@ def merge(
     $ firectl lora merge ./adapter --base-model ./base --out ./merged
     $ firectl lora merge --adapter ./a=0.7 --adapter ./b=0.3 --base-model ./base --out ./both --verify
     """
-    from firectl.cli import lora_merge as merging
+    from firectl.cli.lora import merge as merging
 
     adapters = merging.chosen(adapter, weighted)
     made = merging.merge_folders(app, adapters, base_model, out)
@@ -77,7 +77,7 @@ def parity(app: App, adapter: Path, base_model: Path, asked: tuple[str, ...], pr
     $ firectl lora parity ./adapter --base-model ./base
     $ firectl lora parity ./adapter --base-model ./base --prompts prompts.txt -o json
     """
-    from firectl.cli import lora_parity as comparing
+    from firectl.cli.lora import parity as comparing
 
     report = comparing.compare_ways(adapter, base_model, asked, prompts)
     app.emit(report, comparing.VIEW)

@@ -23,7 +23,7 @@ def check(app: App, route: str | None, live: bool | None, request: str | None) -
     $ firectl route check accounts/my-account/models/my-lora#accounts/my-account/deployments/my-deployment
     $ firectl route check --request body.json -o json
     """
-    from firectl.cli import route_check as routes
+    from firectl.cli.route import check as routes
 
     report = routes.check_given(app, route, request, live)
     app.emit(report, routes.VIEW)

@@ -18,6 +18,6 @@ def set_api_key(app: App, key: str) -> None:
 
     $ firectl set-api-key - < key.txt
     """
-    from firectl.cli.identity import keep_key, read_key
+    from firectl.cli.settings.identity import keep_key, read_key
 
     app.emit(keep_key(app, read_key(app, key)))

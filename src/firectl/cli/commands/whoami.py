@@ -15,6 +15,6 @@ def whoami(app: App) -> None:
 
     $ firectl whoami
     """
-    from firectl.cli.identity import identity
+    from firectl.cli.settings.identity import identity
 
     app.emit(identity(app))
