@@ -99,7 +99,7 @@ def imports_of(path: Path) -> Iterator[Import]:
             case ast.ImportFrom(module=module, names=names, level=level):
                 assert level == 0, f"{path}:{node.lineno}: imports are absolute"
                 assert module is not None
-                # `from firectl import config` and `from firectl.cli import views` import modules of those names.
+                # `from firectl import config` and `from firectl.cli.views import tables` import modules of those names.
                 yield from (Import(f"{module}.{alias.name}", node.lineno, inside) for alias in names)
                 return
             case _:

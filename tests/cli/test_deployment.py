@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import respx
 
-from firectl.cli.deployment_flags import FLAGS
+from firectl.cli.views.deployment_flags import FLAGS
 from firectl.schemas.deployment import Deployment
 from tests.cli.conftest import KEY, Cli
 from tests.cli.hosted import Api

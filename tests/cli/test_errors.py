@@ -114,7 +114,7 @@ def test_a_server_that_never_answers_is_given_up_in_time(cli: Cli, api: Api) -> 
 def test_a_mistake_of_ours_is_called_that_and_its_traceback_is_a_flag_away(cli: Cli, api: Api) -> None:
     api.on("GET", PATH, {"name": "accounts/acme/deployments/d1"})
     script = (
-        "from firectl.cli import output\n"
+        "from firectl.cli.output import output\n"
         "def broken(*_): raise ZeroDivisionError(f'with {key} in it')\n"
         f"key = {KEY!r}\n"
         "output.Output.emit = broken\n"

@@ -21,7 +21,8 @@ HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "st
 START = {
     "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.grammar", "firectl.cli.grammar.durations",
     "firectl.cli.grammar.syntax", "firectl.cli.grammar.types", "firectl.cli.interrupts", "firectl.cli.main",
-    "firectl.cli.output", "firectl.cli.render", "firectl.cli.tree", "firectl.errors",
+    "firectl.cli.output", "firectl.cli.output.output", "firectl.cli.output.render", "firectl.cli.tree",
+    "firectl.errors",
 }  # fmt: skip
 ROUTE_CHECK = {
     "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.grammar.params", "firectl.cli.route",

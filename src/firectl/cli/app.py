@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from firectl.cli.output import PLAIN, Output, View
+from firectl.cli.output.output import PLAIN, Output, View
 from firectl.errors import Code, FirectlError, InputError
 
 if TYPE_CHECKING:
     from firectl.cli.machine.platform import LocalPlatform
-    from firectl.cli.progress import Progress
+    from firectl.cli.output.progress import Progress
     from firectl.client.client import Client, Planned
     from firectl.client.sender import Exchange
     from firectl.config import Flags, Settings
@@ -168,7 +168,7 @@ class App:
 
     @cached_property
     def progress(self) -> Progress:
-        from firectl.cli.progress import Progress
+        from firectl.cli.output.progress import Progress
 
         return Progress(self.output)
 

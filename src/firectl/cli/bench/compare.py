@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.bench import report
-from firectl.cli.counted import counted
 from firectl.cli.deployment import rollout
-from firectl.cli.output import View
+from firectl.cli.output.counted import counted
+from firectl.cli.output.output import View
 from firectl.errors import FirectlError, InputError
 from firectl.names import canonical_route, random_id
 
@@ -157,7 +157,7 @@ def _take_down(app: App, setup: Setup) -> None:
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli import render
+    from firectl.cli.output import render
 
     results = document["results"]
     ways = list(dict.fromkeys(result["target"] for result in results))

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from firectl.cli.bench.report import labels, ms
-from firectl.cli.output import Output
-from firectl.cli.progress import Progress
+from firectl.cli.output.output import Output
+from firectl.cli.output.progress import Progress
 
 if TYPE_CHECKING:
     from rich.table import Table

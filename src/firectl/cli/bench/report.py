@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from firectl.cli import render
-from firectl.cli.counted import counted
-from firectl.cli.output import View
+from firectl.cli.output import render
+from firectl.cli.output.counted import counted
+from firectl.cli.output.output import View
 
 Document = Mapping[str, Any]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.bench import report as bench_report
-from firectl.cli.counted import counted
-from firectl.cli.output import View
+from firectl.cli.output.counted import counted
+from firectl.cli.output.output import View
 from firectl.errors import ApiError, FirectlError, InputError, NetworkError
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, listing
 from firectl.cli.grammar.syntax import NAMED, Noun
 from firectl.cli.grammar.types import Named
+from firectl.cli.views import tables
 
 account = Noun("account", "Accounts that the key can see.")
 
@@ -21,7 +21,7 @@ def get(app: App, account: str | None) -> None:
 
     $ firectl account get
     """
-    app.emit(app.client.accounts.get(account or app.account), views.ACCOUNT)
+    app.emit(app.client.accounts.get(account or app.account), tables.ACCOUNT)
 
 
 @account.verb("list", formats=NAMED)
@@ -32,6 +32,6 @@ def list_(app: App, **asked: Any) -> None:
 
     $ firectl account list
     """
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
-    show_list(app, app.client.accounts, views.ACCOUNT, **asked)
+    show_list(app, app.client.accounts, tables.ACCOUNT, **asked)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli import in_flight, views
+from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
 from firectl.cli.grammar.syntax import Noun
 from firectl.cli.grammar.types import Moment, Named
+from firectl.cli.views import tables
 
 api_key = Noun("api-key", "API keys: make one, see which there are, revoke one.")
 
@@ -39,7 +40,7 @@ def create(app: App, user: str | None, **given: Any) -> None:
     with app.leaving(in_flight.api_key(user)):
         made = app.client.api_keys.create(owner, ApiKey.model_validate(given))
         app.output.note("Keep the key now: it is not shown again")
-        app.emit(made, views.API_KEY)
+        app.emit(made, tables.API_KEY)
     if app.output.format in ("name", "flag"):
         # These formats have no place for it, and there is no second chance.
         app.output.say(f"Key: {made.key}")
@@ -54,9 +55,9 @@ def list_(app: App, user: str | None, **asked: Any) -> None:
 
     $ firectl api-key list
     """
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
-    show_list(app, app.client.api_keys, views.API_KEY, user=user or app.client.users.only(), **asked)
+    show_list(app, app.client.api_keys, tables.API_KEY, user=user or app.client.users.only(), **asked)
 
 
 @api_key.verb()
@@ -73,4 +74,4 @@ def delete(app: App, key_id: str, user: str | None) -> None:
     owner = app.client.users.full_name(user) if user else app.client.users.only()
     app.confirm(f"Revoke the API key {key_id} of {owner}?")
     app.client.api_keys.revoke(owner, key_id)
-    app.emit_deleted(f"Deleted {key_id}", lambda: {"key_id": key_id}, views.API_KEY)
+    app.emit_deleted(f"Deleted {key_id}", lambda: {"key_id": key_id}, tables.API_KEY)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, dry_run, listing, option, switch
 from firectl.cli.grammar.syntax import Noun
 from firectl.cli.grammar.types import Named, ShortText
+from firectl.cli.views import tables
 
 deployed_model = Noun("deployed-model", "Deployed models: which model is loaded on which deployment.")
 
@@ -21,7 +21,7 @@ def get(app: App, deployed_model: str) -> None:
 
     $ firectl deployed-model get my-lora-a1b2c3d4
     """
-    app.emit(app.client.deployed_models.get(deployed_model), views.DEPLOYED_MODEL)
+    app.emit(app.client.deployed_models.get(deployed_model), tables.DEPLOYED_MODEL)
 
 
 @deployed_model.verb("list")
@@ -32,9 +32,9 @@ def list_(app: App, **asked: Any) -> None:
 
     $ firectl deployed-model list
     """
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
-    show_list(app, app.client.deployed_models, views.DEPLOYED_MODEL, **asked)
+    show_list(app, app.client.deployed_models, tables.DEPLOYED_MODEL, **asked)
 
 
 @deployed_model.verb()
@@ -50,10 +50,10 @@ def update(app: App, deployed_model: str, **given: Any) -> None:
 
     $ firectl deployed-model update my-lora-a1b2c3d4 --default
     """
-    from firectl.cli.changes import changes, lost
+    from firectl.cli.views.changes import changes, lost
     from firectl.schemas.deployed_model import DeployedModel
 
     row, mask = changes("deployed-model", DeployedModel, given)
     changed = app.client.deployed_models.update(deployed_model, row, mask)
     app.output.warn_all(lost(given, changed))
-    app.emit(changed, views.DEPLOYED_MODEL)
+    app.emit(changed, tables.DEPLOYED_MODEL)

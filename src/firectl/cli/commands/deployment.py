@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from firectl.cli import in_flight, views
+from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
-from firectl.cli.deployment_flags import CHANGEABLE, FLAGS, flag_options
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
 from firectl.cli.grammar.syntax import Noun
 from firectl.cli.grammar.types import Count, Named
+from firectl.cli.views import tables
+from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, flag_options
 from firectl.names import random_id
 
 deployment = Noun("deployment", "Deployments: a model on hardware, with its replicas.")
@@ -72,7 +73,7 @@ def create(
             app.output.note("Nothing was created.")
         else:
             made = rollout.follow_create(app, made, wait, wait_timeout, probe=not no_probe)
-        app.emit(made, views.DEPLOYMENT)
+        app.emit(made, tables.DEPLOYMENT)
 
 
 @deployment.verb()
@@ -83,7 +84,7 @@ def get(app: App, deployment: str) -> None:
 
     $ firectl deployment get my-deployment
     """
-    app.emit(app.client.deployments.get(deployment), views.DEPLOYMENT)
+    app.emit(app.client.deployments.get(deployment), tables.DEPLOYMENT)
 
 
 @deployment.verb("list")
@@ -96,9 +97,9 @@ def list_(app: App, **asked: Any) -> None:
     $ firectl deployment list --filter 'state = READY'
     """
     from firectl.cli.deployment.billing import say_what_bills
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
-    say_what_bills(app, show_list(app, app.client.deployments, views.DEPLOYMENT, **asked))
+    say_what_bills(app, show_list(app, app.client.deployments, tables.DEPLOYMENT, **asked))
 
 
 @deployment.verb()
@@ -118,7 +119,7 @@ def update(app: App, deployment: str, skip_shape_validation: bool | None, **give
     with app.leaving(in_flight.update(app.client.deployments.full_name(deployment))):
         changed = app.client.deployments.update(deployment, asked, mask, skip_shape_validation=skip_shape_validation)
     app.output.warn_all(request.differences(asked, changed))
-    app.emit(changed, views.DEPLOYMENT)
+    app.emit(changed, tables.DEPLOYMENT)
 
 
 @deployment.verb()
@@ -139,7 +140,7 @@ def scale(
     name = app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.scale(app, name, replica_count)):
         app.client.deployments.scale(name, replica_count)
-        app.emit(follow_scale(app, name, replica_count, wait, wait_timeout, probe=not no_probe), views.DEPLOYMENT)
+        app.emit(follow_scale(app, name, replica_count, wait, wait_timeout, probe=not no_probe), tables.DEPLOYMENT)
 
 
 @deployment.verb()
@@ -191,4 +192,4 @@ def undelete(app: App, deployment: str, wait: bool | None, wait_timeout: float, 
         done = follow_create(app, back, wait, wait_timeout, probe=not no_probe)
         if wait:
             say_what_came_back(app, name)
-        app.emit(done, views.DEPLOYMENT)
+        app.emit(done, tables.DEPLOYMENT)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, listing, option
 from firectl.cli.grammar.syntax import NAMED, Noun
 from firectl.cli.grammar.types import Named
+from firectl.cli.views import tables
 
 deployment_shape = Noun("deployment-shape", "Deployment shapes: tested hardware and settings for a model.")
 
@@ -21,7 +21,7 @@ def get(app: App, shape: str) -> None:
 
     $ firectl deployment-shape get accounts/fireworks/deploymentShapes/my-shape
     """
-    app.emit(app.client.deployment_shapes.get(shape), views.DEPLOYMENT_SHAPE)
+    app.emit(app.client.deployment_shapes.get(shape), tables.DEPLOYMENT_SHAPE)
 
 
 @deployment_shape.verb("list", formats=NAMED)
@@ -33,8 +33,8 @@ def list_(app: App, target_model: str | None, **asked: Any) -> None:
 
     $ firectl deployment-shape list -a fireworks
     """
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
     model = app.client.models.full_name(target_model) if target_model else None
     shapes = app.client.deployment_shapes
-    show_list(app, shapes, views.DEPLOYMENT_SHAPE, target_model=model, public="deployment-shape", **asked)
+    show_list(app, shapes, tables.DEPLOYMENT_SHAPE, target_model=model, public="deployment-shape", **asked)

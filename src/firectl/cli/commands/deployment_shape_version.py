@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, listing, option
 from firectl.cli.grammar.syntax import NAMED, Noun
 from firectl.cli.grammar.types import Named
+from firectl.cli.views import tables
 
 deployment_shape_version = Noun("deployment-shape-version", "Versions of deployment shapes, and which fit a model.")
 
@@ -21,7 +21,7 @@ def get(app: App, version: str) -> None:
 
     $ firectl deployment-shape-version get my-shape/versions/latest
     """
-    app.emit(app.client.deployment_shape_versions.get(version), views.DEPLOYMENT_SHAPE_VERSION)
+    app.emit(app.client.deployment_shape_versions.get(version), tables.DEPLOYMENT_SHAPE_VERSION)
 
 
 @deployment_shape_version.verb("list", formats=NAMED)
@@ -35,11 +35,11 @@ def list_(app: App, shape: str | None, base_model: str | None, filter: str | Non
     $ firectl deployment-shape-version list -a fireworks
     """
     from firectl.cli.deployment.shapes import for_base
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
     narrowed = for_base(app, base_model, filter)
     versions, public = app.client.deployment_shape_versions, "deployment-shape-version"
-    show_list(app, versions, views.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, public=public, **asked)
+    show_list(app, versions, tables.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, public=public, **asked)
 
 
 @deployment_shape_version.verb(formats=NAMED)
@@ -58,4 +58,4 @@ def match(app: App, model: str) -> None:
     """
     from firectl.cli.deployment.shapes import matching_versions
 
-    app.emit(matching_versions(app, model), views.DEPLOYMENT_SHAPE_VERSION)
+    app.emit(matching_versions(app, model), tables.DEPLOYMENT_SHAPE_VERSION)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from firectl.cli import in_flight, views
+from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, dry_run, option, switch, waiting
 from firectl.cli.grammar.syntax import verb
 from firectl.cli.grammar.types import Named
+from firectl.cli.views import tables
 
 
 @verb()
@@ -45,7 +46,7 @@ def load_lora(
     names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.load(*names)):
         row = app.client.deployed_models.load(*names, public=public, replace_merged_addon=replace_merged_addon)
-        app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), views.DEPLOYED_MODEL)
+        app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), tables.DEPLOYED_MODEL)
 
 
 @verb()

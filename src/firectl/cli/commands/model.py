@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from firectl.cli import views
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together, waiting
 from firectl.cli.grammar.syntax import Noun
 from firectl.cli.grammar.types import PRECISIONS, Count, Known, Named, Seconds, ShortText
+from firectl.cli.views import tables
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +80,7 @@ def create(
     described = folder.describe_folder(app, path, base_model, embedding, check=not skip_checks)
     asked = described.model_copy(update=folder.model_fields(given))
     made = folder.import_folder(app, model_id, path, asked, enable_resumable_upload, poll_duration)
-    app.emit(made, views.MODEL)
+    app.emit(made, tables.MODEL)
 
 
 @model.verb()
@@ -98,7 +98,7 @@ def upload(app: App, model: str, path: Path, enable_resumable_upload: bool | Non
 
     name = app.client.models.full_name(model)
     upload_folder(app, name, path, enable_resumable_upload, poll_duration)
-    app.emit(app.client.models.get(name), views.MODEL)
+    app.emit(app.client.models.get(name), tables.MODEL)
 
 
 @model.verb()
@@ -109,7 +109,7 @@ def get(app: App, model: str) -> None:
 
     $ firectl model get my-lora
     """
-    app.emit(app.client.models.get(model), views.MODEL)
+    app.emit(app.client.models.get(model), tables.MODEL)
 
 
 @model.verb("list")
@@ -120,9 +120,9 @@ def list_(app: App, **asked: Any) -> None:
 
     $ firectl model list --filter 'kind = HF_PEFT_ADDON'
     """
-    from firectl.cli.listing import show_list
+    from firectl.cli.views.listing import show_list
 
-    show_list(app, app.client.models, views.MODEL, public="model", **asked)
+    show_list(app, app.client.models, tables.MODEL, public="model", **asked)
 
 
 @model.verb()
@@ -135,13 +135,13 @@ def update(app: App, model: str, **given: Any) -> None:
 
     $ firectl model update my-lora --public=false
     """
-    from firectl.cli.changes import changes, lost
+    from firectl.cli.views.changes import changes, lost
     from firectl.schemas.model import Model
 
     asked, mask = changes("model", Model, given)
     changed = app.client.models.update(model, asked, mask)
     app.output.warn_all(lost(given, changed))
-    app.emit(changed, views.MODEL)
+    app.emit(changed, tables.MODEL)
 
 
 @model.verb()
@@ -157,7 +157,7 @@ def delete(app: App, model: str) -> None:
     name = app.client.models.full_name(model)
     app.confirm(f"Delete {name} and its files?")
     app.client.models.delete(name)
-    app.emit_deleted(f"Deleted {name}", lambda: app.client.models.left_of(name), views.MODEL)
+    app.emit_deleted(f"Deleted {name}", lambda: app.client.models.left_of(name), tables.MODEL)
 
 
 @model.verb()
@@ -173,7 +173,7 @@ def download(app: App, model: str, path: Path) -> None:
 
     name = app.client.models.full_name(model)
     download_folder(app, name, path)
-    app.emit(app.client.models.get(name), views.MODEL)
+    app.emit(app.client.models.get(name), tables.MODEL)
 
 
 @model.verb()
@@ -186,7 +186,7 @@ def verify(app: App, model: str) -> None:
     """
     from firectl.cli.model.verify import verify_files
 
-    app.emit(verify_files(app, app.client.models.full_name(model)), views.MODEL)
+    app.emit(verify_files(app, app.client.models.full_name(model)), tables.MODEL)
 
 
 @model.verb()
@@ -204,4 +204,4 @@ def prepare(app: App, model: str, precision: str, wait: bool | None, wait_timeou
 
     name = app.client.models.full_name(model)
     app.client.models.prepare(name, precision)
-    app.emit(follow_prepare(app, name, wait, wait_timeout), views.MODEL)
+    app.emit(follow_prepare(app, name, wait, wait_timeout), tables.MODEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from firectl._version import __version__
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.syntax import DOCUMENT, verb
-from firectl.cli.output import View
+from firectl.cli.output.output import View
 
 
 @verb(formats=DOCUMENT)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from firectl.cli.app import App
-from firectl.cli.counted import counted
+from firectl.cli.output.counted import counted
 
 if TYPE_CHECKING:
     from firectl.schemas.deployment import Deployment

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from firectl.cli.deployment_flags import FLAGS, nested
 from firectl.cli.grammar.types import Known, WireDuration
-from firectl.cli.recreate import typed
-from firectl.cli.render import dig
+from firectl.cli.output.render import dig
+from firectl.cli.views.as_flags import typed
+from firectl.cli.views.deployment_flags import FLAGS, nested
 from firectl.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from firectl.cli import in_flight, views
+from firectl.cli import in_flight
 from firectl.cli.app import App
+from firectl.cli.views import tables
 from firectl.names import canonical_route
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, har
         said = f"{name} was deleted already"
     else:
         said = f"Deleted {name} for good" if hard else f"Deleted {name}"
-    app.emit_deleted(said, lambda: app.client.deployments.left_of(name), views.DEPLOYMENT)
+    app.emit_deleted(said, lambda: app.client.deployments.left_of(name), tables.DEPLOYMENT)
     if not hard:
         app.output.note(f"To bring it back: firectl deployment undelete {name}")
 
@@ -149,7 +150,7 @@ def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: floa
         with _watched(app, app.client.deployed_models, "unloading", row.model or "", left) as (on_change, _):
             app.client.deployed_models.wait_unloaded(row.name or "", timeout, on_change=on_change)
     said = f"Unloaded {row.model} from {row.deployment}"
-    app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), views.DEPLOYED_MODEL)
+    app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), tables.DEPLOYED_MODEL)
 
 
 def follow_scale(app: App, name: str, count: int, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:

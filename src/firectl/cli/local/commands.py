@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
-from firectl.cli.counted import counted
-from firectl.cli.output import View
+from firectl.cli.output.counted import counted
+from firectl.cli.output.output import View
 from firectl.errors import Exit, InputError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def prune(app: App) -> dict[str, Any]:
 
 
 def _in_words(document: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli.progress import size
+    from firectl.cli.output.progress import size
 
     for name, value in document.items():
         yield f"{name.removesuffix('_bytes').title()}: {size(value) if name.endswith('_bytes') else value}"

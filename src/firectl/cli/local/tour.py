@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from firectl.cli import render
-from firectl.cli.output import View
+from firectl.cli.output import render
+from firectl.cli.output.output import View
 from firectl.errors import Code, Exit, FirectlError
 from firectl.names import canonical_route
 

@@ -16,7 +16,7 @@ from click import shell_completion as shells
 
 from firectl.cli.app import App
 from firectl.cli.grammar.syntax import spell_out, words_after
-from firectl.cli.listing import PUBLIC_ACCOUNT
+from firectl.cli.views.listing import PUBLIC_ACCOUNT
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource

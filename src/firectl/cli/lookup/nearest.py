@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from firectl.cli.listing import PUBLIC_ACCOUNT
+from firectl.cli.views.listing import PUBLIC_ACCOUNT
 from firectl.errors import ApiError, Code, FirectlError
 from firectl.names import ResourceName
 

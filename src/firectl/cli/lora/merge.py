@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firectl.cli.app import App
-from firectl.cli.output import View
+from firectl.cli.output.output import View
 from firectl.errors import Exit, InputError
 
 
@@ -58,7 +58,7 @@ def verdict(document: Mapping[str, Any]) -> int:
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli.render import scalar
+    from firectl.cli.output.render import scalar
 
     yield f"Out: {scalar(document['out'])}"
     yield f"Tensors Changed: {document['tensors_changed']} of {document['tensors_total']}"

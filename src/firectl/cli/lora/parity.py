@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from firectl.cli.output import View
+from firectl.cli.output.output import View
 from firectl.errors import InputError
 
 _COLUMNS = ("LEFT", "RIGHT", "MAX DIFFERENCE", "MEAN DIFFERENCE", "SAME NEXT TOKEN")
@@ -46,7 +46,7 @@ def _lines_of(file: Path) -> list[str]:
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli.render import scalar, table
+    from firectl.cli.output.render import scalar, table
 
     yield f"Valid: {scalar(report['valid'])}"
     yield f"Changes Answers: {scalar(report['changes'])}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
-from firectl.cli.output import View
+from firectl.cli.output.output import View
 from firectl.errors import ApiError, Code, Exit, InputError
 from firectl.names import ResourceName
 
@@ -153,8 +153,8 @@ def _recorded(adapter: Path) -> str | None:
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli.progress import size
-    from firectl.cli.render import scalar
+    from firectl.cli.output.progress import size
+    from firectl.cli.output.render import scalar
 
     yield f"Valid: {scalar(report['valid'])}"
     facts = report.get("adapter")

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from firectl.cli.app import App
-from firectl.cli.listing import PUBLIC_ACCOUNT
 from firectl.cli.tree import VERBS
+from firectl.cli.views.listing import PUBLIC_ACCOUNT
 from firectl.errors import ApiError, Code, InputError, NetworkError
 from firectl.names import is_id, resolve
 

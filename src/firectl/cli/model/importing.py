@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli import in_flight
 from firectl.cli.app import App
-from firectl.cli.counted import counted
+from firectl.cli.output.counted import counted
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _insisted(app: App, path: Path, base_model: str | None) -> Model:
 
 def _other_base(app: App, base: str, *, recorded: bool) -> str:
     """What to do where the base of an adapter is not there."""
-    from firectl.cli.listing import PUBLIC_ACCOUNT
+    from firectl.cli.views.listing import PUBLIC_ACCOUNT
 
     account, _, model_id = base.split("/")[1:]
     if account != PUBLIC_ACCOUNT:

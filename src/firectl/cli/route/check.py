@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from firectl.cli.app import App
-from firectl.cli.output import View
+from firectl.cli.output.output import View
 from firectl.errors import Exit, InputError
 from firectl.names import check_route
 
@@ -97,7 +97,7 @@ def verdict(report: Mapping[str, Any]) -> int:
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli.render import visible
+    from firectl.cli.output.render import visible
 
     for field in ("ready", "valid"):
         if field in report:

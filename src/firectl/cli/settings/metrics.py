@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.grammar.types import METRICS
-from firectl.cli.output import View
-from firectl.cli.render import table
+from firectl.cli.output.output import View
+from firectl.cli.output.render import table
 from firectl.errors import ApiError, Code, InputError
 
 if TYPE_CHECKING:

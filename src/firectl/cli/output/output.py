@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-from firectl.cli import render
+from firectl.cli.output import render
 from firectl.errors import FirectlError, InputError
 
 Document = Mapping[str, Any]
@@ -219,7 +219,7 @@ def _json(data: object, *, indent: int | None, ascii_only: bool) -> str:
 
 
 def _yaml(data: object) -> str:
-    from firectl.cli.yaml_text import to_yaml
+    from firectl.cli.output.yaml import to_yaml
 
     return to_yaml(data)
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from firectl.cli import views
-from firectl.cli.output import Output
+from firectl.cli.output.output import Output
+from firectl.cli.views import tables
 from firectl.errors import ApiError, Code, InputError
 from firectl.schemas.account import Account
 from firectl.schemas.model import DeployedModelRef, Model
@@ -16,7 +16,7 @@ from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 
 
-def written(format: str, result: object, view: object = views.MODEL, encoding: str = "utf-8") -> str:
+def written(format: str, result: object, view: object = tables.MODEL, encoding: str = "utf-8") -> str:
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
     Output(format, stdout=out, stderr=io.StringIO()).emit(result, view)  # type: ignore[arg-type]
     return out.buffer.getvalue().decode(encoding)
@@ -47,7 +47,7 @@ def test_what_has_no_name_or_no_flags_says_what_to_use_instead() -> None:
     with pytest.raises(InputError, match="the result has no name"):
         written("name", {"state": "UP"})
     with pytest.raises(InputError, match="there are no flags that create such a resource"):
-        written("flag", Account(name="accounts/a"), views.ACCOUNT)
+        written("flag", Account(name="accounts/a"), tables.ACCOUNT)
 
 
 def test_a_result_of_no_known_kind_is_a_mistake_of_ours() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from firectl.cli.output import View
-from firectl.cli.recreate import api_key_flags, deployed_model_flags, deployment_flags, model_flags
+from firectl.cli.output.output import View
+from firectl.cli.views.as_flags import api_key_flags, deployed_model_flags, deployment_flags, model_flags
 
 REPLICA_COUNTS = (
     "min_replica_count",

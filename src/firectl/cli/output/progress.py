@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from firectl.cli.output import Output
+from firectl.cli.output.output import Output
 
 if TYPE_CHECKING:
     from rich.console import Console

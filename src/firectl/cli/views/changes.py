@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from firectl.cli.render import scalar
+from firectl.cli.output.render import scalar
 from firectl.errors import InputError
 
 if TYPE_CHECKING:

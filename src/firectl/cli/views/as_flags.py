@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from firectl.cli.deployment_flags import FLAGS, Flag
 from firectl.cli.grammar.durations import format_duration
 from firectl.cli.grammar.types import Region, WireDuration
-from firectl.cli.render import dig, scalar
+from firectl.cli.output.render import dig, scalar
+from firectl.cli.views.deployment_flags import FLAGS, Flag
 
 Document = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
-from firectl.cli.output import View
+from firectl.cli.output.output import View
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from firectl.cli.deployment_flags import FLAGS
+from firectl.cli.views.deployment_flags import FLAGS
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 

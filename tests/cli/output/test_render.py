@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firectl.cli import render
-from firectl.cli.output import Output
-from firectl.cli.progress import Progress, size
-from firectl.cli.yaml_text import to_yaml
+from firectl.cli.output import render
+from firectl.cli.output.output import Output
+from firectl.cli.output.progress import Progress, size
+from firectl.cli.output.yaml import to_yaml
 from firectl.client.meter import Progress as Moved
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
