@@ -168,7 +168,7 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "cli" / "commands").glob("*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted((SOURCE / "cli" / "commands").rglob("*.py")), ids=name_of)
 def test_a_command_imports_no_other_command_and_does_nothing_that_others_do_for_it(path: Path) -> None:
     wrong = [
         f"line {found.line}: {found.module}"

@@ -25,8 +25,9 @@ START = {
     "firectl.errors",
 }  # fmt: skip
 ROUTE_CHECK = {
-    "firectl.cli.commands", "firectl.cli.commands.route", "firectl.cli.grammar.params", "firectl.cli.route",
-    "firectl.cli.route.check", "firectl.names", "firectl.names.ids", "firectl.names.routes",
+    "firectl.cli.commands", "firectl.cli.commands.talk", "firectl.cli.commands.talk.route",
+    "firectl.cli.grammar.params", "firectl.cli.route", "firectl.cli.route.check", "firectl.names",
+    "firectl.names.ids", "firectl.names.routes",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from tests.tiny import make_base
 BASE = "accounts/fireworks/models/base"
 NAME = "accounts/acme/models/m"
 ALL = "/v1/accounts/acme/models"
-SAMPLES = Path(__file__).parents[2] / "src" / "firectl" / "samples"
+SAMPLES = Path(__file__).parents[4] / "src" / "firectl" / "samples"
 
 
 @pytest.fixture
