@@ -27,17 +27,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from firectl.client.client import Client
-from firectl.client.files import scan
-from firectl.client.http import httpx
+from firectl.client.http.connections import httpx
+from firectl.client.transfer.files import scan
 from firectl.schemas.model import BASE, BaseModelDetails, Model
 
 SEND = """
 import json, resource, sys, time
 from pathlib import Path
 from firectl.client.client import Client
-from firectl.client.files import scan
-from firectl.client.download import Download
-from firectl.client.transfer import Upload
+from firectl.client.transfer.files import scan
+from firectl.client.transfer.download import Download
+from firectl.client.transfer.upload import Upload
 url, key, model, folder, way = sys.argv[1:]
 def peak():
     # Not ru_maxrss: that begins with what the process was forked from.

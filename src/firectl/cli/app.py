@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from firectl.cli.machine.platform import LocalPlatform
     from firectl.cli.output.progress import Progress
     from firectl.client.client import Client, Planned
-    from firectl.client.sender import Exchange
+    from firectl.client.http.sender import Exchange
     from firectl.config import Flags, Settings
 
 R = TypeVar("R")
@@ -228,7 +228,7 @@ class App:
 
     def redact(self, text: str) -> str:
         """`text` without the key, wherever it got in."""
-        from firectl.client.sender import SHORTEST_SECRET
+        from firectl.client.http.sender import SHORTEST_SECRET
 
         keys = {self.flags.get("api_key"), self.environ.get("FIREWORKS_API_KEY")}
         if "settings" in self.__dict__:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from firectl import config
-from firectl.client import failures
-from firectl.client.http import Connections, httpx
-from firectl.client.sender import Exchange, Incoming, Outgoing, Sender
+from firectl.client.http import failures
+from firectl.client.http.connections import Connections, httpx
+from firectl.client.http.sender import Exchange, Incoming, Outgoing, Sender
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:

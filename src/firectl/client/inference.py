@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from firectl import names, sse
-from firectl.client import failures
-from firectl.client.retry import backoff
-from firectl.client.sender import Incoming
+from firectl.client.http import failures
+from firectl.client.http.retry import backoff
+from firectl.client.http.sender import Incoming
 from firectl.errors import ApiError, Code, NetworkError, from_wire
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
-from firectl.client.journal import Journal
 from firectl.client.resource import Resource, WaitArgs, read, unreadable
+from firectl.client.transfer.journal import Journal
 from firectl.schemas.model import (
     FAILED,
     READY,
@@ -23,8 +23,8 @@ from firectl.schemas.model import (
 )
 
 if TYPE_CHECKING:
-    from firectl.client.download import Downloaded
-    from firectl.client.meter import Progress
+    from firectl.client.transfer.download import Downloaded
+    from firectl.client.transfer.meter import Progress
 
 VALIDATE_SECONDS = 1800.0
 
@@ -118,7 +118,7 @@ class Models(Resource[Model]):
         validate_timeout: float = VALIDATE_SECONDS,
     ) -> ValidateUpload:
         """Sends the files of `folder` and has them validated. See transfer.upload."""
-        from firectl.client.transfer import upload
+        from firectl.client.transfer.upload import upload
 
         return upload(
             self._client,
@@ -131,6 +131,6 @@ class Models(Resource[Model]):
 
     def download(self, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Downloaded:
         """Fetches every file of the model into `folder`, as far as it is not there. See download.download."""
-        from firectl.client.download import download
+        from firectl.client.transfer.download import download
 
         return download(self._client, self.full_name(name), folder, on_progress=on_progress)

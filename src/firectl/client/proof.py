@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from firectl import names
+from firectl.client.http.retry import backoff
 from firectl.client.inference import COMPLETIONS
-from firectl.client.retry import backoff
 from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, NotProven, WaitTimeout
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from firectl.client.transfer import PART
+from firectl.client.transfer.upload import PART
 from tests.server.control.folders import write_base
 from tests.server.control.process import Api, PlatformProcess, bare, refusal, until
 
@@ -175,7 +175,7 @@ def test_an_upload_that_somebody_else_ends_says_so_and_can_be_run_again(
     platform: PlatformProcess, api: Api, folder: Path
 ) -> None:
     from firectl import Client
-    from firectl.client.meter import Progress
+    from firectl.client.transfer.meter import Progress
     from firectl.errors import ApiError, Code, Exit
 
     make(api, "wanted-twice")

@@ -23,7 +23,7 @@ REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.OUT_
 
 def describe_folder(app: App, path: Path, base_model: str | None, embedding: bool | None, check: bool) -> Model:
     """The model that a folder holds, as far as it can be read. InputError when it cannot work or cannot be sent."""
-    from firectl.client.files import scan
+    from firectl.client.transfer.files import scan
 
     scan(path)
     if base_model is not None or (path / "adapter_config.json").exists():
@@ -83,7 +83,7 @@ def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll:
 
 def _say_what_is_sent(app: App, path: Path) -> None:
     """For a dry run, which ends before it comes to the files."""
-    from firectl.client.files import scan
+    from firectl.client.transfer.files import scan
 
     if app.dry_run:
         app.planned_files = {file.name: file.size for file in scan(path)}

@@ -21,7 +21,7 @@ def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[Base
 
     Where it does not, the folder on this machine that the adapter records as its base; None without one.
     """
-    from firectl.client.outline import fetch_outline
+    from firectl.client.transfer.outline import fetch_outline
 
     with tempfile.TemporaryDirectory(prefix="firectl-base-") as folder:
         try:

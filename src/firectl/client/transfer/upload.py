@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.client.addresses import Addresses, checked
-from firectl.client.files import LocalFile, read_range, scan
-from firectl.client.hashes import MD5, SHA256, hashed, stated
-from firectl.client.http import httpx
-from firectl.client.journal import Entry, Journal
-from firectl.client.meter import Meter, Progress
-from firectl.client.parallel import Crew
-from firectl.client.sender import Answer, Outgoing
+from firectl.client.http.connections import httpx
+from firectl.client.http.sender import Answer, Outgoing
+from firectl.client.transfer.addresses import Addresses, checked
+from firectl.client.transfer.files import LocalFile, read_range, scan
+from firectl.client.transfer.hashes import MD5, SHA256, hashed, stated
+from firectl.client.transfer.journal import Entry, Journal
+from firectl.client.transfer.meter import Meter, Progress
+from firectl.client.transfer.parallel import Crew
 from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import BEGUN_ANEW, ValidateUpload

@@ -21,7 +21,7 @@ import httpx
 
 from firectl import config
 from firectl._version import __version__
-from firectl.client.deadline import DeadlineBackend
+from firectl.client.http.deadline import DeadlineBackend
 
 __all__ = ["Connections", "host_of", "httpx", "is_loopback", "timeouts"]
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 
-from firectl.client.http import host_of, httpx, is_loopback
+from firectl.client.http.connections import host_of, httpx, is_loopback
 from firectl.errors import ApiError, Code, NetworkError, from_wire
 
 REQUEST_ID = "x-request-id"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.meter import Progress
-from firectl.client.transfer import PART
+from firectl.client.transfer.meter import Progress
+from firectl.client.transfer.upload import PART
 from firectl.errors import ApiError, Code, InputError
 from tests.client.script_server import HANG, Received, Reply, ScriptServer, answer
 from tests.client.storage import Storage

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.meter import Progress
-from firectl.client.partial import Partial, Remote
+from firectl.client.transfer.meter import Progress
+from firectl.client.transfer.partial import Partial, Remote
 from firectl.errors import ApiError, Code, Exit
 from tests.client.script_server import Received, Reply, answer
 from tests.client.storage import Storage

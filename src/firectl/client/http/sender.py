@@ -13,10 +13,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from firectl.client import failures
-from firectl.client.deadline import answered_within
-from firectl.client.http import Connections, httpx, timeouts
-from firectl.client.retry import Failure, backoff, judge
+from firectl.client.http import failures
+from firectl.client.http.connections import Connections, httpx, timeouts
+from firectl.client.http.deadline import answered_within
+from firectl.client.http.retry import Failure, backoff, judge
 from firectl.errors import ApiError, Code, Exit
 
 LARGEST_ANSWER = 64 * 1024 * 1024

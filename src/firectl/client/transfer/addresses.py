@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from firectl.client.http import httpx
+from firectl.client.http.connections import httpx
 from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import SignedUrls
 

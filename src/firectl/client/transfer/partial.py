@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from firectl.client.files import CHUNK
-from firectl.client.hashes import MD5, SHA256, hashed
+from firectl.client.transfer.files import CHUNK
+from firectl.client.transfer.hashes import MD5, SHA256, hashed
 from firectl.errors import ApiError, Code
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

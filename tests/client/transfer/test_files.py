@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from firectl.client.files import read_range, scan, target
+from firectl.client.transfer.files import read_range, scan, target
 from firectl.errors import InputError
 
 

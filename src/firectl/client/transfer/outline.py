@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.client.addresses import Addresses
-from firectl.client.files import target
-from firectl.client.http import httpx
-from firectl.client.sender import Outgoing
-from firectl.client.transfer import SECONDS
+from firectl.client.http.connections import httpx
+from firectl.client.http.sender import Outgoing
+from firectl.client.transfer.addresses import Addresses
+from firectl.client.transfer.files import target
+from firectl.client.transfer.upload import SECONDS
 from firectl.errors import Code, NetworkError
 
 if TYPE_CHECKING:

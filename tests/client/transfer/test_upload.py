@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.meter import Progress
-from firectl.client.transfer import PART
+from firectl.client.transfer.meter import Progress
+from firectl.client.transfer.upload import PART
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
 from tests.client.script_server import RESET, Received, Reply, ScriptServer, answer
 from tests.client.storage import Storage

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firectl.client.retry import Failure, Verdict, backoff, judge, retry_after
+from firectl.client.http.retry import Failure, Verdict, backoff, judge, retry_after
 from firectl.errors import Code
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from firectl import config
-from firectl.client.files import LocalFile
+from firectl.client.transfer.files import LocalFile
 from firectl.errors import InputError
 
 FORGET_AFTER = 7 * 24 * 3600.0

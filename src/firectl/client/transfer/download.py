@@ -16,15 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.client.addresses import Addresses
-from firectl.client.files import target
-from firectl.client.hashes import stated
-from firectl.client.http import httpx
-from firectl.client.meter import Meter, Progress
-from firectl.client.parallel import Crew
-from firectl.client.partial import Partial, Remote, has_content
-from firectl.client.sender import Incoming, Outgoing
-from firectl.client.transfer import SECONDS, STARTS
+from firectl.client.http.connections import httpx
+from firectl.client.http.sender import Incoming, Outgoing
+from firectl.client.transfer.addresses import Addresses
+from firectl.client.transfer.files import target
+from firectl.client.transfer.hashes import stated
+from firectl.client.transfer.meter import Meter, Progress
+from firectl.client.transfer.parallel import Crew
+from firectl.client.transfer.partial import Partial, Remote, has_content
+from firectl.client.transfer.upload import SECONDS, STARTS
 from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
