@@ -30,7 +30,7 @@ TOGETHER = 0.002
 """Seconds; what is written to several streams after one step is read within less."""
 DEPLOYMENT = "accounts/local/deployments/bench"
 FIRECTL = "import sys; from firectl.cli.main import main; sys.exit(main())"
-IMPORTS = "import firectl.engine.embedded.serve, firectl.engine.embedded.app, firectl.engine.embedded.start"
+IMPORTS = "import firectl.engine.serve, firectl.engine.http.app, firectl.engine.start"
 BASE = "accounts/fireworks/models/{}"
 INFERENCE = "/inference/v1/completions"
 
@@ -76,9 +76,7 @@ class Platform:
         """The one engine's own port, with its own key: what the platform knows, read from the process it started."""
         import httpx
 
-        [engine] = [
-            child for child in family(self.process.child.pid)[1:] if "firectl.engine.embedded" in child.cmdline()
-        ]
+        [engine] = [child for child in family(self.process.child.pid)[1:] if "firectl.engine" in child.cmdline()]
         [port] = {found.laddr.port for found in engine.net_connections("tcp") if found.status == psutil.CONN_LISTEN}
         key = engine.environ()["VLLM_API_KEY"]
         listed = httpx.get(f"http://127.0.0.1:{port}/v1/models", headers={"authorization": f"Bearer {key}"}).json()

@@ -51,14 +51,14 @@ def run(world: World) -> tuple[list[Figure], dict[str, object]]:
 
 
 def main(base: str, threads: str, *adapters: str) -> None:
-    from firectl.engine.embedded.__main__ import _set_threads
+    from firectl.engine.__main__ import _set_threads
 
     _set_threads(int(threads))
-    from firectl.engine.embedded.engine import Engine, Progress
-    from firectl.engine.embedded.load import load
-    from firectl.engine.embedded.options import EngineOptions
-    from firectl.engine.embedded.prompts import completion_sequences
-    from firectl.engine.embedded.read_adapter import AdapterReader
+    from firectl.engine.adapters.read import AdapterReader
+    from firectl.engine.engine import Engine, Progress
+    from firectl.engine.http.prompts import completion_sequences
+    from firectl.engine.load import load
+    from firectl.engine.options import EngineOptions
     from firectl.schemas.openai import parse_completion
 
     options = EngineOptions(model=Path(base), served_model_name="base", threads=int(threads))

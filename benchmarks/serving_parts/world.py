@@ -146,7 +146,7 @@ class Stage:
 
     def engine(self, name: str, model: Path, *options: str, adapters: Sequence[Path] = ()) -> Process:
         """An engine of ours; it answers to `base`, and to the names of the adapters' folders."""
-        command = [sys.executable, "-m", "firectl.engine.embedded", "--threads", str(self.world.threads)]
+        command = [sys.executable, "-m", "firectl.engine", "--threads", str(self.world.threads)]
         command += ["--model", str(model), "--served-model-name", "base", *options]
         if adapters:
             command += ["--enable-lora"]

@@ -47,7 +47,7 @@ def test_nobody_waits_for_what_is_parked(parked: Shell, argv: tuple[str, ...]) -
 def engines(shell: Shell) -> list[psutil.Process]:
     record = json.loads((shell.home / "local" / "platform.json").read_text())
     children = psutil.Process(record["pid"]).children(recursive=True)
-    return [child for child in children if "firectl.engine.embedded" in child.cmdline()]
+    return [child for child in children if "firectl.engine" in child.cmdline()]
 
 
 def test_scaling_to_zero_is_waited_for_until_the_last_answer_is_whole_and_no_process_is_left(platform: Shell) -> None:

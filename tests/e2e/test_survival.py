@@ -40,7 +40,7 @@ def pid_of(shell: Shell) -> int:
 
 
 def engines(shell: Shell) -> list[psutil.Process]:
-    return [process for process in descendants(shell) if "firectl.engine.embedded" in " ".join(process.cmdline())]
+    return [process for process in descendants(shell) if "firectl.engine" in " ".join(process.cmdline())]
 
 
 def gone(processes: list[psutil.Process]) -> bool:

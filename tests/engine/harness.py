@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 
-from firectl.engine.embedded.adapter import EngineAdapter
-from firectl.engine.embedded.engine import Engine, Progress
-from firectl.engine.embedded.kv_slots import KVSlots
-from firectl.engine.embedded.load import LoadedModel, load
-from firectl.engine.embedded.options import EngineOptions
-from firectl.engine.embedded.read_adapter import AdapterReader
-from firectl.engine.embedded.scheduler import Chunk
-from firectl.engine.embedded.sequence import Sequence, random_for
-from firectl.engine.embedded.text import TextStream
+from firectl.engine.adapters.read import AdapterReader
+from firectl.engine.engine import Engine, Progress
+from firectl.engine.load import LoadedModel, load
+from firectl.engine.options import EngineOptions
+from firectl.engine.schedule.adapter import EngineAdapter
+from firectl.engine.schedule.kv_slots import KVSlots
+from firectl.engine.schedule.scheduler import Chunk
+from firectl.engine.schedule.sequence import Sequence, random_for
+from firectl.engine.text.stream import TextStream
 from firectl.errors import ApiError
 from firectl.schemas.openai import Sampling, TokenLogprob
 

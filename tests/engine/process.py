@@ -26,7 +26,7 @@ class EngineProcess:
         model: Path,
         *options: str,
         env: dict[str, str] | None = None,
-        program: Sequence[str] = ("-m", "firectl.engine.embedded", "--exit-with-stdin"),
+        program: Sequence[str] = ("-m", "firectl.engine", "--exit-with-stdin"),
     ) -> None:
         command = [sys.executable, *program, "--model", str(model)]
         command += ["--served-model-name", "base", "--threads", "1", *options]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.engine.leaving import SLOTS, leaving
 from tests.engine.process import EngineProcess
-from tests.engine.test_openai_requests import BAD_CHAT, BAD_COMPLETION, USER
+from tests.schemas.openai.test_params import BAD_CHAT, BAD_COMPLETION, USER
 
 CHAT = {"model": "base", "messages": USER}
 COMPLETION = {"model": "base", "prompt": "hi"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from firectl.engine.embedded.__main__ import parse
-from firectl.engine.embedded.options import EngineOptions
+from firectl.engine.__main__ import parse
+from firectl.engine.options import EngineOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine.md"
 

@@ -51,7 +51,7 @@ class Driver:
 
 def _embedded(spec: EngineSpec) -> Sequence[str]:
     # -P: a file named like a library in the working folder must not be imported in its place.
-    argv = [sys.executable, "-P", "-m", "firectl.engine.embedded", "--exit-with-stdin", "--log-events"]
+    argv = [sys.executable, "-P", "-m", "firectl.engine", "--exit-with-stdin", "--log-events"]
     argv += ["--model", str(spec.model), "--served-model-name", spec.served_name]
     argv += ["--host", "127.0.0.1", "--port", "0", "--dtype", spec.dtype, "--threads", str(spec.threads)]
     if spec.enable_lora:

@@ -1,0 +1,203 @@
+"""The weights of many adapters where one product can read those of several: side by side, and near each other.
+
+The bank copies an adapter into one of its places when a step first has rows of it. So the cost of a step depends on
+the adapters in it, not on those loaded; and an adapter that joins costs one copy, not a new arrangement of all. Must
+not know rows: how a step's deltas are computed is lean_deltas.py's.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from firectl.engine.compute.lean.config import LeanConfig
+from firectl.engine.compute.lean.model import DOWN, GATE_UP, OUTPUT, QKV, Deltas
+from firectl.engine.schedule.adapter import EngineAdapter, require_shapes
+
+_PARTS = (QKV, OUTPUT, GATE_UP, DOWN)
+_ROOM = 2**30
+"""Bytes of the bank at most. They are really taken place by place, as adapters are copied in."""
+_PLACES = 64
+"""Of the bank at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One linear module of the checkpoint, and which outputs of its part are its own."""
+
+    name: str
+    features_in: int
+    start: int
+    features_out: int
+
+    @property
+    def outputs(self) -> slice:
+        return slice(self.start, self.start + self.features_out)
+
+
+def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
+    """The checkpoint's modules behind a linear layer of the lean model, in the order of its outputs."""
+    queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
+    hidden, inner = config.hidden, config.intermediate
+    outputs = {
+        QKV: (hidden, (("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys))),
+        OUTPUT: (queries, (("self_attn.o_proj", hidden),)),
+        GATE_UP: (hidden, (("mlp.gate_proj", inner), ("mlp.up_proj", inner))),
+        DOWN: (inner, (("mlp.down_proj", hidden),)),
+    }
+    features_in, named = outputs[part]
+    modules, start = [], 0
+    for name, features_out in named:
+        modules.append(Module(f"model.layers.{layer}.{name}", features_in, start, features_out))
+        start += features_out
+    return tuple(modules)
+
+
+class LoraBank:
+    """A place has, for every linear layer, A [in, modules * rank] and B [modules * rank, out], one after the other.
+
+    B is block-diagonal over the layer's modules, so that one pair of products serves them all; its scaling is in it.
+    """
+
+    def __init__(self, config: LeanConfig, device: torch.device, dtype: torch.dtype, room: int = _ROOM) -> None:
+        self._device, self._dtype, self._room = device, dtype, room
+        self.layout = [[modules_of(config, layer, part) for part in _PARTS] for layer in range(config.layers)]
+        self._modules = {module.name: module for layer in self.layout for part in layer for module in part}
+        self.rank = 0
+        """What every module has room for."""
+        self._held: list[weakref.ref[EngineAdapter] | None] = []
+        self._numbers = torch.empty((0, 0))
+        """[places, numbers of an adapter]; `a` and `b` are views of it."""
+        self.a: list[list[torch.Tensor]] = []
+        """By layer and part: [places, in, modules * rank]."""
+        self.b: list[list[torch.Tensor]] = []
+        self.planned: tuple[object, Deltas] | None = None
+        """What was last made of views of the bank, and for what; gone when anything in it changes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all places."""
+        return self._numbers.nbytes
+
+    def check(self, adapter: EngineAdapter) -> None:
+        """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
+        shapes = {name: (module.features_in, module.features_out) for name, module in self._modules.items()}
+        require_shapes(adapter, shapes.get)
+
+    def place(self, adapters: Collection[EngineAdapter]) -> Mapping[EngineAdapter, int]:
+        """Where each of a step's adapters lies, near each other; those that are not here yet are copied in.
+
+        Empty where there is no room for all of them.
+        """
+        if not adapters:
+            return {}
+        held = self._alive()
+        rank = max(adapter.rank for adapter in (*adapters, *held))
+        if rank != self.rank:
+            self._arrange(rank)
+            held = {}
+        if len(adapters) > len(self._held):
+            return {}
+        places = {adapter: held[adapter] for adapter in adapters if adapter in held}
+        near = self._near(sorted(places.values()), len(adapters))
+        far = [adapter for adapter in adapters if places.get(adapter) not in near]
+        if far:
+            taken = set(places.values())
+            # Those that nobody's weights are in first: an adapter that is idle now may come back.
+            free = sorted((place for place in near if place not in taken), key=lambda place: place in held.values())
+            for adapter, place in zip(far, free, strict=False):
+                if adapter in places:
+                    self._move(places[adapter], place)
+                else:
+                    self._copy(adapter, place)
+                places[adapter] = place
+        return places
+
+    def release(self) -> None:
+        """Give the memory back if none of the adapters in it is loaded any more."""
+        if not self._alive():
+            self.rank, self._held = 0, []
+            self._clear()
+
+    def _clear(self) -> None:
+        self._numbers, self.a, self.b, self.planned = torch.empty((0, 0)), [], [], None
+
+    def _alive(self) -> dict[EngineAdapter, int]:
+        """Whose weights are in the bank, and where, of those that are still in use or loaded."""
+        found = {}
+        for number, reference in enumerate(self._held):
+            adapter = reference() if reference is not None else None
+            if adapter is not None:
+                found[adapter] = number
+        return found
+
+    def _near(self, places: list[int], count: int) -> range:
+        """Where `count` adapters of one step may lie, of whom some lie in `places` already.
+
+        A product reads all places between the first and the last, so a few idle ones among them are the most that it
+        pays to leave there.
+        """
+        room = min(count + max(2, count // 4), len(self._held))
+        if not places:
+            empty = next((number for number, reference in enumerate(self._held) if reference is None), 0)
+            places = [empty]
+        first = max(places, key=lambda first: sum(first <= place < first + room for place in places))
+        first = min(first, len(self._held) - room)
+        return range(first, first + room)
+
+    def _arrange(self, rank: int) -> None:
+        """Room for adapters of this rank, as many as the bank may have; none of them is in it then."""
+        shapes = [[_shapes(part, rank) for part in layer] for layer in self.layout]
+        each = sum(numbers.numel() for layer in shapes for part in layer for numbers in part)
+        places = min(_PLACES, self._room // (each * self._dtype.itemsize))
+        self.rank, self._held = rank, [None] * places
+        self._clear()  # the old ones' memory goes first
+        # Not zeros: a CPU's memory is then taken as it is written, and a bank that begins stops no stream.
+        self._numbers = torch.empty((places, each), device=self._device, dtype=self._dtype)
+        at = 0
+
+        def view(shape: torch.Size) -> torch.Tensor:
+            nonlocal at
+            at += shape.numel()
+            return self._numbers[:, at - shape.numel() : at].view(places, *shape)
+
+        for layer in shapes:
+            pairs = [(view(a), view(b)) for a, b in layer]
+            self.a.append([a for a, _ in pairs])
+            self.b.append([b for _, b in pairs])
+
+    def _copy(self, adapter: EngineAdapter, place: int) -> None:
+        self.planned = None
+        if self._held[place] is None or not self._fills(adapter):
+            self._numbers[place].zero_()
+        for a_parts, b_parts, layer in zip(self.a, self.b, self.layout, strict=True):
+            for a, b, part in zip(a_parts, b_parts, layer, strict=True):
+                for number, module in enumerate(part):
+                    weights = adapter.modules.get(module.name)
+                    if weights is None:
+                        continue
+                    ranks = slice(number * self.rank, number * self.rank + weights.a.shape[1])
+                    a[place, :, ranks] = weights.a
+                    torch.mul(weights.b, weights.scaling, out=b[place, ranks, module.outputs])
+        self._held[place] = weakref.ref(adapter)
+
+    def _fills(self, adapter: EngineAdapter) -> bool:
+        """Whether it overwrites all of a place that can be other than zero."""
+        modules = adapter.modules
+        return len(modules) == len(self._modules) and all(
+            weights.a.shape[1] == self.rank for weights in modules.values()
+        )
+
+    def _move(self, source: int, target: int) -> None:
+        self.planned = None
+        self._numbers[target] = self._numbers[source]
+        self._held[source], self._held[target] = None, self._held[source]
+
+
+def _shapes(part: tuple[Module, ...], rank: int) -> tuple[torch.Size, torch.Size]:
+    """Of a layer's A and B."""
+    ranks = len(part) * rank
+    return torch.Size((part[0].features_in, ranks)), torch.Size((ranks, part[-1].outputs.stop))

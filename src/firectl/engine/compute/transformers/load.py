@@ -1,0 +1,98 @@
+"""A model of any family, by transformers' own classes: slower than the lean forward pass, and right.
+
+A model is refused when its files are incomplete or when it needs something the packed batch does not do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from firectl.engine.compute import attention
+from firectl.engine.compute.runner import ReadModel
+from firectl.engine.compute.transformers.runner import TransformersRunner
+from firectl.engine.compute.transformers.verify import VERIFIED, measure, verify
+from firectl.errors import AdapterError
+
+_LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
+
+
+def read_any(folder: Path, dtype: torch.dtype, device: torch.device) -> ReadModel:
+    """AdapterError for a folder that cannot be served as it is."""
+    model = _load(folder, dtype).to(device)
+    _refuse_unsupported(model.config)
+    runner = TransformersRunner(model, device)
+    runner.kv_bytes_per_token = _try_out(runner, model)
+    return ReadModel(
+        runner,
+        _longest(model.config),
+        model.get_input_embeddings().weight.shape[0],
+        _eos(model.config) | _eos(getattr(model, "generation_config", None)),
+    )
+
+
+def _try_out(runner: TransformersRunner, model: Any) -> int:
+    """Bytes of keys and values per token; AdapterError for a model that the packed batch does not suit."""
+    try:
+        token_bytes = measure(runner, int(model.config.num_hidden_layers))
+        if model.config.model_type not in VERIFIED:
+            verify(runner, model)
+    except (RuntimeError, AttributeError, TypeError, ValueError, KeyError) as error:
+        kind = model.config.model_type
+        raise AdapterError(f"{kind} models do not work in packed batches: {type(error).__name__}: {error}") from error
+    return token_bytes
+
+
+def _load(folder: Path, dtype: torch.dtype) -> Any:
+    from transformers import AttentionInterface, AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    AttentionInterface.register(attention.NAME, attention.packed_attention)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention.NAME,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        raise AdapterError(f"{folder}: the model cannot be loaded: {error}") from error
+    missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report["mismatched_keys"]))
+    if missing:
+        # transformers would go on with random numbers in their place.
+        raise AdapterError(f"{folder}: the checkpoint lacks {len(missing)} tensors of the model, such as {missing[0]}")
+    model.eval()
+    model.requires_grad_(False)
+    return model
+
+
+def _refuse_unsupported(config: Any) -> None:
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False) or not getattr(config, "is_causal", True):
+        raise AdapterError(f"{kind} models are not causal decoders")
+    other = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
+    if other:
+        raise AdapterError(f"this {kind} model has {', '.join(other)} layers, which the embedded engine does not do")
+
+
+def _longest(config: Any) -> int:
+    longest = int(config.max_position_embeddings)
+    rope = getattr(config, "rope_parameters", None) or {}
+    for parameters in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
+        if parameters.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
+            # Past this, the rotation of every token depends on how long its sequence is.
+            original = parameters.get("original_max_position_embeddings")
+            longest = min(longest, int(original or config.max_position_embeddings))
+    return longest
+
+
+def _eos(config: Any) -> frozenset[int]:
+    tokens = getattr(config, "eos_token_id", None)
+    return frozenset(tokens if isinstance(tokens, list) else [] if tokens is None else [tokens])

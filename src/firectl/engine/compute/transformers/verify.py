@@ -1,0 +1,86 @@
+"""Does a model mean the same in a packed batch as alone? Asked once, while it loads.
+
+Families in VERIFIED are compared with their reference by the tests; any other is compared here with transformers' own
+attention, and refused when it differs. Must not serve requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from firectl.engine.compute.runner import Runner
+from firectl.engine.schedule.kv_slots import KVSlots
+from firectl.engine.schedule.scheduler import Chunk
+from firectl.engine.schedule.sequence import Sequence
+from firectl.engine.text.stream import TextStream
+from firectl.errors import AdapterError
+from firectl.schemas.openai import Sampling
+
+if TYPE_CHECKING:
+    from firectl.engine.compute.transformers.runner import TransformersRunner
+
+VERIFIED = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "mixtral"})
+_LENGTH = 12
+_CUTS = (0, 5, 11, 12)
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Of the largest logit."""
+
+
+def measure(runner: TransformersRunner, layers: int) -> int:
+    """Bytes that one token's keys and values take, from a first step; it warms the model up as well.
+
+    AdapterError when a layer's attention does not come through the packed attention, or asks for what it cannot do.
+    """
+    run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])
+    if runner.attended_layers != layers:
+        raise AdapterError(
+            f"{layers - runner.attended_layers} of the model's {layers} layers do not use transformers' attention "
+            "interface, which the embedded engine needs"
+        )
+    size = runner.seen_bytes_per_token
+    runner.forget()
+    return size
+
+
+def verify(runner: TransformersRunner, model: nn.Module) -> None:
+    """AdapterError unless two sequences read in chunks, side by side, give the logits each gives alone."""
+    prompts = [[(7 * place + 3 * number + 1) % 97 for place in range(_LENGTH)] for number in range(2)]
+    packed = run_packed(runner, prompts, [_CUTS, _CUTS])
+    runner.forget()
+    config: Any = model.config
+    implementation = config._attn_implementation
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    try:
+        with torch.inference_mode():
+            ids = torch.tensor(prompts, device=next(model.parameters()).device)
+            alone = model(input_ids=ids, use_cache=False).logits[:, -1].float()
+    finally:
+        model.set_attn_implementation(implementation)  # type: ignore[operator]
+    off = float((packed - alone).abs().max() / alone.abs().max())
+    allowed = _TOLERANCE[next(model.parameters()).dtype]
+    if not off <= allowed:
+        raise AdapterError(
+            f"{config.model_type} is not among the verified families ({', '.join(sorted(VERIFIED))}), and in a packed "
+            f"batch its logits are off by {off:.1%}: the embedded engine cannot serve it"
+        )
+
+
+def run_packed(runner: Runner, prompts: list[list[int]], cuts: list[tuple[int, ...]]) -> torch.Tensor:
+    """The last logits [prompts, vocabulary] of prompts read side by side, each cut into chunks at its own places."""
+    memory = KVSlots(256 * len(prompts), 256, len(prompts))
+    sequences = [Sequence(prompt, Sampling(), 1, TextStream(lambda _: "", [])) for prompt in prompts]
+    last: dict[Sequence, torch.Tensor] = {}
+    for sequence in sequences:
+        sequence.slot = memory.reserve(len(sequence.prompt))
+    for step in range(max(map(len, cuts)) - 1):
+        chunks = [
+            Chunk(sequence, places[step], places[step + 1] - places[step])
+            for sequence, places in zip(sequences, cuts, strict=True)
+            if step + 1 < len(places)
+        ]
+        sampled, logits = runner.forward(chunks, memory.take_operations())
+        last.update(zip(sampled, logits, strict=True))
+    return torch.stack([last[sequence] for sequence in sequences])

@@ -1,0 +1,79 @@
+"""From a parsed request to the sequences that answer it, within the model's context.
+
+Must not start them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firectl.engine.schedule.adapter import EngineAdapter
+from firectl.engine.schedule.sequence import Sequence, random_for
+from firectl.engine.text.stream import TextStream
+from firectl.schemas.openai import ChatRequest, CompletionRequest, ParamError, Sampling
+
+if TYPE_CHECKING:
+    from firectl.engine.load import LoadedModel
+
+CONTEXT_EXCEEDED = "context_length_exceeded"
+
+
+def chat_sequences(loaded: LoadedModel, request: ChatRequest, adapter: EngineAdapter | None) -> list[Sequence]:
+    """One sequence for each choice. ParamError for messages that the template refuses or the context does not hold."""
+    prompt = loaded.tokenizer.chat(request.messages, adapter.chat_template if adapter else None)
+    return _sequences(loaded, prompt, request.sampling, request.n, adapter, "messages")
+
+
+def completion_sequences(
+    loaded: LoadedModel, request: CompletionRequest, adapter: EngineAdapter | None
+) -> list[Sequence]:
+    """One sequence for each choice, prompt after prompt. ParamError for a prompt that the context does not hold."""
+    sequences = []
+    for position, prompt in enumerate(request.prompts):
+        at = "prompt" if len(request.prompts) == 1 else f"prompt.{position}"
+        tokens = loaded.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        sequences += _sequences(loaded, tokens, request.sampling, request.n, adapter, at)
+    return sequences
+
+
+def _sequences(
+    loaded: LoadedModel, prompt: list[int], sampling: Sampling, n: int, adapter: EngineAdapter | None, param: str
+) -> list[Sequence]:
+    if not prompt:
+        raise ParamError(f"{param} has no tokens", param)
+    strange = next((token for token in prompt if token >= loaded.vocabulary), None)
+    if strange is not None:
+        raise ParamError(f"token id {strange} is outside this model's vocabulary of {loaded.vocabulary}", param)
+    max_tokens = _max_tokens(loaded, len(prompt), sampling, param)
+    return [
+        Sequence(
+            prompt,
+            sampling,
+            max_tokens,
+            TextStream(loaded.tokenizer.decode, prompt, sampling.stop),
+            adapter,
+            random_for(sampling.seed, choice),
+        )
+        for choice in range(n)
+    ]
+
+
+def _max_tokens(loaded: LoadedModel, prompt: int, sampling: Sampling, param: str) -> int:
+    limit, asked = loaded.max_length, sampling.max_tokens
+    room = limit - prompt
+    if room < 1:
+        raise ParamError(
+            f"this model's maximum context length is {limit} tokens, and the prompt alone has {prompt}",
+            param,
+            reason=CONTEXT_EXCEEDED,
+        )
+    if asked is None or (asked > room and sampling.truncate_max_tokens):
+        return room
+    if asked > room:
+        raise ParamError(
+            f"this model's maximum context length is {limit} tokens, but {prompt + asked} are asked for: "
+            f"{prompt} in the prompt and {asked} to generate; at most {room} can be",
+            "max_tokens",
+            reason=CONTEXT_EXCEEDED,
+        )
+    return asked

@@ -1,0 +1,63 @@
+"""One choice being generated: its tokens, how many of them the KV memory holds, and whom it belongs to.
+
+Must not know tensors: the scheduler, the runner and the sampler each read what concerns them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from firectl.engine.schedule.adapter import EngineAdapter
+from firectl.engine.schedule.kv_slots import Slot
+from firectl.engine.text.stream import TextStream
+from firectl.schemas.openai import Sampling
+
+_arrivals = itertools.count()
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """The prompt and what was generated after it, on the adapter it was bound to when it was submitted."""
+
+    prompt: list[int]
+    sampling: Sampling
+    max_tokens: int
+    text: TextStream
+    adapter: EngineAdapter | None = None
+    random: random.Random = field(default_factory=random.Random)
+    tokens: list[int] = field(init=False)
+    computed: int = 0
+    """How many of `tokens` have their keys and values in `slot`."""
+    slot: Slot | None = None
+    counts: Counter[int] = field(default_factory=Counter)
+    """How often each token was generated, for the penalties."""
+    arrival: int = field(default_factory=lambda: next(_arrivals))
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.prompt)
+
+    @property
+    def pending(self) -> int:
+        """Tokens that the next steps still have to compute: 1 while generating, more while reading the prompt."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def generated(self) -> int:
+        return len(self.tokens) - len(self.prompt)
+
+    @property
+    def longest(self) -> int:
+        """How many tokens there can be at most."""
+        return len(self.prompt) + self.max_tokens
+
+    def append(self, token: int) -> None:
+        self.tokens.append(token)
+        self.counts[token] += 1
+
+
+def random_for(seed: int | None, choice: int) -> random.Random:
+    """The random numbers of one choice: of the same seed the same, for each of a request's choices others."""
+    return random.Random(None if seed is None else f"{seed}/{choice}")
