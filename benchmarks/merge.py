@@ -42,8 +42,8 @@ PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(out
 AFTER_IMPORTS = """
 import os, sys, time
 from pathlib import Path
-from firectl.lora.merge import merge
-from firectl.lora import arithmetic
+from firectl.lora.merge.merge import merge
+from firectl.lora.merge import arithmetic
 arithmetic.numpy()
 adapter, base, out = map(Path, sys.argv[1:])
 began = time.perf_counter()

@@ -40,7 +40,7 @@ def make_world(home: Path, threads: int, rounds: int, vllm_python: str | None) -
     import torch
     from safetensors.torch import load_file, save_file
 
-    from firectl.lora.merge import merge
+    from firectl.lora.merge.merge import merge
     from tests.tiny import make_adapter, make_base
 
     base = make_base(home / "base", dtype="bfloat16", max_positions=2048, **SIZES)  # type: ignore[arg-type]

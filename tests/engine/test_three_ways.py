@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from firectl.lora.merge import merge
+from firectl.lora.merge.merge import merge
 from firectl.samples import ADAPTERS, sample_path
 from tests.engine.compute.transformers.test_runner import CUTS, PROMPTS, reference
 from tests.engine.harness import Harness

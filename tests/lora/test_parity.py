@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from firectl.lora.merge import merge
+from firectl.lora.merge.merge import merge
 from tests import tiny
 from tests.lora.conftest import Make
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from firectl.lora.base_model import BaseModel
+from firectl.lora.read.base_model import BaseModel
 from tests import tiny
 from tests.lora.conftest import Make
 

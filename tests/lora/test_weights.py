@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from firectl.errors import AdapterError
-from firectl.lora.base_model import BaseModel
+from firectl.lora.read.base_model import BaseModel
 from firectl.lora.weights import load_weights
 from tests import tiny
 from tests.lora.conftest import Make
-from tests.lora.test_bin_file import save_as_bin
+from tests.lora.read.test_bin_file import save_as_bin
 
 
 @pytest.mark.parametrize(

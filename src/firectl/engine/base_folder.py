@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from firectl.errors import AdapterError
-from firectl.lora.base_model import BaseModel
+from firectl.lora.read.base_model import BaseModel
 
 
 def open_base(folder: Path) -> BaseModel:

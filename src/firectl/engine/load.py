@@ -19,7 +19,7 @@ from firectl.engine.compute.transformers.verify import run_packed
 from firectl.engine.options import EngineOptions
 from firectl.engine.text.tokenizer import Tokenizer
 from firectl.errors import AdapterError
-from firectl.lora.base_model import BaseModel
+from firectl.lora.read.base_model import BaseModel
 
 GIB = 2**30
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from firectl.errors import AdapterError, InputError
-from firectl.lora.adapter import Adapter
-from firectl.lora.base_model import BaseModel
-from firectl.lora.merge import merge
-from firectl.lora.rules import merge_only
+from firectl.lora.check.rules import merge_only
+from firectl.lora.merge.merge import merge
+from firectl.lora.read.adapter import Adapter
+from firectl.lora.read.base_model import BaseModel
 from firectl.lora.weights import load_weights
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from firectl.errors import AdapterError
-from firectl.lora.adapter import Adapter
-from firectl.lora.base_model import BaseModel
-from firectl.lora.fit import require_fit
-from firectl.lora.rules import merge_only
-from firectl.lora.safetensors import TensorInfo, read_bytes
-from firectl.lora.values import require_finite
+from firectl.lora.check.fit import require_fit
+from firectl.lora.check.rules import merge_only
+from firectl.lora.check.values import require_finite
+from firectl.lora.read.adapter import Adapter
+from firectl.lora.read.base_model import BaseModel
+from firectl.lora.read.safetensors import TensorInfo, read_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from firectl.errors import Code
-from firectl.lora.hashing import FileHash
+from firectl.lora.read.hashing import FileHash
 from firectl.schemas.base import Status
 from firectl.schemas.model import READY
 from firectl.server import merged

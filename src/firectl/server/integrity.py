@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from firectl.lora.hashing import FileHash, file_hash, stamp
+from firectl.lora.read.hashing import FileHash, file_hash, stamp
 
 Stamps = Mapping[str, list[int]]
 """File name → `hashing.stamp` of the file when its content was last known."""

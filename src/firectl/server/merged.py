@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from firectl.lora.hashing import FileHash, combined
+from firectl.lora.read.hashing import FileHash, combined
 from firectl.server.integrity import Examined, Stamps, untouched
 
 RECORD = "firectl_merge.json"

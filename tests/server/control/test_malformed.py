@@ -11,8 +11,8 @@ import pytest
 
 from firectl.names import random_id
 from tests import tiny
-from tests.lora.test_malformed import BROKEN
-from tests.lora.test_malformed_base import BASES
+from tests.lora.read.test_base_model import BASES
+from tests.lora.read.test_malformed import BROKEN
 from tests.server.control.process import ENVIRONMENT, Api, PlatformProcess, bare, refusal
 
 ROOM = 200 * 2**20

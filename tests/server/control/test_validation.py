@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from firectl.lora.adapter import Adapter
+from firectl.lora.read.adapter import Adapter
 from firectl.names import random_id
 from tests.server.control.folders import floats, write_adapter, write_base
 from tests.server.control.process import Api, PlatformProcess, Refusal, bare

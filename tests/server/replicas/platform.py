@@ -22,7 +22,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from firectl.lora.hashing import combined, file_hash, stamp
+from firectl.lora.read.hashing import combined, file_hash, stamp
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from firectl.lora.hashing import stamp
+from firectl.lora.read.hashing import stamp
 from firectl.server.rows import ModelRow
 from tests.server.replicas.adapters import write_adapter
 from tests.server.replicas.platform import CATALOG, ME, Platform, prepared, running, wait

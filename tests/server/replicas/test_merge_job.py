@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from firectl.lora.hashing import content_hash
+from firectl.lora.read.hashing import content_hash
 from tests.server.replicas.adapters import write_adapter
 from tests.server.replicas.platform import CATALOG, ME, Platform, running, wait
 from tests.tiny import make_base

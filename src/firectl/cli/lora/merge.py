@@ -32,7 +32,7 @@ def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, fl
 
 def merge_folders(app: App, adapters: Sequence[tuple[Path, float]], base: Path, out: Path) -> dict[str, Any]:
     """Merge with progress on stderr; the record of the merge, and where it is."""
-    from firectl.lora.merge import merge
+    from firectl.lora.merge.merge import merge
 
     there = out.exists()
     with app.progress.transfer("merging") as transfer:

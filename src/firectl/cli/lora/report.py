@@ -17,8 +17,8 @@ from firectl.names import ResourceName
 
 if TYPE_CHECKING:
     from firectl.client import Client
-    from firectl.lora.check import Report
-    from firectl.lora.findings import Finding
+    from firectl.lora.check.check import Report
+    from firectl.lora.read.findings import Finding
     from firectl.schemas.model import Model
 
 _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
@@ -30,8 +30,8 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
     InputError where there is no such folder, ApiError where the API does not know the base: neither says anything
     about the adapter.
     """
-    from firectl.lora.check import check, with_findings
-    from firectl.lora.folder import open_folder
+    from firectl.lora.check.check import check, with_findings
+    from firectl.lora.read.folder import open_folder
 
     if base is None or _is_folder(base):
         if base is not None:
@@ -46,8 +46,8 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
 
 def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Report:
     from firectl.cli.model.known_base import seen_base
-    from firectl.lora.check import check, with_findings
-    from firectl.lora.findings import Finding
+    from firectl.lora.check.check import check, with_findings
+    from firectl.lora.read.findings import Finding
 
     full = _client(app, base).models.full_name(base)
     model_type, findings = _known(app, full, adapter)
@@ -73,7 +73,7 @@ def _client(app: App, base: str) -> Client:
 
 def _not_compared(adapter: Path) -> Finding:
     """What an adapter alone cannot show: whether all its tensors are there, and of the base's shapes."""
-    from firectl.lora.findings import Finding
+    from firectl.lora.read.findings import Finding
 
     command = shlex.join(["firectl", "lora", "check", str(adapter), "--base-model"])
     what = "was not compared: what is missing, or of other shapes than the base's, shows beside it alone"
@@ -82,7 +82,7 @@ def _not_compared(adapter: Path) -> Finding:
 
 def _not_read(adapter: Path, base: str | None) -> Finding:
     """What a check of names and shapes alone cannot vouch for: an import reads the weights, and may refuse them."""
-    from firectl.lora.findings import Finding
+    from firectl.lora.read.findings import Finding
 
     words = ["firectl", "lora", "check", str(adapter), *(["--base-model", base] if base else []), "--deep"]
     what = "were not read: an import reads them, refuses NaN and infinity, and warns of a change of nothing"
@@ -99,7 +99,7 @@ def _is_folder(base: str) -> bool:
 
 def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding]]:
     """The model_type of a base that the API has, and what its details say about the adapter."""
-    from firectl.lora.findings import Finding
+    from firectl.lora.read.findings import Finding
     from firectl.schemas.model import ADDON, READY
 
     try:
@@ -126,9 +126,9 @@ def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding
 
 def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
     """Where the name that the adapter records is another: a warning of two names of the API, else a note."""
-    from firectl.lora.findings import Finding
-    from firectl.lora.folder import quoted
-    from firectl.lora.origin import names_differ
+    from firectl.lora.check.origin import names_differ
+    from firectl.lora.read.findings import Finding
+    from firectl.lora.read.folder import quoted
 
     where, named = "base_model_name_or_path", ResourceName.read(recorded or "")
     if named is not None and named.collection == "models":
@@ -144,7 +144,7 @@ def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
 def _recorded(adapter: Path) -> str | None:
     """What the adapter records as its base, None where that cannot be read."""
     from firectl.errors import AdapterError
-    from firectl.lora.adapter import Adapter
+    from firectl.lora.read.adapter import Adapter
 
     try:
         return Adapter.open(adapter).config.base_name

@@ -108,9 +108,9 @@ def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model:
     from firectl.cli.model.known_base import seen_base
-    from firectl.lora.adapter import Adapter
-    from firectl.lora.check import check as examine
-    from firectl.lora.check import raise_for_errors
+    from firectl.lora.check.check import check as examine
+    from firectl.lora.check.check import raise_for_errors
+    from firectl.lora.read.adapter import Adapter
     from firectl.schemas.model import ADDON, Model, PeftDetails
 
     if not check:
@@ -132,8 +132,8 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
 
 def _insisted(app: App, path: Path, base_model: str | None) -> Model:
     """The same for a caller who wants it sent as it is: what is wrong is a warning, and is found in headers alone."""
-    from firectl.lora.check import Report
-    from firectl.lora.check import check as examine
+    from firectl.lora.check.check import Report
+    from firectl.lora.check.check import check as examine
     from firectl.schemas.model import ADDON, Model, PeftDetails
 
     try:
@@ -190,7 +190,7 @@ def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> s
 
 
 def _base(path: Path, embedding: bool | None) -> Model:
-    from firectl.lora.base_model import BaseModel
+    from firectl.lora.read.base_model import BaseModel
     from firectl.schemas.model import BASE, BaseModelDetails, Model
 
     base = BaseModel.open(path)

@@ -12,7 +12,7 @@ from firectl.cli.app import App
 from firectl.errors import AdapterError, ApiError
 
 if TYPE_CHECKING:
-    from firectl.lora.base_model import BaseModel
+    from firectl.lora.read.base_model import BaseModel
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[Base
 
 def _opened(folder: Path) -> BaseModel | None:
     """None for a base whose tensors cannot be compared with an adapter's: other files than safetensors, quantised."""
-    from firectl.lora.base_model import BaseModel
+    from firectl.lora.read.base_model import BaseModel
 
     try:
         base = BaseModel.open(folder)

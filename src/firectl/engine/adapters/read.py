@@ -13,8 +13,8 @@ from pathlib import Path
 from firectl.engine.load import LoadedModel
 from firectl.engine.schedule.adapter import EngineAdapter, LoraWeights
 from firectl.errors import AdapterError
-from firectl.lora.adapter import Adapter
-from firectl.lora.hashing import content_hash
+from firectl.lora.read.adapter import Adapter
+from firectl.lora.read.hashing import content_hash
 from firectl.lora.weights import load_weights
 
 _SETTINGS = "fireworks.json"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from firectl.errors import ApiError, Code, InputError
-from firectl.lora.adapter import Adapter
-from firectl.lora.rules import merge_only
+from firectl.lora.check.rules import merge_only
+from firectl.lora.read.adapter import Adapter
 from firectl.names import ID_MAX, canonical_route, random_id
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from firectl.errors import AdapterError, ApiError, Code, InputError
-from firectl.lora.adapter import SAFETENSORS
-from firectl.lora.base_model import BaseModel
-from firectl.lora.bin_file import NotInspected, SafetensorsCopy
-from firectl.lora.check import check, raise_for_errors
-from firectl.lora.hashing import FileHash, combined, content_hash, stamp
-from firectl.lora.rules import is_allowed_target
-from firectl.lora.values import CHANGES_NOTHING
+from firectl.lora.check.check import check, raise_for_errors
+from firectl.lora.check.rules import is_allowed_target
+from firectl.lora.check.values import CHANGES_NOTHING
+from firectl.lora.read.adapter import SAFETENSORS
+from firectl.lora.read.base_model import BaseModel
+from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
+from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
 from firectl.schemas.model import ADDON, BASE, BEGUN_ANEW, READY, BaseModelDetails, Model, PeftDetails
 from firectl.server.auth import Caller

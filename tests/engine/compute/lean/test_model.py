@@ -57,7 +57,7 @@ def test_what_a_config_says_means_what_it_means_to_transformers(config: dict[str
 )
 def test_what_it_does_not_know_is_left_to_transformers(config: dict[str, Any], tmp_path: Path) -> None:
     from firectl.engine.compute.lean.config import lean_config
-    from firectl.lora.base_model import BaseModel
+    from firectl.lora.read.base_model import BaseModel
 
     base = make_base(tmp_path / "base", config=config)
     assert lean_config(BaseModel.open(base).config) is None

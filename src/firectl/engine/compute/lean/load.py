@@ -16,7 +16,7 @@ from firectl.engine.compute.lean.config import LeanConfig, eos_of
 from firectl.engine.compute.lean.model import DOWN, GATE_UP, OUTPUT, QKV, Block, LeanModel
 from firectl.engine.compute.packed_linear import PackedLinear
 from firectl.errors import AdapterError
-from firectl.lora.base_model import BaseModel
+from firectl.lora.read.base_model import BaseModel
 from firectl.lora.weights import DTYPES, read_tensor
 
 

@@ -1,0 +1,163 @@
+"""What can be said of an adapter before a byte is sent: is it whole, does it fit, which ways of deploying take it.
+
+Works from headers and the standard library; reads the weights only when asked to (`deep`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from firectl.errors import AdapterError
+from firectl.lora.check.fit import fit, idle_targets
+from firectl.lora.check.merged_before import merged_before
+from firectl.lora.check.origin import origin_findings
+from firectl.lora.check.rules import merge_only, service_rules
+from firectl.lora.check.values import deep_findings, idle_findings
+from firectl.lora.read.adapter import Adapter
+from firectl.lora.read.base_model import BaseModel
+from firectl.lora.read.findings import Finding, raise_for
+from firectl.lora.read.folder import printable
+
+_SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Report:
+    findings: tuple[Finding, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Empty if the adapter cannot be read."""
+    live_merge: bool = False
+    """Live merge (and an offline merge) can apply it."""
+    multi_lora: bool = False
+    """It can be loaded beside others on a base with addons."""
+    adapter: Adapter | None = field(default=None, repr=False)
+    """None if it cannot be read."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "valid": self.ok,
+            "live_merge": self.live_merge,
+            "multi_lora": self.multi_lora,
+            **({"adapter": dict(self.facts)} if self.facts else {}),
+            "findings": [finding.to_document() for finding in self.findings],
+        }
+
+
+def check(
+    adapter: Path | str | Adapter,
+    base: Path | str | BaseModel | None = None,
+    *,
+    deep: bool = False,
+    rules: bool = True,
+    model_type: str | None = None,
+) -> Report:
+    """Everything that is wrong or worth knowing about an adapter, alone or on its base.
+
+    `deep` reads every weight (NaN, zeros); `rules` applies the service's limits, without which any rank and module do.
+    `model_type` is the base's where its folder is not here.
+    Never raises for what is wrong with the folders: that is in the report.
+    """
+    try:
+        opened = adapter if isinstance(adapter, Adapter) else Adapter.open(Path(adapter))
+    except AdapterError as error:
+        return Report((Finding("error", "adapter", error.message, error.hint),))
+    findings: list[Finding] = []
+    opened_base: BaseModel | None = None
+    try:
+        opened_base = BaseModel.open(Path(base)) if isinstance(base, Path | str) else base
+        if opened_base is not None:
+            findings += fit(opened, opened_base)
+            findings += merged_before(opened, opened_base)
+        findings += idle_targets(opened, opened_base)
+    except AdapterError as error:
+        findings.append(Finding("error", "base model", error.message, error.hint))
+    if rules:
+        findings += service_rules(opened, opened_base, model_type)
+    only_by_merge = merge_only(opened)
+    findings += only_by_merge
+    if not deep:
+        findings += idle_findings(opened)
+    else:
+        try:
+            findings += deep_findings(opened)
+        except AdapterError as error:
+            findings.append(Finding("error", "adapter", error.message, error.hint))
+    findings += _files(opened)
+    try:
+        findings += origin_findings(opened, opened_base)
+    except AdapterError as error:
+        findings.append(Finding("warning", "tokenizer", error.message, error.hint))
+    report = Report((), _facts(opened, opened_base), live_merge=True, multi_lora=not only_by_merge, adapter=opened)
+    return with_findings(report, findings)
+
+
+def with_findings(report: Report, more: Iterable[Finding]) -> Report:
+    """The report with `more` to say, the worst first; an error among it rules out every way of deploying."""
+    findings = sorted((*report.findings, *more), key=lambda finding: _SEVERITIES.index(finding.severity))
+    ok = not any(finding.severity == "error" for finding in findings)
+    return replace(
+        report,
+        findings=tuple(findings),
+        live_merge=ok and report.live_merge,
+        multi_lora=ok and report.multi_lora,
+    )
+
+
+def raise_for_errors(report: Report) -> None:
+    """AdapterError with the report's first error, and all of them in its details, if it has any."""
+    raise_for(report.findings)
+
+
+def _files(adapter: Adapter) -> list[Finding]:
+    if not adapter.ignored_files:
+        return []
+    return [Finding("note", adapter.ignored_files[0], f"is not read: {adapter.files[1]} is there too")]
+
+
+def _facts(adapter: Adapter, base: BaseModel | None) -> dict[str, Any]:
+    config = adapter.config
+    ranks = sorted({pair.rank for pair in adapter.modules.values()})
+    scalings = sorted({pair.scaling for pair in adapter.modules.values()})
+    features = {
+        "rslora": config.rslora,
+        "dora": config.dora,
+        "lora_bias": config.lora_bias,
+        "bias": config.bias != "none",
+        "rank_pattern": bool(config.rank_pattern),
+        "alpha_pattern": bool(config.alpha_pattern),
+        "modules_to_save": bool(config.modules_to_save),
+    }
+    sizes = {name: (adapter.path / name).stat().st_size for name in adapter.files}
+    facts: dict[str, Any] = {
+        "format": adapter.format,
+        "files": sizes,
+        "size": sum(sizes.values()),
+        "r": config.r,
+        "ranks": ranks,
+        "alpha": config.alpha,
+        "scaling": scalings,
+        "target_modules": sorted({module.rpartition(".")[2] for module in adapter.modules}),
+        "modules": len(adapter.modules),
+        "parameters": sum(info.numel for info in adapter.tensors.values()),
+        "dtypes": sorted({info.dtype for info in adapter.tensors.values()}),
+        "features": [name for name, is_set in features.items() if is_set],
+        "base_model": None if config.base_name is None else printable(config.base_name),
+    }
+    if base is not None:
+        facts["fits"] = {"model_type": base.model_type, "tied": base.tied, "tensors": len(base.tensors)}
+    return facts

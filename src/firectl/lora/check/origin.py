@@ -1,0 +1,159 @@
+"""Is this the base that the adapter was trained on, as far as the folders say: name, revision, vocabulary, template.
+
+Two models of the same shapes look alike in every header, so all that is here is evidence: warnings, never refusals.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from firectl.errors import AdapterError
+from firectl.lora.read.adapter import Adapter
+from firectl.lora.read.adapter_config import CONFIG
+from firectl.lora.read.base_model import BaseModel
+from firectl.lora.read.findings import Finding
+from firectl.lora.read.folder import printable, quoted, read_json, regular_file
+
+TOKENIZER = "tokenizer.json"
+TEMPLATE = "chat_template.jinja"
+
+_BASE_NAME = f"{CONFIG}: base_model_name_or_path"
+_CACHED = re.compile(r"models--(?P<name>.+)")
+_COPIES = re.compile(r"(?i)(unsloth/|-?bnb-4bit$|-unsloth$)")
+"""What trainers add to the name of a base whose weights they quantised or copied."""
+
+
+def origin_findings(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
+    """What the adapter records of its base, and where the base given differs from it."""
+    name = adapter.config.base_name
+    if not name:
+        yield Finding("warning", _BASE_NAME, "no base model is recorded")
+    elif _is_path(name):
+        yield Finding("warning", _BASE_NAME, f"records the path {quoted(name)}, which says nothing on another machine")
+    elif base is not None:
+        yield from _other_name(name, base)
+    if adapter.config.task_type not in (None, "CAUSAL_LM"):
+        yield Finding("warning", f"{CONFIG}: task_type", f"is {quoted(adapter.config.task_type)}, not CAUSAL_LM")
+    if base is not None:
+        yield from _other_revision(adapter, base)
+        yield from _other_tokenizer(adapter.path, base.path)
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~")) or "\\" in name or name[1:2] == ":"
+
+
+def _other_name(recorded: str, base: BaseModel) -> Iterator[Finding]:
+    known = _names(base)
+    if known and not any(_core(recorded) == _core(name) for name in known):
+        yield Finding(
+            "warning",
+            _BASE_NAME,
+            f"records {quoted(recorded)}, the base model given says that it is {quoted(known[0])}",
+            "of two models of the same shapes the wrong one gives an answer too, and a bad one: make sure which it is",
+        )
+
+
+def names_differ(recorded: str | None, names: Iterable[str]) -> bool:
+    """Whether the base that an adapter records is plainly none of these names; a path and no name at all never are.
+
+    Hubs and the API spell one model differently: `meta-llama/Meta-Llama-3.1-8B` is `llama-v3p1-8b` and its `-instruct`.
+    """
+    if not recorded or _is_path(recorded):
+        return False
+    mine = _words(recorded)
+    return not any(mine <= theirs or theirs <= mine for theirs in map(_words, names))
+
+
+def _words(name: str) -> set[str]:
+    dotted = re.sub(r"(?<=\d)p(?=\d)", ".", _core(name))
+    return {word for word in re.findall(r"[a-z]*\d[\w.]*|\w+", re.sub(r"\bv(?=\d)", "", dotted)) if word != "meta"}
+
+
+def _names(base: BaseModel) -> list[str]:
+    """What the base's folder says that it is: its place in a hub cache, or the name in its config."""
+    names = []
+    cached = _CACHED.fullmatch(base.path.resolve().parent.parent.name)
+    if cached is not None:
+        names.append(cached["name"].replace("--", "/"))
+    saved_from = base.config.get("_name_or_path")
+    if isinstance(saved_from, str) and saved_from and not _is_path(saved_from):
+        names.append(saved_from)
+    return names
+
+
+def _core(name: str) -> str:
+    """The part of a model's name that copies of it share: `unsloth/X-bnb-4bit` and `org/X` are both `x`."""
+    return _COPIES.sub("", name.rstrip("/")).rpartition("/")[2].lower()
+
+
+def _other_revision(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
+    recorded, folder = adapter.config.revision, base.path.resolve()
+    in_cache = folder.parent.name == "snapshots"
+    if recorded and re.fullmatch(r"[0-9a-f]{40}", recorded) and in_cache and recorded != folder.name:
+        yield Finding(
+            "warning",
+            f"{CONFIG}: revision",
+            f"records {recorded[:12]}, the base model given is at {printable(folder.name)[:12]}",
+        )
+
+
+def _other_tokenizer(adapter: Path, base: Path) -> Iterator[Finding]:
+    mine, theirs = regular_file(adapter, TOKENIZER), regular_file(base, TOKENIZER)
+    if mine is not None and theirs is not None and not filecmp.cmp(mine, theirs, shallow=False):
+        try:
+            ours, known = vocabulary(mine), vocabulary(theirs)
+        except AdapterError as error:
+            yield Finding("warning", TOKENIZER, error.message, "the base model's tokenizer is used")
+        else:
+            yield from _other_tokens(ours, known)
+    own, template = regular_file(adapter, TEMPLATE), regular_file(base, TEMPLATE)
+    if own is not None and (template is None or not filecmp.cmp(own, template, shallow=False)):
+        yield Finding(
+            "note",
+            TEMPLATE,
+            "is not the base model's, which is the one used",
+            "to use the adapter's, copy it into the base model's folder",
+        )
+
+
+def _other_tokens(ours: Mapping[str, int], known: Mapping[str, int]) -> Iterator[Finding]:
+    added = [token for token in ours if token not in known]
+    moved = [token for token, number in ours.items() if known.get(token, number) != number]
+    if added:
+        shown = ", ".join(quoted(token) for token in added[:3]) + (", …" if len(added) > 3 else "")
+        yield Finding(
+            "warning",
+            TOKENIZER,
+            f"has {len(added)} tokens that the base model's has not: {shown}",
+            "the base model's tokenizer is used; if training needs the new tokens, merge with PEFT into a base that "
+            "has them",
+        )
+    elif moved:
+        yield Finding(
+            "warning",
+            TOKENIZER,
+            f"numbers {len(moved)} tokens otherwise than the base model's, such as {quoted(moved[0])}",
+            "the adapter was trained on another base model",
+        )
+
+
+def vocabulary(path: Path) -> dict[str, int]:
+    """Token → number, from a tokenizer.json; AdapterError if it is no such file."""
+    document = read_json(path)
+    model = document.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    # A unigram model lists [token, score]; its numbers are the places in the list.
+    if isinstance(vocab, list):
+        vocab = {entry[0]: place for place, entry in enumerate(vocab) if isinstance(entry, list) and entry}
+    if not isinstance(vocab, dict):
+        raise AdapterError(f"{path.name}: it has no vocabulary")
+    found = {str(token): number for token, number in vocab.items() if type(number) is int}
+    added = document.get("added_tokens")
+    for token in added if isinstance(added, list) else []:
+        if isinstance(token, dict) and isinstance(token.get("content"), str) and type(token.get("id")) is int:
+            found[token["content"]] = token["id"]
+    return found

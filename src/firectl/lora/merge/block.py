@@ -1,0 +1,245 @@
+"""One piece of a merged file: read some rows of a weight and change them; and how pieces are written."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from firectl.errors import AdapterError
+from firectl.lora.merge import arithmetic
+from firectl.lora.merge.arithmetic import Multiply, Product
+from firectl.lora.merge.plan import Edit
+from firectl.lora.read.folder import quoted
+from firectl.lora.read.safetensors import read_into
+
+if TYPE_CHECKING:
+    from firectl.lora.merge.arithmetic import Array
+
+BLOCK = 2**20
+"""Numbers read and written at a time."""
+TILE = 256 * 2**10
+"""Numbers computed at a time. Of fewer, numpy's calls and the product's preparation weigh more; more gain nothing."""
+MIN_ROWS = 128
+"""Rows of a tile at least where every bit counts: torch's product of fewer may round unlike the whole matrix's."""
+_STEP = 12
+"""Rows of which matrix products like a multiple."""
+_ORDERS = 4 * 2.0**-24
+"""How far two orders of adding up a product's ranks lie apart, in its largest number."""
+_HUGE = 1e30
+"""A change of this norm could overflow float32."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The tensors that an edit computes with, in float32."""
+
+    edit: Edit
+    products: tuple[Product, ...] = ()
+    multiply: Multiply = arithmetic.fast
+    whole: Array | None = None
+    magnitude: Array | None = None
+    bias: Array | None = None
+    norm: float | None = None
+    """Of the change, where it is known without looking at the base."""
+    doubt: float = 0.0
+    """Results nearer to zero than this are computed again, rank after rank: base and change cancel there, and what is
+    left of the order of adding up is more than the last place of what is stored."""
+
+    @classmethod
+    def load(cls, edit: Edit, exact: Multiply) -> Operands:
+        """Read them; `exact` is the product where every bit shows."""
+        read = arithmetic.read_float32
+        whole = read(edit.replacement.info) if edit.replacement is not None else None
+        if edit.is_bias:
+            bias = None
+            for part in edit.parts:
+                assert part.pair.b_bias is not None
+                change = arithmetic.numpy().float32(part.factor) * read(part.pair.b_bias)
+                bias = change if bias is None else bias + change
+            return cls(edit, whole=whole, bias=bias)
+        products = tuple(
+            Product.of(read(part.pair.a), read(part.pair.b), part.factor, transposed=edit.transposed)
+            for part in edit.parts
+        )
+        magnitude = read(edit.magnitude) if edit.magnitude is not None else None
+        known = products and whole is None and magnitude is None
+        norm = arithmetic.norm_of(list(products)) if known else None
+        doubt = 0.0
+        if products and magnitude is None and edit.source.dtype in arithmetic.PRECISION:
+            places = 2.0 ** arithmetic.PRECISION[edit.source.dtype]
+            doubt = _ORDERS * places * sum(product.largest for product in products)
+        multiply = exact if edit.source.dtype == "F32" else arithmetic.fast
+        return cls(edit, products, multiply, whole, magnitude, norm=norm, doubt=doubt)
+
+    @property
+    def may_overflow(self) -> bool:
+        return self.norm is None or self.norm > _HUGE or self.edit.source.dtype == "F16"
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """(first row, rows) of each block; all about equally high."""
+        height = self.edit.source.shape[0]
+        rows = max(MIN_ROWS, BLOCK * height // self.edit.source.numel)
+        if self.edit.transposed and self.magnitude is not None:
+            rows = height  # DoRA's norms run down the columns then
+        rows = math.ceil(height / math.ceil(height / rows))
+        for first in range(0, height, rows):
+            yield first, min(rows, height - first)
+
+
+class Scratch:
+    """What is used again and again: memory that is asked for anew is cleared first, which takes longer."""
+
+    def __init__(self, turns: int) -> None:
+        self._data = [bytearray()] * turns
+        self._turn = 0
+        self._arrays: tuple[Array, ...] = ()
+        self._size = 0
+
+    def data(self, size: int) -> memoryview:
+        """Bytes that stay as they are for as many turns."""
+        self._turn = (self._turn + 1) % len(self._data)
+        if size > len(self._data[self._turn]):
+            self._data[self._turn] = bytearray(size)
+        return memoryview(self._data[self._turn])[:size]
+
+    def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
+        """Three arrays of float32, with whatever is in them."""
+        if rows * columns > self._size:
+            self._size = rows * columns
+            self._arrays = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
+        return tuple(array[: rows * columns].reshape(rows, columns) for array in self._arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`count` rows of an edit from row `first` on."""
+
+    operands: Operands
+    first: int
+    count: int
+    scratch: Scratch
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * (self.operands.edit.source.nbytes // self.operands.edit.source.shape[0])
+
+    def compute(self) -> tuple[memoryview, float, bool]:
+        """The bytes, the squared norm of the change (0 if it is known otherwise), and whether any bit changed.
+
+        The bytes are the scratch's. AdapterError names the tensor if its new values do not fit its dtype.
+        """
+        operands, edit = self.operands, self.operands.edit
+        data = self.scratch.data(self.nbytes)
+        read_into(edit.source, self.first * (self.nbytes // self.count), data)
+        dtype = edit.source.dtype
+        rows = arithmetic.stored(data, dtype, (self.count, edit.source.numel // edit.source.shape[0]))
+        squared, changed = 0.0, False
+        doubtful: list[tuple[Array, Array]] = []
+        tile = self._tile_rows(rows.shape[1])
+        for start in range(0, self.count, tile):
+            old = rows[start : start + tile]
+            before = old.copy() if operands.norm is None or not changed else None
+            self._change(old, start, doubtful)
+            if before is not None:
+                changed = changed or not arithmetic.numpy().array_equal(before, old)
+                if operands.norm is None:
+                    difference = arithmetic.float32(old, dtype).astype("f8") - arithmetic.float32(before, dtype)
+                    squared += float((difference**2).sum())
+        if doubtful:
+            self._compute_again(rows, doubtful)
+        if operands.may_overflow and not arithmetic.is_finite(rows, dtype):
+            raise AdapterError(
+                f"the merged tensor {quoted(edit.name)} overflows {dtype}",
+                hint="lora_alpha or the weights are too large, or the base model is broken there",
+            )
+        return data, squared, changed
+
+    def _tile_rows(self, columns: int) -> int:
+        operands = self.operands
+        if operands.magnitude is not None and operands.edit.transposed:
+            return self.count
+        rows = max(_STEP, TILE // columns // _STEP * _STEP)
+        return max(rows, MIN_ROWS) if operands.edit.source.dtype == "F32" else rows
+
+    def _change(self, old: Array, start: int, doubtful: list[tuple[Array, Array]]) -> None:
+        """Replace some rows of the block, from its row `start` on, by their new values.
+
+        `doubtful` gets (positions in the block, the base's values there) of those to be computed again.
+        """
+        operands, edit = self.operands, self.operands.edit
+        dtype = edit.source.dtype
+        first, count = self.first + start, old.shape[0]
+        rows = slice(first, first + count)
+        change, weight, more = self.scratch.arrays(count, old.shape[1])
+        if operands.whole is not None:
+            weight[...] = operands.whole.reshape(edit.source.shape[0], -1)[rows]
+            arithmetic.round_into(old, weight.copy(), dtype, change)
+            if not operands.products and operands.bias is None:
+                return
+        arithmetic.float32(old, dtype, out=weight)
+        if operands.bias is not None:
+            weight += operands.bias[rows, None]
+            arithmetic.round_into(old, weight, dtype, change)
+            return
+        if not operands.products:
+            return
+        operands.products[0].rows(first, count, change, operands.multiply)
+        for product in operands.products[1:]:
+            product.rows(first, count, more, operands.multiply)
+            change += more
+        change += weight
+        if operands.magnitude is not None:
+            transposed = edit.transposed
+            arithmetic.scale_to(
+                change, operands.magnitude if transposed else operands.magnitude[rows], transposed=transposed
+            )
+        if operands.doubt:
+            found = arithmetic.below(change, operands.doubt, more)
+            if found.size:
+                doubtful.append((found + start * old.shape[1], weight.ravel()[found]))
+        arithmetic.round_into(old, change, dtype, weight)
+
+    def _compute_again(self, rows: Array, doubtful: list[tuple[Array, Array]]) -> None:
+        np = arithmetic.numpy()
+        positions, weight = (np.concatenate(parts) for parts in zip(*doubtful, strict=True))
+        down, across = np.divmod(positions, rows.shape[1])
+        change, *more = (product.at(self.first + down, across) for product in self.operands.products)
+        for other in more:
+            change += other
+        rows[down, across] = arithmetic.rounded(change + weight, self.operands.edit.source.dtype)
+
+
+def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(target, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def copy_range(source: int, from_: int, target: int, to: int, size: int) -> None:
+    """Copy bytes from one file to another, inside the kernel where it can."""
+    while size:
+        count = 0
+        if hasattr(os, "copy_file_range"):
+            with contextlib.suppress(OSError):  # across file systems, or one that cannot
+                count = os.copy_file_range(source, target, size, from_, to)
+        if not count:
+            piece = os.pread(source, min(size, 2**20), from_)
+            if not piece:
+                raise AdapterError("a shard of the base model became shorter while it was read")
+            write_all(target, piece, to)
+            count = len(piece)
+        size, from_, to = size - count, from_ + count, to + count
+
+
+def reserve(target: int, size: int) -> None:
+    """Give a file its size; OSError at once if the disk has not that much room."""
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(target, 0, size)
+    else:
+        os.truncate(target, size)

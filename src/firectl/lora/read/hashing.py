@@ -1,0 +1,68 @@
+"""The identity of a folder's content: equal for equal files whatever the folder is called and when it was written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from firectl.errors import InputError
+from firectl.lora.read.folder import open_folder, regular_file
+
+_PIECE = 1 << 20
+
+
+class FileHash(NamedTuple):
+    """A file's size in bytes and its sha256 (hexadecimal)."""
+
+    size: int
+    sha256: str
+
+
+def content_hash(folder: Path, files: Iterable[str] | None = None, check: Callable[[], None] = lambda: None) -> str:
+    """`sha256:<64 hex>` over the name, size and hash of each of `files` (all files in the folder itself if None).
+
+    InputError if one of them is missing or no file of the folder. What `check`, called before each MiB, raises ends it.
+    """
+    open_folder(folder, "folder")
+    if files is None:
+        files = [path.name for path in folder.iterdir() if not path.is_dir()]
+    found = {}
+    for name in set(files):
+        path = regular_file(folder, name)
+        if path is None:
+            raise InputError(f"'{name}' is missing from the folder {folder}")
+        found[name] = file_hash(path, check)
+    return combined(found)
+
+
+def combined(files: Mapping[str, FileHash]) -> str:
+    """The content hash of a folder whose files have these names, sizes and hashes."""
+    total = hashlib.sha256()
+    for name, (size, digest) in sorted(files.items()):
+        total.update(f"{len(name.encode())}:{name} {size} {digest}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def file_hash(path: Path, check: Callable[[], None] = lambda: None) -> FileHash:
+    """A file's size and sha256. What `check`, called before each MiB, raises ends it."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_PIECE))
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        check()
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            size += count
+            check()
+    return FileHash(size, digest.hexdigest())
+
+
+def stamp(path: Path) -> list[int]:
+    """[size, mtime, ctime, inode]: equal as long as nobody touched the file. Empty if there is none."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
