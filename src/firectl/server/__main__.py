@@ -25,18 +25,18 @@ from firectl import __version__
 from firectl.config import write_private
 from firectl.errors import ApiError, Code, FirectlError
 from firectl.names import check_id
-from firectl.server import logs
+from firectl.server.access.auth import Authenticator
+from firectl.server.access.signing import Signer
 from firectl.server.app import create_app
-from firectl.server.auth import Authenticator
 from firectl.server.body import Protocol
 from firectl.server.control import accounts
-from firectl.server.credentials import Credentials, ensure_credentials
-from firectl.server.files import FileStore
+from firectl.server.disk import logs
+from firectl.server.disk.credentials import Credentials, ensure_credentials
+from firectl.server.disk.files import FileStore
+from firectl.server.disk.paths import Paths
 from firectl.server.fleet import FleetSettings
 from firectl.server.ownership import open_store
-from firectl.server.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings
-from firectl.server.signing import Signer
 from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 

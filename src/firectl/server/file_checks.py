@@ -18,8 +18,8 @@ from firectl.errors import Code
 from firectl.lora.read.hashing import FileHash
 from firectl.schemas.base import Status
 from firectl.schemas.model import READY
-from firectl.server import merged
-from firectl.server.integrity import Examined, examine, untouched
+from firectl.server.disk import merged
+from firectl.server.disk.integrity import Examined, examine, untouched
 from firectl.server.rows import ModelRow
 from firectl.server.store import Store, Tx
 

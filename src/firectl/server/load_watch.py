@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from firectl.schemas.deployment import AutoscalingPolicy
-from firectl.server.activity import Activity
 from firectl.server.rows import DeploymentRow
 from firectl.server.scaling import Observation, suggest
+from firectl.server.usage.activity import Activity
 
 _EVERY = timedelta(seconds=1)
 _KEPT = timedelta(hours=1, seconds=10)

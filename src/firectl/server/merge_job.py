@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from firectl.errors import Code
+from firectl.server.disk.merged import RECORD, Condition, condition, merged_key, proof, read_record
 from firectl.server.launcher import child_environment, error_message
-from firectl.server.merged import RECORD, Condition, condition, merged_key, proof, read_record
 from firectl.server.seen import MergeView, backoff
 
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from firectl.config import write_private
 from firectl.errors import ApiError, Code, InputError
-from firectl.server.files import FileStore
-from firectl.server.paths import Paths
+from firectl.server.disk.files import FileStore
+from firectl.server.disk.paths import Paths
 from firectl.server.store import Store, Tx
 from firectl.server.store.address import is_missing, shown
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from weakref import WeakValueDictionary
 
-from firectl.server.auth import Authenticator
-from firectl.server.paths import Paths
-from firectl.server.signing import Signer
+from firectl.server.access.auth import Authenticator
+from firectl.server.access.signing import Signer
+from firectl.server.disk.paths import Paths
 from firectl.server.store import Store
 from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup

@@ -16,10 +16,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from firectl import sse
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
-from firectl.server.activity import CLIENT_LEFT, Ticket
 from firectl.server.crew import Crew
 from firectl.server.engine_client import Answer, EngineClient, EngineGone, Exchange
 from firectl.server.router import NOT_FOUND, NOT_READY, NotReady, Target
+from firectl.server.usage.activity import CLIENT_LEFT, Ticket
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from firectl.errors import ApiError, Code, InputError
 from firectl.names import canonical_route, check_route, parse_route
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.hot_reload import merged
 from firectl.server.load_names import engine_name, merged_folder
 from firectl.server.rows import DeployedModelRow, DeploymentRow

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firectl.schemas.deployment import Deployment
-from firectl.server.filter_text import read_filter
-from firectl.server.filters import parse_filter
+from firectl.server.lists.filter_text import read_filter
+from firectl.server.lists.filters import parse_filter
 
 Document = dict[str, Any]
 ORDERED: dict[str, Callable[[Any, Any], bool]] = {

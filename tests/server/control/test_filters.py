@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from firectl.errors import ApiError, Code
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from firectl.server.filters import MAX_LENGTH, parse_filter
+from firectl.server.lists.filters import MAX_LENGTH, parse_filter
 
 
 def deployment(number: int) -> Deployment:

@@ -9,12 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from firectl.errors import ApiError
 from firectl.names import random_id
-from firectl.server.activity import Ticket
 from firectl.server.control.metrics import question
-from firectl.server.figures import Figures, Running
-from firectl.server.history import Question, series
 from firectl.server.rows import UsageRow
 from firectl.server.store import Store
+from firectl.server.usage.activity import Ticket
+from firectl.server.usage.figures import Figures, Running
+from firectl.server.usage.history import Question, series
 from tests.server.control.process import Api, PlatformProcess
 
 NOW = datetime(2026, 3, 4, 12, 0, 7, tzinfo=UTC)

@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from firectl.errors import ApiError, Code, InputError
-from firectl.server.files import FileStore
+from firectl.server.disk.files import FileStore
+from firectl.server.disk.paths import Paths
 from firectl.server.ownership import open_store
-from firectl.server.paths import Paths
 from firectl.server.rows import AccountRow
 from firectl.server.store import Store
 from tests.server.control.folders import write_base

@@ -13,13 +13,13 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import FAILED, Deployment
 from firectl.schemas.model import ADDON, BASE, Model
-from firectl.server.auth import Authenticator, Caller
+from firectl.server.access.auth import Authenticator, Caller
+from firectl.server.access.signing import Signer
 from firectl.server.control import accounts, deployments, loading
 from firectl.server.control.deployments import CreateOptions
-from firectl.server.paths import Paths
+from firectl.server.disk.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.rows import DeploymentRow, ModelRow
-from firectl.server.signing import Signer
 from firectl.server.store import Store
 from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup

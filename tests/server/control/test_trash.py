@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from firectl.server.files import FileStore
-from firectl.server.paths import Paths
-from firectl.server.trash import Trash, bytes_in
+from firectl.server.disk.files import FileStore
+from firectl.server.disk.paths import Paths
+from firectl.server.disk.trash import Trash, bytes_in
 
 
 @pytest.fixture

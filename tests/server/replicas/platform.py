@@ -27,12 +27,12 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from firectl.server.auth import Authenticator, key_hash
+from firectl.server.access.auth import Authenticator, key_hash
+from firectl.server.disk.merged import merged_key
 from firectl.server.doors.gate import Gate
 from firectl.server.doors.inference import InferenceDoor, Limits
 from firectl.server.fleet import FleetSettings
 from firectl.server.launcher import Driver, EngineSpec
-from firectl.server.merged import merged_key
 from firectl.server.replica import Patience
 from firectl.server.router import Router
 from firectl.server.rows import AccountRow, ApiKeyRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UserRow

@@ -59,7 +59,7 @@ class LocalPlatform:
     """`home`: the platform's data folder. `note` is told, in a line each, what people should know."""
 
     def __init__(self, home: Path, note: Callable[[str], None]) -> None:
-        from firectl.server.paths import Paths
+        from firectl.server.disk.paths import Paths
 
         self.home = home
         self.paths = Paths(home)
@@ -87,14 +87,14 @@ class LocalPlatform:
 
     def disk(self) -> dict[str, int]:
         """Bytes of files in each folder of the home, by the folder's name."""
-        from firectl.server.trash import Trash, bytes_in
+        from firectl.server.disk.trash import Trash, bytes_in
 
         kinds = (self.paths.models, self.paths.merged, self.paths.uploads, self.paths.logs)
         return {folder.name: bytes_in(folder) for folder in kinds} | {"trash": Trash(self.paths).size()}
 
     def prune(self) -> int:
         """Empties the trash, whether the platform runs or not; the bytes that this freed."""
-        from firectl.server.trash import Trash
+        from firectl.server.disk.trash import Trash
 
         try:
             return Trash(self.paths).empty()

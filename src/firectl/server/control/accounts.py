@@ -10,8 +10,8 @@ from firectl.errors import ApiError, Code
 from firectl.names import random_id
 from firectl.schemas.account import Account, ApiKey, User
 from firectl.schemas.base import Status
-from firectl.server.auth import PUBLIC_ACCOUNT, key_hash
-from firectl.server.credentials import new_key
+from firectl.server.access.auth import PUBLIC_ACCOUNT, key_hash
+from firectl.server.disk.credentials import new_key
 from firectl.server.platform import Platform
 from firectl.server.rows import AccountRow, ApiKeyRow, UserRow
 from firectl.server.store import Store

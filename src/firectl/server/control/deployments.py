@@ -19,7 +19,7 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import BASE
 from firectl.server import hot_reload
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.control import access, capacity, deletion, loading, models, shapes
 from firectl.server.control import deployment_rules as rules
 from firectl.server.control.patch import apply

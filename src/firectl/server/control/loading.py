@@ -17,11 +17,11 @@ from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.model import ADDON
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.control import access, models
 from firectl.server.control.defaults import give_up_default, make_default
 from firectl.server.control.patch import Rules, apply
-from firectl.server.files import FileStore
+from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.store import Tx

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from firectl.errors import ApiError, Code
 from firectl.schemas import deployment as states
-from firectl.server import history
-from firectl.server.figures import Running
 from firectl.server.platform import Platform
+from firectl.server.usage import history
+from firectl.server.usage.figures import Running
 
 _DAY = 86400
 _MOST_BUCKETS = 10_000

@@ -11,10 +11,10 @@ from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import PRECISIONS
 from firectl.schemas.model import ADDON, BASE, FAILED, READY, UPLOADING, DeployedModelRef, Model
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.control import access
 from firectl.server.control.patch import Rules, apply
-from firectl.server.files import FileStore
+from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.rows import DeployedModelRow, ModelRow
 from firectl.server.store import Tx

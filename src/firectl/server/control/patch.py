@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from firectl.errors import ApiError, Code
 from firectl.schemas.base import Wire
-from firectl.server import fields
-from firectl.server.fields import FieldPath
+from firectl.server.lists import fields
+from firectl.server.lists.fields import FieldPath
 
 W = TypeVar("W", bound=Wire)
 

@@ -13,7 +13,7 @@ from firectl.names import ID_MAX, ResourceName
 from firectl.schemas.deployment import is_quantized
 from firectl.schemas.model import BASE, READY
 from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
-from firectl.server.auth import PUBLIC_ACCOUNT, Caller
+from firectl.server.access.auth import PUBLIC_ACCOUNT, Caller
 from firectl.server.control import access
 from firectl.server.platform import Platform
 from firectl.server.rows import ModelRow

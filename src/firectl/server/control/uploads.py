@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
 from firectl.schemas.model import SETTLED, UPLOADING, SignedUrls
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.control import access, models
-from firectl.server.files import FileStore, check_filename, check_together
+from firectl.server.disk.files import FileStore, check_filename, check_together
 from firectl.server.platform import Platform
 from firectl.server.rows import FileRow, ModelRow
 from firectl.server.store import Tx

@@ -21,9 +21,9 @@ from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
 from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
 from firectl.schemas.model import ADDON, BASE, BEGUN_ANEW, READY, BaseModelDetails, Model, PeftDetails
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.control import access, models
-from firectl.server.files import FileStore
+from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.rows import FileRow, ModelRow
 

@@ -21,9 +21,9 @@ from starlette.routing import Route
 
 from firectl.errors import ApiError, Code
 from firectl.schemas.base import Wire
-from firectl.server import pages
-from firectl.server.auth import Caller
+from firectl.server.access.auth import Caller
 from firectl.server.control import access
+from firectl.server.lists import pages
 from firectl.server.platform import Platform
 
 W = TypeVar("W", bound=Wire)

@@ -25,12 +25,12 @@ from firectl.names import random_id
 from firectl.schemas.model import BEGUN_ANEW
 from firectl.server.control import uploads
 from firectl.server.control.uploads import Ticket
+from firectl.server.disk.files import Arrival, BegunAnew, FileStore
 from firectl.server.doors.errors import error_response
-from firectl.server.files import Arrival, BegunAnew, FileStore
 from firectl.server.platform import Platform
 
 if TYPE_CHECKING:
-    from firectl.server.files import HashSoFar
+    from firectl.server.disk.files import HashSoFar
 
 RESUMABLE = "x-goog-resumable"
 PIECE = 1 << 20

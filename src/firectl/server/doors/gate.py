@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from firectl.errors import ApiError, Code, FirectlError
-from firectl.server.auth import Authenticator, Caller
+from firectl.server.access.auth import Authenticator, Caller
 from firectl.server.doors.errors import error_response, internal_error
 
 log = logging.getLogger("firectl.server.access")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firectl.cli.grammar.types import METRICS
-from firectl.server import history
+from firectl.server.usage import history
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 

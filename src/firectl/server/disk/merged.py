@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from firectl.lora.read.hashing import FileHash, combined
-from firectl.server.integrity import Examined, Stamps, untouched
+from firectl.server.disk.integrity import Examined, Stamps, untouched
 
 RECORD = "firectl_merge.json"
 _FILES = "files"

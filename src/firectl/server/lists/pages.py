@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar
 
 from firectl.errors import ApiError, Code
 from firectl.schemas.base import Wire
-from firectl.server import fields
-from firectl.server.fields import FieldPath
-from firectl.server.filters import parse_filter
+from firectl.server.lists import fields
+from firectl.server.lists.fields import FieldPath
+from firectl.server.lists.filters import parse_filter
 
 W = TypeVar("W", bound=Wire)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from firectl.config import write_private
 from firectl.errors import InputError
-from firectl.server.paths import Paths
+from firectl.server.disk.paths import Paths
 
 KEY_PREFIX = "fw_"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from firectl.config import private_folder, sync_folder
 from firectl.errors import InputError
-from firectl.server.paths import Paths
+from firectl.server.disk.paths import Paths
 
 log = logging.getLogger("firectl.server")
 

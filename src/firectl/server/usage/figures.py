@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from firectl.server.activity import Ticket
+    from firectl.server.usage.activity import Ticket
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _LABELS = ("deployment", "model")

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from firectl.server import history
-from firectl.server.figures import Figures
 from firectl.server.rows import UsageRow
 from firectl.server.store import Store
+from firectl.server.usage import history
+from firectl.server.usage.figures import Figures
 
 log = logging.getLogger(__name__)
 

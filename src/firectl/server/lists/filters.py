@@ -11,9 +11,20 @@ from typing import Any
 
 from firectl.errors import ApiError
 from firectl.schemas.base import Wire
-from firectl.server import fields
-from firectl.server.fields import FieldPath
-from firectl.server.filter_text import MAX_LENGTH, And, Bare, Node, Not, Or, Restriction, Value, read_filter, wrong
+from firectl.server.lists import fields
+from firectl.server.lists.fields import FieldPath
+from firectl.server.lists.filter_text import (
+    MAX_LENGTH,
+    And,
+    Bare,
+    Node,
+    Not,
+    Or,
+    Restriction,
+    Value,
+    read_filter,
+    wrong,
+)
 
 __all__ = ["MAX_LENGTH", "parse_filter"]
 

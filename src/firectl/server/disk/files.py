@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from firectl.config import private_folder, sync_folder
 from firectl.errors import ApiError, Code
-from firectl.server.paths import PRIVATE_FILE, Paths
-from firectl.server.trash import Trash
+from firectl.server.disk.paths import PRIVATE_FILE, Paths
+from firectl.server.disk.trash import Trash
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
