@@ -10,9 +10,7 @@ import pytest
 
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
-from firectl.server.lifecycle import plan
-from firectl.server.rows import DeployedModelRow
-from firectl.server.seen import (
+from firectl.server.lifecycle.observed import (
     Adapter,
     AdapterSource,
     LoadAdapter,
@@ -28,6 +26,8 @@ from firectl.server.seen import (
     backoff,
     ok,
 )
+from firectl.server.lifecycle.plan import plan
+from firectl.server.store.rows import DeployedModelRow
 from tests.server.replicas.rows import (
     BASE,
     FOLDER,

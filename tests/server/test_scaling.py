@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
-from firectl.server.lifecycle import plan
-from firectl.server.rows import DeploymentRow
-from firectl.server.scaling import Observation, asked_for, suggest
-from firectl.server.seen import Plan, StopReplica, ok
+from firectl.server.lifecycle.observed import Plan, StopReplica, ok
+from firectl.server.lifecycle.plan import plan
+from firectl.server.lifecycle.scaling import Observation, asked_for, suggest
+from firectl.server.store.rows import DeploymentRow
 from tests.server.replicas.rows import NOW, deployment, load, replica, seen, sources, trouble
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)

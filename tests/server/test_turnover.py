@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from firectl.server.seen import Phase, ReplicaView
-from firectl.server.turnover import turn_over
+from firectl.server.lifecycle.observed import Phase, ReplicaView
+from firectl.server.lifecycle.turnover import turn_over
 
 STARTING, SERVING, STOPPING = Phase.STARTING, Phase.SERVING, Phase.STOPPING
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from firectl.schemas.deployment import ReplicaStats
 from firectl.server.launcher import Driver, EngineSpec
+from firectl.server.lifecycle.observed import Adapter, AdapterFault, Phase, ReplicaView, StartReplica, Trouble, backoff
 from firectl.server.replica import Death, Patience, Replica
-from firectl.server.seen import Adapter, AdapterFault, Phase, ReplicaView, StartReplica, Trouble, backoff
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from firectl.schemas.base import Status
 from firectl.schemas.model import READY
 from firectl.server.disk import merged
 from firectl.server.disk.integrity import Examined, examine, untouched
-from firectl.server.rows import ModelRow
 from firectl.server.store import Store, Tx
+from firectl.server.store.rows import ModelRow
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from firectl.server.crew import Crew
 from firectl.server.launcher import DRIVERS, Driver, EngineSpec
+from firectl.server.lifecycle.observed import LoadAdapter, StartReplica, StopReplica, UnloadAdapter
 from firectl.server.replica import Patience
-from firectl.server.rows import DeploymentRow
-from firectl.server.seen import LoadAdapter, StartReplica, StopReplica, UnloadAdapter
+from firectl.server.store.rows import DeploymentRow
 
 ENGINE_SLOTS = 32
 """What an engine serves at once unless told otherwise."""

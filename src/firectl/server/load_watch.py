@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from firectl.schemas.deployment import AutoscalingPolicy
-from firectl.server.rows import DeploymentRow
-from firectl.server.scaling import Observation, suggest
+from firectl.server.lifecycle.scaling import Observation, suggest
+from firectl.server.store.rows import DeploymentRow
 from firectl.server.usage.activity import Activity
 
 _EVERY = timedelta(seconds=1)

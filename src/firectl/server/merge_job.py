@@ -22,7 +22,7 @@ from pathlib import Path
 from firectl.errors import Code
 from firectl.server.disk.merged import RECORD, Condition, condition, merged_key, proof, read_record
 from firectl.server.launcher import child_environment, error_message
-from firectl.server.seen import MergeView, backoff
+from firectl.server.lifecycle.observed import MergeView, backoff
 
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _TRASH = ".trash-"

@@ -19,22 +19,22 @@ from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas import model as models
 from firectl.schemas.base import Status
-from firectl.server.control.capacity import free
-from firectl.server.control.defaults import give_up_default
 from firectl.server.disk.integrity import untouched
 from firectl.server.disk.merged import Condition, condition
 from firectl.server.file_checks import FileChecks
 from firectl.server.fleet import Fleet
-from firectl.server.lifecycle import plan
+from firectl.server.lifecycle.observed import Plan, Seen, Source, StartMerge, StartReplica
+from firectl.server.lifecycle.plan import plan
 from firectl.server.load_watch import LoadWatch
 from firectl.server.merge_job import MergeInputs, MergeJobs
-from firectl.server.rows import DeployedModelRow, DeploymentRow
-from firectl.server.seen import Plan, Seen, Source, StartMerge, StartReplica
 from firectl.server.sources import World, source_of
 from firectl.server.store import Store, Tx
+from firectl.server.store.capacity import free
+from firectl.server.store.defaults import give_up_default
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
+from firectl.server.store.waking import wake
 from firectl.server.usage.activity import Activity
 from firectl.server.wakeup import Wakeup
-from firectl.server.waking import wake
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from firectl.server.engine_client import EngineClient, EngineGone
 from firectl.server.launcher import Driver, Ended, EngineProcess, EngineSpec, launch
-from firectl.server.seen import Adapter, Phase, ReplicaView
+from firectl.server.lifecycle.observed import Adapter, Phase, ReplicaView
 
 log = logging.getLogger(__name__)
 

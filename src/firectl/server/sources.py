@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from firectl.schemas import model as models
-from firectl.server.hot_reload import latest
-from firectl.server.load_names import engine_name, merged_folder
+from firectl.server.lifecycle.hot_reload import latest
+from firectl.server.lifecycle.observed import AdapterSource, Source
 from firectl.server.merge_job import MergeInput, MergeInputs
-from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
-from firectl.server.seen import AdapterSource, Source
+from firectl.server.store.load_names import engine_name, merged_folder
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 
 @dataclass(frozen=True)

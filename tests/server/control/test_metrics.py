@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from firectl.errors import ApiError
 from firectl.names import random_id
 from firectl.server.control.metrics import question
-from firectl.server.rows import UsageRow
 from firectl.server.store import Store
+from firectl.server.store.rows import UsageRow
 from firectl.server.usage.activity import Ticket
 from firectl.server.usage.figures import Figures, Running
 from firectl.server.usage.history import Question, series

@@ -19,8 +19,8 @@ from firectl.errors import ApiError, Code, InputError
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
 from firectl.server.ownership import open_store
-from firectl.server.rows import AccountRow
 from firectl.server.store import Store
+from firectl.server.store.rows import AccountRow
 from tests.server.control.folders import write_base
 from tests.server.control.process import ENVIRONMENT, START_SECONDS, PlatformProcess
 from tests.server.control.test_store import DEPLOYMENT, MODEL, NOW

@@ -19,8 +19,8 @@ from firectl.server.control import accounts, deployments, loading
 from firectl.server.control.deployments import CreateOptions
 from firectl.server.disk.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings
-from firectl.server.rows import DeploymentRow, ModelRow
 from firectl.server.store import Store
+from firectl.server.store.rows import DeploymentRow, ModelRow
 from firectl.server.supervisor import Supervisor, utc_now
 from firectl.server.wakeup import Wakeup
 from tests.server.control.folders import write_adapter

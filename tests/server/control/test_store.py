@@ -17,8 +17,8 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import DELETED, READY, AutoscalingPolicy, Deployment
 from firectl.schemas.model import BASE, Model
-from firectl.server.rows import AccountRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UsageRow
 from firectl.server.store import Store
+from firectl.server.store.rows import AccountRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UsageRow
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 MODEL = ModelRow(

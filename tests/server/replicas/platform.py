@@ -35,8 +35,8 @@ from firectl.server.fleet import FleetSettings
 from firectl.server.launcher import Driver, EngineSpec
 from firectl.server.replica import Patience
 from firectl.server.router import Router
-from firectl.server.rows import AccountRow, ApiKeyRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UserRow
 from firectl.server.store import Store, Tx
+from firectl.server.store.rows import AccountRow, ApiKeyRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UserRow
 from firectl.server.supervisor import Supervisor
 from firectl.server.wakeup import Wakeup
 

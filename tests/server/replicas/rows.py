@@ -10,8 +10,17 @@ from typing import Any
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
-from firectl.server.rows import DeployedModelRow, DeploymentRow
-from firectl.server.seen import Adapter, AdapterFault, AdapterSource, Phase, ReplicaView, Seen, Source, Trouble
+from firectl.server.lifecycle.observed import (
+    Adapter,
+    AdapterFault,
+    AdapterSource,
+    Phase,
+    ReplicaView,
+    Seen,
+    Source,
+    Trouble,
+)
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BASE = "accounts/fireworks/models/base"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from firectl.lora.read.hashing import stamp
-from firectl.server.rows import ModelRow
+from firectl.server.store.rows import ModelRow
 from tests.server.replicas.adapters import write_adapter
 from tests.server.replicas.platform import CATALOG, ME, Platform, prepared, running, wait
 from tests.tiny import make_base

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from firectl.errors import ApiError, Code
-from firectl.server.rows import ApiKeyRow
 from firectl.server.store import Store
+from firectl.server.store.rows import ApiKeyRow
 
 PUBLIC_ACCOUNT = "accounts/fireworks"
 """The catalog of bases: open to every key of the platform, to read and to write."""

@@ -8,8 +8,8 @@ from typing import TypeVar
 from firectl.errors import ApiError, Code
 from firectl.names import check_id, resolve
 from firectl.server.access.auth import Caller
-from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.store import Tx
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 R = TypeVar("R", ModelRow, DeploymentRow, DeployedModelRow)
 

@@ -13,8 +13,8 @@ from firectl.schemas.base import Status
 from firectl.server.access.auth import PUBLIC_ACCOUNT, key_hash
 from firectl.server.disk.credentials import new_key
 from firectl.server.platform import Platform
-from firectl.server.rows import AccountRow, ApiKeyRow, UserRow
 from firectl.server.store import Store
+from firectl.server.store.rows import AccountRow, ApiKeyRow, UserRow
 
 OWNER = "owner"
 """ID of the one user of the platform's account."""

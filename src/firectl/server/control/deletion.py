@@ -15,10 +15,10 @@ from firectl.schemas import deployment as states
 from firectl.schemas.base import Status, format_time
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.model import READY
-from firectl.server.control.defaults import give_up_default, make_default
 from firectl.server.platform import Platform
-from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store import Tx
+from firectl.server.store.defaults import give_up_default, make_default
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 RECENT = timedelta(hours=1)
 RECENT_REQUESTS = "deployment has received inference requests in the last hour, pass --ignore-checks to skip this check"

@@ -21,8 +21,8 @@ from firectl.schemas.model import BASE
 from firectl.server.control.models import check_display_name
 from firectl.server.control.patch import Rules
 from firectl.server.control.shapes import same_shape
-from firectl.server.rows import ModelRow
-from firectl.server.scaling import LOAD_TARGETS, SCALE_DOWN, SCALE_TO_ZERO, SCALE_UP
+from firectl.server.lifecycle.scaling import LOAD_TARGETS, SCALE_DOWN, SCALE_TO_ZERO, SCALE_UP
+from firectl.server.store.rows import ModelRow
 
 LONGEST_WINDOW = timedelta(hours=1)
 SHORTEST_TO_ZERO = timedelta(minutes=5)

@@ -18,14 +18,14 @@ from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import BASE
-from firectl.server import hot_reload
 from firectl.server.access.auth import Caller
-from firectl.server.control import access, capacity, deletion, loading, models, shapes
+from firectl.server.control import access, deletion, loading, models, shapes
 from firectl.server.control import deployment_rules as rules
 from firectl.server.control.patch import apply
+from firectl.server.lifecycle import hot_reload
 from firectl.server.platform import Platform
-from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
-from firectl.server.store import Tx
+from firectl.server.store import Tx, capacity
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 UNDELETE_WITHIN = timedelta(days=7)
 _MERGE_FIELDS = ("tensors_changed", "tensors_total", "delta_norm", "adapter_hash", "base_hash")

@@ -19,12 +19,12 @@ from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.model import ADDON
 from firectl.server.access.auth import Caller
 from firectl.server.control import access, models
-from firectl.server.control.defaults import give_up_default, make_default
 from firectl.server.control.patch import Rules, apply
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
-from firectl.server.rows import DeployedModelRow, DeploymentRow, ModelRow
 from firectl.server.store import Tx
+from firectl.server.store.defaults import give_up_default, make_default
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 _OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time"})
 _COLUMNS = ("model", "deployment", "default")

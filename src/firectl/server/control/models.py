@@ -16,8 +16,8 @@ from firectl.server.control import access
 from firectl.server.control.patch import Rules, apply
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
-from firectl.server.rows import DeployedModelRow, ModelRow
 from firectl.server.store import Tx
+from firectl.server.store.rows import DeployedModelRow, ModelRow
 
 MAX_DISPLAY_NAME = 63
 MAX_DESCRIPTION = 999

@@ -16,8 +16,8 @@ from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
 from firectl.server.access.auth import PUBLIC_ACCOUNT, Caller
 from firectl.server.control import access
 from firectl.server.platform import Platform
-from firectl.server.rows import ModelRow
 from firectl.server.store import Tx
+from firectl.server.store.rows import ModelRow
 
 ANY = "-"
 LATEST = "latest"

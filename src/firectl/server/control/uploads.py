@@ -17,8 +17,8 @@ from firectl.server.access.auth import Caller
 from firectl.server.control import access, models
 from firectl.server.disk.files import FileStore, check_filename, check_together
 from firectl.server.platform import Platform
-from firectl.server.rows import FileRow, ModelRow
 from firectl.server.store import Tx
+from firectl.server.store.rows import FileRow, ModelRow
 
 MAX_FILES = 2000
 MAX_INT64 = 2**63 - 1

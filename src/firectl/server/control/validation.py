@@ -25,7 +25,7 @@ from firectl.server.access.auth import Caller
 from firectl.server.control import access, models
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
-from firectl.server.rows import FileRow, ModelRow
+from firectl.server.store.rows import FileRow, ModelRow
 
 _MISSING_SHOWN = 10
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")

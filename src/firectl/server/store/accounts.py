@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from firectl.server.rows import AccountRow, ApiKeyRow, UserRow
 from firectl.server.store import tables
+from firectl.server.store.rows import AccountRow, ApiKeyRow, UserRow
 from firectl.server.store.table import RowTable
 
 

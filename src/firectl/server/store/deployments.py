@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from firectl.schemas import deployment as states
-from firectl.server.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store import tables
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.table import RowTable
 
 _BY_AGE = [tables.deployments.c.create_time, tables.deployments.c.name]

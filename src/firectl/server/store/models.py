@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from firectl.server.rows import FileRow, ModelRow
 from firectl.server.store import tables
+from firectl.server.store.rows import FileRow, ModelRow
 from firectl.server.store.table import RowTable
 
 

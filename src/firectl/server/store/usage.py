@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from firectl.server.rows import UsageRow
 from firectl.server.store import tables
+from firectl.server.store.rows import UsageRow
 
 _COLUMNS = tables.usage.c
 AMOUNTS = ("requests", "errors", "prompt_tokens", "generated_tokens")

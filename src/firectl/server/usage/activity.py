@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from firectl.server.rows import UsageRow
 from firectl.server.store import Store
+from firectl.server.store.rows import UsageRow
 from firectl.server.usage import history
 from firectl.server.usage.figures import Figures
 

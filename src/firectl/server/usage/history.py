@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from firectl.server.rows import UsageRow
 from firectl.server.store import Tx
+from firectl.server.store.rows import UsageRow
 
 FINEST = 10
 """Seconds that a fresh row spans."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from firectl.schemas import deployed_model as loads
-from firectl.server.rows import DeployedModelRow
 from firectl.server.store import Tx
+from firectl.server.store.rows import DeployedModelRow
 
 
 def make_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas.deployment import AutoscalingPolicy
-from firectl.server.rows import DeployedModelRow, DeploymentRow
-from firectl.server.seen import Seen
+from firectl.server.lifecycle.observed import Seen
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 SCALE_UP = timedelta(seconds=30)
 SCALE_DOWN = timedelta(minutes=10)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from firectl.schemas import deployment as states
-from firectl.server.control.capacity import reserve
 from firectl.server.store import Tx
+from firectl.server.store.capacity import reserve
 
 
 def wake(tx: Tx, deployment: str, max_replicas: int, now: datetime) -> bool:

@@ -13,9 +13,9 @@ from datetime import datetime
 from firectl.errors import Code
 from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
-from firectl.server.load_lifecycle import PARKED, leaving
-from firectl.server.rows import DeployedModelRow, DeploymentRow
-from firectl.server.seen import LoadChange, MergeView, Phase, Seen, Source, StartMerge, ok
+from firectl.server.lifecycle.loads import PARKED, leaving
+from firectl.server.lifecycle.observed import LoadChange, MergeView, Phase, Seen, Source, StartMerge, ok
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 LOAD_TRIES = 2
 """How often an engine that says itself why it cannot load the model is started again before it is given up."""

@@ -13,10 +13,10 @@ from firectl.errors import Code
 from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
-from firectl.server import hot_reload, load_lifecycle, scaling
-from firectl.server.hot_reload import LOAD_TRIES, MERGE_TRIES, START_TRIES
-from firectl.server.rows import DeployedModelRow, DeploymentRow
-from firectl.server.seen import (
+from firectl.server.lifecycle import hot_reload, scaling
+from firectl.server.lifecycle import loads as load_lifecycle
+from firectl.server.lifecycle.hot_reload import LOAD_TRIES, MERGE_TRIES, START_TRIES
+from firectl.server.lifecycle.observed import (
     LoadChange,
     MergeView,
     Phase,
@@ -31,7 +31,8 @@ from firectl.server.seen import (
     Trouble,
     ok,
 )
-from firectl.server.turnover import Turnover, turn_over
+from firectl.server.lifecycle.turnover import Turnover, turn_over
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 
 def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:

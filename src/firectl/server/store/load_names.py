@@ -6,7 +6,7 @@ Bound to the weights, so that new ones never answer under the old name.
 from __future__ import annotations
 
 from firectl.server.disk.merged import merged_key, short_hash
-from firectl.server.rows import DeployedModelRow, ModelRow
+from firectl.server.store.rows import DeployedModelRow, ModelRow
 
 
 def engine_name(model: str, model_hash: str) -> str:

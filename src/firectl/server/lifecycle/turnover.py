@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from firectl.server.seen import Phase, ReplicaView
+from firectl.server.lifecycle.observed import Phase, ReplicaView
 
 
 @dataclass(frozen=True)

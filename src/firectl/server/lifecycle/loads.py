@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from firectl.errors import Code
 from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
-from firectl.server.rows import DeployedModelRow, DeploymentRow
-from firectl.server.seen import (
+from firectl.server.lifecycle.observed import (
     Adapter,
     AdapterSource,
     LoadAdapter,
@@ -25,6 +24,7 @@ from firectl.server.seen import (
     UnloadAdapter,
     ok,
 )
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 PARKED = Status.of(Code.FAILED_PRECONDITION, "waiting for the deployment: it is parked (max replica count 0)")
 """Said of a load that cannot come about by itself: it begins when somebody lets the deployment run."""
