@@ -34,11 +34,11 @@ from firectl.server.disk import logs
 from firectl.server.disk.credentials import Credentials, ensure_credentials
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
-from firectl.server.fleet import FleetSettings
 from firectl.server.ownership import open_store
 from firectl.server.platform import Platform, PlatformSettings
-from firectl.server.supervisor import Supervisor, utc_now
-from firectl.server.wakeup import Wakeup
+from firectl.server.replicas.fleet import FleetSettings
+from firectl.server.replicas.supervisor import Supervisor, utc_now
+from firectl.server.replicas.wakeup import Wakeup
 
 log = logging.getLogger("firectl.server")
 

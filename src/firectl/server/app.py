@@ -15,9 +15,9 @@ from firectl.server.doors import accounts, deployed_models, deployments, files, 
 from firectl.server.doors import platform as platform_doors
 from firectl.server.doors.errors import on_firectl_error, on_http_exception
 from firectl.server.doors.gate import Gate
-from firectl.server.doors.inference import InferenceDoor
+from firectl.server.front.door import InferenceDoor
+from firectl.server.front.router import Router
 from firectl.server.platform import Platform
-from firectl.server.router import Router
 
 
 def create_app(platform: Platform) -> Starlette:

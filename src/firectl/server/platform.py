@@ -12,9 +12,9 @@ from weakref import WeakValueDictionary
 from firectl.server.access.auth import Authenticator
 from firectl.server.access.signing import Signer
 from firectl.server.disk.paths import Paths
+from firectl.server.replicas.supervisor import Supervisor, utc_now
+from firectl.server.replicas.wakeup import Wakeup
 from firectl.server.store import Store
-from firectl.server.supervisor import Supervisor, utc_now
-from firectl.server.wakeup import Wakeup
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ from firectl.server.control import accounts, deployments, loading
 from firectl.server.control.deployments import CreateOptions
 from firectl.server.disk.paths import Paths
 from firectl.server.platform import Platform, PlatformSettings
+from firectl.server.replicas.supervisor import Supervisor, utc_now
+from firectl.server.replicas.wakeup import Wakeup
 from firectl.server.store import Store
 from firectl.server.store.rows import DeploymentRow, ModelRow
-from firectl.server.supervisor import Supervisor, utc_now
-from firectl.server.wakeup import Wakeup
 from tests.server.control.folders import write_adapter
 
 ME = "accounts/me"

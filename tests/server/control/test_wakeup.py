@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from firectl.server.wakeup import Wakeup
+from firectl.server.replicas.wakeup import Wakeup
 
 
 def test_a_ring_before_the_wait_ends_it_at_once_and_only_once() -> None:

@@ -30,15 +30,15 @@ from firectl.schemas.model import Model
 from firectl.server.access.auth import Authenticator, key_hash
 from firectl.server.disk.merged import merged_key
 from firectl.server.doors.gate import Gate
-from firectl.server.doors.inference import InferenceDoor, Limits
-from firectl.server.fleet import FleetSettings
-from firectl.server.launcher import Driver, EngineSpec
-from firectl.server.replica import Patience
-from firectl.server.router import Router
+from firectl.server.front.door import InferenceDoor, Limits
+from firectl.server.front.router import Router
+from firectl.server.replicas.fleet import FleetSettings
+from firectl.server.replicas.launcher import Driver, EngineSpec
+from firectl.server.replicas.replica import Patience
+from firectl.server.replicas.supervisor import Supervisor
+from firectl.server.replicas.wakeup import Wakeup
 from firectl.server.store import Store, Tx
 from firectl.server.store.rows import AccountRow, ApiKeyRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UserRow
-from firectl.server.supervisor import Supervisor
-from firectl.server.wakeup import Wakeup
 
 ME, YOU, CATALOG = "accounts/me", "accounts/you", "accounts/fireworks"
 KEYS = {"mine": ME, "yours": YOU}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firectl.server.fleet import FleetSettings
+from firectl.server.replicas.fleet import FleetSettings
 from tests.server.replicas.adapters import write_adapter
 from tests.server.replicas.platform import CATALOG, ME, Platform, running, wait
 from tests.tiny import make_base

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from firectl.server.engine_client import Answer, EngineClient, EngineGone
+from firectl.server.replicas.engine_client import Answer, EngineClient, EngineGone
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 CLOSING = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from firectl.schemas.deployment import Deployment
-from firectl.server.doors.inference import Limits
+from firectl.server.front.door import Limits
 from tests.server.replicas.platform import CATALOG, ME, SCRIPTED, Platform, prepared, running, wait
 
 BASE = f"{CATALOG}/models/base"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from firectl.schemas.base import Status
-from firectl.server.launcher import child_environment, read_log_end
+from firectl.server.replicas.launcher import child_environment, read_log_end
 from tests.server.replicas.platform import CATALOG, ME, Platform, wait
 
 BASE = f"{CATALOG}/models/base"

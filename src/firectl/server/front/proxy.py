@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from firectl import sse
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
-from firectl.server.crew import Crew
-from firectl.server.engine_client import Answer, EngineClient, EngineGone, Exchange
-from firectl.server.router import NOT_FOUND, NOT_READY, NotReady, Target
+from firectl.server.front.router import NOT_FOUND, NOT_READY, NotReady, Target
+from firectl.server.replicas.crew import Crew
+from firectl.server.replicas.engine_client import Answer, EngineClient, EngineGone, Exchange
 from firectl.server.usage.activity import CLIENT_LEFT, Ticket
 
 log = logging.getLogger(__name__)

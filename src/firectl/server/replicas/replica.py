@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from firectl.server.engine_client import EngineClient, EngineGone
-from firectl.server.launcher import Driver, Ended, EngineProcess, EngineSpec, launch
 from firectl.server.lifecycle.observed import Adapter, Phase, ReplicaView
+from firectl.server.replicas.engine_client import EngineClient, EngineGone
+from firectl.server.replicas.launcher import Driver, Ended, EngineProcess, EngineSpec, launch
 
 log = logging.getLogger(__name__)
 

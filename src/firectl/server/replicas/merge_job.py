@@ -21,8 +21,8 @@ from pathlib import Path
 
 from firectl.errors import Code
 from firectl.server.disk.merged import RECORD, Condition, condition, merged_key, proof, read_record
-from firectl.server.launcher import child_environment, error_message
 from firectl.server.lifecycle.observed import MergeView, backoff
+from firectl.server.replicas.launcher import child_environment, error_message
 
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _TRASH = ".trash-"
@@ -181,7 +181,7 @@ class MergeJobs:
         self._root.mkdir(parents=True, exist_ok=True)
         target = self._root / inputs.key
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "firectl.server.tether", "firectl.lora.merge"),
+            *(sys.executable, "-P", "-m", "firectl.server.replicas.tether", "firectl.lora.merge"),
             *(str(inputs.adapter.folder), str(inputs.base.folder), str(target)),
             *(*inputs.adapter.flags("adapter"), *inputs.base.flags("base")),
             stdin=asyncio.subprocess.PIPE,

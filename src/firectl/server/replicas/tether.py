@@ -1,7 +1,7 @@
 """How does a child end with its parent, however that ends: run a module here until our stdin does.
 
-`python -m firectl.server.tether MODULE [ARGS…]`. The parent holds the other end of stdin and never writes to it, so its
-end is the parent's. Must work on any system with pipes.
+`python -m firectl.server.replicas.tether MODULE [ARGS…]`. The parent holds the other end of stdin and never
+writes to it, so its end is the parent's. Must work on any system with pipes.
 """
 
 from __future__ import annotations

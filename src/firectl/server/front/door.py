@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.schemas.openai import ParamError, parse_chat, parse_completion, parse_json
-from firectl.server.proxy import Job, Proxy
-from firectl.server.router import NoAnswer, NotReady, Router
-from firectl.server.supervisor import Supervisor
+from firectl.server.front.proxy import Job, Proxy
+from firectl.server.front.router import NoAnswer, NotReady, Router
+from firectl.server.replicas.supervisor import Supervisor
 
 PREFIXES = ("/inference/v1", "/v1")
 PROBE_HEADER = "x-firectl-probe"

@@ -16,11 +16,11 @@ from firectl.schemas import deployed_model as loads
 from firectl.schemas import deployment as states
 from firectl.server.access.auth import Caller
 from firectl.server.lifecycle.hot_reload import merged
+from firectl.server.replicas.supervisor import Supervisor
 from firectl.server.store import Store, Tx
 from firectl.server.store.load_names import engine_name, merged_folder
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.waking import wake
-from firectl.server.supervisor import Supervisor
 
 NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
 NOT_READY = "DEPLOYMENT_NOT_READY"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from firectl.server.crew import Crew
-from firectl.server.launcher import DRIVERS, Driver, EngineSpec
 from firectl.server.lifecycle.observed import LoadAdapter, StartReplica, StopReplica, UnloadAdapter
-from firectl.server.replica import Patience
+from firectl.server.replicas.crew import Crew
+from firectl.server.replicas.launcher import DRIVERS, Driver, EngineSpec
+from firectl.server.replicas.replica import Patience
 from firectl.server.store.rows import DeploymentRow
 
 ENGINE_SLOTS = 32

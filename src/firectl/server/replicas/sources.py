@@ -9,7 +9,7 @@ from pathlib import Path
 from firectl.schemas import model as models
 from firectl.server.lifecycle.hot_reload import latest
 from firectl.server.lifecycle.observed import AdapterSource, Source
-from firectl.server.merge_job import MergeInput, MergeInputs
+from firectl.server.replicas.merge_job import MergeInput, MergeInputs
 from firectl.server.store.load_names import engine_name, merged_folder
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 

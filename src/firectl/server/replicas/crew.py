@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from firectl.schemas.deployment import ReplicaStats
-from firectl.server.launcher import Driver, EngineSpec
 from firectl.server.lifecycle.observed import Adapter, AdapterFault, Phase, ReplicaView, StartReplica, Trouble, backoff
-from firectl.server.replica import Death, Patience, Replica
+from firectl.server.replicas.launcher import Driver, EngineSpec
+from firectl.server.replicas.replica import Death, Patience, Replica
 
 log = logging.getLogger(__name__)
 

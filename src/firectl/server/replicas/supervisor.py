@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from firectl.schemas.deployment import ReplicaStats
-from firectl.server.crew import Crew
-from firectl.server.file_checks import FileChecks
-from firectl.server.fleet import Fleet, FleetSettings
-from firectl.server.merge_job import MergeJobs
-from firectl.server.reconcile import Reconciler
+from firectl.server.replicas.crew import Crew
+from firectl.server.replicas.file_checks import FileChecks
+from firectl.server.replicas.fleet import Fleet, FleetSettings
+from firectl.server.replicas.merge_job import MergeJobs
+from firectl.server.replicas.reconcile import Reconciler
+from firectl.server.replicas.wakeup import Wakeup
 from firectl.server.store import Store
 from firectl.server.usage.activity import Activity
-from firectl.server.wakeup import Wakeup
 
 
 def utc_now() -> datetime:

@@ -21,20 +21,20 @@ from firectl.schemas import model as models
 from firectl.schemas.base import Status
 from firectl.server.disk.integrity import untouched
 from firectl.server.disk.merged import Condition, condition
-from firectl.server.file_checks import FileChecks
-from firectl.server.fleet import Fleet
 from firectl.server.lifecycle.observed import Plan, Seen, Source, StartMerge, StartReplica
 from firectl.server.lifecycle.plan import plan
-from firectl.server.load_watch import LoadWatch
-from firectl.server.merge_job import MergeInputs, MergeJobs
-from firectl.server.sources import World, source_of
+from firectl.server.replicas.file_checks import FileChecks
+from firectl.server.replicas.fleet import Fleet
+from firectl.server.replicas.load_watch import LoadWatch
+from firectl.server.replicas.merge_job import MergeInputs, MergeJobs
+from firectl.server.replicas.sources import World, source_of
+from firectl.server.replicas.wakeup import Wakeup
 from firectl.server.store import Store, Tx
 from firectl.server.store.capacity import free
 from firectl.server.store.defaults import give_up_default
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.waking import wake
 from firectl.server.usage.activity import Activity
-from firectl.server.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 
