@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.inside import run_many
 from tests.client.script_server import RESET, Received, Reply, ScriptServer
-from tests.server.control.process import PlatformProcess
+from tests.server.process import PlatformProcess
 from tests.tiny import make_base
 
 SEED = 8

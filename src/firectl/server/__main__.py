@@ -28,12 +28,12 @@ from firectl.names import check_id
 from firectl.server.access.auth import Authenticator
 from firectl.server.access.signing import Signer
 from firectl.server.app import create_app
-from firectl.server.body import Protocol
-from firectl.server.control import accounts
+from firectl.server.control.accounts import accounts
 from firectl.server.disk import logs
 from firectl.server.disk.credentials import Credentials, ensure_credentials
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
+from firectl.server.doors.body import Protocol
 from firectl.server.ownership import open_store
 from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.replicas.fleet import FleetSettings

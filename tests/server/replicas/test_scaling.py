@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
-from tests.server.control.process import PlatformProcess, until
+from tests.server.process import PlatformProcess, until
 from tests.server.replicas.platform import CATALOG, SCRIPTED, Platform, prepared, running, wait
 from tests.tiny import make_base
 

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 from firectl.errors import ApiError, Code
 from firectl.schemas.account import Account, ApiKey, CreateApiKey, DeleteApiKey, User
 from firectl.schemas.base import Wire
-from firectl.server.control import accounts
+from firectl.server.control.accounts import accounts
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from firectl.errors import ApiError, Code
 from firectl.schemas.base import Wire
 from firectl.server.access.auth import Caller
-from firectl.server.control import access
+from firectl.server.control.accounts import access
 from firectl.server.lists import pages
 from firectl.server.platform import Platform
 

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from firectl.schemas.base import Wire
 from firectl.schemas.deployed_model import DeployedModel
-from firectl.server.control import loading
+from firectl.server.control.deployments import loading
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from firectl.schemas.base import Wire
 from firectl.schemas.deployment import Deployment, ScaleDeployment
-from firectl.server.control import deployments
+from firectl.server.control.deployments import deployments
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 

@@ -23,8 +23,8 @@ from starlette.routing import BaseRoute, Route
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
 from firectl.schemas.model import BEGUN_ANEW
-from firectl.server.control import uploads
-from firectl.server.control.uploads import Ticket
+from firectl.server.control.models import uploads
+from firectl.server.control.models.uploads import Ticket
 from firectl.server.disk.files import Arrival, BegunAnew, FileStore
 from firectl.server.doors.errors import error_response
 from firectl.server.platform import Platform

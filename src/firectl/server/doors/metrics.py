@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from firectl.server.control import metrics
+from firectl.server.control.deployments import metrics
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 from firectl.server.usage.figures import CONTENT_TYPE

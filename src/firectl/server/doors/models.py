@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from firectl.schemas.base import Wire
 from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, ValidateUpload
-from firectl.server.control import models, uploads, validation
+from firectl.server.control.models import models, uploads, validation
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 

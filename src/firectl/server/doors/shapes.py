@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 from firectl.schemas.base import Wire
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
-from firectl.server.control import shapes
+from firectl.server.control.deployments import shapes
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
 
