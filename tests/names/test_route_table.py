@@ -11,7 +11,7 @@ import pytest
 from firectl.errors import InputError
 from firectl.names import check_route, parse_route
 
-PAGE = (Path(__file__).parents[1] / "docs" / "routing.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
 
 
 def rows_of(marker: str) -> list[list[str]]:

@@ -20,7 +20,7 @@ from firectl.config import ini
 from firectl.config.files import one_writer
 from firectl.errors import InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 KEY = "fw_0123456789abcdef"
 
