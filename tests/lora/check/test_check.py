@@ -276,7 +276,8 @@ def test_a_check_imports_nothing_heavy(base: Make, adapter: Make, tmp_path: Path
     folder = Path(shutil.copytree(adapter(base()), tmp_path / "adapter"))
     code = (
         "import sys; from pathlib import Path; from firectl.lora.check.check import check\n"
-        "from firectl.lora.read import adapter; from firectl.lora.read import base_model; from firectl.lora.read import hashing; from firectl.lora.check import rules\n"
+        "from firectl.lora.read import adapter, base_model, hashing\n"
+        "from firectl.lora.check import rules\n"
         "report = check(Path(sys.argv[1]), Path(sys.argv[2]), deep=True)\n"
         "hashing.content_hash(Path(sys.argv[1]))\n"
         "heavy = {'torch', 'numpy', 'safetensors', 'transformers', 'peft', 'pydantic', 'httpx', 'click', 'rich'}\n"
