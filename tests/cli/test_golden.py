@@ -15,7 +15,7 @@ import click
 import pytest
 
 from firectl.cli.app import App
-from firectl.cli.grammar.syntax import words_after
+from firectl.cli.grammar.typed import words_after
 from firectl.cli.tree import root
 from firectl.schemas.account import Account, ApiKey
 from firectl.schemas.base import Wire

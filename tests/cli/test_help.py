@@ -13,7 +13,8 @@ import pytest
 
 from firectl._version import __version__
 from firectl.cli.app import App
-from firectl.cli.grammar.syntax import Verb, split_help, words_after
+from firectl.cli.grammar.syntax import Verb, split_help
+from firectl.cli.grammar.typed import words_after
 from firectl.cli.tree import COMMANDS, NOT_HERE, VERBS, load, root
 from tests.cli.conftest import Cli
 

@@ -20,7 +20,8 @@ from firectl.errors import Code, FirectlError, InputError
 if TYPE_CHECKING:
     from firectl.cli.machine.platform import LocalPlatform
     from firectl.cli.output.progress import Progress
-    from firectl.client.client import Client, Planned
+    from firectl.client.api import Planned
+    from firectl.client.client import Client
     from firectl.client.http.sender import Exchange
     from firectl.config import Flags, Settings
 
@@ -39,6 +40,8 @@ class App:
         self.yes = False
         self.planned_files: dict[str, int] = {}
         """Of a dry run: the files that would be sent, and their bytes."""
+        self.offer: Callable[[str, str], list[Any]] = lambda kind, incomplete: []
+        """While a shell asks for completions: the names of a kind that begin with what was typed."""
         self.left_running: list[str] = []
         """Said when the command is interrupted: what goes on without it, and the command that stops it."""
         self.terminated = False

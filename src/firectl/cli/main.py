@@ -22,7 +22,7 @@ from firectl.cli.tree import root
 from firectl.errors import ApiError, Code, Exit, FirectlError, InputError
 
 if TYPE_CHECKING:
-    from firectl.client.client import Planned
+    from firectl.client.api import Planned
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -141,9 +141,9 @@ def _interrupted(app: App) -> int:
 
 def _planned(error: Exception) -> Planned | None:
     """The request of a dry run, which the client raises in place of sending it."""
-    if "firectl.client.client" not in sys.modules:
+    if "firectl.client.api" not in sys.modules:
         return None
-    from firectl.client.client import DryRun
+    from firectl.client.api import DryRun
 
     return error.request if isinstance(error, DryRun) else None
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import click
 
 from firectl._version import __version__
-from firectl.cli.grammar.syntax import Noun, UnknownWord, Verb, words_after
+from firectl.cli.grammar.syntax import Noun, UnknownWord, Verb
+from firectl.cli.grammar.typed import words_after
 from firectl.errors import InputError
 
 

@@ -47,7 +47,7 @@ class ApiKeys(Resource[ApiKey]):
 
     def create(self, user: str, api_key: ApiKey) -> ApiKey:
         """A new key. Its secret, `key`, is in this answer alone, so a lost answer is not asked for again."""
-        path = f"/v1/{self._client.users.full_name(user)}/{self.collection}"
+        path = f"/v1/{self._client.full_name(user, 'users')}/{self.collection}"
         body = CreateApiKey(api_key=api_key).to_wire()
         try:
             made = read(ApiKey, self._client.request("POST", path, body=body, repeatable=False), path)
@@ -60,8 +60,8 @@ class ApiKeys(Resource[ApiKey]):
 
     def revoke(self, user: str, key_id: str) -> None:
         """The key is not valid from now on."""
-        path = f"/v1/{self._client.users.full_name(user)}/{self.collection}:delete"
+        path = f"/v1/{self._client.full_name(user, 'users')}/{self.collection}:delete"
         self._client.request("POST", path, body=DeleteApiKey(key_id=key_id).to_wire(), repeatable=True)
 
     def _parent(self, args: ListArgs) -> str:
-        return f"/v1/{self._client.users.full_name(args['user'])}/{self.collection}"
+        return f"/v1/{self._client.full_name(args['user'], 'users')}/{self.collection}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
+from firectl.client.deployment import Deployments
 from firectl.client.resource import Resource, WaitArgs
 from firectl.errors import ApiError, Code
 from firectl.schemas.deployed_model import DEPLOYED, DEPLOYING, UNDEPLOYING, DeployedModel
@@ -32,8 +33,8 @@ class DeployedModels(Resource[DeployedModel]):
     ) -> DeployedModel:
         """Loads a LoRA; `model` and `deployment` are IDs or full names. One that is loaded already comes back as is."""
         asked = DeployedModel(
-            model=self._client.models.full_name(model),
-            deployment=self._client.deployments.full_name(deployment),
+            model=self._client.full_name(model, "models"),
+            deployment=self._client.full_name(deployment, "deployments"),
             display_name=display_name,
             description=description,
             public=public,
@@ -49,7 +50,7 @@ class DeployedModels(Resource[DeployedModel]):
 
     def find(self, model: str, deployment: str) -> DeployedModel:
         """The row of `model` on `deployment`; NOT_FOUND when it is not loaded there."""
-        model, deployment = self._client.models.full_name(model), self._client.deployments.full_name(deployment)
+        model, deployment = self._client.full_name(model, "models"), self._client.full_name(deployment, "deployments")
         row = self._find(model, deployment)
         if row is None:
             raise ApiError(Code.NOT_FOUND, f"{model} is not loaded on {deployment}", hint="firectl deployed-model list")
@@ -104,7 +105,7 @@ class DeployedModels(Resource[DeployedModel]):
         if not row.deployment:
             return
         try:
-            parked = self._client.deployments.get(row.deployment).max_replica_count == 0
+            parked = Deployments(self._client).get(row.deployment).max_replica_count == 0
         except ApiError:
             return  # the wait goes on, and ends by its own rules
         if parked:

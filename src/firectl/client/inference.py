@@ -19,7 +19,7 @@ from firectl.client.http.sender import Incoming
 from firectl.errors import ApiError, Code, NetworkError, from_wire
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ def until_up(
 
 
 class Inference:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Api) -> None:
         self._client = client
 
     @overload

@@ -10,13 +10,13 @@ from firectl.schemas.base import format_time, format_wire_duration
 from firectl.schemas.metrics import DeploymentMetrics
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 
 class Metrics:
     """Reads only."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Api) -> None:
         self._client = client
 
     def deployments(

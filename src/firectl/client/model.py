@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Unpack
 
 from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
-from firectl.client.resource import Resource, WaitArgs, read, unreadable
+from firectl.client.resource import Resource, WaitArgs, read
+from firectl.client.transfer import endpoints
+from firectl.client.transfer.endpoints import VALIDATE_SECONDS
 from firectl.client.transfer.journal import Journal
 from firectl.schemas.model import (
     FAILED,
     READY,
     CreateModel,
-    GetUploadEndpoint,
     Model,
     PrepareModel,
     SignedUrls,
@@ -25,8 +26,6 @@ from firectl.schemas.model import (
 if TYPE_CHECKING:
     from firectl.client.transfer.download import Downloaded
     from firectl.client.transfer.meter import Progress
-
-VALIDATE_SECONDS = 1800.0
 
 
 class Models(Resource[Model]):
@@ -61,27 +60,16 @@ class Models(Resource[Model]):
     def get_upload_endpoint(
         self, name: str, filename_to_size: Mapping[str, int], *, enable_resumable_upload: bool | None = None
     ) -> SignedUrls:
-        """Where each file is to be put. The URLs are as good as keys: never show them."""
-        path = f"/v1/{self.full_name(name)}:getUploadEndpoint"
-        body = GetUploadEndpoint(
-            filename_to_size={file: str(size) for file, size in filename_to_size.items()},
-            enable_resumable_upload=enable_resumable_upload,
-        )
-        answer = self._client.request("POST", path, body=body.to_wire(), repeatable=True)
-        return read(SignedUrls, answer, path)
+        """Where each file is put; sizes in bytes. The URLs are secrets: never show them."""
+        return endpoints.upload_endpoint(self._client, self.full_name(name), filename_to_size, enable_resumable_upload)
 
     def validate_upload(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
-        """The last step of an upload: moves the model to READY, or FAILED_PRECONDITION says what is wrong with it."""
-        path = f"/v1/{self.full_name(name)}:validateUpload"
-        return read(ValidateUpload, self._client.request("GET", path, changes=True, timeout=timeout), path)
+        """The last step of an upload: the model is READY then, or FAILED_PRECONDITION says what is wrong with it."""
+        return endpoints.validate_upload(self._client, self.full_name(name), timeout)
 
     def get_download_endpoint(self, name: str) -> SignedUrls:
-        """Where each file is to be got; NetworkError for an answer without a file, which no model is."""
-        path = f"/v1/{self.full_name(name)}:getDownloadEndpoint"
-        urls = read(SignedUrls, self._client.request("GET", path), path)
-        if not urls.filename_to_signed_urls:
-            raise unreadable(path, "it names no file")
-        return urls
+        """Where each file is fetched; NetworkError for an answer without a file, because every model has one."""
+        return endpoints.download_endpoint(self._client, self.full_name(name))
 
     def prepare(self, name: str, precision: str) -> None:
         path = f"/v1/{self.full_name(name)}:prepare"

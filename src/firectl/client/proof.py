@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from firectl import names
-from firectl.client.http.retry import backoff
+from firectl.client.http.retry import backoff, is_transient
 from firectl.client.inference import COMPLETIONS
-from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, NotProven, WaitTimeout
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ class _Probe:
             except ApiError as error:
                 now = self.clock()
                 missing = error.code is Code.NOT_FOUND
-                if not missing and not passes(error):
+                if not missing and not is_transient(error):
                     raise
                 unknown_since = (now if unknown_since is None else unknown_since) if missing else None
                 if unknown_since is not None and now - unknown_since >= NOT_FOUND_SECONDS:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Un
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from firectl import names
 from firectl.client.wait import Wait
 from firectl.errors import ApiError, Code, NetworkError, ResourceFailed
 from firectl.schemas.base import Status, Wire
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client, QueryValue
+    from firectl.client.api import Api, QueryValue
 
 R = TypeVar("R", bound=Wire)
 W = TypeVar("W", bound=Wire)
@@ -74,13 +73,12 @@ class Resource(Generic[R]):
     look: ClassVar[str] = ""
     """The command that shows one, without its name: where a wait runs out, it is the hint."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Api) -> None:
         self._client = client
 
     def full_name(self, name: str) -> str:
         """`my-model` → `accounts/a/models/my-model`; InputError for what cannot be a name in this collection."""
-        account = self._client.account if names.is_id(name) else self._client.account_id
-        return names.resolve(name, self.collection, account)
+        return self._client.full_name(name, self.collection)
 
     def get(
         self, name: str, *, read_mask: str | None = None, timeout: float | None = None, max_retries: int | None = None

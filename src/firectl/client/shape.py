@@ -28,10 +28,10 @@ class DeploymentShapeVersions(Resource[DeploymentShapeVersion]):
         if not separator:
             raise InputError(f"{name!r} names no version", hint=f"write {name}/versions/{LATEST}")
         names.check_id(version, "version")
-        return f"{self._client.deployment_shapes.full_name(shape)}/versions/{version}"
+        return f"{self._client.full_name(shape, 'deploymentShapes')}/versions/{version}"
 
     def _parent(self, args: ListArgs) -> str:
         shape = args.get("shape", ANY_SHAPE)
         if shape == ANY_SHAPE:
             return f"{super()._parent(args)}/{ANY_SHAPE}/versions"
-        return f"/v1/{self._client.deployment_shapes.full_name(shape)}/versions"
+        return f"/v1/{self._client.full_name(shape, 'deploymentShapes')}/versions"

@@ -10,24 +10,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from firectl.errors import ApiError, Code, NetworkError, WaitTimeout
+from firectl.client.http.retry import is_transient
+from firectl.errors import ApiError, WaitTimeout
 
 T = TypeVar("T")
 
 SHORTEST_POLL = 0.25
 LONGEST_POLL = 5.0
-
-PASSING = frozenset(
-    {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED, Code.UNKNOWN}
-)
-"""Codes of errors that pass: a wait outlives them. What the server means for good is none of these."""
-
-
-def passes(error: ApiError) -> bool:
-    """Whether a wait should ask again after this error. Something that is not the API at all does not pass."""
-    if isinstance(error, NetworkError):
-        return error.code is not Code.UNKNOWN
-    return error.code in PASSING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +49,7 @@ class Wait(Generic[T]):
             try:
                 current = self.poll(max(1.0, min(self.request_seconds, remaining)))
             except ApiError as error:
-                if not passes(error):
+                if not is_transient(error):
                     raise
                 last = f"last error: {error.message}" if last_seen is None else last
             else:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firectl.cli.grammar.durations import format_duration, parse_duration
-from firectl.cli.grammar.syntax import spell_out
+from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.types import ACCELERATORS, PRECISIONS, Boolean, Known, NumberMap, Region, WireDuration
 from firectl.schemas import deployment as wire
 from tests.cli.conftest import Cli

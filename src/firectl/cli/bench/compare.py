@@ -20,7 +20,8 @@ from firectl.errors import FirectlError, InputError
 from firectl.names import canonical_route, random_id
 
 if TYPE_CHECKING:
-    from firectl.bench import Target
+    from firectl.bench import Load, Target
+    from firectl.cli.bench.run import Wishes
 
 LIVE_MERGE, MULTI_LORA, BASE = "live-merge", "multi-lora", "base"
 WAYS = (LIVE_MERGE, MULTI_LORA, BASE)
@@ -224,3 +225,35 @@ def _beside(ratio: str | None) -> str:
 
 
 VIEW = View(text=_lines)
+
+
+def run_comparison(
+    app: App,
+    compare: str,
+    routes: Sequence[str],
+    models: Sequence[str],
+    base: str | None,
+    load: Load,
+    wishes: Wishes,
+    timeout: float,
+    *,
+    keep: bool,
+) -> None:
+    """`--compare` from deploy to delete. Every answer is as long as asked: ways whose answers end early at different
+    lengths cannot be compared."""
+    from dataclasses import replace
+
+    from firectl.cli.bench.run import measure, prepare, show
+
+    ways = ways_of(compare)
+    if routes:
+        raise InputError("--compare makes its own routes", hint="name routes, or --compare with --model")
+    if not models:
+        raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
+    models = [app.full_name(model, "models") for model in models]
+    base = app.full_name(base, "models") if base else None
+    refuse_hosted(app)
+    load = replace(load, ignore_eos=True)
+    with set_up(app, ways, models, base, keep=keep) as setup:
+        report = measure(app, prepare(app, setup.targets, load, timeout), load)
+        show(app, report, wishes, {"comparison": setup.to_document()}, VIEW)

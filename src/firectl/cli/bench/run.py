@@ -79,9 +79,9 @@ def _ask(app: App, route: str, load: Load, characters: int, timeout: float) -> M
     from random import Random
 
     from firectl.bench.plan import some_text
+    from firectl.client.http.retry import is_transient
     from firectl.client.inference import CHAT, COMPLETIONS, until_up
     from firectl.client.proof import PROBE
-    from firectl.client.wait import passes
 
     text = some_text(characters, Random(characters))
     asked = {"messages": [{"role": "user", "content": text}]} if load.chat else {"prompt": text}
@@ -95,7 +95,7 @@ def _ask(app: App, route: str, load: Load, characters: int, timeout: float) -> M
                 on_wait=lambda error: steps.say(f"waiting: {error.message}"),
             )
         except ApiError as error:
-            if isinstance(error, NetworkError) or not passes(error):
+            if isinstance(error, NetworkError) or not is_transient(error):
                 error.hint = error.hint or f"firectl route check '{route}' --live"
                 raise
             app.output.note(f"{route} answered HTTP {error.http_status} to a first request: {error.message}")
@@ -175,38 +175,6 @@ def show(
     if report.interrupted:
         raise KeyboardInterrupt
     judge(report, wishes.max_errors)
-
-
-def run_comparison(
-    app: App,
-    compare: str,
-    routes: Sequence[str],
-    models: Sequence[str],
-    base: str | None,
-    load: Load,
-    wishes: Wishes,
-    timeout: float,
-    *,
-    keep: bool,
-) -> None:
-    """`--compare` from deploy to delete. Every answer is as long as asked: ways whose answers end early at different
-    lengths cannot be compared."""
-    from dataclasses import replace
-
-    from firectl.cli.bench import compare as bench_compare
-
-    ways = bench_compare.ways_of(compare)
-    if routes:
-        raise InputError("--compare makes its own routes", hint="name routes, or --compare with --model")
-    if not models:
-        raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
-    models = [app.full_name(model, "models") for model in models]
-    base = app.full_name(base, "models") if base else None
-    bench_compare.refuse_hosted(app)
-    load = replace(load, ignore_eos=True)
-    with bench_compare.set_up(app, ways, models, base, keep=keep) as setup:
-        report = measure(app, prepare(app, setup.targets, load, timeout), load)
-        show(app, report, wishes, {"comparison": setup.to_document()}, bench_compare.VIEW)
 
 
 def judge(report: Report, max_errors: tuple[float, str]) -> None:

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from firectl import names
 from firectl.cli.app import App
+from firectl.cli.views.deployment_flags import PRESETS
 from firectl.errors import InputError
 
 if TYPE_CHECKING:
     from firectl.schemas.shape import DeploymentShapeVersion
-
-PRESETS = {"fast": "FAST", "throughput": "THROUGHPUT", "minimal": "MINIMAL", "cost": "MINIMAL", "default": None}
-"""What `--deployment-shape` takes for a shape's presetType; None: the first match."""
 
 
 def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:

@@ -6,11 +6,13 @@ Knows click, and no command; what the commands are is tree.py's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import click
 
+from firectl.cli.grammar.spelling import spell_out
+from firectl.cli.grammar.typed import remember, words_after
 from firectl.cli.grammar.types import Boolean, Named, Seconds
 
 FORMATS = ("text", "json", "yaml", "name", "flag")
@@ -20,9 +22,6 @@ NAMED = RESOURCE - {"flag"}
 DOCUMENT = frozenset(("text", "json", "yaml"))
 """For what is no resource: it has neither a name nor flags that would create it."""
 TEXT = frozenset(("text",))
-
-
-_TYPED = "firectl.typed"
 
 
 class GlobalOption(click.Option):
@@ -89,7 +88,7 @@ class _Parsing(click.Command):
         super().__init__(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_TYPED] = tuple(args)
+        remember(ctx, args)
         try:
             return super().parse_args(ctx, list(spell_out(args, self.get_params(ctx), ctx.allow_interspersed_args)))
         except click.UsageError as error:
@@ -211,18 +210,6 @@ def verb(
     return decorate
 
 
-def words_after(ctx: click.Context) -> list[str]:
-    """What follows a noun. click keeps the first word apart, under a name that older versions have otherwise."""
-    first = getattr(ctx, "_protected_args", None)
-    return [*(first if first is not None else ctx.protected_args), *ctx.args]
-
-
-def typed_words(ctx: click.Context) -> tuple[str, ...]:
-    """What was typed after the command that was read last."""
-    words: tuple[str, ...] = ctx.meta.get(_TYPED, ())
-    return words
-
-
 class UnknownWord(click.UsageError):
     """A noun, verb or flag that does not exist; carries what it could have been."""
 
@@ -238,62 +225,3 @@ def split_help(text: str) -> tuple[str, list[str]]:
     lines = inspect.cleandoc(text).splitlines()
     examples = [line[2:] for line in lines if line.startswith("$ ")]
     return "\n".join(line for line in lines if not line.startswith("$ ")).strip(), examples
-
-
-def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspersed: bool) -> Iterator[str]:
-    """Arguments with every boolean flag given its value, so that `--public` is `--public=true`.
-
-    The flags that click handles itself take none: there `--help=true` becomes `--help`, and `--help=false` nothing.
-    Values of other options and whatever follows `--` stay untouched; with `interspersed` false, as for a noun, so
-    does everything from the first word on.
-    """
-    booleans: set[str] = set()
-    others: set[str] = set()
-    bare: dict[str, click.Parameter] = {}
-    for param in params:
-        if isinstance(param, click.Option) and param.is_flag:
-            bare.update(dict.fromkeys(param.opts, param))
-        if isinstance(param, click.Option) and not param.is_flag:
-            (booleans if isinstance(param.type, Boolean) else others).update(param.opts)
-    rest = iter(args)
-    for arg in rest:
-        if arg == "--" or (not interspersed and not arg.startswith("-")):
-            yield arg
-            break
-        name, equals, value = arg.partition("=")
-        if equals and name in bare:
-            if Boolean().convert(value, bare[name], None):
-                yield name
-        elif arg in booleans and arg.startswith("--"):
-            yield f"{arg}=true"
-        elif arg in others:
-            yield arg
-            yield from _next(rest)
-        elif arg[:1] == "-" and arg[:2] != "--" and len(arg) > 1:
-            yield from _short(arg, rest, booleans, others)
-        else:
-            yield arg
-    yield from rest
-
-
-def _short(arg: str, rest: Iterator[str], booleans: set[str], others: set[str]) -> Iterator[str]:
-    """`-qv` as `-qtrue -vtrue`, `-q=false` as `-qfalse`, `-o=json` as `-ojson`."""
-    letters = arg[1:]
-    while letters:
-        flag, letters = f"-{letters[0]}", letters[1:]
-        if flag in booleans and letters.startswith("="):
-            yield f"{flag}{letters[1:]}"
-            return
-        if flag in booleans:
-            yield f"{flag}true"
-            continue
-        yield flag + letters.removeprefix("=")
-        if flag in others and not letters:
-            yield from _next(rest)
-        return
-
-
-def _next(rest: Iterator[str]) -> Iterator[str]:
-    for arg in rest:
-        yield arg
-        return

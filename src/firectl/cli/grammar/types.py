@@ -87,7 +87,7 @@ class WireDuration(ParamType):
 
 
 class Named(ParamType):
-    """The name of something, as it was typed. `kind` is what a shell offers for it, of completing.py's."""
+    """The name of something, as it was typed. A shell offers the names of `kind`, a key of lookup/completing.py."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -97,9 +97,8 @@ class Named(ParamType):
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        from firectl.cli.lookup.completing import offer
-
-        return offer(ctx, self.kind, incomplete)
+        app: App | None = ctx.find_root().obj
+        return app.offer(self.kind, incomplete) if app is not None else []
 
 
 def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
@@ -268,7 +267,7 @@ class PlainId(ParamType):
         """For the ID and the folder of a create, the other way round."""
         import shlex
 
-        from firectl.cli.grammar.syntax import typed_words
+        from firectl.cli.grammar.typed import typed_words
         from firectl.names import is_id
 
         others = [word for word in typed_words(ctx) if word != folder and is_id(word)]

@@ -9,13 +9,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from click import shell_completion as shells
 
 from firectl.cli.app import App
-from firectl.cli.grammar.syntax import spell_out, words_after
+from firectl.cli.grammar.spelling import spell_out
+from firectl.cli.grammar.typed import words_after
 from firectl.cli.views.listing import PUBLIC_ACCOUNT
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ Names = Iterable[str]
 
 def answer(app: App, root: click.Command, instruction: str) -> int:
     """Prints the candidates that a shell asks for, or the code for the shell; the exit code."""
+    app.offer = partial(offer, app)
     for kind in (_Bash, _Zsh, _Fish):
         shells.add_completion_class(kind)
     with open(os.devnull, "w") as nowhere:
@@ -41,11 +44,10 @@ def answer(app: App, root: click.Command, instruction: str) -> int:
             sys.stderr = said
 
 
-def offer(ctx: click.Context, what: str, incomplete: str) -> list[shells.CompletionItem]:
+def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
     """The names of a kind that begin with what was typed; none when they cannot be had in time."""
-    app = ctx.find_object(App)
     look = _LOOK.get(what)
-    if app is None or look is None:
+    if look is None:
         return []
     if what != "profile":
         # Outside of the time allowed: it takes what it takes, and cannot hang.
@@ -92,7 +94,7 @@ _shapes = _of("deployment_shapes")
 
 
 def _presets_and_shapes(app: App, incomplete: str) -> Iterator[str]:
-    from firectl.cli.deployment.shapes import PRESETS
+    from firectl.cli.views.deployment_flags import PRESETS
 
     yield from PRESETS
     yield from _shapes(app, incomplete)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from firectl.cli.mistakes.hints import list_command
+from firectl.cli.lookup.lists import list_command
 from firectl.cli.output.counted import counted
 from firectl.errors import ApiError, Code
 from firectl.names import canonical_route, check_route, is_id

@@ -15,18 +15,12 @@ from typing import Any
 import click
 
 from firectl.cli.app import App
+from firectl.cli.lookup.lists import NOUNS, list_command
 from firectl.cli.tree import VERBS
-from firectl.cli.views.listing import PUBLIC_ACCOUNT
 from firectl.errors import ApiError, Code, InputError, NetworkError
 from firectl.names import is_id, resolve
 
 _NAME = re.compile(r"\baccounts/([a-z0-9-]+)(?:/([a-zA-Z]+)/([a-z0-9-]+))?")
-_NOUNS = {
-    "models": "model",
-    "deployments": "deployment",
-    "deployedModels": "deployed-model",
-    "deploymentShapes": "deployment-shape",
-}
 _IGNORE_CHECKS = "--ignore-checks"
 _LOCAL_UP = "firectl local up"
 
@@ -75,9 +69,9 @@ def _named(message: str, given: dict[str, Any], account: str | None) -> list[str
     """The full names of what may be missing: what the server names, else what the command line does."""
     found = _NAME.search(message)
     if found is not None:
-        return [found[0]] if found[2] in _NOUNS else []
+        return [found[0]] if found[2] in NOUNS else []
     names: list[str] = []
-    for collection, noun in _NOUNS.items():
+    for collection, noun in NOUNS.items():
         text = given.get(noun.replace("-", "_"))
         with suppress(InputError):
             names += [resolve(str(text), collection, account)] if text else []
@@ -166,28 +160,19 @@ def _what_there_is(message: str, verb: str, given: dict[str, Any], account: str 
         return " and ".join(lists) or _list_of(verb)
     if found[2] is None:
         return "firectl account list"
-    return list_command(found[0], account) if found[2] in _NOUNS else _list_of(verb)
-
-
-def list_command(name: str, account: str | None) -> str:
-    """What shows what there is beside the resource of that full name; `account` is the one that is configured."""
-    _, where, collection, _ = name.split("/")[:4]
-    noun = _NOUNS[collection]
-    elsewhere = f" -a {where}" if where != account else ""
-    public = f", or for public ones firectl -a {PUBLIC_ACCOUNT} model list"
-    return f"firectl{elsewhere} {noun} list" + (public if noun == "model" and where != PUBLIC_ACCOUNT else "")
+    return list_command(found[0], account) if found[2] in NOUNS else _list_of(verb)
 
 
 def _list_of(verb: str) -> str:
     """The list of the noun that the verb is of; the help where there is none."""
     noun = verb.partition(" ")[0]
-    return f"firectl {noun} list" if noun in _NOUNS.values() else f"firectl {verb} --help"
+    return f"firectl {noun} list" if noun in NOUNS.values() else f"firectl {verb} --help"
 
 
 def _what_is_there(message: str, verb: str, given: dict[str, Any]) -> str | None:
     found = _NAME.search(message)
-    if found is not None and found[2] in _NOUNS:
-        name, noun = found[0], _NOUNS[found[2]]
+    if found is not None and found[2] in NOUNS:
+        name, noun = found[0], NOUNS[found[2]]
     elif given.get("model_id") or given.get("deployment_id"):
         noun = "model" if given.get("model_id") else "deployment"
         name = given[f"{noun}_id"]

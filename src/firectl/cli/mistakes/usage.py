@@ -11,7 +11,8 @@ from difflib import get_close_matches
 
 import click
 
-from firectl.cli.grammar.syntax import Noun, UnknownWord, split_help, typed_words
+from firectl.cli.grammar.syntax import Noun, UnknownWord, split_help
+from firectl.cli.grammar.typed import typed_words
 from firectl.cli.tree import entry_of
 from firectl.errors import InputError
 

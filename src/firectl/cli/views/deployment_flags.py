@@ -27,6 +27,8 @@ from firectl.cli.grammar.types import (
 F = TypeVar("F", bound=Callable[..., Any])
 
 MINUTE, HOUR = 60.0, 3600.0
+PRESETS = {"fast": "FAST", "throughput": "THROUGHPUT", "minimal": "MINIMAL", "cost": "MINIMAL", "default": None}
+"""What `--deployment-shape` takes for a shape's presetType; None: the first match."""
 
 
 class Flag(NamedTuple):

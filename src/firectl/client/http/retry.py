@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from firectl.errors import Code
+from firectl.errors import ApiError, Code, NetworkError
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 8.0
 LONGEST_RETRY_AFTER = 60.0
+
+TRANSIENT = frozenset(
+    {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED, Code.UNKNOWN}
+)
+"""Codes that a wait outlives: asking again later may give another answer."""
 
 _SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
@@ -64,7 +69,7 @@ def judge(
     random: Callable[[], float],
 ) -> Verdict:
     """What to do after the try number `tries` (from 1) failed; `now` is the wall clock in Unix seconds."""
-    if not _passes(failure):
+    if not _is_transient(failure):
         # What asking again cannot change stays what it is, whatever the headers say.
         return Verdict(delay=None)
     asked = retry_after(failure.headers, now)
@@ -77,8 +82,14 @@ def judge(
     return Verdict(delay=asked, asked=asked)
 
 
-def _passes(failure: Failure) -> bool:
-    """Whether it may be otherwise later on."""
+def is_transient(error: ApiError) -> bool:
+    """Whether a wait should ask again after this error. An answer that is not the API's is permanent."""
+    if isinstance(error, NetworkError):
+        return error.code is not Code.UNKNOWN
+    return error.code in TRANSIENT
+
+
+def _is_transient(failure: Failure) -> bool:
     said = failure.headers.get("x-should-retry", "").strip().lower()
     if failure.status is not None and said in ("true", "false"):
         return said == "true"

@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.client.http.connections import httpx
+from firectl.client.http.retry import is_transient
 from firectl.client.http.sender import Incoming, Outgoing
 from firectl.client.transfer.addresses import Addresses
+from firectl.client.transfer.endpoints import download_endpoint
 from firectl.client.transfer.files import target
 from firectl.client.transfer.hashes import stated
 from firectl.client.transfer.meter import Meter, Progress
 from firectl.client.transfer.parallel import Crew
 from firectl.client.transfer.partial import Partial, Remote, has_content
 from firectl.client.transfer.upload import SECONDS, STARTS
-from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
 _EMPTY = frozenset({416})
@@ -44,7 +45,7 @@ class Downloaded:
 
 
 def download(
-    client: Client, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None
+    client: Api, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None
 ) -> Downloaded:
     """Writes every file of the model `name` (a full name) below `folder`, in place of what is there.
 
@@ -59,9 +60,9 @@ def download(
 class Download:
     """The files of one model on their way into one folder."""
 
-    def __init__(self, client: Client, name: str, folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, client: Api, name: str, folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
         self._client = client
-        self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
+        self._addresses = Addresses(client.base_url, partial(download_endpoint, client, name))
         given = self._addresses.given
         _check_together(given.filename_to_signed_urls)
         self._paths = {file: target(folder, file) for file in sorted(given.filename_to_signed_urls)}
@@ -126,7 +127,7 @@ class Download:
                 self._addresses.use(file, partial(self._rest, file, part))
             except ApiError as error:
                 failed = 1 if part.size > before else failed + 1
-                if not passes(error) or failed > self._client.max_retries:
+                if not is_transient(error) or failed > self._client.max_retries:
                     raise
                 self._crew.sender.pause(failed)
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from firectl.client.http.connections import httpx
 from firectl.client.http.sender import Outgoing
 from firectl.client.transfer.addresses import Addresses
+from firectl.client.transfer.endpoints import download_endpoint
 from firectl.client.transfer.files import target
 from firectl.client.transfer.upload import SECONDS
 from firectl.errors import Code, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", ".safetensors"
 MERGED = "firectl_merge.json"
@@ -32,12 +33,12 @@ MOST_SHARDS = 64
 _CONTENT_RANGE = re.compile(r"bytes \d{1,18}-\d{1,18}/(\d{1,18})")
 
 
-def fetch_outline(client: Client, name: str, folder: Path) -> None:
+def fetch_outline(client: Api, name: str, folder: Path) -> None:
     """Write the outline of the model `name` (a full name) into `folder`, to be read as the model's own folder would.
 
     ApiError where the server does not let its files be read, or does not send parts of them.
     """
-    addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
+    addresses = Addresses(client.base_url, partial(download_endpoint, client, name))
     files = sorted(addresses.given.filename_to_signed_urls)
     shards = [file for file in files if file.endswith(WEIGHTS)]
     if len(shards) > MOST_SHARDS:
@@ -66,7 +67,7 @@ def _write(folder: Path, file: str, data: bytes, size: int) -> None:
     os.truncate(path, size)
 
 
-def _read(client: Client, file: str, url: httpx.URL, start: int, count: int) -> tuple[bytes, int]:
+def _read(client: Api, file: str, url: httpx.URL, start: int, count: int) -> tuple[bytes, int]:
     request = Outgoing(
         method="GET",
         url=url,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 WORKERS = 8
 END_SECONDS = 0.5
@@ -33,7 +33,7 @@ class Stopped(Exception):
 class Crew:
     """Use it in a `with`; `run` may be called more than once. `sender` is for its jobs, which call `check` often."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Api) -> None:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._streams: WeakSet[Any] = WeakSet()

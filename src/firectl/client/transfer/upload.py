@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.client.http.connections import httpx
+from firectl.client.http.retry import is_transient
 from firectl.client.http.sender import Answer, Outgoing
 from firectl.client.transfer.addresses import Addresses, checked
+from firectl.client.transfer.endpoints import upload_endpoint, validate_upload
 from firectl.client.transfer.files import LocalFile, read_range, scan
 from firectl.client.transfer.hashes import MD5, SHA256, hashed, stated
 from firectl.client.transfer.journal import Entry, Journal
 from firectl.client.transfer.meter import Meter, Progress
 from firectl.client.transfer.parallel import Crew
-from firectl.client.wait import passes
 from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import BEGUN_ANEW, ValidateUpload
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
@@ -39,7 +40,7 @@ LENGTH_RANGE = "x-goog-content-length-range"
 
 
 def upload(
-    client: Client,
+    client: Api,
     name: str,
     folder: Path,
     *,
@@ -57,14 +58,14 @@ def upload(
     upload = Upload(client, name, files, resumable, on_progress)
     upload.send()
     try:
-        done = client.models.validate_upload(name, timeout=validate_timeout)
+        done = validate_upload(client, name, validate_timeout)
     except ApiError as error:
         if error.code is not Code.FAILED_PRECONDITION or not upload.taken_on_trust:
             raise
         # What an earlier run had sent may be gone since, and only this call would say so.
         upload.journal.forget()
         upload.send()
-        done = client.models.validate_upload(name, timeout=validate_timeout)
+        done = validate_upload(client, name, validate_timeout)
     upload.journal.forget()
     return done
 
@@ -77,7 +78,7 @@ class Upload:
 
     def __init__(
         self,
-        client: Client,
+        client: Api,
         name: str,
         files: Sequence[LocalFile],
         resumable: bool | None,
@@ -88,7 +89,7 @@ class Upload:
         self._resumable = any(file.size > RESUMABLE_ABOVE for file in files) if resumable is None else resumable
         self._on_progress = on_progress
         sizes = {file.name: file.size for file in files}
-        ask = partial(client.models.get_upload_endpoint, name, sizes, enable_resumable_upload=self._resumable)
+        ask = partial(upload_endpoint, client, name, sizes, self._resumable)
         self._addresses = Addresses(client.base_url, ask)
         self._api = httpx.URL(client.base_url)
         self.journal = Journal(client.base_url, name)
@@ -197,7 +198,7 @@ class Upload:
                 reached = self._part(file, session, offset)
             except ApiError as error:
                 failed += 1
-                if not passes(error) or error.reason == BEGUN_ANEW or failed > self._client.max_retries:
+                if not is_transient(error) or error.reason == BEGUN_ANEW or failed > self._client.max_retries:
                     raise
                 self._crew.sender.pause(failed)
                 reached = self._ask(file, session)

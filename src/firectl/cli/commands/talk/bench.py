@@ -81,13 +81,14 @@ def bench(
     $ firectl bench lora-a#shared lora-b#shared --mix zipf --rate 5 --arrival poisson --duration 1m
     $ firectl bench --compare live-merge,multi-lora --model my-lora --csv figures.csv
     """
+    from firectl.cli.bench import compare as comparison
     from firectl.cli.bench import flags, run
 
     load = flags.build_load(app, given)
     flags.check_files(csv, plot)
     wishes = run.Wishes(csv, plot, max_errors)
     if compare is not None:
-        run.run_comparison(app, compare, routes, model, base, load, wishes, wait_timeout, keep=bool(keep))
+        comparison.run_comparison(app, compare, routes, model, base, load, wishes, wait_timeout, keep=bool(keep))
         return
     flags.refuse_without_compare(routes, model, base, keep)
     flags.refuse_mix_of_one(routes, mix)

@@ -1,0 +1,68 @@
+"""How are Go-style booleans and short flags written out, so that click reads them? Arguments in, arguments out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+
+from firectl.cli.grammar.types import Boolean
+
+
+def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspersed: bool) -> Iterator[str]:
+    """Arguments with every boolean flag given its value, so that `--public` is `--public=true`.
+
+    The flags that click handles itself take none: there `--help=true` becomes `--help`, and `--help=false` nothing.
+    Values of other options and whatever follows `--` stay untouched; with `interspersed` false, as for a noun, so
+    does everything from the first word on.
+    """
+    booleans: set[str] = set()
+    others: set[str] = set()
+    bare: dict[str, click.Parameter] = {}
+    for param in params:
+        if isinstance(param, click.Option) and param.is_flag:
+            bare.update(dict.fromkeys(param.opts, param))
+        if isinstance(param, click.Option) and not param.is_flag:
+            (booleans if isinstance(param.type, Boolean) else others).update(param.opts)
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--" or (not interspersed and not arg.startswith("-")):
+            yield arg
+            break
+        name, equals, value = arg.partition("=")
+        if equals and name in bare:
+            if Boolean().convert(value, bare[name], None):
+                yield name
+        elif arg in booleans and arg.startswith("--"):
+            yield f"{arg}=true"
+        elif arg in others:
+            yield arg
+            yield from _next(rest)
+        elif arg[:1] == "-" and arg[:2] != "--" and len(arg) > 1:
+            yield from _short(arg, rest, booleans, others)
+        else:
+            yield arg
+    yield from rest
+
+
+def _short(arg: str, rest: Iterator[str], booleans: set[str], others: set[str]) -> Iterator[str]:
+    """`-qv` as `-qtrue -vtrue`, `-q=false` as `-qfalse`, `-o=json` as `-ojson`."""
+    letters = arg[1:]
+    while letters:
+        flag, letters = f"-{letters[0]}", letters[1:]
+        if flag in booleans and letters.startswith("="):
+            yield f"{flag}{letters[1:]}"
+            return
+        if flag in booleans:
+            yield f"{flag}true"
+            continue
+        yield flag + letters.removeprefix("=")
+        if flag in others and not letters:
+            yield from _next(rest)
+        return
+
+
+def _next(rest: Iterator[str]) -> Iterator[str]:
+    for arg in rest:
+        yield arg
+        return

@@ -1,0 +1,227 @@
+"""How does a call become a request, and its answer JSON? Where the API is, who asks, and in which account.
+
+Knows no resource: each resource is built on this. Retries are in http/sender.py and http/retry.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random as _random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+from firectl import config, names
+from firectl.client.http import failures
+from firectl.client.http.connections import Connections, httpx
+from firectl.client.http.sender import Exchange, Incoming, Outgoing, Sender
+from firectl.errors import ApiError, InputError
+
+TIMEOUT = 60.0
+MAX_RETRIES = 2
+
+QueryValue = str | int | bool | Sequence[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A request as a dry run shows it: `query` and `body` as they would travel, without the key."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Mapping[str, Any] | None
+
+
+class DryRun(Exception):
+    """Raised by a client made with `dry_run=True` in place of sending what changes something: not an error."""
+
+    def __init__(self, request: Planned) -> None:
+        super().__init__(f"not sent: {request.method} {request.path}")
+        self.request = request
+
+
+class Api:
+    """The API, hosted or local. What is not given comes from the environment and the profile (docs/configuration.md).
+
+    `timeout`: seconds that one try may take. `on_response` is called after every try with an Exchange. `sleep`,
+    `clock` (Unix seconds) and `random` are those of the retries. Use it in a `with`, or `close()` it.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        account_id: str | None = None,
+        base_url: str | None = None,
+        *,
+        profile: str | None = None,
+        timeout: float | None = None,
+        max_retries: int = MAX_RETRIES,
+        transport: httpx.BaseTransport | None = None,
+        on_response: Callable[[Exchange], None] | None = None,
+        dry_run: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        flags = config.Flags(api_key, account_id, base_url, profile, arguments=True)
+        settings = config.resolve(flags, os.environ)
+        self.base_url = settings.base_url.value
+        self._url = _url(self.base_url)
+        self._key = settings.api_key.value
+        self.account_id = settings.account_id.value
+        """The account given or configured, None when the API is to be asked; `account` asks."""
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self.dry_run = dry_run
+        self._connections = Connections(transport)
+        self.sender = Sender(
+            self._connections,
+            secret=self._key,
+            on_response=on_response,
+            sleep=sleep,
+            clock=clock,
+            random=random,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r}, account_id={self.account_id!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        self._connections.close()
+
+    @cached_property
+    def account(self) -> str:
+        """The ID of the account to act in: the one given, else the only one that the key can see."""
+        if self.account_id:
+            return self.account_id
+        seen = [name.removeprefix("accounts/") for name in self._account_names()]
+        if len(seen) == 1:
+            return seen[0]
+        if not seen:
+            raise InputError("the key can see no account", hint="firectl whoami")
+        raise InputError(
+            f"the key can see {len(seen)} accounts: {', '.join(seen)}", hint=f"choose one: --account-id {seen[0]}"
+        )
+
+    def full_name(self, name: str, collection: str) -> str:
+        """`my-model` → `accounts/a/models/my-model`; InputError for what cannot be a name in this collection."""
+        account = self.account if names.is_id(name) else self.account_id
+        return names.resolve(name, collection, account)
+
+    def _account_names(self) -> list[str]:
+        rows = self.request("GET", "/v1/accounts").get("accounts") or []
+        return [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, QueryValue] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        changes: bool | None = None,
+        settled: Callable[[ApiError], dict[str, Any] | None] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+    ) -> dict[str, Any]:
+        """The JSON object that the API answers. ApiError for an error answer, NetworkError for no or another answer.
+
+        `repeatable`: whether sending it twice equals sending it once (default: all but POST).
+        `changes`: whether it changes anything, so that a dry run stops here (default: all but GET).
+        `settled` is asked when a repeat is refused after a try whose outcome is unknown: what it returns is the answer
+        of the try that did work, None leaves the error.
+        """
+        pairs = _query(query)
+        if self.dry_run and (method != "GET" if changes is None else changes):
+            raise DryRun(Planned(method=method, path=path, query=pairs, body=body))
+        request = self._outgoing(method, path, pairs, body, headers, timeout, max_retries, repeatable)
+        found: list[dict[str, Any]] = []
+
+        def was_done(error: ApiError) -> bool:
+            answer = settled(error) if settled is not None else None
+            if answer is not None:
+                found.append(answer)
+            return answer is not None
+
+        answer = self.sender.send(request, settled=was_done)
+        if answer is None:
+            return found[0]
+        if answer.status == 204 and method == "DELETE":
+            return {}
+        return failures.read_json(answer.content, answer.headers, self._url, request.what)
+
+    def stream(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+    ) -> Incoming:
+        """A POST that changes nothing and is answered bit by bit: the answer, its body still to be read."""
+        return self.sender.open(self._outgoing("POST", path, {}, body, headers, timeout, max_retries, True))
+
+    def _outgoing(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+        max_retries: int | None,
+        repeatable: bool | None,
+    ) -> Outgoing:
+        if self._key is None:
+            raise InputError("no API key", hint="firectl set-api-key KEY, or set FIREWORKS_API_KEY")
+        own = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
+        if body is not None:
+            own["Content-Type"] = "application/json"
+        target = quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
+        return Outgoing(
+            method=method,
+            url=httpx.URL(self.base_url + target),
+            what=f"{method} {path}",
+            headers={**own, **(headers or {})},
+            content=json.dumps(body, ensure_ascii=False).encode() if body is not None else None,
+            repeatable=method != "POST" if repeatable is None else repeatable,
+            timeout=timeout or self.timeout or TIMEOUT,
+            max_retries=self.max_retries if max_retries is None else max_retries,
+        )
+
+
+def _url(text: str) -> httpx.URL:
+    try:
+        return httpx.URL(text)
+    except httpx.InvalidURL:
+        raise InputError(f"{text} is not a URL", hint="write it as https://HOST") from None
+
+
+def _query(query: Mapping[str, QueryValue] | None) -> dict[str, str]:
+    """A query as it travels: what is None left out, booleans as `true`/`false`, lists joined by commas."""
+    pairs = {}
+    for name, value in (query or {}).items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            pairs[name] = "true" if value else "false"
+        elif isinstance(value, str | int):
+            pairs[name] = str(value)
+        else:
+            pairs[name] = ",".join(value)
+    return pairs
