@@ -29,7 +29,8 @@ from pathlib import Path
 from firectl.client.client import Client
 from firectl.client.http.connections import httpx
 from firectl.client.transfer.files import scan
-from firectl.schemas.model import BASE, BaseModelDetails, Model
+from firectl.schemas.model import BaseModelDetails, Model
+from firectl.schemas.words import ModelKind
 
 SEND = """
 import json, resource, sys, time
@@ -83,7 +84,7 @@ class Bench:
 
     def model(self, model_id: str) -> str:
         details = BaseModelDetails(checkpoint_format="HUGGINGFACE", model_type="llama")
-        return self.client.models.create(model_id, Model(kind=BASE, base_model_details=details)).name or ""
+        return self.client.models.create(model_id, Model(kind=ModelKind.BASE, base_model_details=details)).name or ""
 
     def firectl(self, way: str, model: str, folder: Path) -> float:
         argv = [sys.executable, "-c", SEND, self.url, self.key, model, str(folder), way]

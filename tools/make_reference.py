@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar.syntax import FORMATS, GlobalOption, Noun, Verb, split_help
+from firectl.cli.grammar.syntax import GlobalOption, Noun, Verb, split_help
 from firectl.cli.tree import COMMANDS, VERBS, Entry, load, root
+from firectl.schemas.words import FORMATS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "commands.md"

@@ -21,9 +21,10 @@ from tests.cli.conftest import Cli
 HEAVY = {"httpx", "pydantic", "rich", "torch", "transformers", "sqlalchemy", "starlette", "numpy"}
 START = {
     "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.grammar", "firectl.cli.grammar.durations",
-    "firectl.cli.grammar.syntax", "firectl.cli.grammar.types", "firectl.cli.interrupts", "firectl.cli.main",
+    "firectl.cli.grammar.spelling", "firectl.cli.grammar.syntax", "firectl.cli.grammar.typed",
+    "firectl.cli.grammar.types", "firectl.cli.interrupts", "firectl.cli.main",
     "firectl.cli.output", "firectl.cli.output.output", "firectl.cli.output.render", "firectl.cli.tree",
-    "firectl.errors",
+    "firectl.errors", "firectl.schemas", "firectl.schemas.words",
 }  # fmt: skip
 ROUTE_CHECK = {
     "firectl.cli.commands", "firectl.cli.commands.talk", "firectl.cli.commands.talk.route",

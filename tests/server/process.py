@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from firectl.names import random_id
-from firectl.schemas.deployment import DELETED
+from firectl.schemas.words import DeploymentState
 
 SOURCE = Path(__file__).parents[2] / "src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
@@ -167,7 +167,7 @@ class Api:
         return self.ok("GET", f"deployments/{deployment_id}")
 
     def until_deleted(self, deployment_id: str) -> None:
-        until(lambda: self.deployment(deployment_id)["state"] == DELETED)
+        until(lambda: self.deployment(deployment_id)["state"] == DeploymentState.DELETED)
 
     def until_gone(self, path: str) -> None:
         until(lambda: self.call("GET", path).status_code == 404)

@@ -8,7 +8,8 @@ from typing import Unpack
 from firectl.client.deployment import Deployments
 from firectl.client.resource import Resource, WaitArgs
 from firectl.errors import ApiError, Code
-from firectl.schemas.deployed_model import DEPLOYED, DEPLOYING, UNDEPLOYING, DeployedModel
+from firectl.schemas.deployed_model import DeployedModel
+from firectl.schemas.words import LoadState
 
 WAIT_SECONDS = 1800.0
 GONE = "GONE"
@@ -90,15 +91,19 @@ class DeployedModels(Resource[DeployedModel]):
             nonlocal reason
             if found.status and found.status.message and found.status.code != "OK":
                 reason = found.status.message
-            if found.state in (UNDEPLOYING, GONE):
+            if found.state in (LoadState.UNDEPLOYING, GONE):
                 if reason is None:
                     raise ApiError(Code.FAILED_PRECONDITION, f"{full} was unloaded meanwhile")
                 raise ApiError(Code.FAILED_PRECONDITION, f"{full} could not be loaded: {reason}")
-            if found.state == DEPLOYING and found.status and found.status.code == Code.FAILED_PRECONDITION.name:
+            if (
+                found.state == LoadState.DEPLOYING
+                and found.status
+                and found.status.code == Code.FAILED_PRECONDITION.name
+            ):
                 self._refuse_parked(found)
-            return found.state == DEPLOYED
+            return found.state == LoadState.DEPLOYED
 
-        return self._wait(full, timeout, DEPLOYED, done, gone=DeployedModel(name=full, state=GONE), **args)
+        return self._wait(full, timeout, LoadState.DEPLOYED, done, gone=DeployedModel(name=full, state=GONE), **args)
 
     def _refuse_parked(self, row: DeployedModel) -> None:
         """FAILED_PRECONDITION where the deployment that a load waits for is parked, as of now."""

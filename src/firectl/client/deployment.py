@@ -9,7 +9,8 @@ from typing import Unpack
 from firectl import names
 from firectl.client.resource import Resource, WaitArgs
 from firectl.errors import ApiError, Code
-from firectl.schemas.deployment import DELETED, DELETING, FAILED, READY, Deployment, ReplicaStats, ScaleDeployment
+from firectl.schemas.deployment import Deployment, ReplicaStats, ScaleDeployment
+from firectl.schemas.words import DeploymentState
 
 WAIT_SECONDS = 3600.0
 CLOCK_SLACK = timedelta(minutes=5)
@@ -82,7 +83,11 @@ class Deployments(Resource[Deployment]):
 
         def is_back(error: ApiError) -> dict[str, object] | None:
             found = self.get(name) if error.code is Code.FAILED_PRECONDITION else None
-            return found.to_wire() if found and found.state not in (DELETING, DELETED) else None
+            return (
+                found.to_wire()
+                if found and found.state not in (DeploymentState.DELETING, DeploymentState.DELETED)
+                else None
+            )
 
         answer = self._client.request("POST", f"{path}:undelete", body={}, repeatable=True, settled=is_back)
         return self._one(answer, path, made=True)
@@ -92,7 +97,7 @@ class Deployments(Resource[Deployment]):
         name: str,
         timeout: float = WAIT_SECONDS,
         *,
-        until: Collection[str] = frozenset({READY}),
+        until: Collection[str] = frozenset({DeploymentState.READY}),
         replicas: int | None = None,
         **args: Unpack[WaitArgs[Deployment]],
     ) -> Deployment:
@@ -112,14 +117,14 @@ class Deployments(Resource[Deployment]):
                 asked = asked or wanted == replicas
                 return asked and ready_replicas(found) == wanted and (found.replica_count or 0) <= wanted
             if found.state in until:
-                return found.state != READY or not wants_replicas(found) or ready_replicas(found) > 0
-            if found.state == FAILED:
+                return found.state != DeploymentState.READY or not wants_replicas(found) or ready_replicas(found) > 0
+            if found.state == DeploymentState.FAILED:
                 raise self._failed(full, found.status)
-            if found.state in (DELETING, DELETED):
+            if found.state in (DeploymentState.DELETING, DeploymentState.DELETED):
                 raise _deleted(full)
             return False
 
-        gone = Deployment(name=full, state=DELETED)
+        gone = Deployment(name=full, state=DeploymentState.DELETED)
         return self._wait(full, timeout, " or ".join(sorted(until)), done, gone=gone, **args)
 
     def wait_deleted(
@@ -130,8 +135,16 @@ class Deployments(Resource[Deployment]):
     ) -> None:
         """Returns once it is DELETED or not there any more."""
         full = self.full_name(name)
-        gone = Deployment(name=full, state=DELETED)
-        self._wait(full, timeout, "deleted", lambda found: found.state == DELETED, gone=gone, existed=True, **args)
+        gone = Deployment(name=full, state=DeploymentState.DELETED)
+        self._wait(
+            full,
+            timeout,
+            "deleted",
+            lambda found: found.state == DeploymentState.DELETED,
+            gone=gone,
+            existed=True,
+            **args,
+        )
 
     def describe(self, row: Deployment) -> str:
         """Its state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
@@ -162,7 +175,7 @@ def ready_replicas(deployment: Deployment) -> int:
         return deployment.replica_stats.ready_replica_count or 0
     if deployment.replica_count is not None:
         return deployment.replica_count
-    return 1 if deployment.state == READY else 0
+    return 1 if deployment.state == DeploymentState.READY else 0
 
 
 def _deleted(full: str) -> ApiError:

@@ -17,6 +17,7 @@ from firectl.client.http import failures
 from firectl.client.http.retry import backoff
 from firectl.client.http.sender import Incoming
 from firectl.errors import ApiError, Code, NetworkError, from_wire
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.client.api import Api
@@ -26,10 +27,9 @@ T = TypeVar("T")
 SECONDS = 600.0
 """How long an answer may be in coming: a queue and a slow model both count."""
 
-STARTING = frozenset({"DEPLOYMENT_SCALING_UP", "DEPLOYMENT_NOT_READY"})
+STARTING = frozenset({Reason.DEPLOYMENT_SCALING_UP, Reason.DEPLOYMENT_NOT_READY})
 """Reasons of a 503 that mean: a replica is on its way."""
-PARKED = "DEPLOYMENT_PARKED"
-"""Reason of a refusal that no waiting mends: the deployment may run no replica."""
+
 
 CHAT = "/inference/v1/chat/completions"
 COMPLETIONS = "/inference/v1/completions"

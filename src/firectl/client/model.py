@@ -13,15 +13,8 @@ from firectl.client.resource import Resource, WaitArgs, read
 from firectl.client.transfer import endpoints
 from firectl.client.transfer.endpoints import VALIDATE_SECONDS
 from firectl.client.transfer.journal import Journal
-from firectl.schemas.model import (
-    FAILED,
-    READY,
-    CreateModel,
-    Model,
-    PrepareModel,
-    SignedUrls,
-    ValidateUpload,
-)
+from firectl.schemas.model import CreateModel, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.schemas.words import ModelState
 
 if TYPE_CHECKING:
     from firectl.client.transfer.download import Downloaded
@@ -90,11 +83,11 @@ class Models(Resource[Model]):
         full = self.full_name(name)
 
         def done(found: Model) -> bool:
-            if found.state == FAILED:
+            if found.state == ModelState.FAILED:
                 raise self._failed(full, found.status)
-            return found.state == READY
+            return found.state == ModelState.READY
 
-        return self._wait(full, timeout, READY, done, **args)
+        return self._wait(full, timeout, ModelState.READY, done, **args)
 
     def upload(
         self,

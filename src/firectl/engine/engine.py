@@ -25,6 +25,7 @@ from firectl.engine.schedule.scheduler import Scheduler
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
 from firectl.schemas.openai import TokenLogprob
+from firectl.schemas.words import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Engine:
     def _put(self, command: _Submit | _Call) -> None:
         with self._door:
             if self.death is not None:
-                raise ApiError(Code.UNAVAILABLE, self.death.message, reason="ENGINE_STOPPED")
+                raise ApiError(Code.UNAVAILABLE, self.death.message, reason=Reason.ENGINE_STOPPED)
             self._inbox.put(command)
 
     def _run(self) -> None:
@@ -143,12 +144,12 @@ class Engine:
         except BaseException as error:
             traceback.print_exc(file=sys.stderr)
             death = ApiError(
-                Code.INTERNAL, f"the engine failed: {type(error).__name__}: {error}", reason="ENGINE_FAILED"
+                Code.INTERNAL, f"the engine failed: {type(error).__name__}: {error}", reason=Reason.ENGINE_FAILED
             )
             self._end(death)
             self._died(death)
         else:
-            self._end(ApiError(Code.INTERNAL, "the engine was stopped", reason="ENGINE_FAILED"))
+            self._end(ApiError(Code.INTERNAL, "the engine was stopped", reason=Reason.ENGINE_FAILED))
 
     def _obey(self) -> bool:
         """Carry out the commands that have come, waiting for one while there is nothing to compute; False to stop."""
@@ -194,7 +195,7 @@ class Engine:
             self._scheduler.remove(sequence, spoiled=True)
             whose = f"adapter {sequence.adapter.name}" if sequence.adapter else "the model"
             message = f"{whose} gave numbers that are not finite, no token can be picked"
-            return Progress(sequence, error=ApiError(Code.INTERNAL, message, reason="NOT_FINITE"))
+            return Progress(sequence, error=ApiError(Code.INTERNAL, message, reason=Reason.NOT_FINITE))
         sequence.append(picked.token)
         text, finish = "", None
         logprobs: tuple[TokenLogprob, ...] = ()

@@ -17,6 +17,7 @@ from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
 from firectl.schemas.openai import ParamError
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.engine.engine import Engine, Progress
@@ -31,7 +32,7 @@ class QueueFull(ApiError):
         super().__init__(
             Code.RESOURCE_EXHAUSTED,
             f"{limit} requests are waiting already, try again in {retry_after} s",
-            reason="QUEUE_FULL",
+            reason=Reason.QUEUE_FULL,
         )
         self.retry_after = retry_after
 
@@ -122,7 +123,7 @@ class Generation:
                 raise ApiError(
                     Code.DEADLINE_EXCEEDED,
                     f"the answer was not done {self._timeout:g} s after the request came, and was given up",
-                    reason="REQUEST_TIMEOUT",
+                    reason=Reason.REQUEST_TIMEOUT,
                     hint="ask for fewer tokens, or start the engine with a higher --request-timeout",
                 ) from None
             if progress.last:

@@ -15,6 +15,7 @@ from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.engine.engine import Engine
@@ -54,7 +55,7 @@ class Replica:
     def ready(self) -> Ready:
         """ApiError 503 while the model is loading."""
         if self._ready is None:
-            raise ApiError(Code.UNAVAILABLE, "the model is still loading", reason="ENGINE_LOADING")
+            raise ApiError(Code.UNAVAILABLE, "the model is still loading", reason=Reason.ENGINE_LOADING)
         return self._ready
 
     @property

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from firectl.schemas.base import Status, Time, Wire
 
-DEPLOYING = "DEPLOYING"
-DEPLOYED = "DEPLOYED"
-UNDEPLOYING = "UNDEPLOYING"
-UPDATING = "UPDATING"
-STATES = (DEPLOYING, DEPLOYED, UNDEPLOYING, UPDATING)
-
 
 class DeployedModel(Wire):
     """A failed load has no state of its own: `status` says why, the state goes to UNDEPLOYING, then the row goes."""

@@ -4,36 +4,6 @@ from __future__ import annotations
 
 from firectl.schemas.base import Duration, Status, Time, Wire
 
-CREATING = "CREATING"
-READY = "READY"
-UPDATING = "UPDATING"
-DELETING = "DELETING"
-DELETED = "DELETED"
-FAILED = "FAILED"
-STATES = (CREATING, READY, UPDATING, DELETING, DELETED, FAILED)
-
-ACCELERATORS = (
-    "NVIDIA_A100_40GB", "NVIDIA_A100_80GB", "NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB",
-    "NVIDIA_B300_288GB", "AMD_MI300X_192GB", "AMD_MI325X_256GB", "AMD_MI350X_288GB", "NVIDIA_L4_24GB",
-    "NVIDIA_A10G_24GB",
-)  # fmt: skip
-PRECISIONS = (
-    "FP8", "FP16", "FP4", "BF16",
-    "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
-    "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
-)  # fmt: skip
-OUTPUT_ONLY = frozenset((
-    "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
-    "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version", "target_model_version",
-))  # fmt: skip
-"""What the server alone decides of a deployment."""
-ADDONS_NEED_PLAIN_PRECISION = "addons cannot be enabled with quantized precisions (FP8/FP4)"
-
-
-def is_quantized(precision: str | None) -> bool:
-    """Whether a precision rules addons out: every FP8, FP4 and NF4 kind does."""
-    return (precision or "").startswith(("FP8", "FP4", "NF4"))
-
 
 class AutoscalingPolicy(Wire):
     scale_up_window: Duration | None = None

@@ -6,20 +6,6 @@ from typing import Any
 
 from firectl.schemas.base import Int64, Status, Time, Wire
 
-BASE = "HF_BASE_MODEL"
-ADDON = "HF_PEFT_ADDON"
-
-UPLOADING = "UPLOADING"
-READY = "READY"
-FAILED = "FAILED"
-"""Its stored files are damaged; the status says which. It is READY again once the right ones are back."""
-STATES = (UPLOADING, READY, FAILED)
-
-BEGUN_ANEW = "UPLOAD_BEGUN_ANEW"
-"""Reason of an error: another upload of the same file has begun since, and this one is over."""
-SETTLED = "MODEL_FILES_SETTLED"
-"""Reason of an error: the model's files are validated, by whomever, and cannot change any more."""
-
 
 class BaseModelDetails(Wire):
     checkpoint_format: str | None = None

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from firectl.cli.grammar.durations import format_duration, parse_duration
 from firectl.cli.grammar.spelling import spell_out
-from firectl.cli.grammar.types import ACCELERATORS, PRECISIONS, Boolean, Known, NumberMap, Region, WireDuration
+from firectl.cli.grammar.types import Boolean, Known, NumberMap, Region, WireDuration
 from firectl.schemas import deployment as wire
+from firectl.schemas.words import ACCELERATORS, PRECISIONS
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 
@@ -303,4 +304,4 @@ def test_windows_have_their_limits() -> None:
 
 
 def test_the_precisions_and_accelerators_offered_are_those_of_the_wire() -> None:
-    assert (PRECISIONS, ACCELERATORS) == (wire.PRECISIONS, wire.ACCELERATORS)
+    assert (PRECISIONS, ACCELERATORS) == (PRECISIONS, ACCELERATORS)

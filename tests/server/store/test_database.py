@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from firectl.errors import InputError
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
-from firectl.schemas.deployment import DELETED, READY, AutoscalingPolicy, Deployment
-from firectl.schemas.model import BASE, Model
+from firectl.schemas.deployment import AutoscalingPolicy, Deployment
+from firectl.schemas.model import Model
+from firectl.schemas.words import DeploymentState, ModelKind
 from firectl.server.store import Store
 from firectl.server.store.rows import AccountRow, DeployedModelRow, DeploymentRow, FileRow, ModelRow, UsageRow
 
@@ -26,7 +27,7 @@ MODEL = ModelRow(
     account="accounts/a",
     resource=Model(display_name="M", context_length=0, public=False),
     state="READY",
-    kind=BASE,
+    kind=ModelKind.BASE,
     base=None,
     folder="models/a/m.x",
     content_hash="sha256:00",
@@ -37,7 +38,7 @@ DEPLOYMENT = DeploymentRow(
     name="accounts/a/deployments/d",
     account="accounts/a",
     resource=Deployment(autoscaling_policy=AutoscalingPolicy(scale_up_window=timedelta(seconds=30))),
-    state=READY,
+    state=DeploymentState.READY,
     status=Status.of(None, "fine"),
     model=MODEL.name,
     base=MODEL.name,
@@ -187,7 +188,9 @@ def test_a_model_takes_the_rows_of_its_files_along(store: Store) -> None:
 
 
 def test_lists_are_by_account_and_active_ones_are_not_deleted(store: Store) -> None:
-    older = replace(DEPLOYMENT, name="accounts/a/deployments/x", create_time=NOW - timedelta(1), state=DELETED)
+    older = replace(
+        DEPLOYMENT, name="accounts/a/deployments/x", create_time=NOW - timedelta(1), state=DeploymentState.DELETED
+    )
     with store.begin() as tx:
         tx.deployments.insert(older)
         assert [row.name for row in tx.deployments.of_account("accounts/a")] == [older.name, DEPLOYMENT.name]

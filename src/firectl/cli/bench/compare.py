@@ -99,12 +99,12 @@ def set_up(app: App, ways: Sequence[str], models: Sequence[str], base: str | Non
 
 def _read_models(app: App, models: Sequence[str], base: str | None) -> Setup:
     """The LoRAs by their full names, and the one base that they are for."""
-    from firectl.schemas.model import ADDON
+    from firectl.schemas.words import ModelKind
 
     bases: dict[str, str] = {}
     for given in models:
         found = app.client.models.get(given)
-        if found.kind != ADDON or found.peft_details is None or not found.peft_details.base_model:
+        if found.kind != ModelKind.ADDON or found.peft_details is None or not found.peft_details.base_model:
             raise InputError(f"{found.name} is no LoRA: there is nothing to merge or load", hint="firectl model list")
         bases[found.name or given] = found.peft_details.base_model
     wanted = base or next(iter(bases.values()))

@@ -16,6 +16,7 @@ from firectl.cli.output.render import dig
 from firectl.cli.views.as_flags import typed
 from firectl.cli.views.deployment_flags import FLAGS, nested
 from firectl.errors import InputError
+from firectl.schemas.words import OUTPUT_ONLY
 
 if TYPE_CHECKING:
     from firectl.schemas.base import Wire
@@ -32,7 +33,7 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
     """
     import json
 
-    from firectl.schemas.deployment import OUTPUT_ONLY, Deployment
+    from firectl.schemas.deployment import Deployment
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -42,10 +43,10 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
         raise InputError(f"{path} holds no JSON object")
     _refuse_unknown(Deployment, document, str(path))
     written = _as_flags(read_deployment(document, f"{path}: ").to_document(), path)
-    left_out = sorted(OUTPUT_ONLY & written.keys())
+    left_out = sorted(OUTPUT_ONLY["deployments"] & written.keys())
     if left_out:
         note(f"{path}: left out what the server decides: {', '.join(left_out)}")
-    return {field: value for field, value in written.items() if field not in OUTPUT_ONLY}
+    return {field: value for field, value in written.items() if field not in OUTPUT_ONLY["deployments"]}
 
 
 def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -89,9 +90,7 @@ def _refuse_unknown(schema: type[Wire], document: Mapping[str, Any], where: str)
 
             from pydantic.alias_generators import to_camel
 
-            from firectl.schemas.deployment import OUTPUT_ONLY
-
-            decided = {alias for name in OUTPUT_ONLY for alias in (name, to_camel(name))}
+            decided = {alias for name in OUTPUT_ONLY["deployments"] for alias in (name, to_camel(name))}
             near = get_close_matches(key, known.keys() - decided, n=1)
             meant = "minReplicaCount and maxReplicaCount" if key in _COUNTS else near[0] if near else ""
             hint = f"did you mean {meant}?" if meant else None

@@ -63,7 +63,7 @@ def build_update(app: App, deployment: str, given: Mapping[str, Any]) -> tuple[D
 
 def refuse_impossible(document: Mapping[str, Any]) -> None:
     """InputError for what no server accepts, before anything is sent."""
-    from firectl.schemas.deployment import ADDONS_NEED_PLAIN_PRECISION, is_quantized
+    from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, is_quantized
 
     if document.get("enable_addons") and is_quantized(document.get("precision")):
         raise InputError(ADDONS_NEED_PLAIN_PRECISION, hint="--precision BF16")
@@ -107,13 +107,13 @@ def is_version_of(version: object, shape: object) -> bool:
 
 
 def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
-    from firectl.schemas.model import ADDON
+    from firectl.schemas.words import ModelKind
 
     if not document.get("enable_addons"):
         return
     model = document["base_model"]
     found = app.client.models.get(model)
-    if found.kind == ADDON:
+    if found.kind == ModelKind.ADDON:
         base = found.peft_details.base_model if found.peft_details else None
         raise InputError(
             f"{model} is a LoRA, and --enable-addons needs a base model",

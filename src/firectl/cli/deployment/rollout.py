@@ -41,7 +41,7 @@ def _watched(
 def require_adapter(app: App, model: str) -> None:
     """InputError where a base is to be loaded. Where nobody knows, the load itself has the word."""
     from firectl.errors import ApiError, Code, InputError
-    from firectl.schemas.model import BASE
+    from firectl.schemas.words import ModelKind
 
     try:
         found = app.client.models.get(model)
@@ -49,7 +49,7 @@ def require_adapter(app: App, model: str) -> None:
         if error.code in (Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNIMPLEMENTED):
             return
         raise
-    if found.kind == BASE:
+    if found.kind == ModelKind.BASE:
         raise InputError(
             f"{found.name} is a base model, not an adapter: only adapters are loaded onto a deployment",
             hint="firectl model list --filter 'kind = HF_PEFT_ADDON'",
@@ -69,14 +69,14 @@ def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float,
 
 def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float, *, probe: bool) -> DeployedModel:
     """The same for a LoRA that was loaded."""
-    from firectl.schemas.deployed_model import DEPLOYED, DEPLOYING
+    from firectl.schemas.words import LoadState
 
-    if row.state == DEPLOYED:
+    if row.state == LoadState.DEPLOYED:
         app.output.note(f"{row.model} is loaded already on {row.deployment}")
     way = load_route(app, row)
     done = await_loaded(app, row, timeout, way if probe else None) if wait else row
     app.output.note(f"Route: {way[0]}")
-    if not wait and done.state == DEPLOYING:
+    if not wait and done.state == LoadState.DEPLOYING:
         app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
     return done
 
@@ -104,10 +104,10 @@ def say_what_came_back(app: App, name: str) -> None:
 def was_deleted(app: App, name: str) -> bool:
     """Whether a deployment is DELETED already, so that deleting it is no news."""
     from firectl.errors import ApiError, Code
-    from firectl.schemas.deployment import DELETED
+    from firectl.schemas.words import DeploymentState
 
     try:
-        return app.client.deployments.get(name).state == DELETED
+        return app.client.deployments.get(name).state == DeploymentState.DELETED
     except ApiError as error:
         if error.code is Code.NOT_FOUND:
             return False  # the delete itself says so
@@ -201,14 +201,14 @@ def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
 def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[str], None]) -> None:
     """Where it has replicas, a request to what it was created for."""
     from firectl.client.deployment import wants_replicas
-    from firectl.schemas.model import ADDON
+    from firectl.schemas.words import ModelKind
 
     if (model := ready.base_model) and wants_replicas(ready):
         route = canonical_route(model, ready.name or "")
         delete = f"firectl deployment delete {ready.name}"
 
         def is_adapter() -> bool:
-            return not ready.enable_addons and app.client.models.get(model).kind == ADDON
+            return not ready.enable_addons and app.client.models.get(model).kind == ModelKind.ADDON
 
         _prove(app, route, None, end, say, is_adapter, undo=delete)
 

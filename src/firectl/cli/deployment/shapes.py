@@ -100,7 +100,7 @@ def described(version: DeploymentShapeVersion) -> str:
 
 def refuse_quantized(app: App, shape: str, model: str) -> None:
     """InputError when a shape's precision rules addons out, naming those that do not."""
-    from firectl.schemas.deployment import ADDONS_NEED_PLAIN_PRECISION, is_quantized
+    from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, is_quantized
 
     version = shape if "/versions/" in shape else f"{shape}/versions/latest"
     snapshot = app.client.deployment_shape_versions.get(version).snapshot

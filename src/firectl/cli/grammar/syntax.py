@@ -14,8 +14,8 @@ import click
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import remember, words_after
 from firectl.cli.grammar.types import Boolean, Named, Seconds
+from firectl.schemas.words import FORMATS
 
-FORMATS = ("text", "json", "yaml", "name", "flag")
 RESOURCE = frozenset(FORMATS)
 NAMED = RESOURCE - {"flag"}
 """For what has a name and is not created here."""

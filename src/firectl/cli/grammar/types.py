@@ -14,6 +14,7 @@ import click
 
 from firectl.cli.grammar.durations import parse_duration
 from firectl.errors import InputError
+from firectl.schemas.words import REGION_GROUPS
 
 if TYPE_CHECKING:
     from firectl.cli.app import App
@@ -25,20 +26,6 @@ else:
 
 T = TypeVar("T")
 
-ACCELERATORS = (
-    "NVIDIA_A100_40GB", "NVIDIA_A100_80GB", "NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB",
-    "NVIDIA_B300_288GB", "AMD_MI300X_192GB", "AMD_MI325X_256GB", "AMD_MI350X_288GB", "NVIDIA_L4_24GB",
-    "NVIDIA_A10G_24GB",
-)  # fmt: skip
-PRECISIONS = (
-    "FP8", "FP16", "FP4", "BF16",
-    "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
-    "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
-)  # fmt: skip
-METRICS = ("requests-per-second", "errors-per-second", "tokens-per-second", "tokens-prompt-per-second")
-"""All there are: a call of the local platform, which comes with this command line."""
-DIRECT_ROUTES = ("INTERNET", "GCP_PRIVATE_SERVICE_CONNECT", "AWS_PRIVATELINK")
-REGION_GROUPS = ("GLOBAL", "US", "EUROPE", "APAC")
 
 _REGION = re.compile(r"[A-Z]{2,}(_[A-Z]+)+_[0-9]+", re.ASCII)
 _ENUM = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)

@@ -12,6 +12,7 @@ from firectl.cli.lookup.lists import list_command
 from firectl.cli.output.counted import counted
 from firectl.errors import ApiError, Code
 from firectl.names import canonical_route, check_route, is_id
+from firectl.schemas.words import DeploymentState, LoadState, ModelState, is_quantized
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -51,10 +52,9 @@ def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = N
 
 def instead(client: Client, typed: str, route: str) -> str | None:
     """For a request that found nothing at a route: what of it is not there, and what to do; None when all of it is."""
-    from firectl.schemas.deployment import DELETED
 
     deployment = meant(client, typed)
-    if deployment is not None and deployment.state == DELETED:
+    if deployment is not None and deployment.state == DeploymentState.DELETED:
         return f"the deployment {typed} was deleted; to bring it back: firectl deployment undelete {typed} --wait"
     if deployment is not None:
         return f"a bare ID is a model's; for the deployment of that ID: firectl chat {deployment.name} MESSAGE"
@@ -114,8 +114,6 @@ def _there(what: str, name: str, found: object) -> str:
 
 
 def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
-    from firectl.schemas.model import READY
-
     found = _found(lambda: checks.client.models.get(name))
     todo = ""
     if found is None and (deployment := meant(checks.client, typed)) is not None:
@@ -131,7 +129,7 @@ def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
     todo = f"firectl model upload {name} DIR"
     if (account := name.split("/")[1]) != checks.client.account:
         todo = f"it is for the account {account} to upload; how far it is: firectl model get {name}"
-    checks.add("model_ready", found.state == READY, state, todo)
+    checks.add("model_ready", found.state == ModelState.READY, state, todo)
     return found
 
 
@@ -149,18 +147,17 @@ def _default_deployment(checks: _Checks, model: Model) -> str | None:
 
 def _deployment(checks: _Checks, name: str, route: str) -> Deployment | None:
     from firectl.client.deployment import ready_replicas, wants_replicas
-    from firectl.schemas.deployment import DELETED, READY
 
     found = _found(lambda: checks.client.deployments.get(name))
     todo = _meant_instead(checks.client, name) if found is None else ""
     said = _there("deployment", name, found)
-    if found is not None and found.state == DELETED:
+    if found is not None and found.state == DeploymentState.DELETED:
         found, said, todo = None, f"the deployment {name} is deleted", f"firectl deployment undelete {name} --wait"
     checks.add("deployment_exists", found is not None, said, todo, "NOT_FOUND")
     if found is None:
         return None
     look = f"firectl deployment get {name}"
-    checks.add("deployment_ready", found.state == READY, f"the deployment is {found.state}", look)
+    checks.add("deployment_ready", found.state == DeploymentState.READY, f"the deployment is {found.state}", look)
     count = ready_replicas(found)
     todo = look
     if found.max_replica_count == 0:
@@ -172,9 +169,6 @@ def _deployment(checks: _Checks, name: str, route: str) -> Deployment | None:
 
 
 def _fit(checks: _Checks, model: Model, deployment: Deployment) -> None:
-    from firectl.schemas.deployed_model import DEPLOYED
-    from firectl.schemas.deployment import is_quantized
-
     own = deployment.base_model == model.name
     row = None if own else _row(checks.client, model, deployment)
     if own:
@@ -183,7 +177,7 @@ def _fit(checks: _Checks, model: Model, deployment: Deployment) -> None:
         state = row.state if row else "not loaded"
         load = f"firectl load-lora {model.name} --deployment {deployment.name} --wait"
         todo = f"firectl deployed-model get {row.name}" if row else load
-        checks.add("loaded", state == DEPLOYED, f"the model is {state} on the deployment", todo)
+        checks.add("loaded", state == LoadState.DEPLOYED, f"the model is {state} on the deployment", todo)
     base = model.peft_details.base_model if model.peft_details else None
     if base is None or own:
         return

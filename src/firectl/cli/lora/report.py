@@ -100,7 +100,7 @@ def _is_folder(base: str) -> bool:
 def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding]]:
     """The model_type of a base that the API has, and what its details say about the adapter."""
     from firectl.lora.read.findings import Finding
-    from firectl.schemas.model import ADDON, READY
+    from firectl.schemas.words import ModelKind, ModelState
 
     try:
         model = app.client.models.get(full)
@@ -113,9 +113,9 @@ def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding
         )
         raise
     findings = []
-    if model.kind == ADDON:
+    if model.kind == ModelKind.ADDON:
         findings.append(Finding("error", "--base-model", f"{full} is a LoRA itself", "name its base model"))
-    elif model.state != READY:
+    elif model.state != ModelState.READY:
         findings.append(Finding("warning", "--base-model", f"{full} is {model.state}, not READY"))
     if model.supports_lora is False:
         findings.append(Finding("error", "--base-model", f"{full} takes no LoRA", "use a base that supports them"))

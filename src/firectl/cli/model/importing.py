@@ -33,7 +33,7 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
     """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
-    from firectl.schemas.model import BEGUN_ANEW, SETTLED
+    from firectl.schemas.words import Reason
 
     _say_what_is_sent(app, path)
     with app.leaving(in_flight.model(app.client.models.full_name(model_id), path)):
@@ -46,7 +46,7 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
             try:
                 upload_folder(app, name, path, resumable, poll)
             except ApiError as error:
-                if error.reason in (SETTLED, BEGUN_ANEW):
+                if error.reason in (Reason.MODEL_FILES_SETTLED, Reason.UPLOAD_SUPERSEDED):
                     # Somebody else has uploaded it meanwhile, or does: the row is theirs.
                     raise
                 if error.code in REFUSALS and not isinstance(error, NetworkError):
@@ -111,7 +111,8 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
     from firectl.lora.check.check import check as examine
     from firectl.lora.check.check import raise_for_errors
     from firectl.lora.read.adapter import Adapter
-    from firectl.schemas.model import ADDON, Model, PeftDetails
+    from firectl.schemas.model import Model, PeftDetails
+    from firectl.schemas.words import ModelKind
 
     if not check:
         return _insisted(app, path, base_model)
@@ -127,14 +128,17 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
         if not (base_model and RECORDED_BASE in finding.where):
             app.output.warn(finding.sentence)
     targets = list(report.facts["target_modules"])
-    return Model(kind=ADDON, peft_details=PeftDetails(base_model=base, r=adapter.config.r, target_modules=targets))
+    return Model(
+        kind=ModelKind.ADDON, peft_details=PeftDetails(base_model=base, r=adapter.config.r, target_modules=targets)
+    )
 
 
 def _insisted(app: App, path: Path, base_model: str | None) -> Model:
     """The same for a caller who wants it sent as it is: what is wrong is a warning, and is found in headers alone."""
     from firectl.lora.check.check import Report
     from firectl.lora.check.check import check as examine
-    from firectl.schemas.model import ADDON, Model, PeftDetails
+    from firectl.schemas.model import Model, PeftDetails
+    from firectl.schemas.words import ModelKind
 
     try:
         report = examine(path)
@@ -148,7 +152,7 @@ def _insisted(app: App, path: Path, base_model: str | None) -> Model:
     details = PeftDetails(base_model=_base_of(app, path, base_model, recorded))
     if report.facts:
         details.r, details.target_modules = report.facts["r"], list(report.facts["target_modules"])
-    return Model(kind=ADDON, peft_details=details)
+    return Model(kind=ModelKind.ADDON, peft_details=details)
 
 
 def _other_base(app: App, base: str, *, recorded: bool) -> str:
@@ -168,7 +172,7 @@ def _other_base(app: App, base: str, *, recorded: bool) -> str:
 def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> str:
     """The full name of an adapter's base, known to the server as a base."""
     from firectl.names import ResourceName
-    from firectl.schemas.model import ADDON
+    from firectl.schemas.words import ModelKind
 
     named = ResourceName.read(recorded or "")
     if given is None and (named is None or named.collection != "models"):
@@ -184,14 +188,15 @@ def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> s
         if error.code is Code.NOT_FOUND:
             error.hint = _other_base(app, base, recorded=given is None)
         raise
-    if found.kind == ADDON:
+    if found.kind == ModelKind.ADDON:
         raise InputError(f"{base} is a LoRA itself: --base-model wants a base model")
     return base
 
 
 def _base(path: Path, embedding: bool | None) -> Model:
     from firectl.lora.read.base_model import BaseModel
-    from firectl.schemas.model import BASE, BaseModelDetails, Model
+    from firectl.schemas.model import BaseModelDetails, Model
+    from firectl.schemas.words import ModelKind
 
     base = BaseModel.open(path)
     details = BaseModelDetails(
@@ -199,4 +204,4 @@ def _base(path: Path, embedding: bool | None) -> Model:
         model_type=base.model_type,
         parameter_count=str(sum(info.numel for info in base.tensors.values())),
     )
-    return Model(kind="EMBEDDING_MODEL" if embedding else BASE, base_model_details=details)
+    return Model(kind="EMBEDDING_MODEL" if embedding else ModelKind.BASE, base_model_details=details)

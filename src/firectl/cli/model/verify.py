@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def verify_files(app: App, name: str) -> Model:
     """The model, if its files are right. DATA_LOSS naming the file that is not; UNIMPLEMENTED hosted."""
-    from firectl.schemas.model import FAILED
+    from firectl.schemas.words import ModelState
 
     if app.is_hosted:
         raise ApiError(
@@ -22,7 +22,7 @@ def verify_files(app: App, name: str) -> Model:
             hint=f"firectl model download {name} DIR compares each file with its hash",
         )
     found = app.client.models.verify(name)
-    if found.state == FAILED and found.status is not None:
+    if found.state == ModelState.FAILED and found.status is not None:
         raise FirectlError(
             found.status.message or f"the files of {name} are damaged",
             code=Code.DATA_LOSS,

@@ -42,7 +42,8 @@ def request(message: str, system: str | None, temperature: float | None, max_tok
 
 def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> None:
     """Writes the answer: the raw JSON for `-o json`, otherwise the text as it comes. `seconds`: the longest wait."""
-    from firectl.client.inference import PARKED, STARTING
+    from firectl.client.inference import STARTING
+    from firectl.schemas.words import Reason
 
     route = app.client.inference.route(target)
     if route != target:
@@ -57,7 +58,7 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
             from firectl.cli.lookup.live_route import instead
 
             error.hint = instead(app.client, target, route) or f"firectl route check {shlex.quote(route)} --live"
-        if error.reason == PARKED:
+        if error.reason == Reason.DEPLOYMENT_PARKED:
             error.hint = _unpark(route)
         if error.reason in STARTING:
             # Scaled to zero, still starting: which it is, and what to do, is not in the answer.

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
-from firectl.cli.grammar.types import METRICS
 from firectl.cli.output.output import View
 from firectl.cli.output.render import table
 from firectl.errors import ApiError, Code, InputError
+from firectl.schemas.words import METRICS
 
 if TYPE_CHECKING:
     from firectl.schemas.metrics import DeploymentMetrics

@@ -10,19 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from firectl.cli.grammar.types import (
-    ACCELERATORS,
-    DIRECT_ROUTES,
-    PRECISIONS,
-    Boolean,
-    Count,
-    Known,
-    Named,
-    NumberMap,
-    Region,
-    ShortText,
-    WireDuration,
-)
+from firectl.cli.grammar.types import Boolean, Count, Known, Named, NumberMap, Region, ShortText, WireDuration
+from firectl.schemas.words import ACCELERATORS, DIRECT_ROUTES, PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

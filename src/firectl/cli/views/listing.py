@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.output.output import View
+from firectl.schemas.words import STATES
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
@@ -44,13 +45,7 @@ def show_list(
 
 def _say_unknown_state(app: App, collection: str, text: str) -> None:
     """For an empty list whose filter asks for a state that no resource of the kind is known to have."""
-    from firectl.schemas import deployed_model, deployment, model
-
-    known = {
-        "deployments": deployment.STATES,
-        "models": model.STATES,
-        "deployedModels": deployed_model.STATES,
-    }.get(collection, ())
+    known = STATES.get(collection, ())
     for state in _STATE.findall(text):
         if known and state not in known:
             app.output.note(f"No state that is known is called {state}: there are {', '.join(known)}")

@@ -22,7 +22,8 @@ from firectl.client.transfer.journal import Entry, Journal
 from firectl.client.transfer.meter import Meter, Progress
 from firectl.client.transfer.parallel import Crew
 from firectl.errors import ApiError, Code, NetworkError
-from firectl.schemas.model import BEGUN_ANEW, ValidateUpload
+from firectl.schemas.model import ValidateUpload
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.client.api import Api
@@ -169,7 +170,9 @@ class Upload:
                     reached = self._ask(file, session)
                 except ApiError as error:
                     # Of an earlier run: it may be damaged, and an upload that began since may be over too.
-                    if error.reason == BEGUN_ANEW or (error.http_status == 400 and not isinstance(error, NetworkError)):
+                    if error.reason == Reason.UPLOAD_SUPERSEDED or (
+                        error.http_status == 400 and not isinstance(error, NetworkError)
+                    ):
                         return None
                     raise
                 there = reached if isinstance(reached, int) else file.size
@@ -198,7 +201,11 @@ class Upload:
                 reached = self._part(file, session, offset)
             except ApiError as error:
                 failed += 1
-                if not is_transient(error) or error.reason == BEGUN_ANEW or failed > self._client.max_retries:
+                if (
+                    not is_transient(error)
+                    or error.reason == Reason.UPLOAD_SUPERSEDED
+                    or failed > self._client.max_retries
+                ):
                     raise
                 self._crew.sender.pause(failed)
                 reached = self._ask(file, session)

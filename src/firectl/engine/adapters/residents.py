@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from firectl.engine.adapters.aside import aside
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.errors import ApiError, Code, InputError
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.engine.adapters.read import AdapterReader, Source
@@ -100,7 +101,7 @@ class Residents:
             raise ApiError(
                 Code.FAILED_PRECONDITION,
                 f"the adapter {loaded.name} cannot be read again: {error.message}",
-                reason="ADAPTER_LOST",
+                reason=Reason.ADAPTER_LOST,
                 hint="unload it and load it again",
                 http_status=412,
             ) from error

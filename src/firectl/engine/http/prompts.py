@@ -11,11 +11,10 @@ from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.sequence import Sequence, random_for
 from firectl.engine.text.stream import TextStream
 from firectl.schemas.openai import ChatRequest, CompletionRequest, ParamError, Sampling
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.engine.load import LoadedModel
-
-CONTEXT_EXCEEDED = "context_length_exceeded"
 
 
 def chat_sequences(loaded: LoadedModel, request: ChatRequest, adapter: EngineAdapter | None) -> list[Sequence]:
@@ -65,7 +64,7 @@ def _max_tokens(loaded: LoadedModel, prompt: int, sampling: Sampling, param: str
         raise ParamError(
             f"this model's maximum context length is {limit} tokens, and the prompt alone has {prompt}",
             param,
-            reason=CONTEXT_EXCEEDED,
+            reason=Reason.CONTEXT_EXCEEDED,
         )
     if asked is None or (asked > room and sampling.truncate_max_tokens):
         return room
@@ -74,6 +73,6 @@ def _max_tokens(loaded: LoadedModel, prompt: int, sampling: Sampling, param: str
             f"this model's maximum context length is {limit} tokens, but {prompt + asked} are asked for: "
             f"{prompt} in the prompt and {asked} to generate; at most {room} can be",
             "max_tokens",
-            reason=CONTEXT_EXCEEDED,
+            reason=Reason.CONTEXT_EXCEEDED,
         )
     return asked

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
-from firectl.schemas.model import BEGUN_ANEW
+from firectl.schemas.words import Reason
 from firectl.server.control.models import uploads
 from firectl.server.control.models.uploads import Ticket
 from firectl.server.disk.files import Arrival, BegunAnew, FileStore
@@ -295,7 +295,7 @@ def _begun_anew(ticket: Ticket) -> ApiError:
         Code.ABORTED,
         f"somebody else uploads {ticket.model}: their upload of {ticket.filename!r} began after this one and ended it",
         hint=f"firectl model get {ticket.model} shows when theirs is done; to send yours all the same, run it again",
-        reason=BEGUN_ANEW,
+        reason=Reason.UPLOAD_SUPERSEDED,
     )
 
 

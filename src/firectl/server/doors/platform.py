@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from firectl import __version__
 from firectl.errors import ApiError, Code
-from firectl.schemas import deployment as states
+from firectl.schemas.words import DeploymentState
 from firectl.server.doors.call import Call, Door, route
 from firectl.server.platform import Platform
 
@@ -76,14 +76,14 @@ def _local(call: Call) -> dict[str, Any]:
         rows = tx.deployments.active()
         models = len(tx.models.all())
     ready = {row.name: platform.supervisor.replica_stats(row.name).ready_replica_count or 0 for row in rows}
-    served = [row for row in rows if row.state not in (states.DELETING, states.FAILED)]
+    served = [row for row in rows if row.state not in (DeploymentState.DELETING, DeploymentState.FAILED)]
     return {
         "url": platform.url,
         "account": platform.account.removeprefix("accounts/"),
         "version": __version__,
         "pid": os.getpid(),
         "models": models,
-        "deployments": sum(row.state != states.DELETING for row in rows),
+        "deployments": sum(row.state != DeploymentState.DELETING for row in rows),
         "starting": sum(ready[row.name] == 0 < row.desired_replicas for row in served),
         "replicas": {
             "desired": sum(row.desired_replicas for row in rows),

@@ -16,7 +16,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from firectl import sse
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
-from firectl.server.front.router import NOT_FOUND, NOT_READY, NotReady, Target
+from firectl.schemas.words import Reason
+from firectl.server.front.router import NOT_FOUND, NotReady, Target
 from firectl.server.replicas.crew import Crew
 from firectl.server.replicas.engine_client import Answer, EngineClient, EngineGone, Exchange
 from firectl.server.usage.activity import CLIENT_LEFT, Ticket
@@ -125,7 +126,9 @@ class Proxy:
                 if self._started:
                     break
         if not tried:
-            raise NotReady(f"every replica of {self._job.target.deployment} just went away", NOT_READY, 1)
+            raise NotReady(
+                f"every replica of {self._job.target.deployment} just went away", Reason.DEPLOYMENT_NOT_READY, 1
+            )
         raise NotReady(REPLICA_LOST, Code.UNAVAILABLE.name, 1)
 
     async def _exchange(self, client: EngineClient, body: bytes, send: Send) -> None:

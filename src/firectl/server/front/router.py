@@ -12,8 +12,7 @@ from typing import TypeAlias
 
 from firectl.errors import ApiError, Code, InputError
 from firectl.names import canonical_route, check_route, parse_route
-from firectl.schemas import deployed_model as loads
-from firectl.schemas import deployment as states
+from firectl.schemas.words import DeploymentState, LoadState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.lifecycle.hot_reload import merged
 from firectl.server.replicas.supervisor import Supervisor
@@ -23,9 +22,7 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.waking import wake
 
 NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
-NOT_READY = "DEPLOYMENT_NOT_READY"
-SCALING_UP = "DEPLOYMENT_SCALING_UP"
-PARKED = "DEPLOYMENT_PARKED"
+
 
 _STARTING_S = 5
 """Retry-After while a replica starts, so that a client's two usual retries bridge the start of a small model."""
@@ -58,7 +55,7 @@ class Parked(NoAnswer):
 
     def __init__(self, deployment: str) -> None:
         message = f"{deployment} is parked: its max replica count is 0, and no request starts a replica"
-        super().__init__(Code.FAILED_PRECONDITION, message, http_status=412, reason=PARKED)
+        super().__init__(Code.FAILED_PRECONDITION, message, http_status=412, reason=Reason.DEPLOYMENT_PARKED)
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ class Router:
 
     def _default(self, tx: Tx, model: str, caller: Caller) -> _Found:
         places = tx.deployed_models.of_model(model)
-        chosen = next((load for load in places if load.default and load.state != loads.UNDEPLOYING), None)
+        chosen = next((load for load in places if load.default and load.state != LoadState.UNDEPLOYING), None)
         if chosen is None:
             raise _not_found(_other_places(tx, model, places, caller))
         row = _running(_visible(tx, chosen.deployment, caller))
@@ -163,7 +160,9 @@ class Router:
             return Parked(row.name)
         await asyncio.to_thread(self._wake, row.name)
         self._supervisor.poke()
-        return NotReady(f"{row.name} is scaled to zero; a replica is starting", SCALING_UP, _STARTING_S)
+        return NotReady(
+            f"{row.name} is scaled to zero; a replica is starting", Reason.DEPLOYMENT_SCALING_UP, _STARTING_S
+        )
 
     def _wake(self, deployment: str) -> None:
         with self._store.begin() as tx:
@@ -173,15 +172,17 @@ class Router:
         crew = self._supervisor.crew(row.name)
         if crew is not None and crew.ready():
             if load is None:
-                return NotReady(f"every replica of {row.name} just went away", NOT_READY, _LOADING_S)
+                return NotReady(f"every replica of {row.name} just went away", Reason.DEPLOYMENT_NOT_READY, _LOADING_S)
             reason = load.status.message or "loading adapter"
-            return NotReady(f"{load.model} is not loaded on {row.name} yet: {reason}", NOT_READY, _LOADING_S)
+            return NotReady(
+                f"{load.model} is not loaded on {row.name} yet: {reason}", Reason.DEPLOYMENT_NOT_READY, _LOADING_S
+            )
         doing = row.status.message or "starting replica"
         said = row.status.code in (None, "OK")
-        waking = said and row.state == states.UPDATING and (crew is None or crew.trouble is None)
+        waking = said and row.state == DeploymentState.UPDATING and (crew is None or crew.trouble is None)
         if waking:
-            return NotReady(f"{row.name} is starting a replica", SCALING_UP, _STARTING_S)
-        return NotReady(f"{row.name} is not ready yet: {doing}", NOT_READY, _STARTING_S)
+            return NotReady(f"{row.name} is starting a replica", Reason.DEPLOYMENT_SCALING_UP, _STARTING_S)
+        return NotReady(f"{row.name} is not ready yet: {doing}", Reason.DEPLOYMENT_NOT_READY, _STARTING_S)
 
     def _served(self, caller: Caller) -> list[tuple[Served, str]]:
         with self._store.read() as tx:
@@ -189,7 +190,7 @@ class Router:
             places = [load for load in tx.deployed_models.all() if load.deployment in rows]
         found: dict[str, tuple[Served, str]] = {}
         for row in rows.values():
-            here = [load for load in places if load.deployment == row.name and load.state == loads.DEPLOYED]
+            here = [load for load in places if load.deployment == row.name and load.state == LoadState.DEPLOYED]
             if row.is_hot_reload and merged(row, here) is not None:
                 here = [load for load in here if load.model != row.model]
                 pairs = []
@@ -240,9 +241,9 @@ def _visible(tx: Tx, deployment: str, caller: Caller) -> DeploymentRow:
 
 
 def _running(row: DeploymentRow) -> DeploymentRow:
-    if row.state == states.FAILED:
+    if row.state == DeploymentState.FAILED:
         raise _not_found(f"{row.name} is FAILED: {row.status.message}")
-    if row.state in (states.DELETING, states.DELETED):
+    if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         raise _not_found(f"{row.name} is {row.state}")
     return row
 
@@ -250,7 +251,7 @@ def _running(row: DeploymentRow) -> DeploymentRow:
 def _addon(tx: Tx, row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
     """The row that loads `model` there, the newest that is not on its way out."""
     for load in reversed(places):
-        if load.state != loads.UNDEPLOYING:
+        if load.state != LoadState.UNDEPLOYING:
             return load
     name = row.name.rsplit("/", 1)[1]
     if places:
@@ -271,7 +272,7 @@ def _other_places(tx: Tx, model: str, places: Iterable[DeployedModelRow], caller
     routes = [
         canonical_route(model, load.deployment)
         for load in places
-        if load.state != loads.UNDEPLOYING and caller.may_use(load.account)
+        if load.state != LoadState.UNDEPLOYING and caller.may_use(load.account)
     ]
     if routes:
         return f"{model} has no default deployment: send {' or '.join(routes)}"

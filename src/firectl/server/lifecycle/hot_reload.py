@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from firectl.errors import Code
-from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
+from firectl.schemas.words import LoadState
 from firectl.server.lifecycle.loads import PARKED, leaving
 from firectl.server.lifecycle.observed import LoadChange, MergeView, Phase, Seen, Source, StartMerge, ok
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
@@ -41,13 +41,15 @@ class Next:
 
 def latest(row: DeploymentRow, rows: Sequence[DeployedModelRow]) -> DeployedModelRow | None:
     """The load whose addon is to be merged; None for the base as it is."""
-    staying = [load for load in rows if load.model != row.model and load.state != loads.UNDEPLOYING]
+    staying = [load for load in rows if load.model != row.model and load.state != LoadState.UNDEPLOYING]
     return max(staying, key=lambda load: (load.create_time, load.name), default=None)
 
 
 def merged(row: DeploymentRow, rows: Sequence[DeployedModelRow]) -> DeployedModelRow | None:
     """The load whose addon answers, as far as the rows say; None for the base."""
-    there = [load for load in rows if load.model != row.model and load.state in (loads.DEPLOYED, loads.UPDATING)]
+    there = [
+        load for load in rows if load.model != row.model and load.state in (LoadState.DEPLOYED, LoadState.UPDATING)
+    ]
     return max(there, key=lambda load: (load.create_time, load.name), default=None)
 
 
@@ -70,17 +72,17 @@ def next_folder(
 def _starting(load: DeployedModelRow, seen: Seen) -> Next:
     """Replicas are started with the merged weights; what cannot be is given up, as long as nothing rests on it."""
     trouble = seen.trouble
-    if trouble is not None and load.state == loads.DEPLOYING:
+    if trouble is not None and load.state == LoadState.DEPLOYING:
         if trouble.unloadable >= LOAD_TRIES or trouble.count >= START_TRIES:
             return Next(failed=Status.of(Code.INTERNAL, trouble.message))
         return Next(doing=Status.of(Code.UNAVAILABLE, f"{trouble.message}; restarting"))
-    if load.state == loads.DEPLOYING:
+    if load.state == LoadState.DEPLOYING:
         return Next(doing=ok("starting a replica with the merged weights"))
     return Next()
 
 
 def _merge(row: DeploymentRow, load: DeployedModelRow, merge: MergeView, now: datetime) -> Next:
-    if row.desired_replicas == 0 and load.state == loads.DEPLOYING:
+    if row.desired_replicas == 0 and load.state == LoadState.DEPLOYING:
         return Next()
     if merge.unknown:
         return Next(doing=ok("checking the files of the merged model"))
@@ -113,13 +115,13 @@ def changes(
     wake: list[datetime] = []
     target = latest(row, rows)
     serving = {replica.folder for replica in seen.replicas if replica.ordinal in ready}
-    state, status = loads.DEPLOYED, ok()
+    state, status = LoadState.DEPLOYED, ok()
     if target is not None:
         state, status = _target(row, target, source, serving, coming)
-    replaced = target is not None and state == loads.DEPLOYED
+    replaced = target is not None and state == LoadState.DEPLOYED
     answering = target if replaced else merged(row, [load for load in rows if load is not target])
     for load in rows:
-        if load.state == loads.UNDEPLOYING:
+        if load.state == LoadState.UNDEPLOYING:
             held = _held(load, target, source, seen)
             change, wake_at = leaving(load, still_there=held, now=now)
             found += [change] if change else []
@@ -129,8 +131,8 @@ def changes(
             new = state, status
         elif load.model == row.model:
             new = _own(row, load, ready, answering)
-        elif target is not None and (replaced or load.state == loads.DEPLOYING):
-            new = loads.UNDEPLOYING, ok(f"replaced by {target.model}")
+        elif target is not None and (replaced or load.state == LoadState.DEPLOYING):
+            new = LoadState.UNDEPLOYING, ok(f"replaced by {target.model}")
         else:
             new = load.state, load.status
         if new != (load.state, load.status):
@@ -144,23 +146,23 @@ def _target(
     adapter = source.adapters.get(load.name)
     if coming.failed is not None:
         # What was acknowledged is not dropped: it says why it does not serve.
-        return (loads.UNDEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING), coming.failed
+        return (LoadState.UNDEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), coming.failed
     if adapter is not None and serving == {adapter.folder}:
-        return loads.DEPLOYED, ok()
-    if load.state != loads.DEPLOYING:
+        return LoadState.DEPLOYED, ok()
+    if load.state != LoadState.DEPLOYING:
         return load.state, load.status
     if row.desired_replicas == 0:
-        return loads.DEPLOYING, PARKED
-    return loads.DEPLOYING, coming.doing or ok("waiting for the deployment to be ready")
+        return LoadState.DEPLOYING, PARKED
+    return LoadState.DEPLOYING, coming.doing or ok("waiting for the deployment to be ready")
 
 
 def _own(
     row: DeploymentRow, load: DeployedModelRow, ready: frozenset[int], answering: DeployedModelRow | None
 ) -> tuple[str, Status]:
     """The base's own row: there from the first, but not what answers while an addon is merged into it."""
-    if load.state != loads.DEPLOYED and not ready and row.desired_replicas > 0:
-        return loads.DEPLOYING, ok("waiting for the deployment")
-    return loads.DEPLOYED, ok("" if answering is None else f"{answering.model} is merged into it and answers")
+    if load.state != LoadState.DEPLOYED and not ready and row.desired_replicas > 0:
+        return LoadState.DEPLOYING, ok("waiting for the deployment")
+    return LoadState.DEPLOYED, ok("" if answering is None else f"{answering.model} is merged into it and answers")
 
 
 def _held(load: DeployedModelRow, target: DeployedModelRow | None, source: Source, seen: Seen) -> bool:

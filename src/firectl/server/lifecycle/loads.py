@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from firectl.errors import Code
-from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
+from firectl.schemas.words import LoadState
 from firectl.server.lifecycle.observed import (
     Adapter,
     AdapterSource,
@@ -38,8 +38,8 @@ def fail(
     changes: list[LoadChange] = []
     wake: list[datetime] = []
     for load in rows:
-        if load.state != loads.UNDEPLOYING:
-            changes.append(LoadChange(load.name, loads.UNDEPLOYING, reason))
+        if load.state != LoadState.UNDEPLOYING:
+            changes.append(LoadChange(load.name, LoadState.UNDEPLOYING, reason))
             continue
         change, wake_at = leaving(load, still_there=False, now=now)
         changes += [change] if change else []
@@ -54,7 +54,7 @@ def hold(
     changes: list[LoadChange] = []
     wake: list[datetime] = []
     for load in rows:
-        if load.state == loads.UNDEPLOYING:
+        if load.state == LoadState.UNDEPLOYING:
             change, wake_at = leaving(load, still_there=still_there, now=now)
             changes += [change] if change else []
             wake += [wake_at] if wake_at else []
@@ -64,7 +64,7 @@ def hold(
 
 
 def _held(load: DeployedModelRow, damage: Status) -> tuple[str, Status]:
-    return (loads.DEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING), damage
+    return (LoadState.DEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), damage
 
 
 def leaving(load: DeployedModelRow, *, still_there: bool, now: datetime) -> tuple[LoadChange | None, datetime | None]:
@@ -83,7 +83,7 @@ def _wanted(row: DeploymentRow, rows: Iterable[DeployedModelRow]) -> list[Deploy
     merged."""
     if row.is_hot_reload:
         return []
-    return [load for load in rows if load.model != row.model and load.state != loads.UNDEPLOYING]
+    return [load for load in rows if load.model != row.model and load.state != LoadState.UNDEPLOYING]
 
 
 def steps(
@@ -101,7 +101,7 @@ def steps(
     wanted = [
         adapter
         for load, adapter in found
-        if adapter.damage is None and not (adapter.unknown and load.state != loads.DEPLOYED)
+        if adapter.damage is None and not (adapter.unknown and load.state != LoadState.DEPLOYED)
     ]
     names = {adapter.engine_name for adapter in wanted}
     for replica in kept:
@@ -131,7 +131,7 @@ def is_ready(
         return False
     for load in _wanted(row, rows):
         adapter = source.adapters.get(load.name)
-        if load.state != loads.DEPLOYED or adapter is None or adapter.engine_name in seen.faults:
+        if load.state != LoadState.DEPLOYED or adapter is None or adapter.engine_name in seen.faults:
             continue
         if adapter.problem or adapter.damage is not None or adapter.unknown:
             continue
@@ -151,7 +151,7 @@ def changes(
     changes: list[LoadChange] = []
     wake: list[datetime] = []
     for load in rows:
-        if load.state == loads.UNDEPLOYING:
+        if load.state == LoadState.UNDEPLOYING:
             adapter = source.adapters.get(load.name)
             held = adapter is not None and any(adapter.engine_name in r.adapters for r in seen.replicas)
             shared = adapter is not None and _another_keeps(load, adapter, row, rows, source)
@@ -181,32 +181,32 @@ def _load_state(
     load: DeployedModelRow, row: DeploymentRow, source: Source, seen: Seen, ready: frozenset[int]
 ) -> tuple[str, Status]:
     if load.model == row.model:
-        if load.state == loads.DEPLOYED or ready or row.desired_replicas == 0:
-            return loads.DEPLOYED, ok()
-        return loads.DEPLOYING, ok("waiting for the deployment")
+        if load.state == LoadState.DEPLOYED or ready or row.desired_replicas == 0:
+            return LoadState.DEPLOYED, ok()
+        return LoadState.DEPLOYING, ok("waiting for the deployment")
     adapter = source.adapters.get(load.name)
     problem = adapter.problem if adapter is not None else "the model is gone"
     fault = seen.faults.get(adapter.engine_name) if adapter is not None else None
     if problem or (fault is not None and fault.final):
         reason = Status.of(Code.FAILED_PRECONDITION, problem or (fault.message if fault else ""))
         # What was acknowledged is not dropped: it is tried again, and says why it does not serve meanwhile.
-        return (loads.UNDEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING), reason
+        return (LoadState.UNDEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), reason
     if adapter is not None and adapter.damage is not None:
         return _held(load, adapter.damage)
-    if adapter is not None and adapter.unknown and load.state == loads.DEPLOYING:
-        return loads.DEPLOYING, ok(f"checking the files of {load.model}")
+    if adapter is not None and adapter.unknown and load.state == LoadState.DEPLOYING:
+        return LoadState.DEPLOYING, ok(f"checking the files of {load.model}")
     if fault is not None:
-        state = loads.DEPLOYING if load.state == loads.DEPLOYING else loads.UPDATING
+        state = LoadState.DEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING
         return state, Status.of(Code.UNAVAILABLE, f"{fault.message}; trying again")
     holders = [r.ordinal for r in seen.replicas if adapter and r.adapters.get(adapter.engine_name) is Adapter.LOADED]
-    if load.state == loads.DEPLOYED:
-        return loads.DEPLOYED, load.status
+    if load.state == LoadState.DEPLOYED:
+        return LoadState.DEPLOYED, load.status
     if ready and ready.issubset(holders):
-        return loads.DEPLOYED, ok()
-    if load.state == loads.UPDATING:
-        return loads.UPDATING, load.status
+        return LoadState.DEPLOYED, ok()
+    if load.state == LoadState.UPDATING:
+        return LoadState.UPDATING, load.status
     if ready:
-        return loads.DEPLOYING, ok("loading adapter")
+        return LoadState.DEPLOYING, ok("loading adapter")
     if row.desired_replicas == 0:
-        return loads.DEPLOYING, PARKED
-    return loads.DEPLOYING, ok("waiting for the deployment to be ready")
+        return LoadState.DEPLOYING, PARKED
+    return LoadState.DEPLOYING, ok("waiting for the deployment to be ready")

@@ -10,9 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from firectl.errors import Code
-from firectl.schemas import deployed_model as loads
-from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
+from firectl.schemas.words import DeploymentState, LoadState
 from firectl.server.lifecycle import hot_reload, scaling
 from firectl.server.lifecycle import loads as load_lifecycle
 from firectl.server.lifecycle.hot_reload import LOAD_TRIES, MERGE_TRIES, START_TRIES
@@ -40,9 +39,9 @@ def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
 
     Same input, same plan: called again after a crash it goes on from wherever things stand.
     """
-    if row.state in (states.DELETING, states.DELETED):
+    if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         return _going(row, rows, seen, now)
-    if row.state == states.FAILED:
+    if row.state == DeploymentState.FAILED:
         return _failed(row, rows, seen, now, row.status)
     if source.damage is not None:
         return _damaged(row, rows, seen, source.damage, now)
@@ -55,7 +54,7 @@ def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
 
 def _scaled(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, found: Plan, now: datetime) -> Plan:
     """The plan, with another number of replicas where nobody asks for any, or the load asks for more or fewer."""
-    if found.state == states.FAILED:
+    if found.state == DeploymentState.FAILED:
         return found
     idle = scaling.idle_from(row, rows, seen)
     if idle is not None and idle <= now:
@@ -68,28 +67,28 @@ def _wants_a_replica(row: DeploymentRow, rows: Sequence[DeployedModelRow]) -> bo
     """Whether a load waits for a deployment that is only scaled to zero: it starts one. A parked one stays parked."""
     if row.resource.max_replica_count == 0:
         return False
-    return any(load.state == loads.DEPLOYING and load.model != row.model for load in rows)
+    return any(load.state == LoadState.DEPLOYING and load.model != row.model for load in rows)
 
 
 def _going(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, now: datetime) -> Plan:
     if seen.replicas:
         steps = tuple(StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.phase is not Phase.STOPPING)
         going = tuple(
-            LoadChange(load.name, loads.UNDEPLOYING, ok("the deployment is being deleted"))
+            LoadChange(load.name, LoadState.UNDEPLOYING, ok("the deployment is being deleted"))
             for load in rows
-            if load.state != loads.UNDEPLOYING
+            if load.state != LoadState.UNDEPLOYING
         )
-        return Plan(states.DELETING, ok("stopping replicas"), steps, going)
+        return Plan(DeploymentState.DELETING, ok("stopping replicas"), steps, going)
     dropped = tuple(LoadChange(load.name, None, ok()) for load in rows)
     purge = row.purge_time is not None and row.purge_time <= now
-    return Plan(states.DELETED, ok(), loads=dropped, purge=purge, wake_at=None if purge else row.purge_time)
+    return Plan(DeploymentState.DELETED, ok(), loads=dropped, purge=purge, wake_at=None if purge else row.purge_time)
 
 
 def _failed(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, now: datetime, status: Status) -> Plan:
     steps = tuple(StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.phase is not Phase.STOPPING)
     reason = Status.of(Code.FAILED_PRECONDITION, f"the deployment failed: {status.message}")
     changes, wake_at = load_lifecycle.fail(rows, reason, now)
-    return Plan(states.FAILED, status, steps, changes, wake_at=wake_at)
+    return Plan(DeploymentState.FAILED, status, steps, changes, wake_at=wake_at)
 
 
 def _damaged(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, damage: Status, now: datetime) -> Plan:
@@ -132,7 +131,7 @@ def _checking(source: Source) -> Status:
 
 
 def _before_serving(row: DeploymentRow) -> str:
-    return states.CREATING if row.state == states.CREATING else states.UPDATING
+    return DeploymentState.CREATING if row.state == DeploymentState.CREATING else DeploymentState.UPDATING
 
 
 def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
@@ -167,7 +166,7 @@ def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
     if source.unknown and len(turn.serving) < row.desired_replicas:
         status = _checking(source)
     leaving = len(seen.replicas) - len(kept)
-    if leaving and state == states.READY:
+    if leaving and state == DeploymentState.READY:
         status = _with_leaving(status, leaving)
     return Plan(
         state,
@@ -188,7 +187,7 @@ def _runs(replica: ReplicaView) -> bool:
 def _hopeless(row: DeploymentRow, seen: Seen, trouble: Trouble) -> bool:
     if any(replica.phase is Phase.SERVING for replica in seen.replicas):
         return False
-    return trouble.unloadable >= LOAD_TRIES or (row.state == states.CREATING and trouble.count >= START_TRIES)
+    return trouble.unloadable >= LOAD_TRIES or (row.state == DeploymentState.CREATING and trouble.count >= START_TRIES)
 
 
 def _state(
@@ -197,14 +196,14 @@ def _state(
     wanted, ready, trouble = row.desired_replicas, turn.serving, seen.trouble
     if wanted == 0:
         parked = row.resource.max_replica_count == 0
-        return states.READY, ok("parked: max replica count is 0" if parked else "scaled to zero")
+        return DeploymentState.READY, ok("parked: max replica count is 0" if parked else "scaled to zero")
     if coming.doing is not None:
         return _before_serving(row), _with_room(coming.doing, turn, seen)
     if turn.old:
         doing = ok(f"replacing replicas: {turn.new_able} of {wanted} are new")
         return _before_serving(row), _with_room(doing, turn, seen)
     if len(ready) >= wanted:
-        return states.READY, ok()
+        return DeploymentState.READY, ok()
     if any(r.phase is Phase.SERVING and r.ordinal not in ready for r in kept):
         doing = ok("loading adapters")
     elif trouble is not None:
@@ -213,7 +212,7 @@ def _state(
         doing = ok("starting replica")
     if ready:
         message = f"{len(ready)} of {wanted} replicas ready: {doing.message}"
-        return states.READY, Status(code=doing.code, message=message)
+        return DeploymentState.READY, Status(code=doing.code, message=message)
     return _before_serving(row), doing
 
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from firectl.schemas import deployed_model as loads
-from firectl.schemas import deployment as states
 from firectl.schemas.deployment import AutoscalingPolicy
+from firectl.schemas.words import DeploymentState, LoadState
 from firectl.server.lifecycle.observed import Seen
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
@@ -77,9 +76,9 @@ def idle_from(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen) 
     """When a deployment will have been without requests for long enough to run no replica; None where it never will."""
     if row.desired_replicas == 0 or (row.resource.min_replica_count or 0) > 0:
         return None
-    if row.state not in (states.READY, states.UPDATING) or seen.in_flight > 0:
+    if row.state not in (DeploymentState.READY, DeploymentState.UPDATING) or seen.in_flight > 0:
         return None
-    if any(load.state == loads.DEPLOYING for load in rows):
+    if any(load.state == LoadState.DEPLOYING for load in rows):
         return None
     policy = row.resource.autoscaling_policy or AutoscalingPolicy()
     window = SCALE_TO_ZERO if policy.scale_to_zero_window is None else policy.scale_to_zero_window

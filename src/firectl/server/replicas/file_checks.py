@@ -17,7 +17,7 @@ from pathlib import Path
 from firectl.errors import Code
 from firectl.lora.read.hashing import FileHash
 from firectl.schemas.base import Status
-from firectl.schemas.model import READY
+from firectl.schemas.words import ModelState
 from firectl.server.disk import merged
 from firectl.server.disk.integrity import Examined, examine, untouched
 from firectl.server.store import Store, Tx
@@ -158,7 +158,7 @@ class FileChecks:
 
     def _next_at_rest(self) -> str | None:
         with self._store.read() as tx:
-            rows = [row for row in tx.models.all() if row.state == READY and row.name not in self._wanted]
+            rows = [row for row in tx.models.all() if row.state == ModelState.READY and row.name not in self._wanted]
         for row in rows:
             if self._touched(row):
                 return row.name
@@ -178,7 +178,7 @@ class FileChecks:
         return min(due, key=lambda each: (each[0] is not None, each), default=(None, None))[1]
 
     def _touched(self, row: ModelRow) -> bool:
-        return row.state == READY and not untouched(self._home / row.folder, row.stamps)
+        return row.state == ModelState.READY and not untouched(self._home / row.folder, row.stamps)
 
     def _merged_touched(self, name: str) -> bool:
         return merged.condition(self._home / name) is merged.Condition.TOUCHED
@@ -208,7 +208,7 @@ class FileChecks:
         """Whether there is another verdict than before."""
         with self._store.read() as tx:
             row, files = tx.models.get(name), tx.files.of_model(name)
-        if row is None or row.state != READY:
+        if row is None or row.state != ModelState.READY:
             return False
         expected = {file.filename: FileHash(file.size, file.sha256 or "") for file in files}
         found = examine(self._home / row.folder, expected, lambda: pace(name))

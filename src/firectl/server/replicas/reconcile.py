@@ -15,10 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from firectl.errors import ApiError
-from firectl.schemas import deployed_model as loads
-from firectl.schemas import deployment as states
-from firectl.schemas import model as models
 from firectl.schemas.base import Status
+from firectl.schemas.words import DeploymentState, LoadState, ModelState
 from firectl.server.disk.integrity import untouched
 from firectl.server.disk.merged import Condition, condition
 from firectl.server.lifecycle.observed import Plan, Seen, Source, StartMerge, StartReplica
@@ -108,7 +106,7 @@ class Reconciler:
         for row in world.deployments:
             rows = world.loads.get(row.name, ())
             source, inputs = source_of(self._home, row, rows, world)
-            if row.state != states.FAILED:
+            if row.state != DeploymentState.FAILED:
                 merged_in_use |= self._merged_folders(row, source, inputs)
             others = sum(taken.values()) - taken[row.name]
             room = max(0, self._max_replicas - others - row.desired_replicas)
@@ -142,7 +140,7 @@ class Reconciler:
                 by_deployment[load.deployment].append(load)
                 names.add(load.model)
             for row in deployments:
-                if row.state not in (states.DELETED, states.FAILED):
+                if row.state not in (DeploymentState.DELETED, DeploymentState.FAILED):
                     names |= {row.model, row.base}
             found = {name: tx.models.get(name) for name in names}
         # Forced ones first: one that is read in this moment has its new stamps in a later transaction.
@@ -151,7 +149,7 @@ class Reconciler:
             name
             for name, model in found.items()
             if model is not None
-            and model.state == models.READY
+            and model.state == ModelState.READY
             and not untouched(self._home / model.folder, model.stamps)
         }
         rows = [self._with_folder(row, touched) for row in deployments]
@@ -186,7 +184,7 @@ class Reconciler:
         wanted = {
             source.adapters[load.name].engine_name
             for load in rows
-            if load.name in source.adapters and load.state != loads.UNDEPLOYING
+            if load.name in source.adapters and load.state != LoadState.UNDEPLOYING
         }
         crew.settle(wanted, row.desired_replicas, row.served_folder)
         return Seen(
@@ -197,7 +195,9 @@ class Reconciler:
             room=room,
             last_request=self._activity.last_request_time(row.name),
             in_flight=self._activity.work(row.name).in_flight,
-            suggested=self._load.suggestion(row) if row.state in (states.READY, states.UPDATING) else None,
+            suggested=self._load.suggestion(row)
+            if row.state in (DeploymentState.READY, DeploymentState.UPDATING)
+            else None,
             answering=crew.answering,
         )
 
@@ -264,7 +264,7 @@ class Reconciler:
             return wake(tx, row.name, self._max_replicas, self._now())
         except ApiError as error:
             status = Status.of(error.code, error.message)
-            waiting = [load for load in rows if load.state == loads.DEPLOYING and load.status != status]
+            waiting = [load for load in rows if load.state == LoadState.DEPLOYING and load.status != status]
             for load in waiting:
                 tx.deployed_models.update(load.name, status=status)
             return bool(waiting)
@@ -274,7 +274,7 @@ def _unknown(
     row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, inputs: MergeInputs | None
 ) -> set[str]:
     """The models and folders that a deployment waits for until their files have been read."""
-    if row.state in (states.FAILED, states.DELETING, states.DELETED):
+    if row.state in (DeploymentState.FAILED, DeploymentState.DELETING, DeploymentState.DELETED):
         return set()
     found = set(source.unknown)
     found |= {load.model for load in rows if load.name in source.adapters and source.adapters[load.name].unknown}
@@ -318,7 +318,7 @@ def _write_loads(tx: Tx, rows: Sequence[DeployedModelRow], found: Plan, now: dat
         current = tx.deployed_models.get(change.name)
         if current is None or current.state != before[change.name].state:
             continue
-        if change.state in (None, loads.UNDEPLOYING):
+        if change.state in (None, LoadState.UNDEPLOYING):
             give_up_default(tx, current, now)
         if change.state is None:
             tx.deployed_models.delete(change.name)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from firectl.schemas import model as models
+from firectl.schemas.words import ModelState
 from firectl.server.lifecycle.hot_reload import latest
 from firectl.server.lifecycle.observed import AdapterSource, Source
 from firectl.server.replicas.merge_job import MergeInput, MergeInputs
@@ -33,7 +33,7 @@ def source_of(
     }
     base, model = world.models.get(row.base), world.models.get(row.model)
     for name, found in ((row.base, base), (row.model, model)):
-        if found is None or found.state != models.READY:
+        if found is None or found.state != ModelState.READY:
             problem = f"the model {name} {'is gone' if found is None else 'is not READY'}"
             return Source(None, problem, adapters), None
     assert base is not None
@@ -83,7 +83,7 @@ def _adapter(load: DeployedModelRow, model: ModelRow | None, world: World) -> Ad
     name = engine_name(load.model, load.model_hash or (model.content_hash if model else None) or "")
     if model is None:
         return AdapterSource(name, "", f"the model {load.model} is gone")
-    if model.state != models.READY:
+    if model.state != ModelState.READY:
         return AdapterSource(name, model.folder, f"the model {load.model} is not READY")
     if load.model_hash is not None and model.content_hash != load.model_hash:
         return AdapterSource(name, model.folder, f"the files of {load.model} changed since this load was asked for")

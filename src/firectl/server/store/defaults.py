@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from firectl.schemas import deployed_model as loads
+from firectl.schemas.words import LoadState
 from firectl.server.store import Tx
 from firectl.server.store.rows import DeployedModelRow
 
@@ -26,6 +26,6 @@ def give_up_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
         return
     tx.deployed_models.update(row.name, default=False, update_time=now)
     for other in tx.deployed_models.of_model(row.model):
-        if other.name != row.name and other.state != loads.UNDEPLOYING:
+        if other.name != row.name and other.state != LoadState.UNDEPLOYING:
             tx.deployed_models.update(other.name, default=True, update_time=now)
             return

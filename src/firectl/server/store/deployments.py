@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from firectl.schemas import deployment as states
+from firectl.schemas.words import DeploymentState
 from firectl.server.store import tables
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.table import RowTable
@@ -26,12 +26,12 @@ class Deployments(RowTable[DeploymentRow]):
 
     def active(self) -> list[DeploymentRow]:
         """Every deployment of every account that is not DELETED yet: those that may own a process."""
-        return self._select(tables.deployments.c.state != states.DELETED, order_by=_BY_AGE)
+        return self._select(tables.deployments.c.state != DeploymentState.DELETED, order_by=_BY_AGE)
 
     def of_model(self, model: str) -> list[DeploymentRow]:
         """Deployments not DELETED that serve this model as their own or need it as their base, oldest first."""
         of_it = sa.or_(tables.deployments.c.model == model, tables.deployments.c.base == model)
-        return self._select(of_it, tables.deployments.c.state != states.DELETED, order_by=_BY_AGE)
+        return self._select(of_it, tables.deployments.c.state != DeploymentState.DELETED, order_by=_BY_AGE)
 
 
 class DeployedModels(RowTable[DeployedModelRow]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from firectl.schemas import deployment as states
+from firectl.schemas.words import DeploymentState
 from firectl.server.store import Tx
 from firectl.server.store.capacity import reserve
 
@@ -15,7 +15,11 @@ def wake(tx: Tx, deployment: str, max_replicas: int, now: datetime) -> bool:
     A parked one stays parked. ApiError RESOURCE_EXHAUSTED when this platform has no room for one more.
     """
     row = tx.deployments.get(deployment)
-    if row is None or row.desired_replicas > 0 or row.state not in (states.CREATING, states.READY, states.UPDATING):
+    if (
+        row is None
+        or row.desired_replicas > 0
+        or row.state not in (DeploymentState.CREATING, DeploymentState.READY, DeploymentState.UPDATING)
+    ):
         return False
     if row.resource.max_replica_count == 0:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firectl.cli.grammar.types import METRICS
+from firectl.schemas.words import METRICS
 from firectl.server.usage import history
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api

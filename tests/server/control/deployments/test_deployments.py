@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from firectl.names import random_id
-from firectl.schemas.deployment import ACCELERATORS, PRECISIONS
+from firectl.schemas.words import ACCELERATORS, PRECISIONS
 from firectl.server.store import Store
 from tests.server.folders import write_adapter, write_base
 from tests.server.process import Api, PlatformProcess, Refusal

@@ -11,8 +11,9 @@ import pytest
 from firectl.errors import ApiError, Code
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
-from firectl.schemas.deployment import FAILED, Deployment
-from firectl.schemas.model import ADDON, BASE, Model
+from firectl.schemas.deployment import Deployment
+from firectl.schemas.model import Model
+from firectl.schemas.words import DeploymentState, ModelKind
 from firectl.server.access.auth import Authenticator, Caller
 from firectl.server.access.signing import Signer
 from firectl.server.control.accounts import accounts
@@ -43,10 +44,10 @@ def still(tmp_path: Path) -> Iterator[Platform]:
     now = datetime.now(UTC)
     with store.begin() as tx:
         for name, kind, base, folder in (
-            ("base", BASE, None, "models/base"),
-            ("a1", ADDON, f"{ME}/models/base", "models/adapter"),
-            ("a2", ADDON, f"{ME}/models/base", "models/adapter"),
-            ("a3", ADDON, f"{ME}/models/base", "models/adapter"),
+            ("base", ModelKind.BASE, None, "models/base"),
+            ("a1", ModelKind.ADDON, f"{ME}/models/base", "models/adapter"),
+            ("a2", ModelKind.ADDON, f"{ME}/models/base", "models/adapter"),
+            ("a3", ModelKind.ADDON, f"{ME}/models/base", "models/adapter"),
         ):
             tx.models.insert(
                 ModelRow(
@@ -160,7 +161,9 @@ def test_all_deployments_together_stay_under_the_cap(still: Platform) -> None:
 def test_a_failed_deployment_can_be_renamed_but_runs_no_replicas(still: Platform) -> None:
     create(still)
     with still.store.begin() as tx:
-        tx.deployments.update(D, state=FAILED, status=Status.of(Code.INTERNAL, "the engine does not start"))
+        tx.deployments.update(
+            D, state=DeploymentState.FAILED, status=Status.of(Code.INTERNAL, "the engine does not start")
+        )
     assert update(still, displayName="still here").display_name == "still here"
     with pytest.raises(ApiError) as raised:
         deployments.scale(still, CALLER, D, 0)

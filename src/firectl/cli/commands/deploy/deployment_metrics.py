@@ -9,7 +9,8 @@ import click
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import option
 from firectl.cli.grammar.syntax import DOCUMENT, Noun
-from firectl.cli.grammar.types import METRICS, Moment, Seconds
+from firectl.cli.grammar.types import Moment, Seconds
+from firectl.schemas.words import METRICS
 
 deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and requests over time.")
 

@@ -11,8 +11,9 @@ import click
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together, waiting
 from firectl.cli.grammar.syntax import Noun
-from firectl.cli.grammar.types import PRECISIONS, Count, Known, Named, Seconds, ShortText
+from firectl.cli.grammar.types import Count, Known, Named, Seconds, ShortText
 from firectl.cli.views import tables
+from firectl.schemas.words import PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,11 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from firectl.errors import ApiError, Code
-from firectl.schemas import deployed_model as loads
-from firectl.schemas import deployment as states
 from firectl.schemas.base import Status, format_time
 from firectl.schemas.deployed_model import DeployedModel
-from firectl.schemas.model import READY
+from firectl.schemas.words import DeploymentState, LoadState, ModelState
 from firectl.server.platform import Platform
 from firectl.server.store import Tx
 from firectl.server.store.defaults import give_up_default, make_default
@@ -29,7 +27,7 @@ def delete(
 ) -> None:
     """Mark it DELETING; a second delete changes nothing, but makes a soft one hard where it says so."""
     now = platform.clock()
-    if row.state in (states.DELETING, states.DELETED):
+    if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         if hard:
             tx.deployments.update(row.name, purge_time=now, update_time=now)
         return
@@ -38,20 +36,20 @@ def delete(
     places = tx.deployed_models.of_deployment(row.name)
     tx.deployments.update(
         row.name,
-        state=states.DELETING,
+        state=DeploymentState.DELETING,
         status=Status.of(None, "stopping replicas"),
         desired_replicas=0,
         delete_time=now,
         purge_time=now if hard else now + undelete_within,
         update_time=now,
-        taken_along=[_kept(place) for place in places if place.state != loads.UNDEPLOYING],
+        taken_along=[_kept(place) for place in places if place.state != LoadState.UNDEPLOYING],
     )
     leaving = Status.of(None, "the deployment is being deleted")
     for place in places:
         give_up_default(tx, place, now)
         # Now, and not when the deployment is next looked at: meanwhile it could become the default of its model again.
-        if place.state != loads.UNDEPLOYING:
-            tx.deployed_models.update(place.name, state=loads.UNDEPLOYING, status=leaving, update_time=now)
+        if place.state != LoadState.UNDEPLOYING:
+            tx.deployed_models.update(place.name, state=LoadState.UNDEPLOYING, status=leaving, update_time=now)
 
 
 def bring_back(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
@@ -65,7 +63,7 @@ def bring_back(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
         model = tx.models.get(load.model)
         if model is None:
             lost.append(f"{load.model} is gone")
-        elif model.state != READY:
+        elif model.state != ModelState.READY:
             lost.append(f"{load.model} is {model.state}")
         elif load.model_hash is not None and model.content_hash != load.model_hash:
             lost.append(f"the files of {load.model} are others now")
@@ -97,7 +95,7 @@ def _restored(kept: Mapping[str, Any], row: DeploymentRow, now: datetime) -> Dep
         resource=DeployedModel.model_validate(kept["resource"]),
         model=kept["model"],
         deployment=row.name,
-        state=loads.DEPLOYING,
+        state=LoadState.DEPLOYING,
         status=Status.of(None, "waiting for the deployment"),
         default=False,
         model_hash=kept["modelHash"],
@@ -115,7 +113,7 @@ def _check(tx: Tx, row: DeploymentRow, now: datetime) -> None:
         others = [
             other
             for other in tx.deployed_models.of_model(place.model)
-            if other.name != place.name and other.state != loads.UNDEPLOYING
+            if other.name != place.name and other.state != LoadState.UNDEPLOYING
         ]
         if others:
             raise ApiError(

@@ -14,10 +14,9 @@ from pydantic.alias_generators import to_camel
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
-from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
-from firectl.schemas.model import BASE
+from firectl.schemas.words import OUTPUT_ONLY, DeploymentState, ModelKind
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.deployments import deletion, loading, rules, shapes
@@ -78,7 +77,7 @@ def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deplo
     """The deployments of an account; DELETED ones only when asked for."""
     with platform.store.read() as tx:
         rows = tx.deployments.of_account(account)
-        shown = [row for row in rows if show_deleted or row.state != states.DELETED]
+        shown = [row for row in rows if show_deleted or row.state != DeploymentState.DELETED]
         loads = {row.name: tx.deployed_models.of_deployment(row.name) for row in shown if row.is_hot_reload}
     return [show(platform, row, loads.get(row.name, ())) for row in shown]
 
@@ -146,8 +145,8 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
     """
     with platform.store.begin() as tx:
         row = access.deployment(tx, caller, name)
-        if row.state != states.DELETED:
-            doing = "is still being deleted; try again" if row.state == states.DELETING else f"is {row.state}"
+        if row.state != DeploymentState.DELETED:
+            doing = "is still being deleted; try again" if row.state == DeploymentState.DELETING else f"is {row.state}"
             raise ApiError(Code.FAILED_PRECONDITION, f"deployment {name} {doing}: only a DELETED one can be undeleted")
         model = access.model(tx, caller, row.model)
         models.require_ready(model)
@@ -158,7 +157,7 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
         lost = deletion.bring_back(tx, row, now)
         tx.deployments.update(
             name,
-            state=states.CREATING,
+            state=DeploymentState.CREATING,
             status=Status.of(None, "undeleted" + (f"; not deployed on it again: {'; '.join(lost)}" if lost else "")),
             desired_replicas=desired,
             served_folder=None,
@@ -220,7 +219,7 @@ def _prepare(
     model = access.model(tx, caller, asked)
     models.require_ready(model)
     base = _base_of(tx, model)
-    cleaned = body.model_copy(update={**dict.fromkeys(states.OUTPUT_ONLY), "base_model": model.name})
+    cleaned = body.model_copy(update={**dict.fromkeys(OUTPUT_ONLY["deployments"]), "base_model": model.name})
     shaped = _with_shape(tx, caller, cleaned, base, options.skip_shape_validation)
     resource = rules.complete(_with_draft(shaped, base, options.disable_speculative_decoding))
     rules.check(resource, model)
@@ -232,7 +231,7 @@ def _prepare(
         name=name,
         account=account,
         resource=resource,
-        state=states.CREATING,
+        state=DeploymentState.CREATING,
         status=Status.of(None, "created"),
         model=model.name,
         base=base.name,
@@ -252,14 +251,14 @@ def _prepare(
 def _already_exists(row: DeploymentRow) -> ApiError:
     short = row.name.rsplit("/", 1)[1]
     hint = None
-    if row.state in (states.DELETED, states.DELETING):
+    if row.state in (DeploymentState.DELETED, DeploymentState.DELETING):
         hint = f"firectl deployment undelete {short}, or firectl deployment delete {short} --hard and create again"
     return ApiError(Code.ALREADY_EXISTS, f"deployment {row.name} already exists and is {row.state}", hint=hint)
 
 
 def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
     """The base that a model runs on: itself, or an addon's, which must be there too."""
-    if model.kind == BASE:
+    if model.kind == ModelKind.BASE:
         return model
     base = tx.models.get(model.base or "")
     if base is None:
@@ -311,7 +310,7 @@ def _with_draft(asked: Deployment, base: ModelRow, disabled: bool) -> Deployment
 
 def _living(tx: Tx, caller: Caller, name: str) -> DeploymentRow:
     row = access.deployment(tx, caller, name)
-    if row.state in (states.DELETING, states.DELETED):
+    if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"deployment {name} is {row.state}",
@@ -329,7 +328,7 @@ def _within(resource: Deployment, row: DeploymentRow) -> int:
 
 
 def _set(platform: Platform, tx: Tx, row: DeploymentRow, resource: Deployment, desired: int) -> None:
-    if desired != row.desired_replicas and row.state == states.FAILED:
+    if desired != row.desired_replicas and row.state == DeploymentState.FAILED:
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"deployment {row.name} is FAILED and runs no replicas: {row.status.message}",
@@ -337,7 +336,7 @@ def _set(platform: Platform, tx: Tx, row: DeploymentRow, resource: Deployment, d
         )
     if desired > row.desired_replicas:
         capacity.reserve(tx, row.name, desired, platform.settings.max_replicas)
-    stored = resource.model_copy(update=dict.fromkeys(states.OUTPUT_ONLY))
+    stored = resource.model_copy(update=dict.fromkeys(OUTPUT_ONLY["deployments"]))
     now = platform.clock()
     columns: dict[str, object] = {"resource": stored, "desired_replicas": desired, "update_time": now}
     if desired > row.desired_replicas:

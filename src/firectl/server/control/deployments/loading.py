@@ -12,11 +12,9 @@ from firectl.errors import ApiError, Code, InputError
 from firectl.lora.check.rules import merge_only
 from firectl.lora.read.adapter import Adapter
 from firectl.names import ID_MAX, canonical_route, random_id
-from firectl.schemas import deployed_model as loads
-from firectl.schemas import deployment as states
 from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
-from firectl.schemas.model import ADDON
+from firectl.schemas.words import OUTPUT_ONLY, DeploymentState, LoadState, ModelKind
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
@@ -27,7 +25,7 @@ from firectl.server.store import Tx
 from firectl.server.store.defaults import give_up_default, make_default
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
-_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time"})
+_OUTPUT_ONLY = OUTPUT_ONLY["deployedModels"]
 _COLUMNS = ("model", "deployment", "default")
 RULES = Rules(
     mutable=frozenset({"display_name", "description", "public", "default"}),
@@ -49,7 +47,7 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
         raise ApiError(Code.INVALID_ARGUMENT, "serverless: a LoRA is served by a deployment of its own or of its base")
     with platform.store.begin() as tx:
         deployment = access.deployment(tx, caller, asked_deployment)
-        if deployment.state in (states.DELETING, states.DELETED, states.FAILED):
+        if deployment.state in (DeploymentState.DELETING, DeploymentState.DELETED, DeploymentState.FAILED):
             raise ApiError(Code.FAILED_PRECONDITION, f"deployment {deployment.name} is {deployment.state}")
         model = access.model(tx, caller, asked_model)
         models.require_ready(model)
@@ -58,7 +56,7 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
         if replace and deployment.resource.enable_addons:
             # Said of what is loaded there already, too: nothing would be replaced.
             raise _replaces_nothing(model, deployment)
-        there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != loads.UNDEPLOYING]
+        there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != LoadState.UNDEPLOYING]
         if there:
             row = there[-1]
             if deployment.is_hot_reload and model.name != deployment.model:
@@ -95,7 +93,7 @@ def update(
         changed = apply(show(row), body, sent, mask, RULES)
         now = platform.clock()
         if changed.default and not row.default:
-            if row.state == loads.UNDEPLOYING:
+            if row.state == LoadState.UNDEPLOYING:
                 raise ApiError(Code.FAILED_PRECONDITION, f"deployed model {name} is being unloaded")
             make_default(tx, row, now)
         elif row.default and not changed.default:
@@ -113,17 +111,17 @@ def unload(platform: Platform, caller: Caller, name: str) -> None:
     with platform.store.begin() as tx:
         row = access.deployed_model(tx, caller, name)
         deployment = tx.deployments.get(row.deployment)
-        if deployment is not None and deployment.model == row.model and deployment.state != states.DELETED:
+        if deployment is not None and deployment.model == row.model and deployment.state != DeploymentState.DELETED:
             raise ApiError(
                 Code.FAILED_PRECONDITION,
                 f"{row.model} is what {row.deployment} was created for; it cannot be unloaded from it",
                 hint=f"firectl deployment delete {row.deployment.rsplit('/', 1)[1]}",
             )
-        if row.state != loads.UNDEPLOYING:
+        if row.state != LoadState.UNDEPLOYING:
             now = platform.clock()
             give_up_default(tx, row, now)
             status = Status.of(None, "unloading")
-            tx.deployed_models.update(name, state=loads.UNDEPLOYING, status=status, update_time=now)
+            tx.deployed_models.update(name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
     platform.wakeup.poke()
 
 
@@ -149,16 +147,16 @@ def _make_latest(platform: Platform, tx: Tx, row: DeployedModelRow) -> None:
     """Asked for again where a later one was on its way to replace it: the later one goes instead."""
     now = platform.clock()
     for other in tx.deployed_models.of_deployment(row.deployment):
-        if (other.create_time, other.name) > (row.create_time, row.name) and other.state == loads.DEPLOYING:
+        if (other.create_time, other.name) > (row.create_time, row.name) and other.state == LoadState.DEPLOYING:
             give_up_default(tx, other, now)
             status = Status.of(None, f"replaced by {row.model}")
-            tx.deployed_models.update(other.name, state=loads.UNDEPLOYING, status=status, update_time=now)
+            tx.deployed_models.update(other.name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
 
 
 def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: DeploymentRow, replace: bool) -> None:
     """FAILED_PRECONDITION, saying what would work, unless this addon can be loaded beside others there."""
     target = deployment.name.rsplit("/", 1)[1]
-    if model.kind != ADDON:
+    if model.kind != ModelKind.ADDON:
         raise _base_not_adapter(model)
     if deployment.is_live_merge:
         raise ApiError(
@@ -210,7 +208,7 @@ def _replaces_nothing(model: ModelRow, deployment: DeploymentRow) -> ApiError:
 
 def _there_anyway(model: ModelRow, deployment: DeploymentRow) -> ApiError:
     """Why a deployment's own model is not loaded onto it: nothing would change, whoever asks for it means another."""
-    if model.kind != ADDON:
+    if model.kind != ModelKind.ADDON:
         return _base_not_adapter(model)
     route = canonical_route(model.name, deployment.name)
     return ApiError(
@@ -260,7 +258,7 @@ def _insert(
         resource=body.model_copy(update=dict.fromkeys((*_OUTPUT_ONLY, *_COLUMNS, "serverless"))),
         model=model,
         deployment=deployment.name,
-        state=loads.DEPLOYING,
+        state=LoadState.DEPLOYING,
         status=Status.of(None, "waiting for the deployment"),
         default=False,
         model_hash=model_hash,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from firectl.errors import ApiError, Code
-from firectl.schemas import deployment as states
+from firectl.schemas.words import DeploymentState
 from firectl.server.platform import Platform
 from firectl.server.usage import history
 from firectl.server.usage.figures import Running
@@ -22,7 +22,7 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s)", re.ASCII)
 def page(platform: Platform, account: str) -> bytes:
     """What Prometheus scrapes: counts and times since the platform started, replicas as they are now."""
     with platform.store.read() as tx:
-        rows = [row for row in tx.deployments.of_account(account) if row.state != states.DELETED]
+        rows = [row for row in tx.deployments.of_account(account) if row.state != DeploymentState.DELETED]
     running = []
     for row in rows:
         stats = platform.supervisor.replica_stats(row.name, row.desired_replicas)

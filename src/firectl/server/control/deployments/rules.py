@@ -8,16 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 from firectl.errors import ApiError, Code
-from firectl.schemas.deployment import (
+from firectl.schemas.deployment import AutoscalingPolicy, Deployment
+from firectl.schemas.words import (
     ACCELERATORS,
     ADDONS_NEED_PLAIN_PRECISION,
     OUTPUT_ONLY,
     PRECISIONS,
-    AutoscalingPolicy,
-    Deployment,
+    ModelKind,
     is_quantized,
 )
-from firectl.schemas.model import BASE
 from firectl.server.control.deployments.shapes import same_shape
 from firectl.server.control.models.models import check_display_name
 from firectl.server.control.patch import Rules
@@ -35,7 +34,7 @@ RULES = Rules(
             "direct_route_type", "direct_route_api_keys", "max_context_length",
         }
     ),
-    output_only=OUTPUT_ONLY - {"name"},
+    output_only=OUTPUT_ONLY["deployments"] - {"name"},
     same={"deployment_shape": same_shape},
 )  # fmt: skip
 
@@ -131,7 +130,7 @@ def _check_addons(resource: Deployment, model: ModelRow) -> None:
     wanted = "enable_addons" if resource.enable_addons else "enable_hot_reload_latest_addon"
     if not (resource.enable_addons or resource.enable_hot_reload_latest_addon):
         return
-    if model.kind != BASE:
+    if model.kind != ModelKind.BASE:
         raise ApiError(
             Code.INVALID_ARGUMENT,
             f"{wanted} is for base models: {model.name} is a LoRA, its deployment serves it alone, merged",

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from firectl.errors import ApiError, Code, InputError
 from firectl.names import ID_MAX, ResourceName
-from firectl.schemas.deployment import is_quantized
-from firectl.schemas.model import BASE, READY
 from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
+from firectl.schemas.words import ModelKind, ModelState, is_quantized
 from firectl.server.access.auth import PUBLIC_ACCOUNT, Caller
 from firectl.server.control.accounts import access
 from firectl.server.platform import Platform
@@ -127,15 +126,17 @@ def same_shape(stored: object, asked: object) -> bool:
 
 
 def _bases(tx: Tx, account: str) -> list[ModelRow]:
-    rows = [row for row in tx.models.of_account(account) if row.kind == BASE and row.state == READY]
+    rows = [
+        row for row in tx.models.of_account(account) if row.kind == ModelKind.BASE and row.state == ModelState.READY
+    ]
     return sorted(rows, key=lambda row: (row.create_time, row.name))
 
 
 def _target_base(tx: Tx, caller: Caller, target: str) -> ModelRow:
     """The base under a model: itself, or an addon's."""
     row = access.model(tx, caller, access.reference(target, "target_model", "models", caller))
-    base = row if row.kind == BASE else tx.models.get(row.base or "")
-    if base is None or base.state != READY:
+    base = row if row.kind == ModelKind.BASE else tx.models.get(row.base or "")
+    if base is None or base.state != ModelState.READY:
         raise ApiError(Code.FAILED_PRECONDITION, f"the base model {row.base or row.name} is not READY on this platform")
     return base
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id, resolve
-from firectl.schemas import deployed_model as loads
 from firectl.schemas.base import Status
-from firectl.schemas.deployment import PRECISIONS
-from firectl.schemas.model import ADDON, BASE, FAILED, READY, UPLOADING, DeployedModelRef, Model
+from firectl.schemas.model import DeployedModelRef, Model
+from firectl.schemas.words import OUTPUT_ONLY, PRECISIONS, LoadState, ModelKind, ModelState
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.patch import Rules, apply
@@ -23,8 +22,8 @@ MAX_DISPLAY_NAME = 63
 MAX_DESCRIPTION = 999
 MIN_RANK, MAX_RANK = 4, 64
 
-_SERVED_KINDS = (BASE, ADDON)
-_OUTPUT_ONLY = frozenset({"name", "state", "status", "create_time", "update_time", "deployed_model_refs"})
+_SERVED_KINDS = (ModelKind.BASE, ModelKind.ADDON)
+_OUTPUT_ONLY = OUTPUT_ONLY["models"]
 RULES = Rules(
     mutable=frozenset(
         {
@@ -54,7 +53,7 @@ def create(platform: Platform, caller: Caller, account: str, model_id: str, mode
         name=name,
         account=account,
         resource=model.model_copy(update={**dict.fromkeys(_OUTPUT_ONLY), "kind": kind}),
-        state=UPLOADING,
+        state=ModelState.UPLOADING,
         kind=kind,
         base=base,
         folder=f"models/{account.removeprefix('accounts/')}/{model_id}.{random_id()}",
@@ -126,7 +125,7 @@ def verify(platform: Platform, caller: Caller, name: str) -> Model:
 
 def require_ready(row: ModelRow) -> None:
     """FAILED_PRECONDITION unless the model's files are there and were found good; DATA_LOSS if they are damaged."""
-    if row.state != READY:
+    if row.state != ModelState.READY:
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"model {row.name} is {row.state}: its files are not all uploaded and validated yet",
@@ -145,7 +144,7 @@ def show(row: ModelRow) -> Model:
         update={
             "name": row.name,
             "kind": row.kind,
-            "state": row.state if row.damage is None else FAILED,
+            "state": row.state if row.damage is None else ModelState.FAILED,
             "status": row.damage or row.resource.status or Status.of(None, ""),
             "create_time": row.create_time,
             "update_time": row.update_time,
@@ -176,19 +175,26 @@ def _kind(model: Model) -> str:
             Code.INVALID_ARGUMENT,
             "peft_details and base_model_details exclude each other: a model is an addon or a base",
         )
-    implied = ADDON if model.peft_details is not None else BASE if model.base_model_details is not None else None
+    implied = (
+        ModelKind.ADDON
+        if model.peft_details is not None
+        else ModelKind.BASE
+        if model.base_model_details is not None
+        else None
+    )
     asked = None if model.kind == "KIND_UNSPECIFIED" else model.kind
     if implied is not None and asked is not None and asked != implied:
         raise ApiError(Code.INVALID_ARGUMENT, f"kind {asked} does not go with the details given, which mean {implied}")
-    kind = implied or asked or ADDON
+    kind = implied or asked or ModelKind.ADDON
     if kind not in _SERVED_KINDS:
         raise ApiError(
             Code.UNIMPLEMENTED, f"models of kind {kind} are not served here, only {' and '.join(_SERVED_KINDS)}"
         )
-    if kind == ADDON and (model.peft_details is None or not model.peft_details.base_model):
+    if kind == ModelKind.ADDON and (model.peft_details is None or not model.peft_details.base_model):
         raise ApiError(
             Code.INVALID_ARGUMENT,
-            f"peft_details.base_model is missing: a model of kind {ADDON} names the base that it was trained on",
+            f"peft_details.base_model is missing: a model of kind {ModelKind.ADDON} "
+            "names the base that it was trained on",
         )
     return kind
 
@@ -216,7 +222,7 @@ def check_display_name(text: str | None) -> None:
 
 def _check_unused(tx: Tx, row: ModelRow) -> None:
     for place in tx.deployed_models.of_model(row.name):
-        leaving = " and is being unloaded" if place.state == loads.UNDEPLOYING else ""
+        leaving = " and is being unloaded" if place.state == LoadState.UNDEPLOYING else ""
         own = tx.deployments.get(place.deployment)
         if own is not None and own.model == row.name:
             continue

@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 
 from firectl.errors import ApiError, Code
 from firectl.names import random_id
-from firectl.schemas.model import SETTLED, UPLOADING, SignedUrls
+from firectl.schemas.model import SignedUrls
+from firectl.schemas.words import ModelState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
@@ -161,12 +162,12 @@ def _put(tx: Tx, model: str, filename: str, size: int, sha256: str | None) -> No
 
 
 def _require_open(row: ModelRow) -> None:
-    if row.state != UPLOADING:
+    if row.state != ModelState.UPLOADING:
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"model {row.name} is {row.state}: its files cannot change any more",
             hint="for new weights under this name: unload it, delete the model, create it again, load it",
-            reason=SETTLED,
+            reason=Reason.MODEL_FILES_SETTLED,
         )
 
 

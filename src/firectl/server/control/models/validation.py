@@ -20,7 +20,8 @@ from firectl.lora.read.base_model import BaseModel
 from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
 from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
-from firectl.schemas.model import ADDON, BASE, BEGUN_ANEW, READY, BaseModelDetails, Model, PeftDetails
+from firectl.schemas.model import BaseModelDetails, Model, PeftDetails
+from firectl.schemas.words import ModelKind, ModelState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
@@ -56,12 +57,12 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
             row = access.model(tx, caller, name)
             files = tx.files.of_model(name)
             base = tx.models.get(row.base) if row.base else None
-        if row.state == READY:
+        if row.state == ModelState.READY:
             return []
         store = FileStore(platform.paths)
         _require_complete(store, row, files)
         try:
-            checked = _addon(store, row, base) if row.kind == ADDON else _base(store, row)
+            checked = _addon(store, row, base) if row.kind == ModelKind.ADDON else _base(store, row)
             # Before it is read, so that a change from here on is noticed.
             stamps = {file.filename: stamp(store.path(row.folder, file.filename)) for file in files}
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
@@ -89,7 +90,7 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
             tx.models.update(
                 name,
                 resource=resource,
-                state=READY,
+                state=ModelState.READY,
                 content_hash=digest,
                 update_time=at,
                 stamps=stamps,
@@ -119,7 +120,7 @@ def _require_complete(store: FileStore, row: ModelRow, files: list[FileRow]) -> 
             f"{len(missing)} of {len(files)} files of model {row.name} are missing: {shown}"
             + ("; an upload of them has begun and is not over" if arriving else ""),
             hint=upload,
-            reason=BEGUN_ANEW if arriving else None,
+            reason=Reason.UPLOAD_SUPERSEDED if arriving else None,
         )
 
 
@@ -131,7 +132,7 @@ def _with_details(now: Model, checked: Model) -> Model:
 
 
 def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
-    if base is None or base.kind != BASE:
+    if base is None or base.kind != ModelKind.BASE:
         what = "is not on this platform" if base is None else f"is of kind {base.kind}, not a base"
         raise models.no_base(row, what)
     models.require_ready(base)

@@ -1,0 +1,107 @@
+"""Which words does the wire use? Enums, states, reasons, metric names and output formats, each spelled once.
+
+Standard library alone: the command line reads it at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ACCELERATORS = (
+    "NVIDIA_A100_40GB", "NVIDIA_A100_80GB", "NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB",
+    "NVIDIA_B300_288GB", "AMD_MI300X_192GB", "AMD_MI325X_256GB", "AMD_MI350X_288GB", "NVIDIA_L4_24GB",
+    "NVIDIA_A10G_24GB",
+)  # fmt: skip
+PRECISIONS = (
+    "FP8", "FP16", "FP4", "BF16",
+    "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
+    "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
+)  # fmt: skip
+DIRECT_ROUTES = ("INTERNET", "GCP_PRIVATE_SERVICE_CONNECT", "AWS_PRIVATELINK")
+REGION_GROUPS = ("GLOBAL", "US", "EUROPE", "APAC")
+ADDONS_NEED_PLAIN_PRECISION = "addons cannot be enabled with quantized precisions (FP8/FP4)"
+
+
+def is_quantized(precision: str | None) -> bool:
+    """Whether a precision rules addons out: every FP8, FP4 and NF4 kind does."""
+    return (precision or "").startswith(("FP8", "FP4", "NF4"))
+
+
+class ModelKind:
+    BASE = "HF_BASE_MODEL"
+    ADDON = "HF_PEFT_ADDON"
+
+
+class ModelState:
+    UPLOADING = "UPLOADING"
+    READY = "READY"
+    FAILED = "FAILED"
+    """Its stored files are damaged: the local platform's own."""
+    ALL = (UPLOADING, READY, FAILED)
+
+
+class DeploymentState:
+    CREATING = "CREATING"
+    READY = "READY"
+    UPDATING = "UPDATING"
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+    FAILED = "FAILED"
+    ALL = (CREATING, READY, UPDATING, DELETING, DELETED, FAILED)
+
+
+class LoadState:
+    """States of a deployed model: of an adapter being loaded onto a deployment, loaded, or being taken off."""
+
+    DEPLOYING = "DEPLOYING"
+    DEPLOYED = "DEPLOYED"
+    UNDEPLOYING = "UNDEPLOYING"
+    UPDATING = "UPDATING"
+    ALL = (DEPLOYING, DEPLOYED, UNDEPLOYING, UPDATING)
+
+
+STATES: Mapping[str, tuple[str, ...]] = {
+    "models": ModelState.ALL,
+    "deployments": DeploymentState.ALL,
+    "deployedModels": LoadState.ALL,
+}
+"""The states of a collection's resources."""
+
+OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
+    "models": frozenset(("name", "state", "status", "create_time", "update_time", "deployed_model_refs")),
+    "deployments": frozenset((
+        "name", "state", "status", "create_time", "update_time", "delete_time", "purge_time", "desired_replica_count",
+        "replica_count", "replica_stats", "region", "direct_route_handle", "active_model_version",
+        "target_model_version",
+    )),
+    "deployedModels": frozenset(("name", "state", "status", "create_time", "update_time")),
+}  # fmt: skip
+"""Top-level fields of a collection's resources that only the server sets."""
+
+
+class Reason:
+    """Why a request failed, finer than its code: `reason` of an error."""
+
+    UPLOAD_SUPERSEDED = "UPLOAD_BEGUN_ANEW"
+    """A later upload of the same file has begun; this one is over."""
+    MODEL_FILES_SETTLED = "MODEL_FILES_SETTLED"
+    """The model's files are validated and cannot change any more."""
+    DEPLOYMENT_NOT_READY = "DEPLOYMENT_NOT_READY"
+    DEPLOYMENT_SCALING_UP = "DEPLOYMENT_SCALING_UP"
+    DEPLOYMENT_PARKED = "DEPLOYMENT_PARKED"
+    QUEUE_FULL = "QUEUE_FULL"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
+    ENGINE_LOADING = "ENGINE_LOADING"
+    ENGINE_STOPPED = "ENGINE_STOPPED"
+    ENGINE_FAILED = "ENGINE_FAILED"
+    NOT_FINITE = "NOT_FINITE"
+    ADAPTER_LOST = "ADAPTER_LOST"
+    CONTEXT_EXCEEDED = "context_length_exceeded"
+    """OpenAI's own word for it."""
+
+
+METRICS = ("requests-per-second", "errors-per-second", "tokens-per-second", "tokens-prompt-per-second")
+"""What `deployment-metrics` can show; docs/local-platform.md says what each counts."""
+
+FORMATS = ("text", "json", "yaml", "name", "flag")
+"""How `-o` can write a result."""
