@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar.syntax import GlobalOption, Noun, Verb, split_help
+from firectl.cli.grammar.syntax import GlobalOption, NounGroup, Verb, split_help
 from firectl.cli.tree import COMMANDS, VERBS, Entry, load, root
 from firectl.schemas.words import FORMATS
 
@@ -78,7 +78,7 @@ def _command(path: str, command: click.Command, aliases: tuple[str, ...], seen: 
         yield f"The same as [`{known}`](#{known.replace(' ', '-')})."
         return
     seen[id(command)] = path
-    if isinstance(command, Noun):
+    if isinstance(command, NounGroup):
         prose, _ = split_help(command.help or "")
         yield f"{prose} Also: {_words(aliases)}." if aliases else prose
         for name, verb in command.visible(_context(path, command)):

@@ -60,13 +60,6 @@ class LoadState:
     ALL = (DEPLOYING, DEPLOYED, UNDEPLOYING, UPDATING)
 
 
-STATES: Mapping[str, tuple[str, ...]] = {
-    "models": ModelState.ALL,
-    "deployments": DeploymentState.ALL,
-    "deployedModels": LoadState.ALL,
-}
-"""The states of a collection's resources."""
-
 OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
     "models": frozenset(("name", "state", "status", "create_time", "update_time", "deployed_model_refs")),
     "deployments": frozenset((

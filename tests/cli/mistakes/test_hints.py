@@ -103,8 +103,8 @@ def test_a_model_where_its_record_is_wanted_is_told_how_to_find_the_records(cli:
         ("lora load m", "did you mean firectl load-lora? See: firectl load-lora --help"),
         ("scale shared 2", "firectl scale shared --replica-count 2; more: firectl scale --help"),
         ("load-lora m shared", "firectl load-lora m --deployment shared; more: firectl load-lora --help"),
-        ("get shared", "say of what: firectl get NOUN shared, with NOUN one of deployment, deployed-model, model, "
-         "deployment-shape, deployment-shape-version, account"),
+        ("get shared", "say of what: firectl get NOUN shared, with NOUN one of deployment, deployed-model, "
+         "deployment-shape, deployment-shape-version, model, account"),
         ("lora merge . --base-model accounts/fireworks/models/b --out nope",
          "a folder is wanted: firectl model download accounts/fireworks/models/b ./base, then --base-model ./base"),
     ],

@@ -141,7 +141,7 @@ class Verb(_Parsing):
         return super().invoke(ctx)
 
 
-class Noun(_Parsing, click.Group):
+class NounGroup(_Parsing, click.Group):
     """Verbs on one resource; its methods are the decorators that its module uses."""
 
     wants = "verb"

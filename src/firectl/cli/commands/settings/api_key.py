@@ -7,11 +7,11 @@ from typing import Any
 from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Moment, Named
 from firectl.cli.views import tables
 
-api_key = Noun("api-key", "API keys: make one, see which there are, revoke one.")
+api_key = NounGroup("api-key", "API keys: make one, see which there are, revoke one.")
 
 whose = option(
     "--user",
