@@ -14,8 +14,8 @@ import click
 
 from firectl.cli.app import App
 from firectl.cli.grammar.syntax import GlobalOption, NounGroup, Verb, split_help
+from firectl.cli.output.formats import FORMATS
 from firectl.cli.tree import COMMANDS, VERBS, Entry, load, root
-from firectl.schemas.words import FORMATS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "commands.md"
@@ -47,7 +47,7 @@ def _contents() -> Iterator[str]:
 def _global_flags() -> Iterator[str]:
     yield "## Flags that every command takes"
     yield _flags(root, shared=True)
-    yield f"`-o` is one of {_words(FORMATS)}; a command that can write only some of them says so below."
+    yield f"`-o` is one of {_words(tuple(FORMATS))}; a command that can write only some of them says so below."
 
 
 def _exit_codes() -> Iterator[str]:

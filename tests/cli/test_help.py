@@ -23,7 +23,7 @@ START = {
     "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.grammar", "firectl.cli.grammar.durations",
     "firectl.cli.grammar.spelling", "firectl.cli.grammar.syntax", "firectl.cli.grammar.typed",
     "firectl.cli.grammar.types", "firectl.cli.interrupts", "firectl.cli.main",
-    "firectl.cli.output", "firectl.cli.output.output", "firectl.cli.output.render",
+    "firectl.cli.output", "firectl.cli.output.formats", "firectl.cli.output.output", "firectl.cli.output.render",
     "firectl.cli.tree", "firectl.errors", "firectl.names", "firectl.names.nouns", "firectl.schemas",
     "firectl.schemas.words",
 }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
-from firectl.cli.grammar.syntax import NounGroup
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Named
 from firectl.cli.views import tables
 
@@ -41,7 +41,7 @@ def create(app: App, user: str | None, **given: Any) -> None:
         made = app.client.api_keys.create(owner, ApiKey.model_validate(given))
         app.output.note("Keep the key now: it is not shown again")
         app.emit(made, tables.API_KEY)
-    if app.output.format in ("name", "flag"):
+    if app.output.format not in DOCUMENT:
         # These formats have no place for it, and there is no second chance.
         app.output.say(f"Key: {made.key}")
 
