@@ -61,6 +61,6 @@ def test_the_client_has_the_resource_of_a_noun_and_its_schema_the_columns(noun: 
 
 
 def test_a_kind_without_a_command_is_refused_with_the_place_that_has_it() -> None:
-    assert {"router", "datasets", "user", "deployment-template"} <= NOT_HERE.keys()
+    assert {"dataset", "datasets", "user", "deployment-template"} <= NOT_HERE.keys()
     assert not {word for noun in COMMANDS for word in (noun.word, noun.plural)} & NOT_HERE.keys()
     assert "list" in VERBS
