@@ -28,7 +28,7 @@ unknown = x
 api_key = fw_s
 api_key = fw_s2
 """
-"""A file with comments, three profiles, settings that are not ours and a key given twice."""
+"""A file with comments, three profiles, foreign settings and a key given twice."""
 
 
 def rows_of(marker: str) -> list[list[str]]:

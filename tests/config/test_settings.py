@@ -25,7 +25,6 @@ def test_asking_makes_no_folder(env: dict[str, str]) -> None:
     resolve(Flags(), env)
     assert config.profiles(env) == ["default"]
     assert not config.has_profile("local", env)
-    assert not config.delete_profile("local", env)
     assert not config.home(env).exists()
 
 

@@ -15,7 +15,7 @@ from firectl.names import (
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("", "'' is not a valid model ID: empty: a model ID is wanted (character 0)", None),
+        ("", "'' is not a valid model ID: empty: expected a model ID (character 0)", None),
         (
             "My-Model",
             "'My-Model' is not a valid model ID: a capital letter: IDs are lower case (character 0)",
@@ -39,12 +39,12 @@ from firectl.names import (
             "the model ID has 64 characters: at most 63 are allowed (character 63)",
             None,
         ),
-        ("a\n", "'a\\n' is not a valid model ID: a line break: names have none (character 1)", "write a"),
+        ("a\n", "'a\\n' is not a valid model ID: a line break: not allowed in a name (character 1)", "write a"),
         ("a/b", "'a/b' is not a valid model ID: '/': IDs are made of a-z, 0-9 and '-' (character 1)", None),
         ("a#b", "'a#b' is not a valid model ID: '#': IDs are made of a-z, 0-9 and '-' (character 1)", None),
         (
             "accounts/a/models/b",
-            "'accounts/a/models/b' is a full name: here the model ID alone is wanted",
+            "expected a model ID, got the full name 'accounts/a/models/b'",
             "write b",
         ),
     ],
@@ -67,7 +67,7 @@ def test_the_noun_of_an_id_is_in_the_message() -> None:
         (
             "tuned",
             "'tuned' is not the name of a resource: "
-            "a full name is wanted: accounts/ACCOUNT_ID/COLLECTION/ID (character 0)",
+            "expected a full name: accounts/ACCOUNT_ID/COLLECTION/ID (character 0)",
             None,
         ),
         (
@@ -78,13 +78,13 @@ def test_the_noun_of_an_id_is_in_the_message() -> None:
         (
             "accounts/acme/models/tuned/versions/v1",
             "'accounts/acme/models/tuned/versions/v1' is not the name of a resource: "
-            "nothing follows the ID (character 27)",
+            "nothing may follow the ID (character 27)",
             "write accounts/acme/models/tuned",
         ),
         (
             "accounts/acme/datasets/d",
             "'accounts/acme/datasets/d' is not the name of a resource: "
-            "a full name is wanted: accounts/ACCOUNT_ID/COLLECTION/ID (character 0)",
+            "expected a full name: accounts/ACCOUNT_ID/COLLECTION/ID (character 0)",
             None,
         ),
     ],
@@ -117,8 +117,8 @@ def test_what_is_no_full_name_is_refused(text: str, message: str, hint: str | No
             "accounts/a/models/m",
             "deployments",
             "acme",
-            "'accounts/a/models/m' is a model: here a deployment is wanted",
-            "firectl deployment list shows what could stand here",
+            "expected a deployment, got the model 'accounts/a/models/m'",
+            "firectl deployment list",
         ),
         (
             "accounts/a/model/m",
@@ -132,7 +132,7 @@ def test_what_is_no_full_name_is_refused(text: str, message: str, hint: str | No
             "models",
             "acme",
             "'accounts/a/datasets/m' is not the name of a model: "
-            "'datasets' is the wrong collection: 'models' is wanted (character 11)",
+            "expected the collection 'models', got 'datasets' (character 11)",
             None,
         ),
         (
@@ -140,7 +140,7 @@ def test_what_is_no_full_name_is_refused(text: str, message: str, hint: str | No
             "models",
             "acme",
             "'My Model' is not the name of a model: a capital letter: IDs are lower case (character 0); "
-            "a space: names have none (character 2)",
+            "a space: not allowed in a name (character 2)",
             "write accounts/acme/models/my-model",
         ),
         (
@@ -148,7 +148,7 @@ def test_what_is_no_full_name_is_refused(text: str, message: str, hint: str | No
             "models",
             "acme",
             "'a/tuned' is not the name of a model: "
-            "a full name is wanted: accounts/ACCOUNT_ID/COLLECTION/ID (character 0)",
+            "expected a full name: accounts/ACCOUNT_ID/COLLECTION/ID (character 0)",
             "write accounts/a/models/tuned",
         ),
         (
@@ -162,8 +162,7 @@ def test_what_is_no_full_name_is_refused(text: str, message: str, hint: str | No
             "accounts/a/models/m#accounts/a/deployments/d",
             "deployments",
             "acme",
-            "'accounts/a/models/m#accounts/a/deployments/d' is a route to a model on a deployment: "
-            "here the name of one deployment is wanted",
+            "expected the name of a deployment, got the route 'accounts/a/models/m#accounts/a/deployments/d'",
             "write accounts/a/deployments/d",
         ),
         (

@@ -7,7 +7,7 @@ import pytest
 from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.tree import NOT_HERE, VERBS, entry_of, load
 from firectl.client.client import Client
-from firectl.names import COLLECTIONS
+from firectl.names.ids import COLLECTIONS
 from firectl.names.nouns import BY_COLLECTION, BY_WORD, HOSTED, NOUNS, Noun
 from firectl.server.lists import fields
 

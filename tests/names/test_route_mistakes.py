@@ -38,7 +38,7 @@ def test_a_string_longer_than_any_route_is_refused_at_the_first_character_too_ma
     assert len(longest) == LONGEST_ROUTE
     assert check_route(longest).canonical == longest
     (problem,) = check_route("x" * 2001).errors
-    assert (problem.position, problem.message) == (292, "2001 characters: far too long for a name")
+    assert (problem.position, problem.message) == (292, "2001 characters: at most 292 are allowed")
 
 
 def test_the_public_catalog_is_never_guessed_as_the_account_of_a_deployment() -> None:
@@ -49,13 +49,13 @@ def test_the_public_catalog_is_never_guessed_as_the_account_of_a_deployment() ->
 def test_every_mistake_of_a_string_is_told_at_once() -> None:
     report = check_route(' "Accounts/acme/models/My_Model/"#acme/prod')
     assert [(problem.position, problem.message) for problem in report.errors] == [
-        (0, "a space: names have none"),
-        (1, "a quotation mark: it belongs to the code or shell around the name"),
+        (0, "a space: not allowed in a name"),
+        (1, "a quotation mark: not part of the name"),
         (2, "'Accounts': write 'accounts'"),
         (23, "a capital letter: IDs are lower case"),
         (25, "'_': IDs are made of a-z, 0-9 and '-'"),
         (31, "a trailing slash"),
-        (32, "a quotation mark: it belongs to the code or shell around the name"),
+        (32, "a quotation mark: not part of the name"),
     ]
     assert report.suggestion == "accounts/acme/models/my-model#accounts/acme/deployments/prod"
 
@@ -71,4 +71,4 @@ def test_an_explanation_is_given_to_servers_without_an_account() -> None:
 
 
 def test_the_explanation_of_an_empty_string_is_one_problem() -> None:
-    assert explain_route("", None) == ([(0, "empty: a model or a deployment is wanted")], None)
+    assert explain_route("", None) == ([(0, "empty: expected a model or a deployment")], None)

@@ -64,7 +64,7 @@ def test_a_duration_is_seconds_with_an_s(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["600", "-1s", "1m", "1.s", "1.0123456789s", "", f"{10**15}s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a duration such as 600s|is longer than a duration can be"):
+    with pytest.raises(ValueError, match=r"is not a duration such as 600s|is too long for a duration"):
         parse_wire_duration(text)
 
 

@@ -1,6 +1,6 @@
-"""Names and routes: which strings are valid, what they mean in full, and what is wrong with the others.
+"""Which names and routes are valid, what do they mean in full, and what is wrong with the others?
 
-Stdlib only, and asks no server.
+Standard library alone; asks no server.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from firectl.names.ids import COLLECTIONS, ID_MAX, ResourceName, check_id, is_id, random_id, resolve
+    from firectl.names.ids import ID_MAX, ResourceName, check_id, is_id, random_id, resolve
     from firectl.names.routes import Route, RouteProblem, RouteReport, canonical_route, check_route, parse_route
 
 __all__ = [
-    "COLLECTIONS",
     "ID_MAX",
     "ResourceName",
     "Route",
@@ -29,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Imports ids and routes when one of their names is first used: `firectl --help` needs `names.nouns` alone."""
+    """Import ids and routes when one of their names is first used: `firectl --help` needs `names.nouns` alone."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import firectl.names.ids

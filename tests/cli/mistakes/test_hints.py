@@ -289,11 +289,11 @@ def test_a_name_of_another_kind_is_followed_by_the_list_of_the_right_one(cli: Cl
     ran = cli("deployment", "get", "accounts/acme/models/m")
     assert (ran.code, api.asked) == (2, [])
     assert ran.err == (
-        "Error: 'accounts/acme/models/m' is a model: here a deployment is wanted (code = InvalidArgument)\n"
-        "Hint: firectl deployment list shows what could stand here\n"
+        "Error: expected a deployment, got the model 'accounts/acme/models/m' (code = InvalidArgument)\n"
+        "Hint: firectl deployment list\n"
     )
     ran = cli("deployed-model", "get", "accounts/acme/models/m")
-    assert ran.err.splitlines()[-1] == "Hint: firectl deployed-model list shows what could stand here"
+    assert ran.err.splitlines()[-1] == "Hint: firectl deployed-model list"
 
 
 def test_bounds_that_cannot_both_hold_are_followed_by_those_that_can(cli: Cli, api: Api) -> None:
