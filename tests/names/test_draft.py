@@ -12,7 +12,7 @@ from tests.names.strategies import accounts, routes
 
 @given(routes, accounts)
 def test_nothing_is_found_wrong_with_the_characters_of_a_well_formed_string(text: str, account: str | None) -> None:
-    assert Draft.of(text, account, 2000, LONGEST_ROUTE).text == text
+    assert Draft.of(text, account, LONGEST_ROUTE).text == text
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,16 @@ def test_nothing_is_found_wrong_with_the_characters_of_a_well_formed_string(text
     ],
 )  # fmt: skip
 def test_a_character_is_mended_and_named_where_it_stood(text: str, corrected: str, problems: dict[int, str]) -> None:
-    draft = Draft.of(text, None, 2000, LONGEST_ROUTE)
+    draft = Draft.of(text, None, LONGEST_ROUTE)
     assert (draft.text, draft.problems) == (corrected, problems)
     assert draft.correctable
     assert len(draft.at) == len(corrected) + 1
 
 
 def test_a_placeholder_is_filled_with_the_account_or_leaves_the_text_unknown() -> None:
-    known = Draft.of("accounts/<ACCOUNT_ID>/models/m", "acme", 2000, LONGEST_ROUTE)
+    known = Draft.of("accounts/<ACCOUNT_ID>/models/m", "acme", LONGEST_ROUTE)
     assert (known.text, known.correctable) == ("accounts/acme/models/m", True)
-    unknown = Draft.of("accounts/acme/models/<MODEL>", "acme", 2000, LONGEST_ROUTE)
+    unknown = Draft.of("accounts/acme/models/<MODEL>", "acme", LONGEST_ROUTE)
     assert not unknown.correctable
     assert unknown.problems == {21: "the placeholder '<MODEL>' was never filled in"}
 
@@ -57,9 +57,9 @@ def test_positions_are_those_of_the_input_after_a_replacement() -> None:
 
 
 def test_a_text_too_long_to_look_into_is_refused_as_a_whole() -> None:
-    draft = Draft.of("x" * 11, None, 10, 5)
+    draft = Draft.of("x" * 2001, None, 5)
     assert (draft.text, draft.correctable) == ("", False)
-    assert draft.problems == {5: "11 characters: at most 5 are allowed"}
+    assert draft.problems == {5: "2001 characters: at most 5 are allowed"}
 
 
 def test_a_character_is_described_by_its_name_unless_it_is_plain() -> None:

@@ -2,13 +2,11 @@
 
 from firectl.config.base_url import DEFAULT_BASE_URL, is_loopback
 from firectl.config.files import home, local_home, private_folder, shown, sync_folder, write_private
-from firectl.config.ini import DEFAULT_PROFILE
 from firectl.config.profiles import Profile, check_value, has_profile, profiles, read_profile, write_profile
 from firectl.config.settings import Flags, Setting, Settings, chosen_profile, resolve
 
 __all__ = [
     "DEFAULT_BASE_URL",
-    "DEFAULT_PROFILE",
     "Flags",
     "Profile",
     "Setting",

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from firectl.names.ids import ID_MAX, ResourceName, check_id, is_id, random_id, resolve
-    from firectl.names.routes import Route, RouteProblem, RouteReport, canonical_route, check_route, parse_route
-
 __all__ = [
     "ID_MAX",
     "ResourceName",
@@ -26,14 +22,16 @@ __all__ = [
     "resolve",
 ]
 
+if TYPE_CHECKING:
+    from firectl.names.ids import ID_MAX, ResourceName, check_id, is_id, random_id, resolve
+    from firectl.names.routes import Route, RouteProblem, RouteReport, canonical_route, check_route, parse_route
+else:
 
-def __getattr__(name: str) -> object:
-    """Import ids and routes when one of their names is first used: `firectl --help` needs `names.nouns` alone."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import firectl.names.ids
-    import firectl.names.routes
+    def __getattr__(name: str) -> object:
+        """Import ids and routes when one of their names is first used: `firectl --help` needs `names.nouns` alone."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from firectl.names import ids, routes
 
-    defined = vars(firectl.names.ids) | vars(firectl.names.routes)
-    globals().update({exported: defined[exported] for exported in __all__})
-    return globals()[name]
+        globals().update({exported: vars(ids).get(exported) or vars(routes)[exported] for exported in __all__})
+        return globals()[name]

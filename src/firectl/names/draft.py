@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 Match: TypeAlias = re.Match[str]
 
+LONGEST = 2000
+"""Longer strings are not explained; the longest valid one has 292 characters."""
+
 _SPACE = re.compile("[ \t\n\r\f\v\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _NOT_PLAIN = re.compile("[^ -~]")
 _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
@@ -60,10 +63,10 @@ class Draft:
         """Whether the intended string is still known."""
 
     @classmethod
-    def of(cls, text: str, account: str | None, look_into: int, allowed: int) -> Draft:
-        """`text` with its characters corrected; one longer than `look_into` only exceeds `allowed` characters."""
+    def of(cls, text: str, account: str | None, allowed: int) -> Draft:
+        """`text` with its characters corrected; one longer than LONGEST only exceeds `allowed` characters."""
         draft = cls(text)
-        if len(text) > look_into:
+        if len(text) > LONGEST:
             draft.report(allowed, f"{len(text)} characters: at most {allowed} are allowed")
             draft.replace(0, len(text), "")
             draft.correctable = False

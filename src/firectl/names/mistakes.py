@@ -14,8 +14,6 @@ from firectl.names.draft import Draft, describe
 from firectl.names.ids import COLLECTIONS, ID_MAX, ResourceName, is_id
 from firectl.names.nouns import BY_COLLECTION, HOSTED, NOUNS
 
-LONGEST = 2000
-"""Longer strings are not explained; the longest valid one has 292 characters."""
 MOST_PROBLEMS = 20
 
 _WORDS: Mapping[str, str] = {
@@ -67,7 +65,7 @@ def id_error(text: str, what: str) -> InputError:
     name = ResourceName.read(text)
     if name is not None:
         return InputError(f"expected a {what} ID, got the full name {text!r}", hint=f"write {name.id}")
-    draft = Draft.of(text, None, LONGEST, ID_MAX)
+    draft = Draft.of(text, None, ID_MAX)
     corrected = correct_id(draft, Segment(draft.text, 0), what)
     return _error(f"{show(text)} is not a valid {what} ID", draft, corrected)
 
@@ -80,7 +78,7 @@ def name_error(text: str, collection: str | None, account: str | None) -> InputE
         wanted = BY_COLLECTION.get(collection or "")
         hint = f"firectl {wanted.word} list" if wanted and wanted.has_list else None
         return InputError(f"expected a {noun}, got the {COLLECTIONS[name.collection]} {text!r}", hint=hint)
-    draft = Draft.of(text, account, LONGEST, ID_MAX)
+    draft = Draft.of(text, account, ID_MAX)
     halves = draft.text.split("#")
     if len(halves) == 2 and all(halves):
         half = {"models": halves[0], "deployments": halves[1]}.get(collection or "")

@@ -9,7 +9,7 @@ import re
 
 from firectl.names.draft import Draft
 from firectl.names.ids import is_id
-from firectl.names.mistakes import LONGEST, NamePart, problems, read_part, show
+from firectl.names.mistakes import NamePart, problems, read_part, show
 from firectl.names.routes import LONGEST_ROUTE, build_route
 
 CATALOG = "fireworks"
@@ -30,7 +30,7 @@ def explain_route(text: str, account: str | None) -> tuple[list[tuple[int, str]]
 
     `account` completes short names, as in `check_route`.
     """
-    draft = Draft.of(text, account, LONGEST, LONGEST_ROUTE)
+    draft = Draft.of(text, account, LONGEST_ROUTE)
     if not draft.text.strip("/#"):
         if not draft.problems:
             draft.report(0, "empty: expected a model or a deployment")

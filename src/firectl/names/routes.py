@@ -23,9 +23,9 @@ class Route(NamedTuple):
     """A valid route: its full names, and the canonical string to send."""
 
     kind: Kind
+    canonical: str
     model: str | None
     deployment: str | None
-    canonical: str
 
 
 class RouteProblem(NamedTuple):
@@ -49,20 +49,8 @@ class RouteReport(NamedTuple):
         return self.route is not None
 
     @property
-    def kind(self) -> Kind | None:
-        return self.route.kind if self.route else None
-
-    @property
     def canonical(self) -> str | None:
         return self.route.canonical if self.route else None
-
-    @property
-    def model(self) -> str | None:
-        return self.route.model if self.route else None
-
-    @property
-    def deployment(self) -> str | None:
-        return self.route.deployment if self.route else None
 
     @property
     def suggestion(self) -> str | None:
@@ -74,10 +62,7 @@ class RouteReport(NamedTuple):
         return {
             "valid": self.valid,
             "input": self.input,
-            "kind": self.kind,
-            "canonical": self.canonical,
-            "model": self.model,
-            "deployment": self.deployment,
+            **(self.route._asdict() if self.route else dict.fromkeys(Route._fields)),
             "errors": [problem._asdict() for problem in self.errors],
             "warnings": [problem._asdict() for problem in self.warnings],
         }
@@ -136,7 +121,7 @@ def parse_route(text: str, account: str | None = None) -> Route:
 def build_route(model: str | None, deployment: str | None) -> Route:
     """The route to a model, a deployment or both, by full names."""
     kind: Kind = "model#deployment" if model and deployment else "model" if model else "deployment"
-    return Route(kind, model, deployment, "#".join(name for name in (model, deployment) if name))
+    return Route(kind, "#".join(name for name in (model, deployment) if name), model, deployment)
 
 
 def _read(piece: str, collection: str) -> tuple[str | None, str] | None:
