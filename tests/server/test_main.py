@@ -40,8 +40,8 @@ def test_a_second_platform_on_the_folder_is_refused_and_the_first_goes_on(start:
     assert ended.returncode == 5
     assert ended.stdout == ""
     assert ended.stderr == (
-        f"Error: a platform runs on {platform.home} already at {platform.url} (code = FailedPrecondition); "
-        "firectl local down ends it\n"
+        f"Error: a platform is already running on {platform.home} at {platform.url} (code = FailedPrecondition); "
+        "firectl local down stops it\n"
     )
     assert bare.get(f"{platform.url}/health").status_code == 200
 
@@ -53,7 +53,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     assert ended.returncode == 5
     assert ended.stderr == (
         f"Error: port {port} of 127.0.0.1 cannot be used: Address already in use (code = FailedPrecondition); "
-        "choose another with --port, or leave it out\n"
+        "choose another with --port, or omit --port\n"
     )
 
 
@@ -270,4 +270,4 @@ def test_what_the_platform_allows_itself_can_be_set(start: Start) -> None:
     assert api.ok("GET", "/v1/local")["replicas"]["max"] == 1
     api.create_model("m")
     said = api.refused("POST", "models/m:getUploadEndpoint", {"filenameToSize": {"f": "11"}})
-    assert said.message == "the model's files would be 11 bytes; this platform takes 10 a model (--max-model-bytes)"
+    assert said.message == "the model's files would be 11 bytes; this platform accepts 10 per model (--max-model-bytes)"

@@ -1,4 +1,4 @@
-"""Rows of what was served: amounts by deployment, model and stretch of time. SQL only."""
+"""Rows of what was served: amounts by deployment, model and period. SQL only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ AMOUNTS = ("requests", "errors", "prompt_tokens", "generated_tokens")
 _KEY = ("deployment", "model", "start", "length")
 
 
-class Usage:
+class UsageTable:
     """The amounts; the key is (deployment, model, start, length)."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
     def add(self, rows: Iterable[UsageRow]) -> None:
-        """Add the amounts of each row to those there are."""
+        """Add the amounts of each row to the stored ones."""
         for row in rows:
             key = [_COLUMNS[name] == getattr(row, name) for name in _KEY]
             more = {name: _COLUMNS[name] + getattr(row, name) for name in AMOUNTS}
@@ -31,14 +31,14 @@ class Usage:
                 self._connection.execute(tables.usage.insert().values(values))
 
     def between(self, prefix: str, start: int, end: int) -> list[UsageRow]:
-        """What was served by deployments whose names begin with `prefix`, from `start` to before `end`."""
+        """The rows of deployments whose names begin with `prefix`, from `start` to before `end`."""
         theirs = _COLUMNS.deployment.startswith(prefix, autoescape=True)
         within = sa.and_(_COLUMNS.start >= start, _COLUMNS.start < end)
         query = tables.usage.select().where(theirs, within).order_by(_COLUMNS.start)
         return [UsageRow(**found) for found in self._connection.execute(query).mappings()]
 
     def roll_up(self, length: int, into: int, before: int) -> None:
-        """Make rows of `length` seconds that begin before `before` into rows of `into` seconds."""
+        """Combine rows of `length` seconds that begin before `before` into rows of `into` seconds."""
         old = sa.and_(_COLUMNS.length == length, _COLUMNS.start < before)
         # Not `//`: it would be true division plus FLOOR on some databases.
         begin = _COLUMNS.start - _COLUMNS.start % into
@@ -63,5 +63,5 @@ class Usage:
         self._connection.execute(tables.usage.delete().where(old))
 
     def drop(self, before: int) -> None:
-        """Forget what began before `before`."""
+        """Delete rows that begin before `before`."""
         self._connection.execute(tables.usage.delete().where(_COLUMNS.start < before))

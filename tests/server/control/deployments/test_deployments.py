@@ -183,7 +183,9 @@ def test_addons_are_not_for_a_lora(api: Api, adapter: str, base: str, field: str
 
 
 def test_the_model_must_be_there_and_ready(api: Api, base: str) -> None:
-    assert api.refused("POST", "deployments", {}).message == ("base_model is missing: the full name of one of models")
+    assert api.refused("POST", "deployments", {}).message == (
+        "base_model is missing: expected the full name of a model"
+    )
     said = api.refused("POST", "deployments", {"baseModel": "none"})
     assert said == Refusal(404, 5, "model accounts/acme/models/none not found", None)
     said = api.refused("POST", "deployments", {"baseModel": "accounts/acme/deployments/d"})
@@ -241,7 +243,7 @@ def test_more_replicas_than_the_platform_runs_are_refused_naming_the_setting(api
     assert said == Refusal(
         400,
         3,
-        "17 replicas for accounts/acme/deployments/too-many are more than this platform runs in all: "
+        "17 replicas for accounts/acme/deployments/too-many are more than this platform runs in total: "
         "16 (--max-replicas)",
         "firectl local down && firectl local up --max-replicas 17",
     )
@@ -443,7 +445,7 @@ def test_an_undelete_names_what_it_cannot_bring_back(
         api.ok("DELETE", f"/v1/{model}")
     api.ready_model(write_adapter(tmp_path / "other", value=0.25), base, changed.rsplit("/", 1)[1])
     said = api.ok("POST", f"deployments/{deployment}:undelete", {})["status"]["message"]
-    assert said == (f"undeleted; not deployed on it again: {adapter} is gone; the files of {changed} are others now")
+    assert said == (f"undeleted; not loaded again: {adapter} was deleted; the files of {changed} have changed")
     assert [row["model"] for row in places(api, deployment)] == [base]
 
 

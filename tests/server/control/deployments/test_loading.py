@@ -207,7 +207,7 @@ def test_the_model_and_the_deployment_must_be_there_and_alive(api: Api, base: st
     said = api.refused("POST", "deployedModels", {"model": "none", "deployment": multi})
     assert said == Refusal(404, 5, "model accounts/acme/models/none not found", None)
     said = api.refused("POST", "deployedModels", {"deployment": multi})
-    assert said == Refusal(400, 3, "model is missing: the full name of one of models", None)
+    assert said == Refusal(400, 3, "model is missing: expected the full name of a model", None)
     api.create_model("unready-addon", base)
     said = api.refused("POST", "deployedModels", {"model": "unready-addon", "deployment": multi})
     assert (said.status, said.code) == (400, 9)

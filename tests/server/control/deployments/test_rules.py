@@ -145,7 +145,7 @@ def test_all_deployments_together_stay_under_the_cap(still: Platform) -> None:
         create(still, minReplicaCount=2)
     assert raised.value.code is Code.RESOURCE_EXHAUSTED
     assert raised.value.message == (
-        f"2 replicas for {D} do not fit: this platform runs at most 4 in all (--max-replicas), "
+        f"2 replicas for {D} do not fit: this platform runs at most 4 in total (--max-replicas), "
         f"3 are taken by {ME}/deployments/one (2), {ME}/deployments/two (1)"
     )
     create(still)
@@ -202,7 +202,7 @@ def test_a_deployment_holds_as_many_addons_as_an_engine_has_room_for(still: Plat
     with pytest.raises(ApiError) as raised:
         loading.load(still, CALLER, ME, DeployedModel(model="a3", deployment="d"), replace=False)
     assert raised.value.code is Code.RESOURCE_EXHAUSTED
-    assert raised.value.message == f"deployment {D} holds 2 addons; 2 is the most"
+    assert raised.value.message == f"deployment {D} holds 2 addons; the limit is 2"
 
 
 def test_a_load_is_bound_to_the_weights_it_was_asked_for(still: Platform) -> None:

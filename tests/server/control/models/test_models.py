@@ -57,7 +57,7 @@ def test_a_base_given_by_its_id_is_in_the_caller_s_account(api: Api) -> None:
         (
             {"kind": "HF_BASE_MODEL", "peftDetails": {"baseModel": "accounts/a/models/b"}},
             400,
-            "kind HF_BASE_MODEL does not go with the details given, which mean HF_PEFT_ADDON",
+            "kind HF_BASE_MODEL contradicts the details given, which mean HF_PEFT_ADDON",
         ),
         (
             {},

@@ -53,8 +53,8 @@ def arriving(platform: PlatformProcess, model_id: str) -> list[Path]:
         ("a\u202eb", "has a control or invisible character"),
         (" a", "has a part that begins or ends with a space"),
         ("/".join("a" * 9), "is more than 8 folders deep"),
-        ("a" * 256, "is too long: at most 255 bytes a part, 1024 in all"),
-        ("ä" * 128, "is too long: at most 255 bytes a part, 1024 in all"),
+        ("a" * 256, "is too long: at most 255 bytes per part, 1024 in total"),
+        ("ä" * 128, "is too long: at most 255 bytes per part, 1024 in total"),
     ],
 )
 def test_a_name_that_could_leave_the_folder_is_refused(
@@ -79,9 +79,9 @@ def test_an_ordinary_name_arrives_as_it_is(platform: PlatformProcess, api: Api, 
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ({"a": "1"}, {"A": "1"}, "file names 'A' and 'a' differ in case alone"),
-        ({"a": "1"}, {"a/b": "1"}, "'a' is a file and a folder at once"),
-        ({"a/b": "1", "a": "1"}, {}, "'a' is a file and a folder at once"),
+        ({"a": "1"}, {"A": "1"}, "file names 'A' and 'a' differ in case only"),
+        ({"a": "1"}, {"a/b": "1"}, "'a' is both a file and a folder"),
+        ({"a/b": "1", "a": "1"}, {}, "'a' is both a file and a folder"),
     ],
 )
 def test_names_that_would_be_one_file_somewhere_are_refused(
@@ -103,8 +103,9 @@ def test_a_model_larger_than_the_limit_is_refused_naming_the_setting(api: Api, m
     body = {"filenameToSize": {"a": str(1 << 40), "b": "1"}}
     said = api.refused("POST", f"models/{model}:getUploadEndpoint", body)
     assert (said.status, said.code) == (429, 8)
+    total, limit = (1 << 40) + 1, 1 << 40
     assert said.message == (
-        f"the model's files would be {(1 << 40) + 1} bytes; this platform takes {1 << 40} a model (--max-model-bytes)"
+        f"the model's files would be {total} bytes; this platform accepts {limit} per model (--max-model-bytes)"
     )
 
 
@@ -209,7 +210,7 @@ def test_a_file_announced_with_another_size_starts_over(api: Api, model: str) ->
     before = api.announce(model, {"f": 3, "g": 1})
     assert bare.put(before["f"], content=b"abc").status_code == 200
     api.announce(model, {"f": 4})
-    message = "file 'f' was announced anew with 4 bytes; this URL is for 3"
+    message = "file 'f' was announced again with 4 bytes; this URL is for 3"
     assert refusal(bare.put(before["f"], content=b"abc")) == Refusal(400, 9, message, None)
     assert bare.put(before["g"], content=b"x").status_code == 200
     said = api.refused("GET", f"models/{model}:validateUpload")
@@ -392,7 +393,7 @@ def test_a_part_with_fewer_bytes_than_its_range_counts_for_what_came(
 def test_a_resumable_upload_begins_as_the_protocol_says(api: Api, model: str) -> None:
     url = api.announce(model, {"f": 3}, resumable=True)["f"]
     said = refusal(bare.post(url))
-    assert said == Refusal(400, 3, "this URL begins a resumable upload: send the header x-goog-resumable: start", None)
+    assert said == Refusal(400, 3, "this URL starts a resumable upload: send the header x-goog-resumable: start", None)
     whole = api.announce(model, {"f": 3})["f"]
     part = refusal(bare.put(whole, content=b"abc", headers={"content-range": "bytes 0-2/3"}))
     assert part.message == "this URL takes the file in one piece, without Content-Range"

@@ -98,7 +98,7 @@ def told_after(platform: PlatformProcess, api: Api, model_id: str, meanwhile: Ca
 def test_an_upload_of_a_model_that_is_deleted_meanwhile_ends(platform: PlatformProcess, api: Api) -> None:
     said = told_after(platform, api, "short-lived", lambda _: api.call("DELETE", "models/short-lived"))
     assert said.startswith(b"HTTP/1.1 409 ")
-    assert b"this upload is over: its model was deleted" in said
+    assert b"this upload has ended: its model was deleted" in said
 
 
 def test_an_upload_that_another_one_ends_while_its_bytes_come_is_told_so(platform: PlatformProcess, api: Api) -> None:

@@ -12,7 +12,7 @@ import pytest
 from firectl.errors import Code
 from tests.server.process import Api, PlatformProcess, Refusal, bare, refusal
 
-NO_KEY = "no API key was sent: this server wants the header 'Authorization: Bearer <API key>'"
+NO_KEY = "no API key was sent: expected the header 'Authorization: Bearer <API key>'"
 
 
 def test_health_needs_no_key(platform: PlatformProcess) -> None:
@@ -109,10 +109,10 @@ def test_inference_routes_that_are_not_served_are_unimplemented(api: Api) -> Non
         (b"[]", "the request body must be a JSON object, it is an array"),
         (b'"x"', "the request body must be a JSON object, it is a string"),
         (b"null", "the request body must be a JSON object, it is null"),
-        (b'{"modelId": NaN}', "the request body is not JSON: NaN is no JSON number"),
+        (b'{"modelId": NaN}', "the request body is not JSON: NaN is not a JSON number"),
         (
             b'{"modelId": "\\ud800"}',
-            "the request body has half a surrogate pair: it is no Unicode text",
+            "the request body has an unpaired surrogate: it is not valid Unicode text",
         ),
         (b'{"a":' * 100_000, "the request body is not JSON: nested too deeply"),
     ],
