@@ -12,7 +12,7 @@ from pathlib import Path
 _KEPT_BYTES = 10 << 20
 _KEPT_FILES = 3
 _LOOKS_SECRET = re.compile(
-    r"(?P<before>\bbearer\s+|\bsignature=|\bauthorization['\"]?[:=]\s*['\"]?)[^\s'\"&,)}\]]+|\bfw_[\w-]{16,}",
+    r"(?P<before>\bbearer\s+|\bsignature=|\bauthorization['\"]?[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\"&,)}\]]+|\bfw_[\w-]{16,}",
     re.IGNORECASE,
 )
 

@@ -19,7 +19,7 @@ from firectl.server.disk.paths import Paths
 
 log = logging.getLogger("firectl.server")
 
-_ATTEMPTS = 5
+_ATTEMPTS = 50
 """A prune may remove the trash between the creation of a folder in it and the rename into that folder."""
 
 
