@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,3 +272,14 @@ def test_what_the_platform_allows_itself_can_be_set(start: Start) -> None:
     api.create_model("m")
     said = api.refused("POST", "models/m:getUploadEndpoint", {"filenameToSize": {"f": "11"}})
     assert said.message == "the model's files would be 11 bytes; this platform accepts 10 per model (--max-model-bytes)"
+
+
+def test_answers_on_a_kept_connection_wait_for_no_acknowledgement(platform: PlatformProcess) -> None:
+    took = []
+    with httpx.Client(base_url=platform.url) as kept:
+        for _ in range(30):
+            started = time.perf_counter()
+            assert kept.get("/health").status_code == 200
+            took.append(time.perf_counter() - started)
+    # A client's kernel lets one wait 40 ms once the connection is no longer new.
+    assert min(took[-10:]) < 0.03

@@ -1,4 +1,4 @@
-"""Large bodies on their way in: cut anywhere, broken off, refused in the middle."""
+"""Large bodies: in pieces of any size, broken off, refused in the middle."""
 
 from __future__ import annotations
 

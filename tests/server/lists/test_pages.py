@@ -1,4 +1,4 @@
-"""Lists over HTTP: pages, order, masks; the same arguments from one page to the next."""
+"""`server/lists/pages.py` over HTTP: pages, order, masks; the same arguments from one page to the next."""
 
 from __future__ import annotations
 
