@@ -1,4 +1,4 @@
-"""Deployment shapes: two for every base, which one a deployment gets, and what each refuses."""
+"""`server/control/deployments/shapes.py`: two shapes for every base, and which one a deployment gets."""
 
 from __future__ import annotations
 

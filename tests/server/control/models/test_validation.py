@@ -1,4 +1,4 @@
-"""The last step of an upload: what is whole and fits becomes READY, anything else is refused saying where and why."""
+"""`server/control/models/validation.py`: files that fit make a model READY; others are refused with the reason."""
 
 from __future__ import annotations
 
