@@ -1,4 +1,4 @@
-"""The platform as a process: one a folder, private files, nothing acknowledged lost, a clean end."""
+"""`server/__main__.py`: one process per folder, private files, nothing acknowledged lost, a clean end."""
 
 from __future__ import annotations
 

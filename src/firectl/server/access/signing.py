@@ -15,14 +15,13 @@ LIFETIME = timedelta(hours=24)
 class Signer:
     """Signs and checks tuples of strings with one secret key."""
 
-    def __init__(self, key: bytes, now: Callable[[], datetime], lifetime: timedelta = LIFETIME) -> None:
+    def __init__(self, key: bytes, now: Callable[[], datetime]) -> None:
         self._key = key
         self._now = now
-        self._lifetime = lifetime
 
     def sign(self, *allowed: str) -> tuple[int, str]:
         """(expiry in unix seconds, signature) for what the URL allows."""
-        expires = int((self._now() + self._lifetime).timestamp())
+        expires = int((self._now() + LIFETIME).timestamp())
         return expires, self._signature(expires, allowed)
 
     def check(self, expires: str, signature: str, *allowed: str) -> None:

@@ -58,8 +58,8 @@ def _scale(call: Call) -> dict[str, Any]:
 
 
 def _delete(call: Call) -> dict[str, Any]:
-    options = deployments.DeleteOptions(hard=call.flag("hard"), ignore_checks=call.flag("ignore_checks"))
-    deployments.delete(call.platform, call.caller, call.name("deployments"), options)
+    options = {name: call.flag(name) for name in ("hard", "ignore_checks")}
+    deployments.delete(call.platform, call.caller, call.name("deployments"), **options)
     return {}
 
 

@@ -206,7 +206,6 @@ async def _pieces(request: Request) -> AsyncGenerator[bytes]:
     """The body in pieces of about a MiB. ClientDisconnect, after the last piece, when the connection broke."""
     held: list[bytes] = []
     size = 0
-    broken: ClientDisconnect | None = None
     try:
         async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
@@ -215,12 +214,11 @@ async def _pieces(request: Request) -> AsyncGenerator[bytes]:
                 if size >= PIECE:
                     yield b"".join(held)
                     held, size = [], 0
-    except ClientDisconnect as error:
-        broken = error
+    except ClientDisconnect:
+        yield b"".join(held)
+        raise
     if size:
         yield b"".join(held)
-    if broken is not None:
-        raise broken
 
 
 async def _drain(request: Request) -> bool:

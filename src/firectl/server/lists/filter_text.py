@@ -1,6 +1,6 @@
 """What does the text of a filter say? AIP-160: comparisons, `:` has, AND, OR (which binds tighter), NOT, parentheses.
 
-The result is a tree; its `str` reads as the same tree. Must not know fields: whether they exist is `filters`.
+The result is a tree. Must not know fields: whether they exist is decided by `filters`.
 """
 
 from __future__ import annotations
@@ -43,18 +43,12 @@ class Value:
         """Whether it is the star that stands for any value."""
         return self.text == "*" and not self.quoted
 
-    def __str__(self) -> str:
-        return '"' + re.sub(r'(["\\])', r"\\\1", self.text) + '"' if self.quoted else self.text
-
 
 @dataclass(frozen=True)
 class Bare:
     """A value without a field: it is searched for in the texts that people read."""
 
     value: Value
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 @dataclass(frozen=True)
@@ -64,16 +58,10 @@ class Restriction:
     value: Value
     at: int = field(default=0, compare=False)
 
-    def __str__(self) -> str:
-        return f"{self.path}{self.operator}{self.value}"
-
 
 @dataclass(frozen=True)
 class Not:
     part: Node
-
-    def __str__(self) -> str:
-        return f"NOT {_apart(self.part, Not, And, Or)}"
 
 
 @dataclass(frozen=True)
@@ -82,18 +70,12 @@ class And:
 
     parts: tuple[Node, ...]
 
-    def __str__(self) -> str:
-        return " AND ".join(_apart(part, And) for part in self.parts)
-
 
 @dataclass(frozen=True)
 class Or:
     """Any of two or more."""
 
     parts: tuple[Node, ...]
-
-    def __str__(self) -> str:
-        return " OR ".join(_apart(part, And, Or) for part in self.parts)
 
 
 Node: TypeAlias = Bare | Restriction | Not | And | Or
@@ -109,11 +91,6 @@ def read_filter(text: str) -> Node | None:
 def wrong(message: str, at: int) -> ApiError:
     """The error for a mistake at this position of a filter."""
     return invalid(f"filter, position {at}: {message}")
-
-
-def _apart(node: Node, *kinds: type[Node]) -> str:
-    """A part's text, in parentheses where its neighbours would otherwise change its meaning."""
-    return f"({node})" if isinstance(node, kinds) else str(node)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import sqlalchemy as sa
 
 from firectl.server.store import tables
@@ -40,8 +42,7 @@ class FileTable:
     def put(self, row: FileRow) -> None:
         """Insert the row, or replace the one of the same name."""
         self.delete(row.model, row.filename)
-        values = {"model": row.model, "filename": row.filename, "size": row.size}
-        self._connection.execute(tables.files.insert().values(**values, sha256=row.sha256, complete=row.complete))
+        self._connection.execute(tables.files.insert().values(asdict(row)))
 
     def delete(self, model: str, filename: str) -> bool:
         return self._connection.execute(tables.files.delete().where(_is(model, filename))).rowcount > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
@@ -27,8 +28,7 @@ class UsageTable:
             more = {name: _COLUMNS[name] + getattr(row, name) for name in AMOUNTS}
             changed = self._connection.execute(tables.usage.update().where(*key).values(more))
             if changed.rowcount == 0:
-                values = {name: getattr(row, name) for name in (*_KEY, *AMOUNTS)}
-                self._connection.execute(tables.usage.insert().values(values))
+                self._connection.execute(tables.usage.insert().values(asdict(row)))
 
     def between(self, prefix: str, start: int, end: int) -> list[UsageRow]:
         """The rows of deployments whose names begin with `prefix`, from `start` to before `end`."""
@@ -42,24 +42,13 @@ class UsageTable:
         old = sa.and_(_COLUMNS.length == length, _COLUMNS.start < before)
         # Not `//`: it would be true division plus FLOOR on some databases.
         begin = _COLUMNS.start - _COLUMNS.start % into
-        sums = [sa.func.sum(_COLUMNS[name]).label(name) for name in AMOUNTS]
-        query = (
-            sa.select(_COLUMNS.deployment, _COLUMNS.model, begin.label("start"), *sums)
-            .where(old)
-            .group_by(_COLUMNS.deployment, _COLUMNS.model, begin)
-        )
-        found = self._connection.execute(query).mappings().all()
-        # Sums of a PostgreSQL bigint are decimals.
-        self.add(
-            UsageRow(
-                deployment=row["deployment"],
-                model=row["model"],
-                start=int(row["start"]),
-                length=into,
-                **{name: int(row[name]) for name in AMOUNTS},
-            )
-            for row in found
-        )
+        sums = [sa.func.sum(_COLUMNS[name]) for name in AMOUNTS]
+        groups = (_COLUMNS.deployment, _COLUMNS.model, begin)
+        found = self._connection.execute(sa.select(*groups, *sums).where(old).group_by(*groups)).all()
+        for deployment, model, start, *amounts in found:
+            # PostgreSQL's sum of a bigint is a decimal.
+            added = dict(zip(AMOUNTS, map(int, amounts), strict=True))
+            self.add([UsageRow(deployment=deployment, model=model, start=int(start), length=into, **added)])
         self._connection.execute(tables.usage.delete().where(old))
 
     def drop(self, before: int) -> None:

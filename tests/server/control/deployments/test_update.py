@@ -205,6 +205,6 @@ def test_every_call_that_writes_wakes_reconcile(still: Platform) -> None:
     assert is_awake()
     update(still, displayName="x")
     assert is_awake()
-    deployments.delete(still, CALLER, D, deployments.DeleteOptions())
+    deployments.delete(still, CALLER, D)
     assert is_awake()
     assert not is_awake()

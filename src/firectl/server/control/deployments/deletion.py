@@ -13,20 +13,17 @@ from firectl.errors import failed_precondition
 from firectl.schemas.base import Status, format_time
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.words import DeploymentState, LoadState, ModelState
-from firectl.server.platform import Platform
 from firectl.server.store import Tx
 from firectl.server.store.defaults import give_up_default, make_default
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
+UNDELETE_WITHIN = timedelta(days=7)
 RECENT = timedelta(hours=1)
 RECENT_REQUESTS = "deployment has received inference requests in the last hour, pass --ignore-checks to skip this check"
 
 
-def delete(
-    platform: Platform, tx: Tx, row: DeploymentRow, undelete_within: timedelta, *, hard: bool, ignore_checks: bool
-) -> None:
+def delete(tx: Tx, row: DeploymentRow, now: datetime, *, hard: bool, ignore_checks: bool) -> None:
     """Mark it DELETING, and its loads UNDEPLOYING. A second delete only makes a soft delete hard, if `hard`."""
-    now = platform.clock()
     if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         if hard:
             tx.deployments.update(row.name, purge_time=now, update_time=now)
@@ -40,7 +37,7 @@ def delete(
         status=Status.of(None, "stopping replicas"),
         desired_replicas=0,
         delete_time=now,
-        purge_time=now if hard else now + undelete_within,
+        purge_time=now if hard else now + UNDELETE_WITHIN,
         update_time=now,
         taken_along=[_saved(load) for load in loads if load.state != LoadState.UNDEPLOYING],
     )

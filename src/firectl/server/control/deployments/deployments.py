@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from pydantic.alias_generators import to_camel
@@ -27,7 +26,6 @@ from firectl.server.platform import Platform
 from firectl.server.store import Tx, capacity
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
-UNDELETE_WITHIN = timedelta(days=7)
 _MERGE_FIELDS = ("tensors_changed", "tensors_total", "delta_norm", "adapter_hash", "base_hash")
 
 
@@ -42,22 +40,15 @@ class CreateOptions:
     skip_shape_validation: bool = False
 
 
-@dataclass(frozen=True)
-class DeleteOptions:
-    hard: bool = False
-    ignore_checks: bool = False
-
-
 def create(platform: Platform, caller: Caller, account: str, body: Deployment, options: CreateOptions) -> Deployment:
     """A new deployment: of a base, or of a LoRA (live merge). With `validate_only` nothing is stored."""
     deployment_id = random_id() if options.deployment_id is None else options.deployment_id
     name = f"{account}/deployments/{access.new_id(deployment_id, 'deployment')}"
     asked = access.reference(body.base_model, "base_model", "models", caller)
-    if options.validate_only:
-        with platform.store.read() as tx:
-            return show(platform, _prepare(platform, tx, caller, account, name, asked, body, options))
-    with platform.store.begin() as tx:
+    with platform.store.read() if options.validate_only else platform.store.begin() as tx:
         row = _prepare(platform, tx, caller, account, name, asked, body, options)
+        if options.validate_only:
+            return show(platform, row)
         tx.deployments.insert(row)
         if row.auto_deploy:
             loading.add_own(platform, tx, row)
@@ -125,11 +116,11 @@ def scale(platform: Platform, caller: Caller, name: str, replica_count: int) -> 
     platform.wakeup.poke()
 
 
-def delete(platform: Platform, caller: Caller, name: str, options: DeleteOptions) -> None:
+def delete(platform: Platform, caller: Caller, name: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
     """Stop and delete it: soft (it can be undeleted for 7 days) or hard. Idempotent."""
     with platform.store.begin() as tx:
         row = access.deployment(tx, caller, name)
-        deletion.delete(platform, tx, row, UNDELETE_WITHIN, hard=options.hard, ignore_checks=options.ignore_checks)
+        deletion.delete(tx, row, platform.clock(), hard=hard, ignore_checks=ignore_checks)
     platform.wakeup.poke()
 
 

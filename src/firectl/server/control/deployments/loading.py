@@ -53,8 +53,7 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
         models.require_ready(model)
         if model.name == deployment.model and deployment.auto_deploy:
             raise _there_anyway(model, deployment)
-        if replace and deployment.resource.enable_addons:
-            # Also refused for an addon that is already loaded there.
+        if replace and not deployment.is_hot_reload:
             raise _replaces_nothing(model, deployment)
         known = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != LoadState.UNDEPLOYING]
         if known:
@@ -164,16 +163,13 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
         )
     if model.base != deployment.base:
         raise failed_precondition(f"{model.name} was trained on {model.base}, {target} serves {deployment.base}")
-    hot_reload = bool(deployment.resource.enable_hot_reload_latest_addon)
-    if hot_reload and not replace:
+    if deployment.is_hot_reload:
+        if replace:
+            return
         raise failed_precondition(
             f"deployment {deployment.name} keeps one addon merged: loading needs replace_merged_addon",
             hint=f"firectl load-lora {model.name} --deployment {target} --replace-merged-addon",
         )
-    if hot_reload:
-        return
-    if replace:
-        raise _replaces_nothing(model, deployment)
     if not deployment.resource.enable_addons:
         raise failed_precondition(
             f"deployment {deployment.name} was created without addons",

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from firectl.errors import ApiError, invalid
+from firectl.errors import invalid
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
 from firectl.schemas.words import (
     ACCELERATORS,
@@ -79,7 +79,7 @@ def check(resource: Deployment, model: ModelRow) -> None:
     for field in _COUNTS:
         value = getattr(resource, field)
         if value is not None and not 0 <= value < 2**31:
-            raise _wrong(f"{field} must be between 0 and {2**31 - 1}, it is {value}")
+            raise invalid(f"{field} must be between 0 and {2**31 - 1}, it is {value}")
     _check_replicas(resource)
     _check_policy(resource.autoscaling_policy or AutoscalingPolicy())
     for field in _ENUM_FIELDS:
@@ -92,7 +92,7 @@ def check(resource: Deployment, model: ModelRow) -> None:
     _check_addons(resource, model)
     longest = model.resource.context_length
     if resource.max_context_length and longest and resource.max_context_length > longest:
-        raise _wrong(f"max_context_length is {resource.max_context_length}, the model's own is {longest}")
+        raise invalid(f"max_context_length is {resource.max_context_length}, the model's own is {longest}")
 
 
 def check_hardware(resource: Deployment) -> None:
@@ -100,31 +100,33 @@ def check_hardware(resource: Deployment) -> None:
     for field, known in (("accelerator_type", ACCELERATORS), ("precision", PRECISIONS)):
         value = getattr(resource, field)
         if value and value not in known and value != f"{field.upper()}_UNSPECIFIED":
-            raise _wrong(f"{field} {value!r} is not one of {', '.join(known)}")
+            raise invalid(f"{field} {value!r} is not one of {', '.join(known)}")
 
 
 def _check_replicas(resource: Deployment) -> None:
     low, high = resource.min_replica_count or 0, resource.max_replica_count or 0
     if low > high:
-        raise _wrong(f"min_replica_count ({low}) must not be greater than max_replica_count ({high})")
+        raise invalid(f"min_replica_count ({low}) must not be greater than max_replica_count ({high})")
     revocable = resource.max_with_revocable_replica_count
     if revocable and revocable < high:
-        raise _wrong(f"max_with_revocable_replica_count ({revocable}) must not be less than max_replica_count ({high})")
+        raise invalid(
+            f"max_with_revocable_replica_count ({revocable}) must not be less than max_replica_count ({high})"
+        )
 
 
 def _check_policy(policy: AutoscalingPolicy) -> None:
     for field in ("scale_up_window", "scale_down_window"):
         window = getattr(policy, field)
         if window is not None and window > LONGEST_WINDOW:
-            raise _wrong(f"autoscaling_policy.{field} must be at most 1h, it is {window.total_seconds():.0f}s")
+            raise invalid(f"autoscaling_policy.{field} must be at most 1h, it is {window.total_seconds():.0f}s")
     window = policy.scale_to_zero_window
     if window is not None and window < SHORTEST_TO_ZERO:
-        raise _wrong(
+        raise invalid(
             f"autoscaling_policy.scale_to_zero_window must be at least 5m, it is {window.total_seconds():.0f}s"
         )
     for name, target in (policy.load_targets or {}).items():
         if not math.isfinite(target) or target <= 0:
-            raise _wrong(f"autoscaling_policy.load_targets.{name} must be greater than 0, it is {target}")
+            raise invalid(f"autoscaling_policy.load_targets.{name} must be greater than 0, it is {target}")
 
 
 def _check_addons(resource: Deployment, model: ModelRow) -> None:
@@ -137,17 +139,13 @@ def _check_addons(resource: Deployment, model: ModelRow) -> None:
             hint=f"deploy {model.base} with addons and load the LoRA onto it, or leave {wanted} out",
         )
     if resource.enable_addons and resource.enable_hot_reload_latest_addon:
-        raise _wrong(
+        raise invalid(
             "enable_addons and enable_hot_reload_latest_addon exclude each other: several addons, or one merged"
         )
     if is_quantized(resource.precision):
-        raise _wrong(ADDONS_NEED_PLAIN_PRECISION)
+        raise invalid(ADDONS_NEED_PLAIN_PRECISION)
 
 
 def _check_enum(field: str, value: Any) -> None:
     if value is not None and not (isinstance(value, str) and len(value) < 64 and _ENUM.fullmatch(value)):
-        raise _wrong(f"{field}: {ascii(value)[:80]} is not the name of an enum value")
-
-
-def _wrong(message: str) -> ApiError:
-    return invalid(message)
+        raise invalid(f"{field}: {ascii(value)[:80]} is not the name of an enum value")

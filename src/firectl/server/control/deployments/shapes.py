@@ -6,7 +6,6 @@ Computed from the rows of models with every call, never stored.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from firectl.errors import InputError, failed_precondition, invalid, not_found
 from firectl.names import ID_MAX, ResourceName
@@ -25,21 +24,11 @@ ACCELERATOR = "NVIDIA_A100_80GB"
 """Nominal: replicas run on the hardware of this machine."""
 
 
-@dataclass(frozen=True)
-class _Kind:
-    precision: str
-    preset: str
-    description: str
-
-    @property
-    def suffix(self) -> str:
-        return f"-{self.precision.lower()}"
-
-
 _KINDS = (
-    _Kind("BF16", "MINIMAL", "The weights as they are stored; takes addons."),
-    _Kind("FP8", "FAST", "Nominal here: the weights as they are stored; takes no addons."),
+    ("BF16", "MINIMAL", "The weights as they are stored; takes addons."),
+    ("FP8", "FAST", "Nominal here: the weights as they are stored; takes no addons."),
 )
+"""Precision, preset and description of each shape."""
 
 
 def list_shapes(platform: Platform, caller: Caller, account: str, target: str | None) -> list[DeploymentShape]:
@@ -134,31 +123,32 @@ def _shapes(row: ModelRow) -> list[DeploymentShape]:
     model_id = row.name.rsplit("/", 1)[1]
     return [
         DeploymentShape(
-            name=f"{row.account}/deploymentShapes/{_shape_id(model_id, kind)}",
-            display_name=f"{model_id[:40]}, {kind.precision}",
-            description=kind.description,
+            name=f"{row.account}/deploymentShapes/{_shape_id(model_id, precision)}",
+            display_name=f"{model_id[:40]}, {precision}",
+            description=description,
             base_model=row.name,
             model_type=details.model_type if details else None,
             parameter_count=details.parameter_count if details else None,
             accelerator_type=ACCELERATOR,
             accelerator_count=1,
-            precision=kind.precision,
-            preset_type=kind.preset,
-            enable_addons=not is_quantized(kind.precision),
+            precision=precision,
+            preset_type=preset,
+            enable_addons=not is_quantized(precision),
             max_context_length=row.resource.context_length,
             create_time=row.create_time,
             update_time=row.update_time,
         )
-        for kind in _KINDS
+        for precision, preset, description in _KINDS
     ]
 
 
-def _shape_id(model_id: str, kind: _Kind) -> str:
+def _shape_id(model_id: str, precision: str) -> str:
     """The model's ID and the precision. A long ID is cut, and made unique by a hash."""
-    if len(model_id) + len(kind.suffix) <= ID_MAX:
-        return model_id + kind.suffix
+    suffix = f"-{precision.lower()}"
+    if len(model_id) + len(suffix) <= ID_MAX:
+        return model_id + suffix
     digest = hashlib.sha256(model_id.encode()).hexdigest()[:8]
-    return f"{model_id[: ID_MAX - len(kind.suffix) - 9].rstrip('-')}-{digest}{kind.suffix}"
+    return f"{model_id[: ID_MAX - len(suffix) - 9].rstrip('-')}-{digest}{suffix}"
 
 
 def _version_of(tx: Tx, shape: str, version: str) -> DeploymentShapeVersion:
