@@ -1,4 +1,4 @@
-"""One platform for the whole room, as a process; tests use names of their own and leave each other alone."""
+"""One platform process for all tests of server/; each test uses its own names, so that tests do not interfere."""
 
 from __future__ import annotations
 

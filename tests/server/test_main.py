@@ -114,7 +114,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     platform = PlatformProcess(folder / "local")
     api, key = platform.api, platform.key
     assert platform.process.stdout is not None
-    platform.process.stdout.close()  # as whoever started it does when it ends
+    platform.process.stdout.close()  # as its parent does when it ends
     api.ready_model(write_base(folder / "base"))
     other = api.ok("POST", "users/owner/apiKeys", {})["key"]
     for path in ("v1/accounts", key, f"v1/accounts?api_key={key}", "v1/x%0A2026-01-01 INFO forged"):

@@ -7,6 +7,7 @@ from firectl.schemas.deployment import Deployment
 from firectl.server.access.auth import Caller
 from firectl.server.control.deployments import deployments, loading
 from firectl.server.control.deployments.deployments import CreateOptions
+from firectl.server.control.patch import Patch
 from firectl.server.platform import Platform
 from firectl.server.store.rows import DeploymentRow
 
@@ -22,7 +23,7 @@ def create(platform: Platform, deployment_id: str = "d", /, **fields: object) ->
 
 def update(platform: Platform, **fields: object) -> Deployment:
     body = Deployment.model_validate(fields)
-    return deployments.update(platform, CALLER, D, body, fields, None)
+    return deployments.update(platform, CALLER, D, Patch(body, fields))
 
 
 def row(platform: Platform, name: str = D) -> DeploymentRow:

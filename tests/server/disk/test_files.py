@@ -25,7 +25,7 @@ from tests.server.disk.test_trash import put
 FOLDER = "models/a/m.x"
 
 
-def test_a_sweep_sets_aside_by_rename_and_undoes_that_when_a_row_is_back(paths: Paths) -> None:
+def test_a_sweep_moves_folders_to_the_trash_and_restores_those_that_a_row_names(paths: Paths) -> None:
     model, upload = put(paths, "models/a/m.x"), put(paths, "uploads/a.m.x")
     inode = model.stat().st_ino
     store = FileStore(paths)
@@ -53,7 +53,7 @@ def test_links_and_files_that_are_no_folders_of_models_stay(paths: Paths, tmp_pa
     assert (paths.models / "notes.txt").read_text() == "mine"
 
 
-def test_a_remove_is_at_once_and_not_by_the_trash(paths: Paths) -> None:
+def test_a_remove_is_immediate_and_does_not_use_the_trash(paths: Paths) -> None:
     model, upload = put(paths, "models/a/m.x"), put(paths, "uploads/a.m.x")
     FileStore(paths).remove("models/a/m.x")
     assert not model.parent.exists()

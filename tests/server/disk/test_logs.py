@@ -1,4 +1,4 @@
-"""The log is rotated, and holds no secret, whoever writes it there."""
+"""The log is rotated, and holds no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no row names is set aside by a rename, comes back when a row names it again, and goes with a prune alone."""
+"""Folders that no row names: moved to the trash by a rename, restored by another, removed only by a prune."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_folder_that_is_there_is_not_replaced_by_one_in_the_trash(paths: Paths
     assert kept == {b"old", b"new"}, "the second does not replace the first"
 
 
-def test_a_prune_removes_the_trash_alone_and_says_what_that_freed(paths: Paths) -> None:
+def test_a_prune_removes_only_the_trash_and_says_how_much_it_freed(paths: Paths) -> None:
     model = put(paths, "models/a/m.x")
     put(paths, "models/a/gone.x", b"x" * 1000)
     FileStore(paths).sweep({"models/a/m.x"})
@@ -55,7 +55,7 @@ def test_a_prune_where_no_platform_was_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trash_that_is_a_link_is_taken_away_and_what_it_leads_to_is_not(paths: Paths, tmp_path: Path) -> None:
+def test_a_trash_that_is_a_link_is_removed_and_its_target_is_not(paths: Paths, tmp_path: Path) -> None:
     outside = put(Paths(tmp_path / "outside"), "models/a/m.x")
     paths.trash.symlink_to(tmp_path / "outside")
     Trash(paths).empty()

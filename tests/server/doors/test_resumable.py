@@ -53,7 +53,7 @@ def test_a_new_start_forgets_what_came_before(api: Api, model: str) -> None:
 
 
 @pytest.mark.parametrize("arrived", [b"", b"01"])
-def test_an_upload_that_another_one_ended_is_told_so_and_leaves_the_other_alone(
+def test_an_upload_that_another_one_ended_says_so_and_does_not_touch_the_other(
     platform: PlatformProcess, api: Api, model: str, arrived: bytes
 ) -> None:
     mine = Session(api, model, 4)

@@ -34,13 +34,8 @@ DEPLOYMENT = DeploymentRow(
     model=MODEL.name,
     base=MODEL.name,
     desired_replicas=1,
-    served_folder=None,
-    merge_record=None,
-    last_request_time=None,
     create_time=NOW,
     update_time=NOW,
-    delete_time=None,
-    purge_time=None,
 )
 LOAD = DeployedModelRow(
     name="accounts/a/deployedModels/l",

@@ -86,7 +86,7 @@ def test_a_database_of_the_first_version_opens_with_its_rows_and_gets_what_it_la
         store.close()
 
 
-def test_figures_that_an_earlier_version_kept_stay_where_they_are_and_are_not_read(tmp_path: Path) -> None:
+def test_columns_of_an_earlier_version_keep_their_values_and_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "db.sqlite"
     fill(Store(f"sqlite:///{path}"))
     kept = '{"changesAnswers": true, "waysAgree": true}'
@@ -107,7 +107,7 @@ def test_figures_that_an_earlier_version_kept_stay_where_they_are_and_are_not_re
     connection.close()
 
 
-def test_a_note_leaves_what_was_read_as_good_as_it_was(store: Store) -> None:
+def test_a_note_keeps_the_version_that_was_read(store: Store) -> None:
     before = store.version
     with store.note() as tx:
         tx.deployments.update(DEPLOYMENT.name, last_request_time=NOW)

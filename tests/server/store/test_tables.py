@@ -32,7 +32,7 @@ def test_a_model_has_one_default_at_most(store: Store) -> None:
         assert tx.deployed_models.default_of(MODEL.name) == LOAD
 
 
-def test_what_is_deployed_cannot_vanish_from_under_its_row(store: Store) -> None:
+def test_a_row_that_is_referred_to_cannot_be_deleted(store: Store) -> None:
     with pytest.raises(IntegrityError), store.begin() as tx:
         tx.models.delete(MODEL.name)
     with pytest.raises(IntegrityError), store.begin() as tx:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from firectl.errors import ApiError, invalid
 from firectl.schemas.base import Wire
@@ -29,16 +29,22 @@ class PatchRules:
     same: Mapping[str, Callable[[Any, Any], bool]] = field(default_factory=dict)
 
 
-def apply(stored: W, body: W, sent: Mapping[str, Any], mask: str | None, rules: PatchRules) -> W:
-    """`stored` after a PATCH. `body` is `sent`, the JSON, as a resource.
+@dataclass(frozen=True)
+class Patch(Generic[W]):
+    """A PATCH request: its mask, and its body as a resource and as the JSON that was `sent`."""
 
-    INVALID_ARGUMENT for an unknown path, or for a new value of a field that cannot change.
-    """
+    body: W
+    sent: Mapping[str, Any]
+    mask: str = ""
+
+
+def apply(stored: W, patch: Patch[W], rules: PatchRules) -> W:
+    """`stored` after a PATCH. INVALID_ARGUMENT for an unknown path, or a new value of a field that cannot change."""
     schema = type(stored)
     document = stored.model_dump()
-    for path in _paths(schema, sent, mask, rules):
+    for path in _paths(schema, patch.sent, patch.mask, rules):
         top = path.attributes[0]
-        new = fields.read(body, path)
+        new = fields.read(patch.body, path)
         if top in rules.mutable:
             _set(document, path, new.model_dump() if isinstance(new, Wire) else new)
         elif not _same(rules, path, fields.read(stored, path), new):
@@ -46,8 +52,8 @@ def apply(stored: W, body: W, sent: Mapping[str, Any], mask: str | None, rules: 
     return schema.model_validate(document)
 
 
-def _paths(schema: type[Wire], sent: Mapping[str, Any], mask: str | None, rules: PatchRules) -> list[FieldPath]:
-    named = [path.strip() for path in (mask or "").split(",") if path.strip()]
+def _paths(schema: type[Wire], sent: Mapping[str, Any], mask: str, rules: PatchRules) -> list[FieldPath]:
+    named = [path.strip() for path in mask.split(",") if path.strip()]
     if not named:
         found = [fields.find(schema, path) for path in fields.present(schema, sent)]
         return [path for path in found if path.attributes[0] not in rules.output_only]

@@ -23,6 +23,7 @@ from firectl.errors import invalid
 from firectl.schemas.base import Wire
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
+from firectl.server.control.patch import Patch
 from firectl.server.lists import pages
 from firectl.server.platform import Platform
 
@@ -70,6 +71,10 @@ class Call:
         except ValidationError as error:
             problems = "; ".join(_problem(found) for found in error.errors()[:_PROBLEMS_SHOWN])
             raise invalid(f"request body: {problems}") from None
+
+    def patch(self, schema: type[W]) -> Patch[W]:
+        """The body and the update mask of a PATCH."""
+        return Patch(self.body(schema), self.document, self.text("update_mask"))
 
     def text(self, name: str) -> str:
         """A query parameter, in snake_case or camelCase; "" when it is absent."""

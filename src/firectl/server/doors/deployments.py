@@ -48,8 +48,7 @@ def _get(call: Call) -> dict[str, Any]:
 
 
 def _update(call: Call) -> Wire:
-    body, mask = call.body(Deployment), call.text("update_mask")
-    return deployments.update(call.platform, call.caller, call.name("deployments"), body, call.document, mask)
+    return deployments.update(call.platform, call.caller, call.name("deployments"), call.patch(Deployment))
 
 
 def _scale(call: Call) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class ModelRow:
     base: str | None
     """For an adapter, the full name of its base model."""
     folder: str
-    content_hash: str | None
+    content_hash: str | None = None
     create_time: datetime
     update_time: datetime
     damage: Status | None = None
@@ -52,15 +52,15 @@ class DeploymentRow:
     base: str
     desired_replicas: int
     """The number of replicas that reconcile works towards; 0 when parked or scaled to zero."""
-    served_folder: str | None
+    served_folder: str | None = None
     """The folder that replicas load, relative to the data folder; None until merged or resolved."""
-    merge_record: dict[str, object] | None
+    merge_record: dict[str, object] | None = None
     """The merge in `served_folder`: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
-    last_request_time: datetime | None
+    last_request_time: datetime | None = None
     create_time: datetime
     update_time: datetime
-    delete_time: datetime | None
-    purge_time: datetime | None
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
     woken_time: datetime | None = None
     """When it was last told to run: created, scaled by hand, woken by a request or a load. Idle time starts no
     earlier."""

@@ -72,7 +72,7 @@ def test_what_was_loaded_on_a_deployment_comes_back_with_it(api: Api, base: str,
     assert [row["name"] for row in places(api, deployment)] == [row["name"] for row in before]
 
 
-def test_an_undelete_leaves_the_default_with_who_has_become_it(api: Api, base: str, adapter: str) -> None:
+def test_an_undelete_leaves_the_default_with_its_new_holder(api: Api, base: str, adapter: str) -> None:
     first, second = (api.parked(base, enableAddons=True) for _ in range(2))
     for deployment in (first, second):
         api.ok("POST", "deployedModels", {"model": adapter, "deployment": deployment})

@@ -89,7 +89,7 @@ def test_what_cannot_change_is_named(api: Api, base: str, body: object, mask: st
     assert {**api.deployment("fixed"), "state": "", "status": "", "updateTime": ""} == before
 
 
-def test_false_for_what_was_never_said_is_no_change(api: Api, base: str) -> None:
+def test_false_for_an_absent_field_is_no_change(api: Api, base: str) -> None:
     deployment = api.parked(base)
     body = {"enableAddons": False, "acceleratorCount": 0, "precision": "", "displayName": "x"}
     assert api.ok("PATCH", f"deployments/{deployment}", body)["displayName"] == "x"

@@ -117,7 +117,7 @@ def test_files_of_a_ready_model_cannot_change(api: Api, adapter: str, adapter_fo
     assert said.message == f"model {adapter} is READY: its files cannot change any more"
 
 
-def test_files_that_somebody_else_has_begun_anew_are_missing_for_that_reason(api: Api, model: str) -> None:
+def test_files_of_a_superseded_upload_are_missing_for_that_reason(api: Api, model: str) -> None:
     def reasons() -> list[str]:
         details = api.call("GET", f"models/{model}:validateUpload").json()["details"]
         return [detail["reason"] for detail in details]

@@ -5,9 +5,8 @@ Every call commits its row, then pokes reconcile, then answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic.alias_generators import to_camel
 
@@ -20,7 +19,7 @@ from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.deployments import deletion, loading, rules, shapes
 from firectl.server.control.models import models
-from firectl.server.control.patch import apply
+from firectl.server.control.patch import Patch, apply
 from firectl.server.lifecycle import hot_reload
 from firectl.server.platform import Platform
 from firectl.server.store import Tx, capacity
@@ -86,14 +85,12 @@ def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, obj
     return {field: value for field, value in found.items() if value is not None}
 
 
-def update(
-    platform: Platform, caller: Caller, name: str, body: Deployment, sent: Mapping[str, Any], mask: str | None
-) -> Deployment:
+def update(platform: Platform, caller: Caller, name: str, patch: Patch[Deployment]) -> Deployment:
     """Change the fields that may change; see `patch.apply`. New bounds move the number of replicas into them."""
     with platform.store.begin() as tx:
         row = _living(tx, caller, name)
         before = show(platform, row)
-        resource = rules.complete(apply(before, body, sent, mask, rules.PATCH_RULES))
+        resource = rules.complete(apply(before, patch, rules.PATCH_RULES))
         model = tx.models.get(row.model)
         if model is not None:
             rules.check(resource, model)
@@ -222,13 +219,8 @@ def _prepare(
         model=model.name,
         base=base.name,
         desired_replicas=desired,
-        served_folder=None,
-        merge_record=None,
-        last_request_time=None,
         create_time=now,
         update_time=now,
-        delete_time=None,
-        purge_time=None,
         woken_time=now,
         auto_deploy=not options.disable_auto_deploy,
     )

@@ -5,9 +5,6 @@ Rows only: reconcile loads and unloads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from firectl.errors import ApiError, Code, InputError, failed_precondition, invalid
 from firectl.lora.check.rules import merge_only
 from firectl.lora.read.adapter import Adapter
@@ -18,7 +15,7 @@ from firectl.schemas.words import OUTPUT_ONLY, DeploymentState, LoadState, Model
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
-from firectl.server.control.patch import PatchRules, apply
+from firectl.server.control.patch import Patch, PatchRules, apply
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.store import Tx
@@ -83,13 +80,11 @@ def list_all(platform: Platform, account: str) -> list[DeployedModel]:
         return [show(row) for row in tx.deployed_models.of_account(account)]
 
 
-def update(
-    platform: Platform, caller: Caller, name: str, body: DeployedModel, sent: Mapping[str, Any], mask: str | None
-) -> DeployedModel:
+def update(platform: Platform, caller: Caller, name: str, patch: Patch[DeployedModel]) -> DeployedModel:
     """Change its texts, or make it the default of its model. To unset a default, set another one."""
     with platform.store.begin() as tx:
         row = access.deployed_model(tx, caller, name)
-        changed = apply(show(row), body, sent, mask, PATCH_RULES)
+        changed = apply(show(row), patch, PATCH_RULES)
         now = platform.clock()
         if changed.default and not row.default:
             if row.state == LoadState.UNDEPLOYING:

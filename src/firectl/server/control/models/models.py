@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from firectl.errors import ApiError, Code, failed_precondition, invalid
 from firectl.names import random_id, resolve
 from firectl.schemas.base import Status
@@ -12,7 +9,7 @@ from firectl.schemas.model import DeployedModelRef, Model
 from firectl.schemas.words import OUTPUT_ONLY, PRECISIONS, LoadState, ModelKind, ModelState
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
-from firectl.server.control.patch import PatchRules, apply
+from firectl.server.control.patch import Patch, PatchRules, apply
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.store import Tx
@@ -57,7 +54,6 @@ def create(platform: Platform, caller: Caller, account: str, model_id: str, mode
         kind=kind,
         base=base,
         folder=f"models/{account.removeprefix('accounts/')}/{model_id}.{random_id()}",
-        content_hash=None,
         create_time=now,
         update_time=now,
     )
@@ -82,13 +78,11 @@ def list_all(platform: Platform, account: str) -> list[Model]:
         return [show(row) for row in tx.models.of_account(account)]
 
 
-def update(
-    platform: Platform, caller: Caller, name: str, body: Model, sent: Mapping[str, Any], mask: str | None
-) -> Model:
+def update(platform: Platform, caller: Caller, name: str, patch: Patch[Model]) -> Model:
     """Change the fields that may change; see `patch.apply`."""
     with platform.store.begin() as tx:
         row = access.model(tx, caller, name)
-        changed = apply(show(row), body, sent, mask, PATCH_RULES)
+        changed = apply(show(row), patch, PATCH_RULES)
         _check_texts(changed)
         resource = changed.model_copy(update={**dict.fromkeys(_OUTPUT_ONLY), "status": row.resource.status})
         tx.models.update(name, resource=resource, update_time=platform.clock())
