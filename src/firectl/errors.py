@@ -182,6 +182,21 @@ class ApiError(FirectlError):
             self.exit_code = Exit.CONFLICT
 
 
+def invalid(message: str, hint: str | None = None) -> ApiError:
+    """INVALID_ARGUMENT: the request itself is wrong, whatever the state of the platform."""
+    return ApiError(Code.INVALID_ARGUMENT, message, hint=hint)
+
+
+def failed_precondition(message: str, hint: str | None = None) -> ApiError:
+    """FAILED_PRECONDITION: the request is right, but not for the resource as it is now."""
+    return ApiError(Code.FAILED_PRECONDITION, message, hint=hint)
+
+
+def not_found(what: str) -> ApiError:
+    """NOT_FOUND; `what` is a kind and a name, `model accounts/a/models/m`."""
+    return ApiError(Code.NOT_FOUND, f"{what} not found")
+
+
 class NetworkError(ApiError):
     """No usable answer: refused, reset, timed out, or something else than the API was on the line."""
 

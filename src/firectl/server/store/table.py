@@ -1,4 +1,4 @@
-"""How does a dataclass become a row and come back? The statements that every table shares; no rule, no other SQL."""
+"""How does a dataclass become a row, and a row a dataclass? The statements that all tables share; no rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large bodies on their way in: cut anywhere, broken off, refused in the middle."""
+"""Large bodies: in pieces of any size, broken off, refused in the middle."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_refusal_ends_the_connection_of_a_body_that_goes_on(url: str) -> None:
     assert b"connection: close\r\n" in said
 
 
-def told_after(platform: PlatformProcess, api: Api, model_id: str, meanwhile: Callable[[str], object]) -> bytes:
+def answer_after(platform: PlatformProcess, api: Api, model_id: str, event: Callable[[str], object]) -> bytes:
     """The answer to an upload, after something happened to its file, by its URL, while its bytes came."""
     api.create_model(model_id)
     url = api.announce(model_id, {"f": 2 * SIZE}, resumable=True)["f"]
@@ -90,21 +90,21 @@ def told_after(platform: PlatformProcess, api: Api, model_id: str, meanwhile: Ca
     with sending(session, [b"x" * (1 << 20)], here) as connection:
         parts = platform.home / "uploads"
         until(lambda: [path for path in parts.glob(f"acme.{model_id}.*/*") if path.stat().st_size])
-        meanwhile(url)
+        event(url)
         connection.sendall(b"x" * (SIZE - (1 << 20)))
         return answer(connection)
 
 
-def test_an_upload_of_a_model_that_is_deleted_meanwhile_ends(platform: PlatformProcess, api: Api) -> None:
-    said = told_after(platform, api, "short-lived", lambda _: api.call("DELETE", "models/short-lived"))
+def test_an_upload_of_a_model_that_is_deleted_during_it_ends(platform: PlatformProcess, api: Api) -> None:
+    said = answer_after(platform, api, "short-lived", lambda _: api.call("DELETE", "models/short-lived"))
     assert said.startswith(b"HTTP/1.1 409 ")
-    assert b"this upload is over: its model was deleted" in said
+    assert b"this upload has ended: its model was deleted" in said
 
 
 def test_an_upload_that_another_one_ends_while_its_bytes_come_is_told_so(platform: PlatformProcess, api: Api) -> None:
     def begin_another(url: str) -> None:
         assert bare.post(url, headers={"x-goog-resumable": "start"}).status_code == 201
 
-    said = told_after(platform, api, "wanted", begin_another)
+    said = answer_after(platform, api, "wanted", begin_another)
     assert said.startswith(b"HTTP/1.1 409 ")
     assert b"somebody else uploads accounts/acme/models/wanted" in said

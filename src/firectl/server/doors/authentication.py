@@ -1,6 +1,6 @@
-"""What every request passes before its door: a request id, a key, a limit on its size, a line in the log.
+"""Who sends this request? The key is checked before any door sees the request.
 
-Also the last net: whatever nobody caught becomes a JSON answer here.
+The same middleware gives each request an ID, limits its body, logs it, and turns every uncaught error into JSON.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from firectl.server.doors.errors import error_response, internal_error
 log = logging.getLogger("firectl.server.access")
 
 MAX_BODY_BYTES = 32 << 20
-FILES = "/files/"
-"""Signed URLs: they carry their own proof, and their own size."""
-_OPEN = ("/health",)
-"""Asked by whoever watches, every few seconds: without a key, and in the log only when it is not well."""
+_FILES = "/files/"
+"""Signed URLs need no key: the signature is the proof, and it covers the size."""
+_HEALTH = "/health"
+"""Polled every few seconds: needs no key, and is logged only when it fails."""
 
 
-class Gate:
-    """ASGI middleware. Doors find `request.state.request_id` and, behind the key, `request.state.caller`."""
+class Authentication:
+    """ASGI middleware. It sets `request.state.request_id`, and `request.state.caller` where a key is needed."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
@@ -38,10 +38,9 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid.uuid4().hex
+        request_id, path = uuid.uuid4().hex, scope["path"]
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        path = scope["path"]
         started = time.monotonic()
         status = 0
 
@@ -54,7 +53,7 @@ class Gate:
 
         error: FirectlError | None = None
         try:
-            if path not in _OPEN and not path.startswith(FILES):
+            if path != _HEALTH and not path.startswith(_FILES):
                 state["caller"] = await self._caller(scope)
                 receive = _limited(scope, receive)
             await self._app(scope, receive, sending)
@@ -62,14 +61,13 @@ class Gate:
             error = refused
         except ClientDisconnect:
             status = status or Code.CANCELLED.http_status
-        except Exception as unforeseen:
-            error = internal_error(unforeseen, request_id)
+        except Exception as unexpected:
+            error = internal_error(unexpected, request_id)
         if error is not None and status == 0:
             await error_response(path, error, request_id)(scope, receive, sending)
-        if path in _OPEN and status == 200:
-            return
-        took = (time.monotonic() - started) * 1000
-        log.info("%s %s %d %.1f ms %s", scope["method"], _for_log(path), status, took, request_id)
+        if path != _HEALTH or status != 200:
+            took = (time.monotonic() - started) * 1000
+            log.info("%s %s %d %.1f ms %s", scope["method"], _for_log(path), status, took, request_id)
 
     async def _caller(self, scope: Scope) -> Caller:
         header = Headers(scope=scope).get("authorization")
@@ -80,7 +78,7 @@ class Gate:
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that ends with an error once the body is larger than the platform takes."""
+    """`receive`, with an error once the body is larger than the platform takes."""
     announced = Headers(scope=scope).get("content-length", "0")
     if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
         raise _too_large()
@@ -104,5 +102,5 @@ def _too_large() -> ApiError:
 
 
 def _for_log(path: str) -> str:
-    """A path without what could start a line of its own; queries, where signatures are, are never logged."""
+    """The path without line breaks. Queries are never logged: they hold signatures."""
     return ascii(path[:300])[1:-1]
