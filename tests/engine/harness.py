@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from firectl.engine.adapters.read import AdapterReader
-from firectl.engine.engine import Engine, Progress
+from firectl.engine.engine import Engine, StepResult
 from firectl.engine.load import LoadedModel, load
 from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.adapter import EngineAdapter
@@ -23,6 +23,7 @@ from firectl.engine.schedule.sequence import Sequence, random_for
 from firectl.engine.text.stream import TextStream
 from firectl.errors import ApiError
 from firectl.schemas.openai import Sampling, TokenLogprob
+from tests.engine.process import read_metric
 
 GREEDY = Sampling(temperature=0.0, ignore_eos=True)
 
@@ -45,17 +46,17 @@ class Inbox:
     def __init__(self) -> None:
         self._results: dict[Sequence, Result] = {}
         self._changed = threading.Condition()
-        self.steps: queue.SimpleQueue[list[Progress]] = queue.SimpleQueue()
+        self.steps: queue.SimpleQueue[list[StepResult]] = queue.SimpleQueue()
 
-    def publish(self, batch: list[Progress]) -> None:
+    def publish(self, batch: list[StepResult]) -> None:
         with self._changed:
-            for progress in batch:
-                result = self._results.setdefault(progress.sequence, Result())
-                result.text += progress.text
-                result.pieces.append(progress.text)
-                result.logprobs += progress.logprobs
-                result.finish = progress.finish
-                result.error = progress.error
+            for step in batch:
+                result = self._results.setdefault(step.sequence, Result())
+                result.text += step.text
+                result.pieces.append(step.text)
+                result.logprobs += step.logprobs
+                result.finish = step.finish
+                result.error = step.error
             self._changed.notify_all()
         self.steps.put(batch)
 
@@ -69,6 +70,11 @@ class Inbox:
         result = self._results[sequence]
         result.tokens = sequence.tokens[len(sequence.prompt) :]
         return result
+
+
+def metric(engine: Engine, name: str) -> float:
+    """A value as the engine's /metrics shows it."""
+    return read_metric(engine.metrics.page().decode(), name)
 
 
 class Harness:

@@ -15,7 +15,7 @@ from firectl.engine.schedule.scheduler import Chunk
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
 from firectl.schemas.openai import Sampling
-from tests.engine.harness import GREEDY, Harness
+from tests.engine.harness import GREEDY, Harness, metric
 from tests.tiny import make_base
 
 PROMPT = "the quick brown fox jumps over the lazy dog"
@@ -126,8 +126,8 @@ def test_sequences_that_outgrow_the_memory_are_computed_again_and_end_the_same(h
     with harness.running(kv_tokens=1024, max_num_seqs=6, answer_reserve=4) as (engine, inbox):
         engine.submit(crowded)
         assert [inbox.wait(sequence).tokens for sequence in crowded] == [result.tokens for result in roomy]
-        assert engine.metrics.value("vllm:prompt_tokens_total") > sum(len(sequence.prompt) for sequence in crowded)
-        assert engine.kv_use == 0
+        assert metric(engine, "vllm:prompt_tokens_total") > sum(len(sequence.prompt) for sequence in crowded)
+        assert metric(engine, "vllm:kv_cache_usage_perc") == 0
 
 
 def test_a_slot_does_not_remember_who_had_it(harness: Harness) -> None:

@@ -95,8 +95,8 @@ def _edit(folder: Path, **changes: object) -> None:
     [
         (_no_weights, "model.safetensors (or model.safetensors.index.json) is missing"),
         (_a_layer_short, "lacks 9 tensors of the model, such as model.layers.2.input_layernorm.weight"),
-        (_no_tokenizer, "there is no tokenizer beside the model"),
-        (_quantised, "the weights are quantised (fp8)"),
+        (_no_tokenizer, "the model has no tokenizer"),
+        (_quantised, "got quantised ones (fp8)"),
         (_unknown, "wizard"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_process_that_cannot_load_its_model_says_so_in_one_line_of_json_at_onc
 
 def test_a_context_longer_than_the_model_or_the_memory_allows_is_refused(base: Path) -> None:
     options = EngineOptions(base, "base")
-    with pytest.raises(AdapterError, match="--max-model-len 513 is more than the 512 tokens this model can do"):
+    with pytest.raises(AdapterError, match="--max-model-len 513 is more than the 512 tokens that this model supports"):
         load(replace(options, max_model_len=513))
     with pytest.raises(AdapterError, match="--max-model-len 512 needs 262144 bytes for keys"):
         load(replace(options, max_model_len=512, kv_memory=2**17))

@@ -278,7 +278,7 @@ def test_limits_are_said_with_their_flag(harness: Harness, adapters: dict[str, P
             await registry.load("two", adapters["attention"])
         assert "--max-loras" in str(full.value.hint)
         await registry.unload("one")
-        with pytest.raises(ParamError, match="has rank 16, this engine takes up to --max-lora-rank 8"):
+        with pytest.raises(ParamError, match=r"at most 8 \(--max-lora-rank\), got 16"):
             await registry.load("high", adapters["wide"])
         assert await registry.load("two", adapters["attention"])
         assert list(registry.adapters) == ["two"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from firectl.engine.compute.huge_pages import gather, pieces
+from firectl.engine.compute.huge_pages import collapse, large_mappings
 from tests.engine.process import EngineProcess
 from tests.tiny import make_base
 
@@ -37,13 +37,13 @@ def test_only_large_anonymous_memory_that_is_in_use_counts() -> None:
         mapping(600, 64, "rw-p", 64, "[heap]"),
         mapping(700, 16, "rw-p", 16),
     ]
-    assert list(pieces("\n".join(smaps))) == [(100 * MIB, 164 * MIB), (700 * MIB, 716 * MIB)]
+    assert list(large_mappings("\n".join(smaps))) == [(100 * MIB, 164 * MIB), (700 * MIB, 716 * MIB)]
 
 
 def test_memory_in_use_comes_to_lie_in_huge_pages(collapsing: None) -> None:
     before = huge("self")
     with block() as mine:
-        thread = gather()
+        thread = collapse()
         assert thread is not None
         thread.join(60)
         assert not thread.is_alive()

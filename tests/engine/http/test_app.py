@@ -251,8 +251,8 @@ def test_a_context_that_is_too_short_is_said_in_numbers(engine: EngineProcess) -
     found = error(engine.post("/v1/chat/completions", CHAT | {"max_tokens": 600}), 400)
     assert found["code"] == "context_length_exceeded"
     assert found["message"] == (
-        "this model's maximum context length is 512 tokens, but 608 are asked for: "
-        "8 in the prompt and 600 to generate; at most 504 can be"
+        "this model's maximum context length is 512 tokens, but the request needs 608: "
+        "8 in the prompt and 600 to generate; max_tokens can be at most 504"
     )
     prompt = error(engine.post("/v1/completions", COMPLETION | {"prompt": "x" * 700}), 400)
     assert "maximum context length is 512 tokens, and the prompt alone has 700" in prompt["message"]

@@ -8,7 +8,7 @@ import pytest
 
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.kv_slots import KVSlots
-from firectl.engine.schedule.prefixes import Prefixes
+from firectl.engine.schedule.prefix_cache import PrefixCache
 from firectl.engine.schedule.scheduler import Chunk, Scheduler
 from firectl.engine.schedule.sequence import Sequence
 from firectl.engine.text.stream import TextStream
@@ -25,7 +25,7 @@ def adapter(name: str) -> EngineAdapter:
 
 def scheduler(*, budget: int = 4096, longest: int = 1024, running: int = 4, step: int = 16) -> Scheduler:
     memory = KVSlots(budget, longest, running)
-    return Scheduler(memory, Prefixes(memory), running, step, answer_reserve=0)
+    return Scheduler(memory, PrefixCache(memory), running, step, answer_reserve=0)
 
 
 def step(scheduler: Scheduler) -> list[Chunk]:

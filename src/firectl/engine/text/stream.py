@@ -1,4 +1,4 @@
-"""Tokens to text as they come: never half a character, never a piece of a stop string.
+"""From tokens to text as they come: whole characters only, and no piece of a stop string.
 
 Must not know models; the tokenizer comes as a function from token ids to text.
 """
@@ -11,16 +11,16 @@ Decode = Callable[[Sequence[int]], str]
 
 _REPLACEMENT = "\ufffd"
 _HELD = 3
-"""An unfinished UTF-8 character is at most three bytes, shown as up to three replacement characters."""
+"""An incomplete UTF-8 character has up to three bytes, shown as up to three replacement characters."""
 _CONTEXT = 12
-"""Tokens decoded along, because some tokenizers spell a first token otherwise than a later one."""
+"""Tokens decoded again with each window, because some tokenizers decode a first token differently."""
 _WINDOW = 24
 _LONGEST_WINDOW = 64
-"""Reached by bytes that never become a character; decoding ever more of them would take ever longer."""
+"""A limit for bytes that never become a character, so that decoding does not take longer and longer."""
 
 
 class Detokenizer:
-    """Gives each token's text once it is final. What `push` and `finish` return, joined, is the whole text."""
+    """Returns each token's text once it is final. The results of `push` and `finish`, joined, are the whole text."""
 
     def __init__(self, decode: Decode, prompt: Sequence[int]) -> None:
         self._decode = decode
@@ -40,7 +40,7 @@ class Detokenizer:
         return piece
 
     def finish(self) -> str:
-        """What was held back, with replacement characters for bytes that never became a character."""
+        """The text held back, with replacement characters for incomplete ones."""
         text = self._text()
         piece = text[self._given :]
         self._given = len(text)
@@ -50,7 +50,7 @@ class Detokenizer:
         return self._decode(self._window) if self._window else ""
 
     def _tail(self, tokens: list[int]) -> list[int]:
-        """The last few tokens, not cut inside a character: some tokenizers would take all that follows for broken."""
+        """The last few tokens, not cut inside a character: some tokenizers would then decode the rest wrongly."""
         tail = tokens[-_CONTEXT:]
         for first in range(_HELD + 1) if len(tail) < len(tokens) else ():
             if not self._decode(tail[first:]).startswith(_REPLACEMENT):
@@ -59,7 +59,7 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Cuts the text before the first stop string, and holds back what may become one."""
+    """Cuts the text before the first stop string, and holds back a possible start of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -99,12 +99,12 @@ class TextStream:
 
     @property
     def stopped(self) -> bool:
-        """A stop string was met; nothing after it comes out."""
+        """A stop string was found; no more text follows."""
         return self._stops.stopped
 
 
 def _whole(text: str) -> str:
-    """The text without what may be the beginning of a character."""
+    """The text without a possible start of a character at its end."""
     end = len(text)
     while end > 0 and len(text) - end < _HELD and text[end - 1] == _REPLACEMENT:
         end -= 1
@@ -112,7 +112,7 @@ def _whole(text: str) -> str:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How long the longest end of `text` is that `stop` begins with."""
+    """The length of the longest end of `text` that is a start of `stop`."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

@@ -1,7 +1,7 @@
-"""A tokenizer's files read without transformers, where they alone say everything.
+"""Read a tokenizer's files without transformers, where the files are sufficient.
 
-What transformers would add to them or change in them (older formats, classes with rules of their own, tokens that the
-config has and tokenizer.json lacks) is not done again here: None then, and transformers reads the folder.
+None for a tokenizer that transformers would change (older formats, classes with their own rules, tokens of the config
+that tokenizer.json lacks): transformers reads such a folder.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _CHANGES = ("add_bos_token", "add_eos_token", "add_prefix_space", "additional_sp
 class TokenizerFiles:
     backend: Backend
     special_tokens: Mapping[str, str]
-    """By role, as templates call them: `bos_token` and so on."""
+    """By role, under the names in templates: `bos_token` and so on."""
     chat_template: str | None
 
 
 def read_tokenizer(folder: Path) -> TokenizerFiles | None:
-    """None for a folder whose tokenizer is not plain, or not whole."""
+    """None for a folder whose tokenizer is not plain, or is incomplete."""
     try:
         config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         family = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
-        # transformers mends the pre-tokenizer of some Mistral checkpoints.
+        # transformers corrects the pre-tokenizer of some Mistral checkpoints.
         if family == "mistral" or config.get("tokenizer_class") not in _PLAIN_CLASSES:
             return None
         if any((folder / name).exists() for name in _OTHER_FILES) or any(config.get(name) for name in _CHANGES):

@@ -1,6 +1,6 @@
-"""LoRA inside a linear layer: the base's own product, then each adapter's delta on its own rows and no others.
+"""LoRA inside a linear layer: the base's product, then each adapter's delta on its own rows.
 
-Must not keep weights: they come with the batch, so that an adapter nobody uses any more is simply gone.
+Must not keep weights: they come with the batch, so that an unused adapter can be freed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from firectl.engine.schedule.adapter import EngineAdapter, require_shapes
 
 
 class LoraForward:
-    """Stands in for the `forward` of one Linear or Conv1D; rows without an adapter keep the base's bits."""
+    """Replaces the `forward` of one Linear or Conv1D. Rows without an adapter keep the bits of the base."""
 
     def __init__(self, module: nn.Module, name: str, step: PackedStep) -> None:
         self._base = module.forward
@@ -38,11 +38,11 @@ class LoraForward:
 
 
 class LoraLayers:
-    """Which of a model's layers can carry LoRA, and which already do."""
+    """The layers of a model that can apply LoRA, and those that do."""
 
     def __init__(self, model: nn.Module, step: PackedStep) -> None:
         head = model.get_output_embeddings()  # type: ignore[operator]
-        # Not the output layer: it sees the sampled rows alone, and the service takes no adapters of it here either.
+        # Not the output layer: it computes the sampled rows only, and the service accepts no adapters of it either.
         self._modules = {
             name: module for name, module in model.named_modules() if module is not head and _shape(module) is not None
         }
@@ -50,7 +50,7 @@ class LoraLayers:
         self._carrying: set[str] = set()
 
     def check(self, adapter: EngineAdapter) -> None:
-        """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
+        """AdapterError unless every module of the adapter is a layer of this model with the same shape."""
         require_shapes(adapter, lambda name: _shape(self._modules[name]) if name in self._modules else None)
 
     def carry(self, names: Iterable[str]) -> None:

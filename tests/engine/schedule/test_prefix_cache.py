@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from firectl.engine.engine import Engine
 from firectl.engine.schedule.kv_slots import KVSlots
-from firectl.engine.schedule.prefixes import Prefixes, common_length
+from firectl.engine.schedule.prefix_cache import PrefixCache, common_length
 from firectl.engine.schedule.sequence import Sequence
 from firectl.engine.text.stream import TextStream
 from firectl.schemas.openai import Sampling
-from tests.engine.harness import Harness, Inbox
+from tests.engine.harness import Harness, Inbox, metric
 from tests.tiny import make_adapter
 
 PROMPT = "The quick brown fox jumps over the lazy dog, and the dog lets it."
@@ -23,7 +23,7 @@ PROMPT = "The quick brown fox jumps over the lazy dog, and the dog lets it."
 
 
 def hits(engine: Engine) -> float:
-    return engine.metrics.value("vllm:prefix_cache_hits_total")
+    return metric(engine, "vllm:prefix_cache_hits_total")
 
 
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
@@ -43,8 +43,8 @@ def test_a_prompt_asked_again_is_copied_and_answered_the_same(harness: Harness) 
             answers.append(inbox.wait(sequence).tokens)
         assert answers[0] == answers[1] == answers[2]
         assert hits(engine) == 2 * (len(sequence.prompt) - 1)
-        assert engine.metrics.value("vllm:prompt_tokens_total") == len(sequence.prompt) + 2
-        assert engine.kv_use == 0
+        assert metric(engine, "vllm:prompt_tokens_total") == len(sequence.prompt) + 2
+        assert metric(engine, "vllm:kv_cache_usage_perc") == 0
 
 
 def test_the_next_turn_goes_on_where_the_last_one_ended(harness: Harness) -> None:
@@ -120,8 +120,8 @@ def test_kept_memory_is_given_up_before_anybody_waits(harness: Harness) -> None:
     with harness.running(kv_tokens=2048, max_num_seqs=8, answer_reserve=100) as (engine, inbox):
         for _ in range(3):
             assert all_in(engine, inbox) == alone
-        assert engine.metrics.value("vllm:num_preemptions_total") == 0
-        assert engine.kv_use == 0
+        assert metric(engine, "vllm:num_preemptions_total") == 0
+        assert metric(engine, "vllm:kv_cache_usage_perc") == 0
 
 
 def test_reuse_can_be_turned_off(harness: Harness) -> None:
@@ -136,7 +136,7 @@ def test_reuse_can_be_turned_off(harness: Harness) -> None:
 @pytest.mark.parametrize("room", [64, 128, 512])
 def test_what_is_kept_never_exceeds_its_share(room: int) -> None:
     memory = KVSlots(4 * room, room, 2)
-    prefixes = Prefixes(memory)
+    prefixes = PrefixCache(memory)
     for letter in range(8):
         sequence = Sequence([letter] * 60, Sampling(), 4, TextStream(lambda _: "", []))
         sequence.slot, sequence.computed = memory.reserve(60), 60
@@ -148,7 +148,7 @@ def test_what_is_kept_never_exceeds_its_share(room: int) -> None:
 
 def test_nothing_that_is_kept_goes_for_what_cannot_be_kept() -> None:
     memory = KVSlots(2048, 1024, 4)
-    prefixes = Prefixes(memory)
+    prefixes = PrefixCache(memory)
 
     def end(tokens: list[int]) -> None:
         sequence = Sequence(tokens, Sampling(), 4, TextStream(lambda _: "", []))
