@@ -16,7 +16,6 @@ from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
 from firectl.schemas.openai import Sampling
 from tests.engine.harness import GREEDY, Harness, metric
-from tests.tiny import make_base
 
 PROMPT = "the quick brown fox jumps over the lazy dog"
 
@@ -188,17 +187,6 @@ def test_an_engine_that_is_stopped_leaves_nobody_waiting(harness: Harness) -> No
         inbox.steps.get(timeout=30)
     for sequence in sequences:
         assert inbox.wait(sequence, timeout=1).error is not None
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_model_is_served_in_the_precision_that_is_asked_for(dtype: str, tmp_path: Path) -> None:
-    harness = Harness(make_base(tmp_path / "base", dtype="bfloat16"), dtype=dtype)
-    assert harness.loaded.dtype is getattr(torch, dtype)
-    exact = Harness(harness.options.model, dtype="float32")
-    prompt = list(range(40))
-    logits = harness.logits([harness.sequence(prompt)], [(0, 20, 39, 40)])[0]
-    expected = exact.logits([exact.sequence(prompt)], [(0, 40)])[0]
-    assert 0 < (logits - expected).abs().max() < 0.1
 
 
 def _broken(harness: Harness, value: float) -> EngineAdapter:

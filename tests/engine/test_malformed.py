@@ -14,7 +14,8 @@ import pytest
 
 from tests.engine.leaving import SLOTS, leaving
 from tests.engine.process import EngineProcess
-from tests.schemas.openai.test_params import BAD_CHAT, BAD_COMPLETION, USER
+from tests.schemas.openai.test_chat import BAD_CHAT, USER
+from tests.schemas.openai.test_completion import BAD_COMPLETION
 
 CHAT = {"model": "base", "messages": USER}
 COMPLETION = {"model": "base", "prompt": "hi"}
