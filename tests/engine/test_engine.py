@@ -1,4 +1,7 @@
-"""What a request gets does not depend on who else is in the batch, nor on how its prompt was cut."""
+"""A request's result does not depend on the other requests in the batch, nor on how its prompt was cut.
+
+Proves `engine/engine.py` through the harness.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""More adapters than memory holds: put out, read again by their identity, and never another's weights."""
+"""More adapters than memory holds: evicted, read again by their identity, and never another's weights.
+
+Proves `engine/adapters/cache.py` through a registry.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The bank of adapters: bounded, freed when its adapters are unloaded, and near each other in a step."""
+"""The bank of adapters: bounded, freed when its adapters are unloaded, and near each other in a step.
+
+Proves `engine/compute/lean/bank.py`.
+"""
 
 from __future__ import annotations
 
