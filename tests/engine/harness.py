@@ -30,7 +30,7 @@ GREEDY = Sampling(temperature=0.0, ignore_eos=True)
 
 @dataclass
 class Result:
-    """What one sequence came to."""
+    """The result of one sequence."""
 
     text: str = ""
     tokens: list[int] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Result:
 
 
 class Inbox:
-    """Where an engine publishes to; `wait` gives a sequence's result once it is whole."""
+    """Collects what an engine publishes; `wait` returns a sequence's result when it is complete."""
 
     def __init__(self) -> None:
         self._results: dict[Sequence, Result] = {}
@@ -115,13 +115,13 @@ class Harness:
             engine.stop()
 
     def run(self, sequences: Items[Sequence], **options: int) -> list[Result]:
-        """All of the sequences at once, to their ends."""
+        """Run all of the sequences at once, to their ends."""
         with self.running(**options) as (engine, inbox):
             engine.submit(sequences)
             return [inbox.wait(sequence) for sequence in sequences]
 
     def logits(self, sequences: Items[Sequence], cuts: Items[tuple[int, ...]]) -> list[torch.Tensor]:
-        """The logits after each prompt, read side by side in one batch, each cut into chunks at its own places."""
+        """The logits after each prompt, packed side by side, each cut into chunks at its `cuts`."""
         runner = self.loaded.runner
         runner.forget()
         memory = KVSlots(self.loaded.max_length * len(sequences), self.loaded.max_length, len(sequences))

@@ -14,7 +14,7 @@ PROMPTS = [[(31 * place + 7 * number) % 250 for place in range(length)] for numb
 
 
 CUTS = {3: (0, 3), 17: (0, 16, 17), 40: (0, 9, 30, 31, 32, 40)}
-"""In one piece; a prompt whose last token comes as a decode does; and in pieces of every kind."""
+"""In one piece; with the last token as a decode; and in pieces of every kind."""
 
 
 def reference(base: Path, adapter: Path | None) -> list[torch.Tensor]:
@@ -24,7 +24,7 @@ def reference(base: Path, adapter: Path | None) -> list[torch.Tensor]:
 
 
 def check_parity(base: Path, adapters: dict[str, Path]) -> None:
-    """Every prompt on the base and on every adapter, all in one batch, against PEFT one by one."""
+    """Compare every prompt on the base and on every adapter, in one batch, with PEFT one by one."""
     harness = Harness(base, enable_lora=True)
     voices: list[Any] = [None, *(harness.adapter(path, name) for name, path in adapters.items())]
     sequences = [harness.sequence(prompt, adapter=voice) for prompt in PROMPTS for voice in voices]

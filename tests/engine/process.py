@@ -19,7 +19,7 @@ SOURCES = Path(__file__).parents[2] / "src"
 
 
 class EngineProcess:
-    """`program` is what Python is told to run: the engine, unless a test puts something around it."""
+    """`program` is what Python runs: the engine, or a test's wrapper of it."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class EngineProcess:
         self.wait_for(lambda: self.http.get("/health").status_code == 200, timeout)
 
     def wait_for(self, condition: Any, timeout: float = 30) -> None:
-        """Poll until the condition holds; fails when the process ends or the time does."""
+        """Poll until the condition holds; fails when the process or the time ends."""
         deadline = time.monotonic() + timeout
         while not condition():
             assert self.process.poll() is None, "the engine ended"

@@ -66,9 +66,7 @@ def test_each_of_32_mixed_sequences_gets_what_it_gets_alone(
     assert len({tuple(result.tokens) for result in results}) > 16
 
 
-def test_adapters_answer_otherwise_than_the_base_and_than_each_other(
-    harness: Harness, adapters: dict[str, Path]
-) -> None:
+def test_adapters_answer_differently_from_the_base_and_each_other(harness: Harness, adapters: dict[str, Path]) -> None:
     voices = [None, *(harness.adapter(path) for path in adapters.values())]
     results = harness.run([harness.sequence(PROMPT, adapter=voice) for voice in voices])
     assert len({result.text for result in results}) == len(voices)
@@ -88,7 +86,7 @@ def test_a_long_prompt_does_not_hold_up_one_that_is_generating(harness: Harness)
         inbox.steps.get(timeout=30)
         engine.submit([reading])
         inbox.wait(reading)
-        # 400 tokens at 31 a step take 13 steps, each of which generates as well.
+        # 400 tokens at 31 a step take 13 steps, and each of them also generates.
         assert generating.generated >= 13
         inbox.wait(generating)
 
@@ -106,7 +104,7 @@ def test_a_cancelled_sequence_is_gone_within_one_step(harness: Harness) -> None:
         while not inbox.steps.empty():
             steps.append([progress.sequence for progress in inbox.steps.get()])
         first = next(number for number, step in enumerate(steps) if waiting in step)
-        # The step that was under way when it was cancelled may still have served it, none after that.
+        # The current step may still serve a cancelled sequence; the next one may not.
         assert all(leaving not in step for step in steps[first:])
         assert leaving.slot is None
         engine.cancel([staying])
@@ -134,7 +132,7 @@ def test_sequences_that_outgrow_the_memory_are_computed_again_and_end_the_same(h
 
 def test_a_slot_does_not_remember_who_had_it(harness: Harness) -> None:
     def pair() -> list[Sequence]:
-        # The longer one has the call read past the end of the shorter one.
+        # Because of the longer sequence, the call reads past the end of the shorter one.
         return [harness.sequence("short"), harness.sequence("y" * 150)]
 
     fresh = harness.run(pair(), max_num_seqs=2)
@@ -157,7 +155,7 @@ def test_numbers_that_are_not_finite_fail_their_own_request_alone(harness: Harne
     assert "adapter broken" in results[1].error.message
 
 
-def test_when_the_engine_fails_everybody_in_flight_is_told_and_nobody_gets_in(
+def test_when_the_engine_fails_requests_in_flight_get_the_error_and_new_ones_are_refused(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
     weights = LoraWeights(torch.ones(3, 2), torch.ones(2, 5), 1.0)
@@ -183,7 +181,7 @@ def test_when_the_engine_fails_everybody_in_flight_is_told_and_nobody_gets_in(
         assert "RuntimeError" in capfd.readouterr().err
 
 
-def test_an_engine_that_is_stopped_leaves_nobody_waiting(harness: Harness) -> None:
+def test_a_stopped_engine_ends_every_sequence_with_an_error(harness: Harness) -> None:
     sequences = [harness.sequence("a", max_tokens=400) for _ in range(4)]
     with harness.running(max_num_seqs=2) as (engine, inbox):
         engine.submit(sequences)
@@ -202,7 +200,7 @@ def _broken(harness: Harness, value: float) -> EngineAdapter:
 
 def test_a_row_keeps_its_bits_beside_longer_ones(harness: Harness) -> None:
     def logits(*prompts: str) -> torch.Tensor:
-        """Of the first prompt and of 20 tokens after it."""
+        """The logits of the first prompt and of 20 tokens after it."""
         sequences = [harness.sequence(prompt) for prompt in prompts]
         memory = KVSlots(1024, 256, 4)
         for sequence in sequences:

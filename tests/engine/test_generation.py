@@ -22,7 +22,7 @@ from tests.tiny import make_base
 def with_dispatcher(
     harness: Harness, story: Callable[[Dispatcher, Engine], Coroutine[Any, Any, None]], **options: Any
 ) -> None:
-    """Run a story on an event loop, with an engine whose results come to it."""
+    """Run a story on an event loop, with an engine that publishes to its dispatcher."""
 
     async def run() -> None:
         given = replace(harness.options, **options)

@@ -1,5 +1,7 @@
-"""More than 200 requests that are wrong, slow, too large or given up, to one real engine: a 4xx that names the field or
-a clean close, and the engine serves on."""
+"""More than 200 requests that are wrong, slow, too large or aborted, to one real engine.
+
+Each gets a 4xx that names the field, or a clean close, and the engine continues to serve.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ CHAT = {"model": "base", "messages": USER}
 COMPLETION = {"model": "base", "prompt": "hi"}
 LARGE = 50 << 20
 HANDS = 16
-"""Connections that are slow, or given up, at once: twice as many as the engine has slots."""
+"""Slow or aborted connections at once: twice as many as the engine has slots."""
 
-# What is no JSON text, and what the refusal says about it.
+# Bodies that are not JSON, and a word of the refusal.
 BODIES: list[tuple[bytes, str]] = [
     *((b'{"model": "base", "prompt": "' + bad + b'"}', "UTF-8") for bad in (
         b"\xff", b"\x80", b"\xc0\x80", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xf4\x90\x80\x80",
@@ -45,7 +47,7 @@ BODIES: list[tuple[bytes, str]] = [
 
 
 def refused_fields() -> Iterator[tuple[str, dict[str, Any], str]]:
-    """(path, body, the field that is wrong): each asked for whole and, where it makes no difference, as a stream."""
+    """(path, body, the wrong field): each in one piece and, where that is possible, as a stream."""
     for path, good, cases in (("chat/completions", CHAT, BAD_CHAT), ("completions", COMPLETION, BAD_COMPLETION)):
         for fields, param in cases:
             yield path, good | fields, param
@@ -70,7 +72,7 @@ def test_more_than_two_hundred_wrong_requests_are_each_refused_by_name(engine: E
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_of_fifty_megabytes_is_refused_or_cut_off_and_not_kept(engine: EngineProcess, chunked: bool) -> None:
+def test_a_body_of_fifty_megabytes_is_refused_and_not_kept_in_memory(engine: EngineProcess, chunked: bool) -> None:
     whole = json.dumps(COMPLETION | {"prompt": "x" * LARGE}).encode()
     pieces = (whole[start : start + (1 << 20)] for start in range(0, len(whole), 1 << 20))
     before = _resident(engine)
@@ -85,12 +87,12 @@ def test_a_body_of_fifty_megabytes_is_refused_or_cut_off_and_not_kept(engine: En
     assert engine.complete()["choices"]
 
 
-def test_clients_that_send_slowly_hold_nobody_up(engine: EngineProcess) -> None:
+def test_slow_clients_do_not_delay_others(engine: EngineProcess) -> None:
     body = json.dumps(COMPLETION | {"max_tokens": 1}).encode()
     head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
     hands = [_connect(engine) for _ in range(HANDS)]
     for number, hand in enumerate(hands):
-        # Half of them stop in the middle of the head, the others in the middle of the body.
+        # Half of them stop within the head, the others within the body.
         hand.sendall(head[:40] if number % 2 else head + body[:10])
     assert engine.complete()["choices"]
     for number, hand in enumerate(hands[:4]):
@@ -114,7 +116,7 @@ def test_clients_that_leave_in_the_middle_of_a_stream_free_their_slots(engine: E
                 hand.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for hand in hands[:4] if how != "not read" else ():
             assert hand.recv(16).startswith(b"HTTP/1.1 200 OK")
-        # Whoever is not read yet would be begun after they all have left.
+        # A request that is not read yet would start after all clients have left.
         engine.wait_for(lambda: engine.metric("vllm:num_requests_waiting") == HANDS - SLOTS)
         begun()
         for hand in hands:
@@ -126,7 +128,7 @@ def _connect(engine: EngineProcess) -> socket.socket:
 
 
 def _resident(engine: EngineProcess) -> int:
-    """Bytes of memory that the engine holds."""
+    """Bytes of the engine's resident memory."""
     import psutil
 
     return int(psutil.Process(engine.process.pid).memory_info().rss)

@@ -20,7 +20,7 @@ from tests.engine.process import SOURCES, EngineProcess
 from tests.tiny import make_base
 
 
-def test_it_listens_before_it_loads_and_ends_with_its_parent(base: Path) -> None:
+def test_a_process_listens_before_it_loads_and_ends_with_its_parent(base: Path) -> None:
     began = time.monotonic()
     with EngineProcess(base) as engine:
         health = engine.http.get("/health")
@@ -36,7 +36,7 @@ def test_it_listens_before_it_loads_and_ends_with_its_parent(base: Path) -> None
         no_lora = engine.post("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"})
         assert no_lora.status_code == 400
         assert "--enable-lora" in no_lora.json()["error"]["message"]
-        # The end of stdin is the end of its parent, whatever is in flight.
+        # The end of stdin means that the parent has ended: the process ends at once.
         body = {"model": "base", "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
         with engine.http.stream("POST", "/v1/completions", json=body) as answer:
             lines = answer.iter_lines()  # kept: httpx closes the connection when this iterator goes
@@ -74,7 +74,7 @@ def test_a_process_that_cannot_load_its_model_says_so_in_one_line_of_json_at_onc
     assert error["code"] == "INVALID_ARGUMENT"
 
 
-def test_a_port_that_is_taken_is_said_and_a_wrong_flag_is_too(base: Path) -> None:
+def test_a_taken_port_and_a_wrong_flag_are_reported(base: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -103,7 +103,7 @@ sys.exit(serve.serve(parse(sys.argv[1:])))
 """
 
 
-def test_when_the_engine_fails_those_in_flight_are_told_and_the_process_ends(base: Path) -> None:
+def test_when_the_engine_fails_requests_in_flight_get_the_error_and_the_process_ends(base: Path) -> None:
     with EngineProcess(base, program=("-c", SABOTAGE)) as engine:
         engine.wait_ready()
         body = {"model": "base", "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
@@ -127,7 +127,7 @@ def test_when_the_engine_fails_those_in_flight_are_told_and_the_process_ends(bas
     assert json.loads(errors.splitlines()[-1])["error"]["code"] == "ENGINE_FAILED"
 
 
-def test_a_request_sent_byte_by_byte_is_answered_and_half_a_one_is_let_go(engine: EngineProcess) -> None:
+def test_a_request_sent_byte_by_byte_is_answered_and_half_a_request_is_dropped(engine: EngineProcess) -> None:
     body = b'{"model":"base","prompt":"x","max_tokens":1}'
     raw = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", engine.port)) as slow:
@@ -146,5 +146,5 @@ def test_answers_on_a_kept_connection_wait_for_no_acknowledgement(engine: Engine
         started = time.perf_counter()
         assert engine.http.get("/health").status_code == 200
         took.append(time.perf_counter() - started)
-    # A client's kernel lets one wait 40 ms once the connection is no longer new.
+    # A delayed acknowledgement takes 40 ms on a connection that is not new.
     assert min(took[-10:]) < 0.03

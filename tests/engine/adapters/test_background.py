@@ -21,7 +21,7 @@ def test_work_runs_on_a_named_thread_that_ends_with_it() -> None:
     asyncio.run(story())
 
 
-def test_the_loop_is_free_meanwhile_and_an_error_comes_out() -> None:
+def test_the_event_loop_is_not_blocked_and_errors_are_raised() -> None:
     release = threading.Event()
 
     def work(name: str) -> None:

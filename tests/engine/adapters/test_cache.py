@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import shutil
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def registry(engine: Engine, harness: Harness, room: int) -> Registry:
     return Registry(engine, AdapterReader(harness.loaded, 64), replace(harness.options, max_loras_in_memory=room))
 
 
-def test_the_ones_used_last_stay_and_the_others_are_read_again(
+def test_the_last_used_stay_and_the_evicted_are_read_again(
     running: Engine, harness: Harness, voices: dict[str, Path]
 ) -> None:
     async def story() -> None:
@@ -65,7 +66,7 @@ def test_the_ones_used_last_stay_and_the_others_are_read_again(
     asyncio.run(story())
 
 
-def test_what_a_request_holds_is_not_read_twice_and_goes_with_it(
+def test_an_adapter_in_use_is_not_read_again_and_is_freed_with_its_request(
     running: Engine, harness: Harness, voices: dict[str, Path]
 ) -> None:
     async def story() -> None:
@@ -74,20 +75,23 @@ def test_what_a_request_holds_is_not_read_twice_and_goes_with_it(
         held = await found.bind("v0")
         await found.load("v1", voices["v1"])
         await found.load("v2", voices["v2"])
+        assert metric(running, "firectl:adapter_evictions_total") == 1
         assert await found.bind("v0") is held
+        assert metric(running, "firectl:adapter_reads_total") == 0
         await found.bind("v1")
         await found.bind("v2")
-        loaded = found.adapters["v0"]
-        assert loaded.weights is not None
-        assert loaded.weights() is held
+        assert held is not None
+        reference = weakref.ref(held)
         del held
         gc.collect()
-        assert loaded.weights() is None
+        assert reference() is None
 
     asyncio.run(story())
 
 
-def test_many_who_name_it_at_once_share_one_reading(running: Engine, harness: Harness, voices: dict[str, Path]) -> None:
+def test_requests_that_wait_for_one_adapter_share_one_read(
+    running: Engine, harness: Harness, voices: dict[str, Path]
+) -> None:
     async def story() -> None:
         found = registry(running, harness, room=2)
         for name in ("v0", "v1", "v2"):
@@ -103,7 +107,7 @@ def test_many_who_name_it_at_once_share_one_reading(running: Engine, harness: Ha
     asyncio.run(story())
 
 
-def test_pinned_ones_are_never_put_out_and_leave_room(
+def test_pinned_adapters_are_never_evicted_and_leave_room(
     running: Engine, harness: Harness, voices: dict[str, Path]
 ) -> None:
     async def story() -> None:
@@ -117,7 +121,7 @@ def test_pinned_ones_are_never_put_out_and_leave_room(
             await found.load("v4", voices["v4"], pinned=True)
         assert refused.value.code is Code.FAILED_PRECONDITION
         await found.unload("v0")
-        # One that was put out can be pinned as well: it is read for that.
+        # An evicted adapter can be pinned too: it is read for that.
         assert not await found.load("v1", voices["v1"], pinned=True)
         await found.bind("v2")
         await found.bind("v3")
@@ -128,7 +132,7 @@ def test_pinned_ones_are_never_put_out_and_leave_room(
     asyncio.run(story())
 
 
-def test_unloaded_while_it_is_read_it_is_gone_all_the_same(
+def test_an_adapter_that_is_unloaded_during_its_read_stays_unloaded(
     running: Engine, harness: Harness, voices: dict[str, Path]
 ) -> None:
     async def story() -> None:
@@ -145,7 +149,7 @@ def test_unloaded_while_it_is_read_it_is_gone_all_the_same(
     asyncio.run(story())
 
 
-def test_files_that_changed_meanwhile_are_refused_and_never_served(
+def test_files_that_changed_after_the_load_are_never_served(
     running: Engine, harness: Harness, voices: dict[str, Path], tmp_path: Path
 ) -> None:
     async def story() -> None:

@@ -1,4 +1,4 @@
-"""Adapters come and go while the engine serves, and a name answers by the weights it was last given."""
+"""Adapters are loaded and unloaded while the engine serves, and a name answers by its last weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG = {"model": "base", "prompt": "hello", "max_tokens": 300, "ignore_eos": Tru
 
 @pytest.fixture(scope="module")
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    """The same base with a context so long that adapters can change while an answer is written."""
+    """The same base with a longer context, so that adapters can change during an answer."""
     base = make_base(tmp_path_factory.mktemp("roomy") / "base", max_positions=2048)
     with EngineProcess(base, "--enable-lora") as process:
         process.wait_ready()
@@ -137,7 +137,7 @@ def test_a_request_in_flight_ends_on_the_weights_it_began_with(
             assert unload(engine, "voice").status_code == 200
         else:
             assert load(engine, "voice", adapters["wide"], load_inplace=True).status_code == 200
-        # It was still being written when the voice changed.
+        # The answer was still in progress after the change.
         assert engine.metric("vllm:num_requests_running") == 1
         heard += [line for line in lines if line]
     events = [json.loads(line[6:]) for line in heard if line.startswith("data: {")]
@@ -145,7 +145,7 @@ def test_a_request_in_flight_ends_on_the_weights_it_began_with(
     unload(engine, "voice")
 
 
-def test_streams_go_on_while_adapters_are_loaded(engine: EngineProcess, adapters: dict[str, Path]) -> None:
+def test_streams_continue_while_adapters_are_loaded(engine: EngineProcess, adapters: dict[str, Path]) -> None:
     with engine.http.stream("POST", "/v1/completions", json=LONG | {"stream": True}) as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -197,7 +197,7 @@ def test_a_load_that_is_wrong_names_the_field(body: dict[str, Any], param: str, 
     assert refused.json()["error"]["param"] == param
 
 
-def test_limits_are_said_with_their_flag(harness: Harness, adapters: dict[str, Path]) -> None:
+def test_limits_are_reported_with_their_flag(harness: Harness, adapters: dict[str, Path]) -> None:
     limits = replace(harness.options, max_loras=1)
     reader = AdapterReader(harness.loaded, max_rank=8)
 

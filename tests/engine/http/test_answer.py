@@ -52,7 +52,7 @@ def test_usage_comes_in_a_chunk_of_its_own_when_asked_for(engine: EngineProcess)
 
 
 def test_no_chunk_holds_half_a_character(engine: EngineProcess) -> None:
-    # The tiny model writes random bytes: what is no character becomes U+FFFD, and what is one stays whole.
+    # The tiny model writes random bytes: invalid ones become U+FFFD, and characters stay whole.
     body = COMPLETION | {"temperature": 1.5, "seed": 3, "max_tokens": 200, "ignore_eos": True}
     whole = engine.post("/v1/completions", body).json()["choices"][0]["text"]
     events = engine.stream("/v1/completions", body)
@@ -84,11 +84,11 @@ def test_choices_of_a_stream_are_told_apart_by_their_index(engine: EngineProcess
 
 
 @pytest.mark.parametrize("path", ["chat/completions", "completions"])
-def test_the_first_token_is_told_also_while_its_text_is_held_back(engine: EngineProcess, path: str) -> None:
+def test_the_first_token_is_sent_even_while_its_text_is_held_back(engine: EngineProcess, path: str) -> None:
     body = (CHAT if path.startswith("chat") else COMPLETION) | {"temperature": 1, "seed": 4, "ignore_eos": True}
     plain = engine.stream(f"/v1/{path}", body)[:-1]
     text = "".join(map(_text, plain))
-    # The first character could be the beginning of this, until the second has come.
+    # The first character may be the start of this stop string, until the second comes.
     events = engine.stream(f"/v1/{path}", body | {"stop": text[0] + "never this"})[:-1]
     assert (_text(events[0]), events[0]["choices"][0]["finish_reason"]) == ("", None)
     assert "".join(map(_text, events)) == text
@@ -113,7 +113,7 @@ def test_logprobs_are_the_models_own(engine: EngineProcess, base: Path) -> None:
         best = expected[place].topk(3)
         assert [_token(other["bytes"]) for other in item["top_logprobs"]] == best.indices.tolist()
         assert [other["logprob"] for other in item["top_logprobs"]] == pytest.approx(best.values.tolist(), abs=1e-4)
-        # Greedy: the token itself is the likeliest.
+        # Greedy sampling picks the likeliest token.
         assert item["logprob"] == item["top_logprobs"][0]["logprob"]
     everything = engine.complete(logprobs=5, max_tokens=3, ignore_eos=True)["choices"][0]["logprobs"]
     assert [len(everything[key]) for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset")] == [3] * 4

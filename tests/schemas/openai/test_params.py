@@ -25,7 +25,7 @@ def test_a_body_that_is_no_object_is_refused(body: object) -> None:
 
 
 @pytest.mark.parametrize("missing", ["model", "messages"])
-def test_a_missing_parameter_is_said_to_be_missing(missing: str) -> None:
+def test_a_missing_parameter_is_reported(missing: str) -> None:
     body: dict[str, Any] = {"model": "m", "messages": USER}
     del body[missing]
     with pytest.raises(ParamError, match=f"^{missing} is required$"):
@@ -57,7 +57,7 @@ def test_defaults_are_openais() -> None:
     assert completion.prompts == ("hi",)
 
 
-def test_everything_that_is_done_is_read() -> None:
+def test_every_supported_parameter_is_read() -> None:
     chat = parse_chat(
         {
             "model": "m",

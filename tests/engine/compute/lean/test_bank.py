@@ -12,9 +12,7 @@ from tests.engine.harness import Harness
 from tests.tiny import make_adapter
 
 
-def test_a_bank_takes_no_more_memory_than_it_may_and_gives_it_back(
-    harness: Harness, base: Path, tmp_path: Path
-) -> None:
+def test_a_bank_stays_within_its_memory_and_frees_it(harness: Harness, base: Path, tmp_path: Path) -> None:
     bank = bank_of(harness, room=2**20)
     small = [harness.adapter(make_adapter(tmp_path / f"r2-{n}", base, r=2, seed=n)) for n in range(2)]
     large = harness.adapter(make_adapter(tmp_path / "r16", base, r=16, seed=9))
@@ -32,9 +30,7 @@ def test_a_bank_takes_no_more_memory_than_it_may_and_gives_it_back(
     assert bank.size == 0
 
 
-def test_the_adapters_of_a_step_lie_near_each_other_wherever_they_were_before(
-    harness: Harness, base: Path, tmp_path: Path
-) -> None:
+def test_the_adapters_of_a_step_are_placed_near_each_other(harness: Harness, base: Path, tmp_path: Path) -> None:
     bank = bank_of(harness)
     voices = [harness.adapter(make_adapter(tmp_path / f"r2-{n}", base, r=2, seed=n)) for n in range(12)]
     for number, voice in enumerate(voices):
@@ -45,8 +41,8 @@ def test_the_adapters_of_a_step_lie_near_each_other_wherever_they_were_before(
     assert_deltas_of(bank, places, [2, 2, 2])
     # Adapters return after an eviction, into places where other adapters filled more of the matrix.
     partly = harness.adapter(make_adapter(tmp_path / "partly", base, r=2, seed=99, targets=("q_proj", "up_proj")))
-    everybody = [*voices, partly]
-    assert_deltas_of(bank, bank.place(everybody), [1] * 13)
+    everyone = [*voices, partly]
+    assert_deltas_of(bank, bank.place(everyone), [1] * 13)
     voices.pop(3)
-    del everybody, few, places, voice
+    del everyone, few, places, voice
     assert_deltas_of(bank, bank.place([*voices, partly]), [1] * 12)

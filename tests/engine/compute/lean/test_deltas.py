@@ -37,7 +37,7 @@ def bank_of(harness: Harness, **options: int) -> LoraBank:
     ],
     ids=str,
 )
-def test_whatever_rows_the_adapters_have_each_row_gets_its_own_adapters_delta(
+def test_each_row_gets_its_own_adapters_delta_in_any_arrangement(
     harness: Harness, adapters: dict[str, Path], counts: list[int]
 ) -> None:
     voices = [harness.adapter(path, f"{name}{n}") for n in range(2) for name, path in adapters.items()]

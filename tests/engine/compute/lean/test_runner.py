@@ -28,7 +28,7 @@ def test_rows_without_an_adapter_keep_the_bits_of_the_base(harness: Harness, ada
 
 
 def test_adapters_come_and_go_between_steps(harness: Harness, adapters: dict[str, Path]) -> None:
-    """Steps of every arrangement: even, uneven, one reading its prompt, and places that fall empty."""
+    """Steps of every arrangement: equal and unequal rows, a prompt among single tokens, and emptied places."""
     voices = [None, *(harness.adapter(path, name) for name, path in adapters.items())]
 
     def make(number: int) -> Any:

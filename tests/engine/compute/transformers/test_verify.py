@@ -26,7 +26,7 @@ def runner_of(folder: Path) -> TransformersRunner:
 
 @pytest.mark.parametrize("family", ["phi3", "gpt_neox"])
 def test_a_family_that_turns_a_part_of_each_head_agrees_with_transformers(family: str, tmp_path: Path) -> None:
-    """Its queries lie head by head in memory, not row by row."""
+    """Its queries are stored head by head, not row by row."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     assert family not in VERIFIED
