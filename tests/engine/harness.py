@@ -86,9 +86,7 @@ class Harness:
         self._reader = AdapterReader(self.loaded, self.options.max_lora_rank)
 
     def adapter(self, folder: Path, name: str | None = None) -> EngineAdapter:
-        adapter = self._reader.read(name or folder.name, self._reader.find(folder))
-        self.loaded.runner.attach(adapter)
-        return adapter
+        return self._reader.read(name or folder.name, self._reader.find(folder))
 
     def sequence(
         self,

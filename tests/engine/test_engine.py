@@ -137,7 +137,7 @@ def test_a_slot_does_not_remember_who_had_it(harness: Harness) -> None:
 
     fresh = harness.run(pair(), max_num_seqs=2)
     with harness.running(max_num_seqs=2) as (engine, inbox):
-        poisoned = harness.sequence("x" * 200, adapter=_broken(harness, float("inf")))
+        poisoned = harness.sequence("x" * 200, adapter=_broken(float("inf")))
         engine.submit([poisoned])
         error = inbox.wait(poisoned).error
         assert error is not None
@@ -148,7 +148,7 @@ def test_a_slot_does_not_remember_who_had_it(harness: Harness) -> None:
 
 
 def test_numbers_that_are_not_finite_fail_their_own_request_alone(harness: Harness) -> None:
-    good, bad = harness.sequence(PROMPT), harness.sequence(PROMPT, adapter=_broken(harness, float("nan")))
+    good, bad = harness.sequence(PROMPT), harness.sequence(PROMPT, adapter=_broken(float("nan")))
     results = harness.run([good, bad])
     assert results[0].tokens == harness.run([harness.sequence(PROMPT)])[0].tokens
     assert results[1].error is not None
@@ -160,7 +160,6 @@ def test_when_the_engine_fails_requests_in_flight_get_the_error_and_new_ones_are
 ) -> None:
     weights = LoraWeights(torch.ones(3, 2), torch.ones(2, 5), 1.0)
     wrong = EngineAdapter("wrong", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
-    harness.loaded.runner.attach(wrong)
     with harness.running(max_num_seqs=1) as (engine, inbox):
         running, waiting = harness.sequence("a", max_tokens=400), harness.sequence("b")
         engine.submit([running, waiting])
@@ -190,12 +189,10 @@ def test_a_stopped_engine_ends_every_sequence_with_an_error(harness: Harness) ->
         assert inbox.wait(sequence, timeout=1).error is not None
 
 
-def _broken(harness: Harness, value: float) -> EngineAdapter:
+def _broken(value: float) -> EngineAdapter:
     size = 64
     weights = LoraWeights(torch.ones(size, 2), torch.full((2, size), value), 1.0)
-    adapter = EngineAdapter("broken", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
-    harness.loaded.runner.attach(adapter)
-    return adapter
+    return EngineAdapter("broken", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
 
 
 def test_a_row_keeps_its_bits_beside_longer_ones(harness: Harness) -> None:

@@ -88,8 +88,6 @@ class Registry:
                 adapter = await in_background("adapters", self._reader.read, name, source)
             except InputError as error:
                 raise ParamError(error.message, "lora_path", hint=error.hint) from error
-            runner = self._engine.loaded.runner
-            await asyncio.wrap_future(self._engine.call(lambda: runner.attach(adapter)))
             if known is not None:
                 self._cache.remove(known)
             loaded = LoadedAdapter(name, source, pinned)

@@ -24,9 +24,6 @@ class Runner(Protocol):
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless the adapter fits the model. May be called from any thread."""
 
-    def attach(self, adapter: EngineAdapter) -> None:
-        """Make the adapter usable from the next step on."""
-
     def release(self) -> None:
         """Free the copies of unloaded adapters."""
 

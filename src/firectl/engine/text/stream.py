@@ -58,15 +58,26 @@ class Detokenizer:
         return tail
 
 
-class StopStrings:
-    """Cuts the text before the first stop string, and holds back a possible start of one."""
+class TextStream:
+    """The text of one choice, up to its first stop string: `push` each token, then `finish` once."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str] = ()) -> None:
+        self._detokenizer = Detokenizer(decode, prompt)
         self._stops = tuple(stops)
         self._pending = ""
+        """Text that may be the start of a stop string."""
         self.stopped = False
+        """A stop string was found; no more text follows."""
 
-    def push(self, piece: str) -> str:
+    def push(self, token: int) -> str:
+        return self._cut(self._detokenizer.push(token))
+
+    def finish(self) -> str:
+        text = self._cut(self._detokenizer.finish()) + self._pending
+        self._pending = ""
+        return text
+
+    def _cut(self, piece: str) -> str:
         if not self._stops or self.stopped:
             return "" if self.stopped else piece
         text = self._pending + piece
@@ -78,29 +89,6 @@ class StopStrings:
         held = max(_overlap(text, stop) for stop in self._stops)
         self._pending = text[len(text) - held :]
         return text[: len(text) - held]
-
-    def finish(self) -> str:
-        pending, self._pending = self._pending, ""
-        return pending
-
-
-class TextStream:
-    """The text of one choice: `push` each token, then `finish` once."""
-
-    def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str] = ()) -> None:
-        self._detokenizer = Detokenizer(decode, prompt)
-        self._stops = StopStrings(stops)
-
-    def push(self, token: int) -> str:
-        return self._stops.push(self._detokenizer.push(token))
-
-    def finish(self) -> str:
-        return self._stops.push(self._detokenizer.finish()) + self._stops.finish()
-
-    @property
-    def stopped(self) -> bool:
-        """A stop string was found; no more text follows."""
-        return self._stops.stopped
 
 
 def _whole(text: str) -> str:

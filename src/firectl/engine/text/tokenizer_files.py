@@ -7,7 +7,7 @@ that tokenizer.json lacks): transformers reads such a folder.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,8 @@ def read_tokenizer(folder: Path) -> TokenizerFiles | None:
     except Exception:  # the tokenizers library raises bare Exceptions; transformers says what is wrong
         return None
     special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
-    if not special.issuperset(named) or not all(_agrees(backend, *entry) for entry in _added(config)):
+    added = config.get("added_tokens_decoder") or {}
+    if not special.issuperset(named) or not all(_agrees(backend, int(id_), token) for id_, token in added.items()):
         return None
     return TokenizerFiles(backend, roles, template)
 
@@ -63,11 +64,6 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     if template is not None and not isinstance(template, str):
         raise ValueError("several templates")
     return template
-
-
-def _added(config: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, token in (config.get("added_tokens_decoder") or {}).items():
-        yield int(number), token
 
 
 def _agrees(backend: Backend, number: int, token: Mapping[str, Any]) -> bool:

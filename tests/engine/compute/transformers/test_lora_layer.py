@@ -48,7 +48,7 @@ def test_each_adapter_changes_its_own_rows_alone() -> None:
     x = torch.randn(1, 6, 6)
     with torch.inference_mode():
         base = model.inner(x)
-        LoraLayers(model, step).carry(changes.modules)
+        LoraLayers(model, step).carry([changes])
         assert isinstance(model.inner.forward, LoraForward)
         found = model.inner(x)
     weights = changes.modules["inner"]

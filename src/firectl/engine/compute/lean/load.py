@@ -6,6 +6,7 @@ Must not import transformers: that takes longer than the rest of the start.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,14 +28,24 @@ def readable(base: BaseModel) -> bool:
 
 def read_model(base: BaseModel, config: LeanConfig, dtype: torch.dtype, device: torch.device) -> LeanModel:
     """AdapterError when a tensor of the model is missing or has another shape."""
-    tensors = _Tensors(base, dtype, device)
     # transformers does not tie a model whose files contain a head, whatever the config says.
     tied = config.tied and base.tensor("lm_head.weight") is None
-    tensors.require(_shapes(config, tied))
-    embeddings = tensors.get("model.embed_tokens.weight")
-    layers = tuple(_decoder_layer(tensors, config, layer) for layer in range(config.layers))
-    head = PackedLinear(embeddings if tied else tensors.get("lm_head.weight"))
-    return LeanModel(config, embeddings, layers, tensors.get("model.norm.weight"), head)
+    shapes = _shapes(config, tied)
+    found = {name: info for name, shape in shapes.items() if (info := base.tensor(name)) and info.shape == shape}
+    lacking = [name for name in shapes if name not in found]
+    if lacking:
+        raise AdapterError(
+            f"{base.path}: the checkpoint lacks {len(lacking)} tensors of the model, such as {lacking[0]}"
+        )
+
+    def read(*names: str) -> torch.Tensor:
+        tensors = [read_tensor(found[name]).to(device, dtype) for name in names]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+    embeddings = read("model.embed_tokens.weight")
+    layers = tuple(_decoder_layer(read, config, layer) for layer in range(config.layers))
+    head = PackedLinear(embeddings if tied else read("lm_head.weight"))
+    return LeanModel(config, embeddings, layers, read("model.norm.weight"), head)
 
 
 def generation_eos(folder: Path) -> frozenset[int]:
@@ -46,46 +57,20 @@ def generation_eos(folder: Path) -> frozenset[int]:
     return eos_of(settings) if isinstance(settings, dict) else frozenset()
 
 
-class _Tensors:
-    def __init__(self, base: BaseModel, dtype: torch.dtype, device: torch.device) -> None:
-        self._base, self._dtype, self._device = base, dtype, device
-
-    def require(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        lacking = []
-        for name, shape in shapes.items():
-            info = self._base.tensor(name)
-            if info is None or info.shape != shape:
-                lacking.append(name)
-        if lacking:
-            raise AdapterError(
-                f"{self._base.path}: the checkpoint lacks {len(lacking)} tensors of the model, such as {lacking[0]}"
-            )
-
-    def get(self, *names: str) -> torch.Tensor:
-        """The tensors of these names, concatenated by rows."""
-        found = []
-        for name in names:
-            info = self._base.tensor(name)
-            if info is None:
-                raise RuntimeError(f"{name} was not required")
-            found.append(read_tensor(info).to(self._device, self._dtype))
-        return found[0] if len(found) == 1 else torch.cat(found)
-
-
-def _decoder_layer(tensors: _Tensors, config: LeanConfig, layer: int) -> DecoderLayer:
+def _decoder_layer(read: Callable[..., torch.Tensor], config: LeanConfig, layer: int) -> DecoderLayer:
     def linear(part: int, bias: bool = False) -> PackedLinear:
         names = [module.name for module in modules_of(config, layer, part)]
-        weight = tensors.get(*(f"{name}.weight" for name in names))
-        return PackedLinear(weight, tensors.get(*(f"{name}.bias" for name in names)) if bias else None)
+        weight = read(*(f"{name}.weight" for name in names))
+        return PackedLinear(weight, read(*(f"{name}.bias" for name in names)) if bias else None)
 
     at = f"model.layers.{layer}"
     return DecoderLayer(
         linears=(linear(QKV, config.qkv_bias), linear(OUTPUT), linear(GATE_UP), linear(DOWN)),
         norms=(
-            tensors.get(f"{at}.input_layernorm.weight"),
-            tensors.get(f"{at}.post_attention_layernorm.weight"),
+            read(f"{at}.input_layernorm.weight"),
+            read(f"{at}.post_attention_layernorm.weight"),
         ),
-        head_norms=(tensors.get(f"{at}.self_attn.q_norm.weight"), tensors.get(f"{at}.self_attn.k_norm.weight"))
+        head_norms=(read(f"{at}.self_attn.q_norm.weight"), read(f"{at}.self_attn.k_norm.weight"))
         if config.head_norms
         else None,
         mask_rules=MaskRules(config.head_size**-0.5, config.windows[layer]),

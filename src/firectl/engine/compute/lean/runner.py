@@ -33,9 +33,6 @@ class LeanRunner:
     def check(self, adapter: EngineAdapter) -> None:
         self._bank.check(adapter)
 
-    def attach(self, adapter: EngineAdapter) -> None:
-        """Does nothing: the bank copies an adapter in when a step first has rows of it."""
-
     def release(self) -> None:
         self._bank.release()
 

@@ -5,6 +5,7 @@ Must not keep weights: they come with the batch, so that an unused adapter can b
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 
 import torch
@@ -47,19 +48,20 @@ class LoraLayers:
             name: module for name, module in model.named_modules() if module is not head and _shape(module) is not None
         }
         self._step = step
-        self._carrying: set[str] = set()
+        self._carried: weakref.WeakSet[EngineAdapter] = weakref.WeakSet()
 
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless every module of the adapter is a layer of this model with the same shape."""
         require_shapes(adapter, lambda name: _shape(self._modules[name]) if name in self._modules else None)
 
-    def carry(self, names: Iterable[str]) -> None:
-        """Make these layers apply adapters. Between steps only."""
-        for name in names:
-            if name not in self._carrying:
+    def carry(self, adapters: Iterable[EngineAdapter]) -> None:
+        """Make the layers of these adapters apply LoRA. Between steps only."""
+        for adapter in adapters:
+            for name in adapter.modules if adapter not in self._carried else ():
                 module = self._modules[name]
-                module.forward = LoraForward(module, name, self._step)
-                self._carrying.add(name)
+                if not isinstance(module.forward, LoraForward):
+                    module.forward = LoraForward(module, name, self._step)
+            self._carried.add(adapter)
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:

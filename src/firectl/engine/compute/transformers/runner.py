@@ -35,9 +35,6 @@ class TransformersRunner:
     def check(self, adapter: EngineAdapter) -> None:
         self._layers.check(adapter)
 
-    def attach(self, adapter: EngineAdapter) -> None:
-        self._layers.carry(adapter.modules)
-
     def release(self) -> None:
         """Does nothing: the layers hold no adapters."""
 
@@ -47,6 +44,7 @@ class TransformersRunner:
     ) -> tuple[tuple[Sequence, ...], torch.Tensor]:
         self._step.store.apply(operations)
         batch = pack(chunks, self._device)
+        self._layers.carry(adapter for adapter, _, _ in batch.adapters)
         self._step.batch = batch
         try:
             output = self.model(
