@@ -26,7 +26,7 @@ READERS = 2
 
 
 @dataclass(eq=False, slots=True)
-class LoadedAdapter:
+class RegisteredAdapter:
     """An adapter that requests may name: its identity, and its weights while they are in memory."""
 
     name: str
@@ -48,7 +48,7 @@ class AdapterCache:
         self._reader = reader
         self._capacity = capacity
         self._metrics = metrics
-        self._held: OrderedDict[LoadedAdapter, EngineAdapter] = OrderedDict()
+        self._held: OrderedDict[RegisteredAdapter, EngineAdapter] = OrderedDict()
         """Least recently used first."""
         self._readers = asyncio.Semaphore(READERS)
 
@@ -61,7 +61,7 @@ class AdapterCache:
         """How many more may be pinned: one place always stays free for the others."""
         return self._capacity - 1 - sum(loaded.pinned for loaded in self._held)
 
-    def put(self, loaded: LoadedAdapter, adapter: EngineAdapter) -> None:
+    def put(self, loaded: RegisteredAdapter, adapter: EngineAdapter) -> None:
         """Hold the weights as the last used; evicts the least recently used beyond the capacity."""
         loaded.weights = weakref.ref(adapter)
         if loaded.unloaded:
@@ -74,12 +74,12 @@ class AdapterCache:
             del self._held[victim]
             self._metrics.evictions.inc()
 
-    def remove(self, loaded: LoadedAdapter) -> None:
+    def remove(self, loaded: RegisteredAdapter) -> None:
         """The adapter is unloaded; its weights are freed when the last request on them ends."""
         loaded.unloaded = True
         self._held.pop(loaded, None)
 
-    async def get(self, loaded: LoadedAdapter) -> EngineAdapter:
+    async def get(self, loaded: RegisteredAdapter) -> EngineAdapter:
         """The adapter with its weights, read again after an eviction.
 
         ApiError ADAPTER_LOST when its files are gone or have changed since the load.
@@ -93,7 +93,7 @@ class AdapterCache:
         # Shielded: a client that disconnects must not cancel the read for the others who wait for it.
         return await asyncio.shield(loaded.reading)
 
-    async def _read(self, loaded: LoadedAdapter) -> EngineAdapter:
+    async def _read(self, loaded: RegisteredAdapter) -> EngineAdapter:
         try:
             async with self._readers:
                 adapter = await in_background("adapters", self._reader.read, loaded.name, loaded.source)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.engine.adapters.background import in_background
-from firectl.engine.adapters.cache import AdapterCache, LoadedAdapter
+from firectl.engine.adapters.cache import AdapterCache, RegisteredAdapter
 from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.errors import ApiError, Code, InputError
@@ -31,7 +31,7 @@ class Registry:
         self._reader = reader
         self._base_name = options.served_model_name
         self._limit = options.max_loras
-        self._adapters: dict[str, LoadedAdapter] = {}
+        self._adapters: dict[str, RegisteredAdapter] = {}
         self._cache = AdapterCache(reader, options.max_loras_in_memory or options.max_loras, engine.metrics)
         self._turn = asyncio.Lock()
         watch = engine.metrics.watch
@@ -39,7 +39,7 @@ class Registry:
         watch("firectl:adapters_in_memory", "Of those, how many are in memory.", lambda: self._cache.count)
 
     @property
-    def adapters(self) -> Mapping[str, LoadedAdapter]:
+    def adapters(self) -> Mapping[str, RegisteredAdapter]:
         """The loaded adapters by name."""
         return self._adapters
 
@@ -90,7 +90,7 @@ class Registry:
                 raise ParamError(error.message, "lora_path", hint=error.hint) from error
             if known is not None:
                 self._cache.remove(known)
-            loaded = LoadedAdapter(name, source, pinned)
+            loaded = RegisteredAdapter(name, source, pinned)
             self._adapters[name] = loaded
             self._cache.put(loaded, adapter)
             self._engine.metrics.loads.inc()
