@@ -73,8 +73,8 @@ HOUSE = {
     ),
     "engine/adapters": Room("errors lora schemas.openai schemas.words engine.load engine.options engine.schedule"),
     "engine/http": Room(
-        "errors schemas.openai schemas.words sse engine.adapters engine.generation engine.journal engine.replica "
-        "engine.schedule engine.text",
+        "errors schemas.openai schemas.words sse engine.adapters engine.event_log engine.generation "
+        "engine.model_server engine.schedule engine.text",
         "starlette",
     ),
     # The platform: HTTP in, rules, SQL; pure lifecycle; processes. Never the client, the CLI or torch.

@@ -13,4 +13,5 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "server/doors/metrics.py": ("server/control/deployments/test_metrics.py", "calls both routes over HTTP"),
     "server/doors/models.py": ("server/control/models/test_models.py", "calls every route but verify over HTTP"),
     "server/doors/shapes.py": ("server/control/deployments/test_shapes.py", "calls every route over HTTP"),
+    "engine/start.py": ("engine/test_serve.py", "processes load, answer, and report the death of their engine"),
 }

@@ -1,4 +1,4 @@
-"""What the process has become so far: loading, ready or failed, and what a request needs once it is ready.
+"""What the process serves at the moment: a loading model, a ready engine, or a dead one.
 
 Must not know HTTP.
 """
@@ -19,14 +19,12 @@ from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.engine.engine import Engine
-    from firectl.engine.load import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The parts that exist once the model is loaded."""
 
-    loaded: LoadedModel
     engine: Engine
     dispatcher: Dispatcher
     registry: Registry | None
@@ -42,7 +40,7 @@ class UnknownModel(ApiError):
         super().__init__(Code.NOT_FOUND, f"the model {model} is not served by this engine")
 
 
-class Replica:
+class ModelServer:
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
         self.created = int(time.time())
@@ -60,14 +58,14 @@ class Replica:
 
     @property
     def health(self) -> str:
-        """`ok`, `loading` or what the engine died of."""
+        """`ok`, `loading`, or the error that the engine died of."""
         if self._ready is None:
             return "loading"
         death = self._ready.engine.death
         return "ok" if death is None else death.message
 
     async def adapter(self, model: str) -> EngineAdapter | None:
-        """The adapter that a request's `model` names, None for the base; ApiError 404 for neither."""
+        """The adapter that a request's `model` names, None for the base. ApiError 404 for an unknown name."""
         if model == self.options.served_model_name:
             return None
         registry = self.ready.registry
@@ -77,8 +75,7 @@ class Replica:
         return adapter
 
     def start(self, model: str, sequences: list[Sequence]) -> Generation:
-        """Queue the sequences of a request that named `model`; ApiError when the queue is full."""
-        ready = self.ready
-        generation = ready.dispatcher.start(ready.engine, sequences)
-        ready.engine.metrics.request(model)
+        """Queue the sequences of a request for `model`. ApiError when the queue is full."""
+        generation = self.ready.dispatcher.start(self.ready.engine, sequences)
+        self.ready.engine.metrics.request(model)
         return generation

@@ -1,4 +1,4 @@
-"""What happened to a replica, in lines on stderr: its log, where the platform keeps it. Silent unless asked for."""
+"""One line on stderr for each start, load and unload. The platform keeps them as the replica's log."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from firectl.engine.options import EngineOptions
 
 
-def note(options: EngineOptions, text: str) -> None:
-    """One line with the time, marked INFO: whoever looks for an engine's last words must not take it for these."""
+def log_event(options: EngineOptions, text: str) -> None:
+    """Print the text with the time, if --log-events is set. INFO tells it apart from the error of a failed engine."""
     if options.log_events:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         print(f"{now} INFO {' '.join(text.splitlines())}", file=sys.stderr, flush=True)  # noqa: T201

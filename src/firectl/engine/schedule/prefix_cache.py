@@ -1,8 +1,7 @@
-"""Beginnings whose keys and values are kept after their sequence has ended, for another one that begins the same.
+"""Keys and values of ended sequences, kept for sequences that begin with the same tokens.
 
-A beginning belongs to the adapter, name and content, that computed it, and serves no other. Kept memory is what
-nobody else wants: at most a quarter of all, and given up, oldest use first, before a sequence waits or makes way. Must
-not know tensors.
+A prefix belongs to the adapter that computed it (name and content) and serves no other. The cache takes at most a
+quarter of the KV memory, and its least recently used prefix goes before any sequence waits. Must not know tensors.
 """
 
 from __future__ import annotations
@@ -16,42 +15,42 @@ from firectl.engine.schedule.kv_slots import KVSlots, Slot
 from firectl.engine.schedule.sequence import Sequence
 
 SHORTEST = 32
-"""Tokens from which on copying a beginning is worth the looking."""
+"""Tokens from which on a copy of a prefix pays."""
 MOST = 64
-"""Beginnings kept at most, so that looking stays cheap."""
+"""Prefixes kept at most, so that a lookup stays cheap."""
 SHARE = 4
-"""One part in so many of the memory may be kept: the rest is for those who run, in slabs as large as they like."""
+"""One part in this many of the memory may be kept; the rest is for running sequences, in slabs of any size."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Beginning:
+class Prefix:
     owner: tuple[str, str] | None
-    """Name and content of the adapter; None for the base."""
+    """Name and content hash of the adapter; None for the base."""
     tokens: Items[int]
     slot: Slot
 
 
-class Prefixes:
+class PrefixCache:
     def __init__(self, memory: KVSlots, most: int = MOST) -> None:
         self._memory = memory
         self._most = most
-        self._kept: OrderedDict[Beginning, None] = OrderedDict()
-        """Oldest use first."""
+        self._kept: OrderedDict[Prefix, None] = OrderedDict()
+        """Least recently used first."""
 
     @property
     def size(self) -> int:
-        """Tokens' worth of memory that is kept."""
-        return sum(beginning.slot.capacity for beginning in self._kept)
+        """Tokens of KV memory that the cache takes."""
+        return sum(prefix.slot.capacity for prefix in self._kept)
 
     def keep(self, sequence: Sequence) -> None:
-        """Copy what the sequence has computed, if there is memory that nobody uses; its own slot stays its own.
+        """Copy the keys and values of the sequence if memory is free; its slot stays its own.
 
-        Nothing that is kept goes before it is sure that this takes its place.
+        Evicts nothing unless the new prefix fits.
         """
         if sequence.slot is None or sequence.computed < SHORTEST or self._most == 0:
             return
         owner, tokens = owner_of(sequence), sequence.tokens[: sequence.computed]
-        leaving: list[Beginning] = []
+        leaving: list[Prefix] = []
         for other in self._kept:
             if other.owner == owner:
                 common = common_length(other.tokens, tokens)
@@ -72,27 +71,27 @@ class Prefixes:
         if excess > 0 or self._memory.spare + freed < len(tokens):
             return
         for other in leaving:
-            self._forget(other)
+            self._drop(other)
         slot = self._memory.keep(len(tokens))
         if slot is None:
             raise RuntimeError("memory that was spare could not be kept")
         self._memory.copy(sequence.slot, slot, len(tokens))
-        self._kept[Beginning(owner, tokens, slot)] = None
+        self._kept[Prefix(owner, tokens, slot)] = None
 
     def find(self, sequence: Sequence, running: Iterable[Sequence]) -> tuple[Slot, int] | None:
-        """Where the longest beginning of the sequence is, kept or still running, and its length; None if too short.
+        """Slot and length of the longest prefix of the sequence, kept or still running; None if it is too short.
 
-        At least one token is left to compute: its logits are what is asked for.
+        At least one token is left to compute, because its logits give the next token.
         """
         owner, most = owner_of(sequence), len(sequence.tokens) - 1
         if self._most == 0 or most < SHORTEST:
             return None
-        best: tuple[int, Slot, Beginning | None] | None = None
-        for beginning in self._kept:
-            if beginning.owner == owner:
-                length = min(most, common_length(beginning.tokens, sequence.tokens))
+        best: tuple[int, Slot, Prefix | None] | None = None
+        for prefix in self._kept:
+            if prefix.owner == owner:
+                length = min(most, common_length(prefix.tokens, sequence.tokens))
                 if best is None or length > best[0]:
-                    best = length, beginning.slot, beginning
+                    best = length, prefix.slot, prefix
         for other in running:
             if other.slot is not None and owner_of(other) == owner:
                 length = min(most, other.computed, common_length(other.tokens, sequence.tokens))
@@ -105,16 +104,16 @@ class Prefixes:
             self._kept.move_to_end(used)
         return slot, length
 
-    def give_up(self) -> bool:
-        """Free the memory of the one used longest ago; False when nothing is kept."""
-        if not self._kept:
-            return False
-        self._forget(next(iter(self._kept)))
-        return True
+    def evict(self) -> bool:
+        """Free the memory of the least recently used prefix; False when the cache is empty."""
+        oldest = next(iter(self._kept), None)
+        if oldest is not None:
+            self._drop(oldest)
+        return oldest is not None
 
-    def _forget(self, beginning: Beginning) -> None:
-        del self._kept[beginning]
-        self._memory.drop(beginning.slot)
+    def _drop(self, prefix: Prefix) -> None:
+        del self._kept[prefix]
+        self._memory.drop(prefix.slot)
 
 
 def owner_of(sequence: Sequence) -> tuple[str, str] | None:
@@ -123,7 +122,7 @@ def owner_of(sequence: Sequence) -> tuple[str, str] | None:
 
 
 def common_length(one: Items[int], other: Items[int]) -> int:
-    """How many tokens two sequences have in common from their beginning."""
+    """How many tokens two sequences have in common from their start."""
     low, high = 0, min(len(one), len(other))
     while low < high:  # slices compare at memory speed
         middle = (low + high + 1) // 2

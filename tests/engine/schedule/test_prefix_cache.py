@@ -1,4 +1,4 @@
-"""A beginning that was computed once is copied, for the adapter that computed it and for no other."""
+"""A prefix that was computed once is copied, for the adapter that computed it and for no other."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from firectl.engine.engine import Engine
 from firectl.engine.schedule.kv_slots import KVSlots
-from firectl.engine.schedule.prefixes import Prefixes, common_length
+from firectl.engine.schedule.prefix_cache import PrefixCache, common_length
 from firectl.engine.schedule.sequence import Sequence
 from firectl.engine.text.stream import TextStream
 from firectl.schemas.openai import Sampling
-from tests.engine.harness import Harness, Inbox
+from tests.engine.harness import Harness, Inbox, metric
 from tests.tiny import make_adapter
 
 PROMPT = "The quick brown fox jumps over the lazy dog, and the dog lets it."
-"""Of more tokens than the shortest beginning that is kept."""
+"""Longer than the shortest prefix that is kept."""
 
 
 def hits(engine: Engine) -> float:
-    return engine.metrics.value("vllm:prefix_cache_hits_total")
+    return metric(engine, "vllm:prefix_cache_hits_total")
 
 
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
@@ -34,7 +34,7 @@ def test_the_common_length_is_what_counting_gives(one: list[int], other: list[in
     assert common_length(one, other) == length
 
 
-def test_a_prompt_asked_again_is_copied_and_answered_the_same(harness: Harness) -> None:
+def test_a_repeated_prompt_is_copied_and_answered_the_same(harness: Harness) -> None:
     with harness.running() as (engine, inbox):
         answers = []
         for _ in range(3):
@@ -43,11 +43,11 @@ def test_a_prompt_asked_again_is_copied_and_answered_the_same(harness: Harness) 
             answers.append(inbox.wait(sequence).tokens)
         assert answers[0] == answers[1] == answers[2]
         assert hits(engine) == 2 * (len(sequence.prompt) - 1)
-        assert engine.metrics.value("vllm:prompt_tokens_total") == len(sequence.prompt) + 2
-        assert engine.kv_use == 0
+        assert metric(engine, "vllm:prompt_tokens_total") == len(sequence.prompt) + 2
+        assert metric(engine, "vllm:kv_cache_usage_perc") == 0
 
 
-def test_the_next_turn_goes_on_where_the_last_one_ended(harness: Harness) -> None:
+def test_the_next_turn_reuses_the_last_one(harness: Harness) -> None:
     with harness.running() as (engine, inbox):
         first = harness.sequence(PROMPT)
         engine.submit([first])
@@ -60,8 +60,8 @@ def test_the_next_turn_goes_on_where_the_last_one_ended(harness: Harness) -> Non
     assert reused.tokens == harness.run([harness.sequence(turn)])[0].tokens
 
 
-def test_those_who_begin_alike_at_the_same_time_share_as_well(harness: Harness) -> None:
-    # The first reads its prompt in one step; the others come in when it is read.
+def test_running_sequences_share_their_prefixes(harness: Harness) -> None:
+    # The first reads its prompt in one step; the others start after that.
     with harness.running(max_num_seqs=4) as (engine, inbox):
         first = harness.sequence(PROMPT + " A", max_tokens=60)
         engine.submit([first])
@@ -96,7 +96,7 @@ def test_no_adapter_is_served_what_another_one_or_the_base_computed(
         assert hits(engine) == len(again.prompt) - 1
 
 
-def test_what_was_cancelled_serves_as_far_as_it_was_computed(harness: Harness) -> None:
+def test_a_cancelled_sequence_serves_as_a_prefix(harness: Harness) -> None:
     with harness.running() as (engine, inbox):
         given_up = harness.sequence(PROMPT, max_tokens=400)
         engine.submit([given_up])
@@ -108,7 +108,7 @@ def test_what_was_cancelled_serves_as_far_as_it_was_computed(harness: Harness) -
         assert hits(engine) == len(sequence.prompt) - 1
 
 
-def test_kept_memory_is_given_up_before_anybody_waits(harness: Harness) -> None:
+def test_prefixes_are_evicted_before_a_sequence_waits(harness: Harness) -> None:
     prompts = [letter * 100 for letter in "abcdefgh"]
     alone = [harness.run([harness.sequence(prompt, max_tokens=100)])[0].tokens for prompt in prompts]
 
@@ -120,8 +120,8 @@ def test_kept_memory_is_given_up_before_anybody_waits(harness: Harness) -> None:
     with harness.running(kv_tokens=2048, max_num_seqs=8, answer_reserve=100) as (engine, inbox):
         for _ in range(3):
             assert all_in(engine, inbox) == alone
-        assert engine.metrics.value("vllm:num_preemptions_total") == 0
-        assert engine.kv_use == 0
+        assert metric(engine, "vllm:num_preemptions_total") == 0
+        assert metric(engine, "vllm:kv_cache_usage_perc") == 0
 
 
 def test_reuse_can_be_turned_off(harness: Harness) -> None:
@@ -134,9 +134,9 @@ def test_reuse_can_be_turned_off(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("room", [64, 128, 512])
-def test_what_is_kept_never_exceeds_its_share(room: int) -> None:
+def test_the_cache_never_exceeds_its_share(room: int) -> None:
     memory = KVSlots(4 * room, room, 2)
-    prefixes = Prefixes(memory)
+    prefixes = PrefixCache(memory)
     for letter in range(8):
         sequence = Sequence([letter] * 60, Sampling(), 4, TextStream(lambda _: "", []))
         sequence.slot, sequence.computed = memory.reserve(60), 60
@@ -146,9 +146,9 @@ def test_what_is_kept_never_exceeds_its_share(room: int) -> None:
         assert 0 < prefixes.size <= room
 
 
-def test_nothing_that_is_kept_goes_for_what_cannot_be_kept() -> None:
+def test_nothing_is_evicted_for_a_prefix_that_does_not_fit() -> None:
     memory = KVSlots(2048, 1024, 4)
-    prefixes = Prefixes(memory)
+    prefixes = PrefixCache(memory)
 
     def end(tokens: list[int]) -> None:
         sequence = Sequence(tokens, Sampling(), 4, TextStream(lambda _: "", []))
