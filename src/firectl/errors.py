@@ -177,6 +177,8 @@ class ApiError(FirectlError):
         self.request_id = request_id
         self.reason = reason
         """A finer code than gRPC's, as inference errors carry it: `DEPLOYMENT_SCALING_UP`."""
+        self.maybe_done = False
+        """Whether an earlier attempt of the same request may have worked, its answer lost."""
         self.exit_code = EXIT_OF_CODE.get(code, Exit.FAILED)
         if self.http_status == 412:
             self.exit_code = Exit.CONFLICT

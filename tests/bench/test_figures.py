@@ -16,8 +16,8 @@ import pytest
 from firectl.bench import Load, measure, rows
 from firectl.bench.figures import figures_of, percentile, spread
 from firectl.bench.files import check_plot, write_csv, write_plot
-from firectl.bench.generator import Round
-from firectl.bench.report import Report
+from firectl.bench.generator import LoadRound
+from firectl.bench.report import BenchReport
 from firectl.bench.samples import ERRORS, Sample
 from tests.bench.model_server import target
 from tests.client.script_server import ScriptServer
@@ -77,17 +77,17 @@ def test_requests_were_sent_late_where_the_lag_is_long_in_itself_and_beside_the_
     # Two of fifty: the 99th percentile is theirs.
     lags = [0.0] * 48 + [lag] * 2
     samples = [Sample("r", due=at, sent=at + each, done=at + each + latency) for at, each in enumerate(lags)]
-    assert figures_of([Round(0.0, 60.0, samples)], has_rate=True).sent_late is late
-    assert not figures_of([Round(0.0, 60.0, samples)]).sent_late
+    assert figures_of([LoadRound(0.0, 60.0, samples)], has_rate=True).sent_late is late
+    assert not figures_of([LoadRound(0.0, 60.0, samples)]).sent_late
 
 
 @pytest.fixture
-def report(server: ScriptServer) -> Report:
+def report(server: ScriptServer) -> BenchReport:
     targets = [target(server, "good"), target(server, "good", "http_429", name="two")]
     return measure(targets, Load(concurrency=(1, 2), requests=4, rounds=1, warmup=0))
 
 
-def test_rows_are_the_document_made_flat(report: Report, tmp_path: Path) -> None:
+def test_rows_are_the_document_made_flat(report: BenchReport, tmp_path: Path) -> None:
     write_csv(report, tmp_path / "figures.csv")
     with (tmp_path / "figures.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
@@ -104,7 +104,7 @@ def test_rows_are_the_document_made_flat(report: Report, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "begins"), [("plot.png", b"\x89PNG"), ("plot.svg", b"<?xml")])
-def test_a_plot_is_an_image_of_every_target(report: Report, tmp_path: Path, name: str, begins: bytes) -> None:
+def test_a_plot_is_an_image_of_every_target(report: BenchReport, tmp_path: Path, name: str, begins: bytes) -> None:
     pytest.importorskip("matplotlib")
     write_plot(report, tmp_path / name)
     image = (tmp_path / name).read_bytes()

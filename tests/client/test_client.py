@@ -114,7 +114,7 @@ def test_loopback_never_goes_through_a_proxy(serve: Serve, connect: Connect, mon
     server = serve(answer(200, {"name": "n"}))
     assert connect(server.url).models.get("m").name == "n"
     assert connect(server.url.replace("127.0.0.1", "localhost")).models.get("m").name == "n"
-    with pytest.raises(NetworkError, match="does not speak TLS"):
+    with pytest.raises(NetworkError, match="the TLS handshake failed"):
         connect(server.url.replace("http:", "https:"), max_retries=0).models.get("m")
 
 
@@ -157,7 +157,7 @@ def test_an_empty_list_may_leave_the_list_out(serve: Serve, connect: Connect) ->
 
 def test_pages_that_go_round_in_a_circle_end_in_an_error(serve: Serve, connect: Connect) -> None:
     page = answer(200, {"models": [{"name": "a"}], "nextPageToken": "t"})
-    with pytest.raises(NetworkError, match="go round in a circle"):
+    with pytest.raises(NetworkError, match="pagination repeats"):
         list(connect(serve(page).url).models.list())
 
 
@@ -173,7 +173,7 @@ def test_shape_versions_are_listed_of_one_shape_or_of_all(serve: Serve, connect:
     assert [row.name for row in versions.list()] == ["v"]
     assert [row.name for row in versions.list(shape="s1", account="other")] == ["v"]
     versions.get("accounts/fireworks/deploymentShapes/s1/versions/latest")
-    with pytest.raises(InputError, match="names no version"):
+    with pytest.raises(InputError, match="expected SHAPE/versions/VERSION"):
         versions.get("s1")
     assert [request.path.partition("?")[0] for request in server.received] == [
         "/v1/accounts/acme/deploymentShapes/-/versions",

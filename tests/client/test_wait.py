@@ -114,7 +114,7 @@ def test_a_failed_deployment_ends_the_wait_with_the_servers_words(wait: Callable
 def test_one_that_is_deleted_meanwhile_ends_the_wait(wait: Callable[..., Deployment], gone: Reply) -> None:
     with pytest.raises(ApiError) as caught:
         wait(deployment("CREATING"), gone)
-    assert (caught.value.code, caught.value.message) == (Code.NOT_FOUND, f"{NAME} was deleted meanwhile")
+    assert (caught.value.code, caught.value.message) == (Code.NOT_FOUND, f"{NAME} was deleted during the wait")
 
 
 def test_one_that_never_was_is_not_found(wait: Callable[..., Deployment]) -> None:
@@ -203,7 +203,7 @@ def test_a_load_that_fails_ends_with_the_reason(
 def test_a_row_that_goes_without_a_reason_was_unloaded(
     serve: Serve, connect: Connect, clock: Clock, gone: Reply
 ) -> None:
-    with pytest.raises(ApiError, match="was unloaded meanwhile") as caught:
+    with pytest.raises(ApiError, match="was unloaded during the wait") as caught:
         connect(serve(row("DEPLOYING"), gone).url).deployed_models.wait("x", 60, clock=clock, sleep=clock.sleep)
     assert caught.value.exit_code is Exit.CONFLICT
 

@@ -1,24 +1,24 @@
-"""Models: bases and LoRA adapters, and the calls around the upload and download of their files."""
+"""Models: bases and LoRA adapters, and the transfer of their files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from firectl import names
 from firectl.client.deployment import CLOCK_SLACK
-from firectl.client.resource import Resource, WaitArgs, read
-from firectl.client.transfer import endpoints
-from firectl.client.transfer.endpoints import VALIDATE_SECONDS
-from firectl.client.transfer.journal import Journal
-from firectl.schemas.model import CreateModel, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.client.resource import Resource, WaitArgs, read, unreadable
+from firectl.client.transfer.upload_session import UploadSession
+from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
 from firectl.schemas.words import ModelState
 
 if TYPE_CHECKING:
     from firectl.client.transfer.download import Downloaded
-    from firectl.client.transfer.meter import Progress
+    from firectl.client.transfer.meter import TransferProgress
+
+VALIDATE_SECONDS = 1800.0
 
 
 class Models(Resource[Model]):
@@ -27,7 +27,7 @@ class Models(Resource[Model]):
     look = "firectl model get"
 
     def create(self, model_id: str, model: Model) -> Model:
-        """A new row in state UPLOADING; its files follow with `upload`."""
+        """Creates a row in state UPLOADING. Then `upload` its files."""
         names.check_id(model_id, "model")
         started = datetime.now(UTC)
 
@@ -42,44 +42,45 @@ class Models(Resource[Model]):
             read_back=read_back,
             look=f"firectl model get {model_id}",
         )
-        # What another model of this name had received is not here.
-        Journal(self._client.base_url, self.full_name(made.name or model_id)).forget()
+        # An earlier model of this name may have left one.
+        UploadSession(self._client.base_url, self.full_name(made.name or model_id)).forget()
         return made
-
-    def update(self, name: str, model: Model, mask: Iterable[str] | None = None) -> Model:
-        """Changes the fields named in `mask` (snake_case paths), else those set on `model`, and no others."""
-        return self._update(name, model, mask)
 
     def get_upload_endpoint(
         self, name: str, filename_to_size: Mapping[str, int], *, enable_resumable_upload: bool | None = None
     ) -> SignedUrls:
-        """Where each file is put; sizes in bytes. The URLs are secrets: never show them."""
-        return endpoints.upload_endpoint(self._client, self.full_name(name), filename_to_size, enable_resumable_upload)
+        """The signed URL of each file for its upload. `filename_to_size` is in bytes. The URLs are secrets."""
+        path = f"/v1/{self.full_name(name)}:getUploadEndpoint"
+        body = GetUploadEndpoint(
+            filename_to_size={file: str(size) for file, size in filename_to_size.items()},
+            enable_resumable_upload=enable_resumable_upload,
+        )
+        return read(SignedUrls, self._client.request("POST", path, body=body.to_wire(), repeatable=True), path)
 
     def validate_upload(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
-        """The last step of an upload: the model is READY then, or FAILED_PRECONDITION says what is wrong with it."""
-        return endpoints.validate_upload(self._client, self.full_name(name), timeout)
+        """Ends an upload: the model becomes READY. FAILED_PRECONDITION says what is wrong with its files."""
+        path = f"/v1/{self.full_name(name)}:validateUpload"
+        return read(ValidateUpload, self._client.request("GET", path, changes=True, timeout=timeout), path)
 
     def get_download_endpoint(self, name: str) -> SignedUrls:
-        """Where each file is fetched; NetworkError for an answer without a file, because every model has one."""
-        return endpoints.download_endpoint(self._client, self.full_name(name))
+        """The signed URL of each file for its download. The URLs are secrets."""
+        path = f"/v1/{self.full_name(name)}:getDownloadEndpoint"
+        urls = read(SignedUrls, self._client.request("GET", path), path)
+        if not urls.filename_to_signed_urls:
+            raise unreadable(path, "expected the addresses of files, got none")
+        return urls
 
     def prepare(self, name: str, precision: str) -> None:
         path = f"/v1/{self.full_name(name)}:prepare"
         self._client.request("POST", path, body=PrepareModel(precision=precision).to_wire(), repeatable=True)
 
     def verify(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> Model:
-        """Has the platform of `firectl local` read the stored files again; the model's state says what was found."""
+        """Has the local platform check the stored files again. The model's state has the result."""
         path = f"/v1/{self.full_name(name)}:verify"
         return read(Model, self._client.request("POST", path, body={}, repeatable=True, timeout=timeout), path)
 
-    def wait(
-        self,
-        name: str,
-        timeout: float = VALIDATE_SECONDS,
-        **args: Unpack[WaitArgs[Model]],
-    ) -> Model:
-        """The model once it is READY. ResourceFailed when it goes to FAILED, WaitTimeout after `timeout` seconds."""
+    def wait(self, name: str, timeout: float = VALIDATE_SECONDS, **args: Unpack[WaitArgs[Model]]) -> Model:
+        """The model once it is READY. ResourceFailed if it becomes FAILED, WaitTimeout after `timeout` seconds."""
         full = self.full_name(name)
 
         def done(found: Model) -> bool:
@@ -95,10 +96,10 @@ class Models(Resource[Model]):
         folder: Path,
         *,
         resumable: bool | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
         validate_timeout: float = VALIDATE_SECONDS,
     ) -> ValidateUpload:
-        """Sends the files of `folder` and has them validated. See transfer.upload."""
+        """Sends the files of `folder` and has them validated. See transfer/upload.py."""
         from firectl.client.transfer.upload import upload
 
         return upload(
@@ -110,8 +111,10 @@ class Models(Resource[Model]):
             validate_timeout=validate_timeout,
         )
 
-    def download(self, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Downloaded:
-        """Fetches every file of the model into `folder`, as far as it is not there. See download.download."""
+    def download(
+        self, name: str, folder: Path, *, on_progress: Callable[[TransferProgress], None] | None = None
+    ) -> Downloaded:
+        """Fetches the files of the model that `folder` lacks. See transfer/download.py."""
         from firectl.client.transfer.download import download
 
         return download(self._client, self.full_name(name), folder, on_progress=on_progress)

@@ -114,7 +114,7 @@ def test_a_refusal_by_a_busy_server_leaves_no_doubt_so_a_later_conflict_is_one(s
 def test_when_nobody_knows_whether_it_was_made_the_error_says_how_to_look(serve: Serve, connect: Connect) -> None:
     with pytest.raises(NetworkError) as caught:
         connect(serve(RESET).url).deployments.create(Deployment(base_model=BASE), deployment_id="d1")
-    assert caught.value.hint == "it may have been made all the same: firectl deployment get d1"
+    assert caught.value.hint == "it may have been created: firectl deployment get d1"
     assert caught.value.exit_code is Exit.RETRY_LATER
 
 

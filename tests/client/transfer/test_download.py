@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.transfer.meter import Progress
-from firectl.client.transfer.partial import Partial, Remote
+from firectl.client.transfer.meter import TransferProgress
+from firectl.client.transfer.part_file import PartFile, RemoteFile
 from firectl.errors import ApiError, Code, Exit
 from tests.client.script_server import Received, Reply, answer
 from tests.client.storage import Storage
@@ -23,7 +23,7 @@ UNIT = 1024 * 1024
 def test_a_file_that_another_download_writes_is_left_to_it(client: Client, storage: Storage, tmp_path: Path) -> None:
     storage.says_hashes = True
     storage.files = {"w": os.urandom(3 * UNIT)}
-    other = Partial(tmp_path / "w", Remote(size=3 * UNIT, etag='"other"'))
+    other = PartFile(tmp_path / "w", RemoteFile(size=3 * UNIT, etag='"other"'))
     other.append(b"o" * UNIT)
     with pytest.raises(ApiError) as caught:
         client.models.download("m", tmp_path)
@@ -73,7 +73,7 @@ def test_progress_never_passes_the_whole(client: Client, storage: Storage, tmp_p
         return Reply(storage.reply(request).raw[: 2 * UNIT + UNIT // 2], end="close")
 
     storage.fault = fault
-    seen: list[Progress] = []
+    seen: list[TransferProgress] = []
     client.models.download("m", tmp_path, on_progress=seen.append)
     assert (tmp_path / "w").read_bytes() == storage.files["w"]
     assert max(progress.total_done for progress in seen) == seen[-1].total_size == 3 * UNIT + 5
@@ -122,7 +122,7 @@ def test_another_version_of_a_file_begins_at_its_first_byte(client: Client, stor
     storage.files = {"w": os.urandom(3 * UNIT)}
     cut_off_at(storage, client, tmp_path, 2 * UNIT)
     storage.files = {"w": os.urandom(3 * UNIT)}
-    seen: list[Progress] = []
+    seen: list[TransferProgress] = []
     client.models.download("m", tmp_path, on_progress=seen.append)
     assert seen[-1].moved == 3 * UNIT
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()] == [
@@ -144,7 +144,7 @@ def test_another_version_half_way_is_refused(client: Client, storage: Storage, t
         return Reply(half, end="close")
 
     storage.fault = fault
-    with pytest.raises(ApiError, match="w is not what it was when the download began") as caught:
+    with pytest.raises(ApiError, match="w has changed on the server since the download began") as caught:
         client.models.download("m", tmp_path)
     assert (caught.value.code, caught.value.exit_code) == (Code.FAILED_PRECONDITION, Exit.CONFLICT)
     assert not (tmp_path / "w").exists()

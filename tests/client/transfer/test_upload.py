@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.transfer.meter import Progress
+from firectl.client.transfer.meter import TransferProgress
 from firectl.client.transfer.upload import PART
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
 from tests.client.script_server import RESET, Received, Reply, ScriptServer, answer
@@ -126,7 +126,7 @@ def test_what_does_not_pass_ends_the_upload_and_is_not_validated(
         client.models.upload("m", folder)
     assert (caught.value.code, caught.value.exit_code) == (Code.PERMISSION_DENIED, Exit.DENIED)
     assert "with HTTP 403 and XML instead of an API error" in caught.value.message
-    assert caught.value.hint == "the address is new, so it has not expired; is the clock of this machine right?"
+    assert caught.value.hint == "the address is new, so it has not expired; check the clock of this machine"
     assert "s3cr3t" not in caught.value.message
     assert storage.validated == 0
 
@@ -192,14 +192,14 @@ def test_a_file_that_changes_on_the_way_is_refused(
     big = folder / "big"
     big.write_bytes(os.urandom(BIG))
     os.utime(big, ns=(1, 1))
-    changed: list[Progress] = []
+    changed: list[TransferProgress] = []
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: TransferProgress) -> None:
         if progress.file == "big" and progress.done >= PART and not changed:
             changed.append(progress)
             change(big)
 
-    with pytest.raises(InputError, match="big changed while it was being sent") as caught:
+    with pytest.raises(InputError, match="big changed during the upload") as caught:
         client.models.upload("m", folder, resumable=resumable, on_progress=on_progress)
     assert caught.value.exit_code is Exit.USAGE
     assert "big" not in storage.files
@@ -208,7 +208,7 @@ def test_a_file_that_changes_on_the_way_is_refused(
 
 def test_progress_ends_at_the_size_of_every_file(client: Client, storage: Storage, folder: Path) -> None:
     (folder / "big").write_bytes(os.urandom(BIG))
-    seen: list[Progress] = []
+    seen: list[TransferProgress] = []
     client.models.upload("m", folder, on_progress=seen.append)
     total = sum(map(len, contents(folder).values()))
     assert {progress.total_size for progress in seen} == {total}
