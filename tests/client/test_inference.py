@@ -12,8 +12,8 @@ import pytest
 from firectl import Client
 from firectl.client.inference import Completion, until_up
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
+from tests.client.clock import Clock
 from tests.client.script_server import Received, Reply, ScriptServer, answer
-from tests.client.test_wait import Clock
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
