@@ -28,9 +28,8 @@ def run_of(*cells: tuple[str, list[Sample]]) -> Generator:
 
 def test_ratios_are_to_the_first_target_and_leave_out_what_was_not_measured() -> None:
     failed = Sample("b", 0.0, 0.0, 1.0, error="timeout", message="too slow")
-    report = report_of(
-        run_of(("one", [answered("a", 1.0)] * 2), ("two", [answered("b", 2.0), failed]), ("none", [failed]))
-    )
+    slow = [answered("b", 2.0), failed]
+    report = report_of(run_of(("one", [answered("a", 1.0)] * 2), ("two", slow), ("none", [failed])))
     assert report.of("one").relative == dict.fromkeys(report.of("one").relative, 1.0)
     two = report.of("two").relative
     assert (two["qps"], two["end_to_end_latency_p50"], two["time_to_first_token_p50"]) == (0.5, 2.0, 2.0)

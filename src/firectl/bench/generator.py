@@ -81,25 +81,19 @@ class Generator:
     async def run(self) -> None:
         """The whole run. Cancelling it disconnects and keeps what was measured."""
         self._pools = {target.endpoint: ConnectionPool(target.endpoint) for target in self.targets}
+        shares = {level: self.load.shares(level, len(self.targets)) for level in self.load.levels}
         try:
-            for turn in self._turns():
-                if self.gave_up is not None:
-                    return
-                await turn()
+            for number in range(max(map(len, shares.values()))):
+                # Every other round runs backwards, so that drift affects all targets.
+                for index in range(len(self.cells)) if number % 2 == 0 else reversed(range(len(self.cells))):
+                    share = shares[self.cells[index].level]
+                    if number < len(share):
+                        await self._turn(index, number, *share[number])
+                    if self.gave_up is not None:
+                        return
         finally:
             for pool in self._pools.values():
                 pool.close()
-
-    def _turns(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """By round, level and target. Every other round runs backwards, so that drift affects all targets."""
-        shares = {level: self.load.shares(level, len(self.targets)) for level in self.load.levels}
-        for number in range(max(map(len, shares.values()))):
-            indices = range(len(self.cells))
-            for index in indices if number % 2 == 0 else reversed(indices):
-                cell = self.cells[index]
-                if number < len(shares[cell.level]):
-                    requests, seconds = shares[cell.level][number]
-                    yield lambda i=index, n=number, r=requests, s=seconds: self._turn(i, n, r, s)  # type: ignore[misc]
 
     async def _turn(self, index: int, number: int, requests: int, seconds: float) -> None:
         cell = self.cells[index]

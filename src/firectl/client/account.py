@@ -47,7 +47,7 @@ class ApiKeys(Resource[ApiKey]):
 
     def create(self, user: str, api_key: ApiKey) -> ApiKey:
         """Creates a key. Only this answer holds its secret, `key`, so a lost answer is not retried."""
-        path = f"/v1/{self._client.full_name(user, 'users')}/{self.collection}"
+        path = self._parent({"user": user})
         body = CreateApiKey(api_key=api_key).to_wire()
         try:
             made = read(ApiKey, self._client.request("POST", path, body=body, repeatable=False), path)
@@ -60,7 +60,7 @@ class ApiKeys(Resource[ApiKey]):
 
     def revoke(self, user: str, key_id: str) -> None:
         """Ends the key's validity at once."""
-        path = f"/v1/{self._client.full_name(user, 'users')}/{self.collection}:delete"
+        path = f"{self._parent({'user': user})}:delete"
         self._client.request("POST", path, body=DeleteApiKey(key_id=key_id).to_wire(), repeatable=True)
 
     def _parent(self, args: ListArgs) -> str:

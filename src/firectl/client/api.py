@@ -106,7 +106,9 @@ class Api:
         """The ID of the account: the one given, otherwise the only one that the key can see."""
         if self.account_id:
             return self.account_id
-        seen = [name.removeprefix("accounts/") for name in self._account_names()]
+        rows = self.request("GET", "/v1/accounts").get("accounts") or []
+        found = [row.get("name") for row in rows if isinstance(row, dict)]
+        seen = [name.removeprefix("accounts/") for name in found if isinstance(name, str)]
         if len(seen) == 1:
             return seen[0]
         if not seen:
@@ -119,10 +121,6 @@ class Api:
         """`my-model` → `accounts/a/models/my-model`; InputError for what cannot be a name in this collection."""
         account = self.account if names.is_id(name) else self.account_id
         return names.resolve(name, collection, account)
-
-    def _account_names(self) -> list[str]:
-        rows = self.request("GET", "/v1/accounts").get("accounts") or []
-        return [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
 
     def request(
         self,
@@ -176,10 +174,9 @@ class Api:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        max_retries: int | None = None,
     ) -> StreamedResponse:
         """The answer to a POST that changes nothing, its body still to be read."""
-        return self.sender.open(self._http_request("POST", path, {}, body, headers, timeout, max_retries, True))
+        return self.sender.open(self._http_request("POST", path, {}, body, headers, timeout, None, True))
 
     def _http_request(
         self,

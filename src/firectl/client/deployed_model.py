@@ -41,7 +41,6 @@ class DeployedModels(Resource[DeployedModel]):
             default=default,
         )
         return self._create(
-            f"/v1/accounts/{self._client.account}/{self.collection}",
             asked,
             query={"replaceMergedAddon": replace_merged_addon},
             read_back=lambda: self._find(asked.model, asked.deployment),

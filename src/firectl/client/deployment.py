@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Unpack
 
 from firectl import names
@@ -13,8 +12,6 @@ from firectl.schemas.deployment import Deployment, ReplicaStats, ScaleDeployment
 from firectl.schemas.words import DeploymentState
 
 WAIT_SECONDS = 3600.0
-CLOCK_SLACK = timedelta(minutes=5)
-"""How far the server's clock may be behind ours."""
 _GONE = frozenset({DeploymentState.DELETING, DeploymentState.DELETED})
 
 
@@ -39,16 +36,8 @@ class Deployments(Resource[Deployment]):
         """
         chosen = deployment_id or names.random_id()
         names.check_id(chosen, "deployment")
-        path = f"/v1/accounts/{self._client.account}/{self.collection}"
-        started = datetime.now(UTC)
-
-        def read_back() -> Deployment | None:
-            made = self.get(f"accounts/{self._client.account}/deployments/{chosen}")
-            recent = made.create_time is None or made.create_time > started - CLOCK_SLACK
-            return made if recent and made.base_model == deployment.base_model else None
-
+        full = self.full_name(chosen)
         return self._create(
-            path,
             deployment,
             query={
                 "deploymentId": chosen,
@@ -57,8 +46,8 @@ class Deployments(Resource[Deployment]):
                 "disableSpeculativeDecoding": disable_speculative_decoding,
                 "skipShapeValidation": skip_shape_validation,
             },
-            read_back=read_back,
-            look=f"firectl deployment get {chosen}",
+            read_back=self._read_back(full, lambda made: made.base_model == deployment.base_model),
+            look=f"{self.look} {chosen}",
         )
 
     def update(

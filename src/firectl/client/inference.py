@@ -6,17 +6,15 @@ Completes a short route with the client's account. Does not wait for a deploymen
 from __future__ import annotations
 
 import json
-import random as _random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from firectl import names, sse
 from firectl.client.http import failures
 from firectl.client.http.sender import StreamedResponse
-from firectl.client.wait import retry_while
-from firectl.errors import ApiError, Code, NetworkError, from_wire
+from firectl.client.wait import RetryArgs, retry_while
+from firectl.errors import Code, NetworkError, from_wire
 from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
@@ -88,28 +86,12 @@ class Stream:
         self._response.close()
 
 
-def until_up(
-    send: Callable[[], T],
-    timeout: float,
-    *,
-    on_wait: Callable[[ApiError], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
-) -> T:
+def until_up(send: Callable[[], T], timeout: float, **args: Unpack[RetryArgs]) -> T:
     """What `send` returns once its deployment is up. Retries while it starts or scales up from zero.
 
-    `on_wait` gets each refusal. After `timeout` seconds the last one is raised, any other error at once.
+    After `timeout` seconds the last refusal is raised, any other error at once.
     """
-    return retry_while(
-        lambda error: error.reason in STARTING,
-        send,
-        timeout,
-        on_wait=on_wait,
-        clock=clock,
-        sleep=sleep,
-        random=random,
-    )
+    return retry_while(lambda error: error.reason in STARTING, send, timeout, **args)
 
 
 class Inference:

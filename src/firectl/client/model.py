@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from firectl import names
-from firectl.client.deployment import CLOCK_SLACK
 from firectl.client.resource import Resource, WaitArgs, read, unreadable
 from firectl.client.transfer.upload_session import UploadSession
 from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
@@ -29,21 +27,14 @@ class Models(Resource[Model]):
     def create(self, model_id: str, model: Model) -> Model:
         """Creates a row in state UPLOADING. Then `upload` its files."""
         names.check_id(model_id, "model")
-        started = datetime.now(UTC)
-
-        def read_back() -> Model | None:
-            made = self.get(f"accounts/{self._client.account}/models/{model_id}")
-            recent = made.create_time is None or made.create_time > started - CLOCK_SLACK
-            return made if recent and made.kind == model.kind else None
-
+        full = self.full_name(model_id)
         made = self._create(
-            f"/v1/accounts/{self._client.account}/{self.collection}",
             CreateModel(model_id=model_id, model=model),
-            read_back=read_back,
-            look=f"firectl model get {model_id}",
+            read_back=self._read_back(full, lambda made: made.kind == model.kind),
+            look=f"{self.look} {model_id}",
         )
         # An earlier model of this name may have left one.
-        UploadSession(self._client.base_url, self.full_name(made.name or model_id)).forget()
+        UploadSession(self._client.base_url, full).forget()
         return made
 
     def get_upload_endpoint(
@@ -99,22 +90,26 @@ class Models(Resource[Model]):
         on_progress: Callable[[TransferProgress], None] | None = None,
         validate_timeout: float = VALIDATE_SECONDS,
     ) -> ValidateUpload:
-        """Sends the files of `folder` and has them validated. See transfer/upload.py."""
-        from firectl.client.transfer.upload import upload
+        """Sends the files of `folder` that the model lacks, and has the server validate them.
 
-        return upload(
-            self._client,
-            self.full_name(name),
-            folder,
-            resumable=resumable,
-            on_progress=on_progress,
-            validate_timeout=validate_timeout,
-        )
+        `resumable` None: if a file is above 8 MiB. `validate_timeout`: seconds for the validation. InputError for a
+        folder that cannot be sent or a file that changes during the upload, ApiError if the server refuses,
+        NetworkError if it cannot be reached. The next call does not resend what arrived.
+        """
+        from firectl.client.transfer.files import scan
+        from firectl.client.transfer.upload import Upload
+
+        files = scan(folder)
+        return Upload(self._client, self.full_name(name), files, resumable, on_progress).run(validate_timeout)
 
     def download(
         self, name: str, folder: Path, *, on_progress: Callable[[TransferProgress], None] | None = None
     ) -> Downloaded:
-        """Fetches the files of the model that `folder` lacks. See transfer/download.py."""
-        from firectl.client.transfer.download import download
+        """Writes the files of the model below `folder`, and overwrites what differs.
 
-        return download(self._client, self.full_name(name), folder, on_progress=on_progress)
+        InputError, before any transfer, if `folder` is a file, or the server names a file outside it or two names for
+        one file. ApiError DATA_LOSS for a file whose hash is wrong, FAILED_PRECONDITION if another download writes it.
+        """
+        from firectl.client.transfer.download import Download
+
+        return Download(self._client, self.full_name(name), folder, on_progress).fetch()

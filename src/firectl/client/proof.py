@@ -5,17 +5,16 @@ Decides what is proven, never what to do about it.
 
 from __future__ import annotations
 
-import random as _random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from firectl import names
 from firectl.client.http.retry import is_transient
 from firectl.client.inference import COMPLETIONS
-from firectl.client.wait import retry_while
+from firectl.client.wait import RetryArgs, retry_while
 from firectl.errors import ApiError, Code, NotProven, WaitTimeout
 
 if TYPE_CHECKING:
@@ -79,20 +78,17 @@ def prove_serving(
     merged: str | None = None,
     timeout: float = 600.0,
     undo: str | None = None,
-    on_wait: Callable[[ApiError], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
+    **args: Unpack[RetryArgs],
 ) -> Proof:
     """Waits until `route` answers, then proves as much as possible about the weights that answered.
 
     `adapter_of`: the route of the adapter's base (multi-LoRA). Without it the server's record of a merge is read; it
     must be of the adapter `merged` (a full name) if both name one. `undo`: the command for the hint when the adapter
-    is not applied. `on_wait` gets each error that is waited for. NotProven if the adapter changes nothing or the route
+    is not applied. NotProven if the adapter changes nothing or the route
     stays unknown; WaitTimeout after `timeout` seconds; a permanent ApiError as it is.
     """
     probe = _Probe(client, route)
-    probe.wait_until_answered(timeout, on_wait, clock, sleep, random)
+    probe.wait_until_answered(timeout, **args)
     adapter = merged or names.parse_route(route, client.account_id).model
     if adapter_of is None:
         return _merged(client, route, adapter, "READY" if merged is None else "DEPLOYED", undo)
@@ -150,14 +146,8 @@ class _Probe:
     has_logprobs: bool = True
     """False for a server that refuses log-probabilities. It still proves that it serves."""
 
-    def wait_until_answered(
-        self,
-        timeout: float,
-        on_wait: Callable[[ApiError], None] | None,
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-        random: Callable[[], float],
-    ) -> None:
+    def wait_until_answered(self, timeout: float, **args: Unpack[RetryArgs]) -> None:
+        clock = args.get("clock", time.monotonic)
         started = clock()
         unknown_since: float | None = None
 
@@ -183,7 +173,7 @@ class _Probe:
 
         hint = f"firectl route check {self.route} --live"
         try:
-            retry_while(waits, first, timeout, on_wait=on_wait, clock=clock, sleep=sleep, random=random)
+            retry_while(waits, first, timeout, **args)
         except ApiError as error:
             if error.code is not Code.NOT_FOUND and not is_transient(error):
                 raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
 
 from pydantic import ValidationError
@@ -24,6 +25,8 @@ R = TypeVar("R", bound=Wire)
 W = TypeVar("W", bound=Wire)
 
 LARGEST_PAGE = 200
+CLOCK_SLACK = timedelta(minutes=5)
+"""How far the server's clock may be behind ours."""
 _List = list  # the name that `Resource.list` hides
 
 
@@ -207,7 +210,6 @@ class Resource(Generic[R]):
 
     def _create(
         self,
-        path: str,
         body: Wire,
         *,
         query: Mapping[str, QueryValue] | None = None,
@@ -218,16 +220,15 @@ class Resource(Generic[R]):
 
         `look`: the command that shows whether it was made, for an outcome that stays unknown.
         """
+        path = self._parent({})
 
         def settled(error: ApiError) -> dict[str, Any] | None:
-            if error.code is not Code.ALREADY_EXISTS:
-                return None
             try:
-                made = read_back()
+                made = read_back() if error.code is Code.ALREADY_EXISTS else None
             except ApiError as lost:
                 if lost.code is not Code.NOT_FOUND:
                     raise
-                return None
+                made = None
             return None if made is None else made.to_wire()
 
         try:
@@ -240,6 +241,17 @@ class Resource(Generic[R]):
         except NetworkError as error:
             error.hint = error.hint or f"it may have been created: {look}"
             raise
+
+    def _read_back(self, name: str, same: Callable[[R], bool]) -> Callable[[], R | None]:
+        """Finds the row `name` (a full name) if it was made from now on and is the `same` as the one asked for."""
+        started = datetime.now(UTC)
+
+        def read_back() -> R | None:
+            made = self.get(name)
+            created = getattr(made, "create_time", None)
+            return made if same(made) and (created is None or created > started - CLOCK_SLACK) else None
+
+        return read_back
 
     def _update(self, name: str, resource: R, mask: Iterable[str] | None, query: Mapping[str, QueryValue]) -> R:
         paths = [*_set_paths(resource)] if mask is None else [*mask]

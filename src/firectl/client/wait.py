@@ -8,7 +8,7 @@ from __future__ import annotations
 import random as _random
 import time
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 from firectl.client.http.retry import backoff, is_transient
 from firectl.errors import ApiError, WaitTimeout
@@ -66,6 +66,15 @@ def poll_delay(elapsed: float) -> float:
     return min(LONGEST_POLL, max(SHORTEST_POLL, elapsed / 10))
 
 
+class RetryArgs(TypedDict, total=False):
+    """Arguments of retries. `on_wait` gets each error before a wait; `clock` is monotonic."""
+
+    on_wait: Callable[[ApiError], None] | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+
+
 def retry_while(
     waits: Callable[[ApiError], bool],
     send: Callable[[], T],
@@ -78,7 +87,7 @@ def retry_while(
 ) -> T:
     """What `send` returns, tried again with backoff while `waits` is true of its error.
 
-    After `timeout` seconds the last error is raised, any other error at once. `on_wait` gets each error before a wait.
+    After `timeout` seconds the last error is raised, any other error at once.
     """
     end = clock() + timeout
     tries = 0

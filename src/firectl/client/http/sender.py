@@ -53,7 +53,7 @@ class HttpResponse:
     content: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Exchange:
     """One attempt, for a log. `status` is None without an answer; `retry_in` is in seconds, None for the last one."""
 
@@ -114,7 +114,7 @@ class Sender:
     ) -> None:
         self.connections = connections
         self._secret = secret
-        self._on_response = on_response
+        self._on_response = on_response or (lambda _: None)
         self._sleep = sleep
         self._clock = clock
         self._random = random
@@ -143,6 +143,7 @@ class Sender:
         self._sleep(backoff(tries, self._random))
 
     def _until_answered(self, request: HttpRequest, read: Callable[[httpx.Response], T]) -> T:
+        path = request.what.partition(" ")[2]
         tries = 0
         maybe_done = False
         while True:
@@ -152,7 +153,8 @@ class Sender:
             seconds = time.monotonic() - started
             if not isinstance(outcome, Failure):
                 response, answer = outcome
-                self._report(request, seconds, response.status_code, response.headers.get(failures.REQUEST_ID))
+                request_id = response.headers.get(failures.REQUEST_ID)
+                self._on_response(Exchange(request.method, path, response.status_code, seconds, request_id))
                 return answer
             error = self._redacted(outcome.error)
             verdict = judge(
@@ -163,15 +165,16 @@ class Sender:
                 now=self._clock(),
                 random=self._random,
             )
-            self._report(request, seconds, outcome.status, error.request_id, error, verdict.delay)
-            if verdict.delay is None:
+            status, delay = outcome.status, verdict.delay
+            self._on_response(Exchange(request.method, path, status, seconds, error.request_id, error, delay))
+            if delay is None:
                 error.maybe_done = maybe_done
                 if verdict.asked is not None:
                     error.hint = f"the server asks to try again in {math.ceil(verdict.asked)} s"
                     error.exit_code = Exit.RETRY_LATER
                 raise error
             maybe_done = maybe_done or outcome.in_doubt
-            self._sleep(verdict.delay)
+            self._sleep(delay)
 
     def _attempt(self, request: HttpRequest, read: Callable[[httpx.Response], T]) -> tuple[httpx.Response, T] | Failure:
         content = request.content() if callable(request.content) else request.content
@@ -205,29 +208,6 @@ class Sender:
                 content.close()
         failed = failures.error_answer(response.status_code, response.headers, body, request.url, request.what)
         return Failure(error=failed, status=response.status_code, headers=response.headers)
-
-    def _report(
-        self,
-        request: HttpRequest,
-        seconds: float,
-        status: int | None,
-        request_id: str | None,
-        error: ApiError | None = None,
-        retry_in: float | None = None,
-    ) -> None:
-        if self._on_response is not None:
-            path = request.what.partition(" ")[2]
-            self._on_response(
-                Exchange(
-                    method=request.method,
-                    path=path,
-                    status=status,
-                    seconds=seconds,
-                    request_id=request_id,
-                    error=error,
-                    retry_in=retry_in,
-                )
-            )
 
     def _redacted(self, error: ApiError) -> ApiError:
         if self._secret and len(self._secret) >= SHORTEST_SECRET:

@@ -44,24 +44,13 @@ class Downloaded:
     there: tuple[Path, ...]
 
 
-def download(
-    client: Client, name: str, folder: Path, *, on_progress: Callable[[TransferProgress], None] | None = None
-) -> Downloaded:
-    """Writes the files of the model `name` (a full name) below `folder`, and overwrites what differs.
-
-    InputError, before any transfer, if `folder` is a file, or the server names a file outside it or two names for one
-    file. ApiError DATA_LOSS for a file whose hash is wrong, FAILED_PRECONDITION if another download writes it.
-    """
-    _require_folder(name, folder)
-    return Download(client, name, folder, on_progress).fetch()
-
-
 class Download:
-    """The download of one model to one folder."""
+    """The download of the model `name` (a full name) to a folder. See Models.download."""
 
     def __init__(
         self, client: Client, name: str, folder: Path, on_progress: Callable[[TransferProgress], None] | None
     ) -> None:
+        _require_folder(name, folder)
         self._client = client
         self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
         given = self._addresses.given

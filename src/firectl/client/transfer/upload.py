@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.client.http.connections import httpx
 from firectl.client.http.retry import is_transient
 from firectl.client.http.sender import HttpRequest, HttpResponse
 from firectl.client.transfer.addresses import Addresses, checked, refused
-from firectl.client.transfer.files import LocalFile, read_range, scan
+from firectl.client.transfer.files import LocalFile, read_range
 from firectl.client.transfer.hashes import MD5, SHA256, hashed, stated
 from firectl.client.transfer.meter import Meter, TransferProgress
 from firectl.client.transfer.upload_session import FileRecord, UploadSession
@@ -41,41 +40,8 @@ LENGTH_RANGE = "x-goog-content-length-range"
 _NOTHING_ARRIVED = HttpResponse(status=INCOMPLETE, headers=httpx.Headers(), content=b"")
 
 
-def upload(
-    client: Client,
-    name: str,
-    folder: Path,
-    *,
-    resumable: bool | None = None,
-    on_progress: Callable[[TransferProgress], None] | None = None,
-    validate_timeout: float = 1800.0,
-) -> ValidateUpload:
-    """Sends the files of `folder` that the model `name` (a full name) lacks, and has the server validate them.
-
-    `resumable` None: if a file is above 8 MiB. `validate_timeout`: seconds for the validation. InputError for a folder
-    that cannot be sent or a file that changes during the upload, ApiError if the server refuses, NetworkError if it
-    cannot be reached. The next call does not resend what arrived.
-    """
-    transfer = Upload(client, name, scan(folder), resumable, on_progress)
-    transfer.send()
-    try:
-        done = client.models.validate_upload(name, timeout=validate_timeout)
-    except ApiError as error:
-        if error.code is not Code.FAILED_PRECONDITION or not transfer.unconfirmed:
-            raise
-        # The server may have lost what an earlier run sent. Only this call says so.
-        transfer.session.forget()
-        transfer.send()
-        done = client.models.validate_upload(name, timeout=validate_timeout)
-    transfer.session.forget()
-    return done
-
-
 class Upload:
-    """The upload of one folder to one model.
-
-    `unconfirmed`: files that were skipped because of our own record, not because the server said that it has them.
-    """
+    """The upload of `files` to the model `name` (a full name). See Models.upload."""
 
     def __init__(
         self,
@@ -93,12 +59,29 @@ class Upload:
         ask = partial(client.models.get_upload_endpoint, name, self._sizes, enable_resumable_upload=self._resumable)
         self._addresses = Addresses(client.base_url, ask)
         self._api = httpx.URL(client.base_url)
-        self.session = UploadSession(client.base_url, name)
-        self.unconfirmed: list[str] = []
+        self._name = name
+        self._session = UploadSession(client.base_url, name)
+        self._unconfirmed: list[str] = []
+        """Files that were skipped because of our own record, not because the server said that it has them."""
+
+    def run(self, validate_timeout: float) -> ValidateUpload:
+        """Sends what is missing, and has the server validate the files."""
+        self.send()
+        try:
+            done = self._client.models.validate_upload(self._name, timeout=validate_timeout)
+        except ApiError as error:
+            if error.code is not Code.FAILED_PRECONDITION or not self._unconfirmed:
+                raise
+            # The server may have lost what an earlier run sent. Only this call says so.
+            self._session.forget()
+            self.send()
+            done = self._client.models.validate_upload(self._name, timeout=validate_timeout)
+        self._session.forget()
+        return done
 
     def send(self) -> None:
         """Sends what is missing, the largest files first, so that none of them is left for the end."""
-        self.unconfirmed = []
+        self._unconfirmed = []
         self._meter = Meter(self._sizes, self._on_progress)
         with WorkerPool(self._client) as self._pool:
             self._pool.run(partial(self._send, file) for file in self._files)
@@ -119,7 +102,7 @@ class Upload:
             digest = self._hash(file, algorithm)
             if arrived in (None, digest):
                 if algorithm == MD5:
-                    self.session.add(FileRecord(file.name, list(file.stamp), algorithm=MD5, digest=digest))
+                    self._session.add(FileRecord(file.name, list(file.stamp), algorithm=MD5, digest=digest))
                 return
         if answer is None:
             raise ApiError(
@@ -138,10 +121,10 @@ class Upload:
         stored = self._addresses.given.filename_to_sha256
         if stored is not None:
             return file.name in stored and self._hash(file, SHA256) == stored[file.name]
-        record = self.session.of(file)
+        record = self._session.of(file)
         if record is None or record.digest is None or self._hash(file, record.algorithm or MD5) != record.digest:
             return False
-        self.unconfirmed.append(file.name)
+        self._unconfirmed.append(file.name)
         return True
 
     def _hash(self, file: LocalFile, algorithm: str) -> str:
@@ -156,7 +139,7 @@ class Upload:
 
     def _send_in_parts(self, file: LocalFile, *, resume: bool) -> HttpResponse | None:
         """The answer that completes the file; None if the server has dropped the resumable session."""
-        record = self.session.of(file) if resume else None
+        record = self._session.of(file) if resume else None
         answer = _NOTHING_ARRIVED
         try:
             if record is not None and record.session is not None and record.stamp == list(file.stamp):
@@ -171,7 +154,7 @@ class Upload:
                 self._meter.at(file.name, _arrived(answer, file), moved=False)
             else:
                 url = self._addresses.use(file.name, partial(self._begin, file))
-                self.session.add(FileRecord(file.name, list(file.stamp), session=str(url)))
+                self._session.add(FileRecord(file.name, list(file.stamp), session=str(url)))
                 if not file.size:
                     answer = self._ask(file, url)
             return self._send_parts(file, url, answer)
