@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,30 +12,15 @@ import pytest
 from firectl import Client
 from firectl.client.http.connections import httpx
 from firectl.client.transfer.addresses import Addresses, checked
-from firectl.client.transfer.upload import PART
 from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import SignedUrls
 from tests.client.script_server import Received, Reply, ScriptServer, answer
 from tests.client.storage import Storage
 
-BIG = 3 * PART + 1234
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
 
-
-@pytest.fixture
-def storage(storage: Storage) -> Storage:
-    """Storage that says what arrived, as Google's does, and gives ranges."""
-    storage.says_hashes = True
-    return storage
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "model"
-    made.mkdir()
-    (made / "big").write_bytes(os.urandom(BIG))
-    return made
+pytestmark = pytest.mark.usefixtures("says_hashes")
 
 
 @pytest.mark.parametrize("resumable", [False, True])

@@ -13,12 +13,11 @@ import pytest
 from firectl import Client
 from firectl.client.transfer.meter import TransferProgress
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
-from tests.client.script_server import RESET, Received, Reply, answer
+from tests.client.script_server import RESET, Received, Reply
 from tests.client.storage import Storage
+from tests.client.transfer.interrupted import CUT, UNIT, contents, cut_download, flip
 
-UNIT = 1024 * 1024
 Connect = Callable[..., Client]
-CUT = answer(418, b"")
 
 
 @pytest.fixture
@@ -28,10 +27,6 @@ def folder(tmp_path: Path) -> Path:
     for name, size in {"config.json": 300, "empty": 0, "sub/ä b.bin": 2_500_000, "w": 5000}.items():
         (made / name).write_bytes(os.urandom(size))
     return made
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_model_comes_back_as_it_was_sent(client: Client, storage: Storage, folder: Path, tmp_path: Path) -> None:
@@ -117,30 +112,10 @@ def test_progress_never_passes_the_whole(client: Client, storage: Storage, tmp_p
     assert seen[-1].moved >= seen[-1].total_size
 
 
-def cut_off_at(storage: Storage, client: Client, folder: Path, offset: int) -> list[Received]:
-    """A download whose file breaks off there and is then refused; the requests for what was missing."""
-    asked: list[Received] = []
-
-    def fault(request: Received) -> Reply | None:
-        if request.headers.get("range") == "bytes=0-0" or "/store/" not in request.path:
-            return None
-        asked.append(request)
-        raw = storage.reply(request).raw
-        head = raw.index(b"\r\n\r\n") + 4
-        return Reply(raw[: head + offset], end="close") if len(asked) == 1 else answer(418, b"")
-
-    storage.fault = fault
-    with pytest.raises(ApiError):
-        client.models.download("m", folder)
-    storage.fault = lambda _: None
-    storage.requests.clear()
-    return asked
-
-
 def test_a_download_asks_for_the_rest_of_the_same_version(client: Client, storage: Storage, tmp_path: Path) -> None:
     storage.says_hashes = True
     storage.files = {"w": os.urandom(3 * UNIT)}
-    _, rest = cut_off_at(storage, client, tmp_path, 2 * UNIT + 77)
+    _, rest = cut_download(storage, client, tmp_path, 2 * UNIT + 77)
     assert rest.headers["range"] == f"bytes={2 * UNIT + 77}-{3 * UNIT - 1}"
     assert rest.headers["if-match"].startswith('"')
     (part,) = tmp_path.glob(".*")
@@ -170,17 +145,6 @@ def test_another_version_half_way_is_refused(client: Client, storage: Storage, t
         client.models.download("m", tmp_path)
     assert (caught.value.code, caught.value.exit_code) == (Code.FAILED_PRECONDITION, Exit.CONFLICT)
     assert not (tmp_path / "w").exists()
-
-
-def flip(path: Path, at: int) -> None:
-    """Another byte, and nothing else that shows it."""
-    before = path.stat()
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_download_goes_on_in_another_run(client: Client, storage: Storage, tmp_path: Path, connect: Connect) -> None:

@@ -14,10 +14,10 @@ from firectl import Client
 from firectl.client.transfer.meter import TransferProgress
 from firectl.client.transfer.part_file import PartFile, RemoteFile, has_content
 from firectl.errors import ApiError, Code, Exit
-from tests.client.script_server import Received, Reply, answer
 from tests.client.storage import Storage
+from tests.client.transfer.interrupted import UNIT, cut_download
 
-UNIT = 1024 * 1024
+pytestmark = pytest.mark.usefixtures("says_hashes")
 
 
 def test_a_file_that_another_download_writes_is_left_to_it(client: Client, storage: Storage, tmp_path: Path) -> None:
@@ -35,30 +35,10 @@ def test_a_file_that_another_download_writes_is_left_to_it(client: Client, stora
     assert [(path.name, path.read_bytes()) for path in tmp_path.glob("*w")] == [("w", storage.files["w"])]
 
 
-def cut_off_at(storage: Storage, client: Client, folder: Path, offset: int) -> list[Received]:
-    """A download whose file breaks off there and is then refused; the requests for what was missing."""
-    asked: list[Received] = []
-
-    def fault(request: Received) -> Reply | None:
-        if request.headers.get("range") == "bytes=0-0" or "/store/" not in request.path:
-            return None
-        asked.append(request)
-        raw = storage.reply(request).raw
-        head = raw.index(b"\r\n\r\n") + 4
-        return Reply(raw[: head + offset], end="close") if len(asked) == 1 else answer(418, b"")
-
-    storage.fault = fault
-    with pytest.raises(ApiError):
-        client.models.download("m", folder)
-    storage.fault = lambda _: None
-    storage.requests.clear()
-    return asked
-
-
 def test_another_version_of_a_file_begins_at_its_first_byte(client: Client, storage: Storage, tmp_path: Path) -> None:
     storage.says_hashes = True
     storage.files = {"w": os.urandom(3 * UNIT)}
-    cut_off_at(storage, client, tmp_path, 2 * UNIT)
+    cut_download(storage, client, tmp_path, 2 * UNIT)
     storage.files = {"w": os.urandom(3 * UNIT)}
     seen: list[TransferProgress] = []
     client.models.download("m", tmp_path, on_progress=seen.append)
@@ -81,13 +61,6 @@ def test_what_an_earlier_release_left_of_a_download_is_begun_anew(
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()] == [
         ("w", storage.files["w"])
     ]
-
-
-@pytest.fixture
-def storage(storage: Storage) -> Storage:
-    """Storage that says what arrived, as Google's does, and gives ranges."""
-    storage.says_hashes = True
-    return storage
 
 
 def test_what_lies_where_a_part_goes_is_not_followed(client: Client, storage: Storage, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,45 +13,11 @@ from firectl.client.transfer.upload import PART
 from firectl.errors import ApiError, Code
 from tests.client.script_server import Received, Reply, answer
 from tests.client.storage import Storage
+from tests.client.transfer.interrupted import BIG, CUT, cut_upload, flip
 
 Connect = Callable[..., Client]
-BIG = 3 * PART + 1234
-CUT = answer(418, b"")
 
-
-@pytest.fixture
-def storage(storage: Storage) -> Storage:
-    """Storage that says what arrived, as Google's does, and gives ranges."""
-    storage.says_hashes = True
-    return storage
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "model"
-    made.mkdir()
-    (made / "big").write_bytes(os.urandom(BIG))
-    return made
-
-
-def cut_off_at(storage: Storage, client: Client, folder: Path, offset: int) -> None:
-    """An upload whose part at `offset` is refused, and the requests of it forgotten."""
-    storage.fault = lambda request: CUT if f"bytes {offset}-" in request.headers.get("content-range", "") else None
-    with pytest.raises(ApiError):
-        client.models.upload("m", folder)
-    storage.fault = lambda _: None
-    storage.requests.clear()
-
-
-def flip(path: Path, at: int) -> None:
-    """Another byte, and nothing else that shows it."""
-    before = path.stat()
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+pytestmark = pytest.mark.usefixtures("says_hashes")
 
 
 def test_a_file_that_arrived_in_an_earlier_run_is_not_sent_again(
@@ -83,7 +48,7 @@ def test_what_the_server_lost_meanwhile_is_sent_again(client: Client, storage: S
 def test_a_session_that_is_gone_is_begun_anew(
     client: Client, storage: Storage, folder: Path, connect: Connect, status: int
 ) -> None:
-    cut_off_at(storage, client, folder, PART)
+    cut_upload(storage, client, folder, PART)
     gone: list[Received] = []
 
     def fault(request: Received) -> Reply | None:
@@ -115,7 +80,7 @@ def test_a_session_that_goes_while_it_is_used_is_begun_anew(client: Client, stor
 def test_a_byte_flipped_on_disk_between_two_runs_is_found(
     client: Client, storage: Storage, folder: Path, connect: Connect
 ) -> None:
-    cut_off_at(storage, client, folder, 2 * PART)
+    cut_upload(storage, client, folder, 2 * PART)
     flip(folder / "big", 100)
     connect(storage.url).models.upload("m", folder)
     assert storage.files["big"] == (folder / "big").read_bytes()

@@ -17,6 +17,7 @@ from firectl.client.transfer.upload import PART
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
 from tests.client.script_server import RESET, Received, Reply, answer
 from tests.client.storage import Storage
+from tests.client.transfer.interrupted import contents
 
 BIG = 2 * PART + 1234
 
@@ -28,10 +29,6 @@ def folder(tmp_path: Path) -> Path:
     for name, size in {"config.json": 300, "empty": 0, "sub/ä b.bin": 2_500_000, "w": 5000}.items():
         (made / name).write_bytes(os.urandom(size))
     return made
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_small_files_are_put_whole_and_validated(client: Client, storage: Storage, folder: Path) -> None:

@@ -17,57 +17,32 @@ from firectl.client.transfer.files import scan
 from firectl.client.transfer.meter import TransferProgress
 from firectl.client.transfer.upload import PART
 from firectl.client.transfer.upload_session import FORGET_AFTER, FileRecord, UploadSession
-from firectl.errors import ApiError
-from tests.client.script_server import answer
 from tests.client.storage import Storage
+from tests.client.transfer.interrupted import BIG, cut_upload
 
 Connect = Callable[..., Client]
-BIG = 3 * PART + 1234
-CUT = answer(418, b"")
+
+pytestmark = pytest.mark.usefixtures("says_hashes")
 
 
 @pytest.fixture
-def storage(storage: Storage) -> Storage:
-    """Storage that says what arrived, as Google's does, and gives ranges."""
-    storage.says_hashes = True
-    return storage
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "model"
-    made.mkdir()
-    (made / "big").write_bytes(os.urandom(BIG))
-    return made
-
-
-@pytest.fixture
-def journals(tmp_path: Path) -> Callable[[], list[Path]]:
+def session_files(tmp_path: Path) -> Callable[[], list[Path]]:
     return lambda: list((tmp_path / "fireworks-home" / "uploads").glob("*"))
 
 
-def cut_off_at(storage: Storage, client: Client, folder: Path, offset: int) -> None:
-    """An upload whose part at `offset` is refused, and the requests of it forgotten."""
-    storage.fault = lambda request: CUT if f"bytes {offset}-" in request.headers.get("content-range", "") else None
-    with pytest.raises(ApiError):
-        client.models.upload("m", folder)
-    storage.fault = lambda _: None
-    storage.requests.clear()
-
-
 def test_another_run_sends_only_what_is_missing(
-    client: Client, storage: Storage, folder: Path, connect: Connect, journals: Callable[[], list[Path]]
+    client: Client, storage: Storage, folder: Path, connect: Connect, session_files: Callable[[], list[Path]]
 ) -> None:
-    cut_off_at(storage, client, folder, 2 * PART)
-    (journal,) = journals()
-    assert stat.S_IMODE(journal.stat().st_mode) == 0o600
-    assert "upload_id" in journal.read_text()
+    cut_upload(storage, client, folder, 2 * PART)
+    (session_file,) = session_files()
+    assert stat.S_IMODE(session_file.stat().st_mode) == 0o600
+    assert "upload_id" in session_file.read_text()
     seen: list[TransferProgress] = []
     connect(storage.url).models.upload("m", folder, on_progress=seen.append)
     assert storage.parts == [f"bytes {2 * PART}-{3 * PART - 1}/{BIG}", f"bytes {3 * PART}-{BIG - 1}/{BIG}"]
     assert storage.files["big"] == (folder / "big").read_bytes()
     assert (seen[-1].total_done, seen[-1].moved) == (BIG, BIG - 2 * PART)
-    assert journals() == []
+    assert session_files() == []
 
 
 @pytest.mark.parametrize(
@@ -87,27 +62,27 @@ def test_a_damaged_memory_of_an_upload_is_a_fresh_start(
     storage: Storage,
     folder: Path,
     connect: Connect,
-    journals: Callable[[], list[Path]],
+    session_files: Callable[[], list[Path]],
     damage: Callable[[bytes], bytes],
 ) -> None:
-    cut_off_at(storage, client, folder, 2 * PART)
-    (journal,) = journals()
-    journal.write_bytes(damage(journal.read_bytes()))
+    cut_upload(storage, client, folder, 2 * PART)
+    (session_file,) = session_files()
+    session_file.write_bytes(damage(session_file.read_bytes()))
     connect(storage.url).models.upload("m", folder)
     assert storage.parts[0] == f"bytes 0-{PART - 1}/{BIG}"
     assert storage.files["big"] == (folder / "big").read_bytes()
 
 
 def test_what_an_earlier_release_remembers_of_an_upload_goes_on(
-    client: Client, storage: Storage, folder: Path, connect: Connect, journals: Callable[[], list[Path]]
+    client: Client, storage: Storage, folder: Path, connect: Connect, session_files: Callable[[], list[Path]]
 ) -> None:
-    cut_off_at(storage, client, folder, 2 * PART)
-    (journal,) = journals()
+    cut_upload(storage, client, folder, 2 * PART)
+    (session_file,) = session_files()
     found = (folder / "big").stat()
     stamp = [found.st_ino, found.st_size, found.st_mtime_ns]
     session = f"{storage.url}/store/big?k=resumable&upload_id=1"
     said = json.dumps({"name": "big", "stamp": stamp, "session": session, "algorithm": None, "digest": None}).encode()
-    journal.write_bytes(hashlib.sha256(said).hexdigest()[:16].encode() + b" " + said + b"\n")
+    session_file.write_bytes(hashlib.sha256(said).hexdigest()[:16].encode() + b" " + said + b"\n")
     connect(storage.url).models.upload("m", folder)
     assert storage.parts[0] == f"bytes {2 * PART}-{3 * PART - 1}/{BIG}"
     assert storage.files["big"] == (folder / "big").read_bytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,29 +12,14 @@ from pathlib import Path
 import pytest
 
 from firectl import Client
-from firectl.client.transfer.upload import PART
 from firectl.client.transfer.worker_pool import WORKERS, TransferStopped, WorkerPool
 from firectl.errors import ApiError
 from tests.client.script_server import HANG, Received, Reply, answer
 from tests.client.storage import Storage
 
 Connect = Callable[..., Client]
-BIG = 3 * PART + 1234
 
-
-@pytest.fixture
-def storage(storage: Storage) -> Storage:
-    """Storage that says what arrived, as Google's does, and gives ranges."""
-    storage.says_hashes = True
-    return storage
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "model"
-    made.mkdir()
-    (made / "big").write_bytes(os.urandom(BIG))
-    return made
+pytestmark = pytest.mark.usefixtures("says_hashes")
 
 
 def test_one_that_fails_ends_the_others_at_once_and_leaves_no_socket(
