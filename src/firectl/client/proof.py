@@ -84,8 +84,8 @@ def prove_serving(
 
     `adapter_of`: the route of the adapter's base (multi-LoRA). Without it the server's record of a merge is read; it
     must be of the adapter `merged` (a full name) if both name one. `undo`: the command for the hint when the adapter
-    is not applied. NotProven if the adapter changes nothing or the route
-    stays unknown; WaitTimeout after `timeout` seconds; a permanent ApiError as it is.
+    is not applied. NotProven if the adapter changes nothing or the route stays unknown; WaitTimeout after `timeout`
+    seconds; a permanent ApiError as it is.
     """
     probe = _Probe(client, route)
     probe.wait_until_answered(timeout, **args)
