@@ -154,9 +154,9 @@ def test_a_duration_that_is_none_is_named(api: Api) -> None:
 
 def test_times_and_durations_out_of_range_are_named(api: Api) -> None:
     said = api.refused("POST", "deployments", {"autoscalingPolicy": {"scaleUpWindow": f"{'9' * 14}s"}})
-    assert said.message.startswith("request body: autoscalingPolicy.scaleUpWindow: '99999999999999s' is longer than")
+    assert said.message.startswith("request body: autoscalingPolicy.scaleUpWindow: '99999999999999s' is too long for")
     said = api.refused("POST", "deployments", {"expireTime": "9999-12-31T23:59:59-23:59"})
-    assert said.message.startswith("request body: expireTime: in UTC it lies outside the years 1 to 9999")
+    assert said.message.startswith("request body: expireTime: its UTC time is outside the years 1 to 9999")
 
 
 def test_text_beyond_the_basic_plane_is_text(api: Api) -> None:
