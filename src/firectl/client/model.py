@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from firectl import names
-from firectl.client.resource import Resource, WaitArgs, read, unreadable
+from firectl.client.resource import Resource, WaitArgs, read
+from firectl.client.transfer import endpoints
+from firectl.client.transfer.endpoints import VALIDATE_SECONDS
 from firectl.client.transfer.upload_session import UploadSession
-from firectl.schemas.model import CreateModel, GetUploadEndpoint, Model, PrepareModel, SignedUrls, ValidateUpload
+from firectl.schemas.model import CreateModel, Model, PrepareModel, SignedUrls, ValidateUpload
 from firectl.schemas.words import ModelState
 
 if TYPE_CHECKING:
     from firectl.client.transfer.download import Downloaded
     from firectl.client.transfer.meter import TransferProgress
-
-VALIDATE_SECONDS = 1800.0
 
 
 class Models(Resource[Model]):
@@ -41,25 +41,16 @@ class Models(Resource[Model]):
         self, name: str, filename_to_size: Mapping[str, int], *, enable_resumable_upload: bool | None = None
     ) -> SignedUrls:
         """The signed URL of each file for its upload. `filename_to_size` is in bytes. The URLs are secrets."""
-        path = f"/v1/{self.full_name(name)}:getUploadEndpoint"
-        body = GetUploadEndpoint(
-            filename_to_size={file: str(size) for file, size in filename_to_size.items()},
-            enable_resumable_upload=enable_resumable_upload,
-        )
-        return read(SignedUrls, self._client.request("POST", path, body=body.to_wire(), repeatable=True), path)
+        name = self.full_name(name)
+        return endpoints.upload_endpoint(self._client, name, filename_to_size, enable_resumable_upload)
 
     def validate_upload(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
         """Ends an upload: the model becomes READY. FAILED_PRECONDITION says what is wrong with its files."""
-        path = f"/v1/{self.full_name(name)}:validateUpload"
-        return read(ValidateUpload, self._client.request("GET", path, changes=True, timeout=timeout), path)
+        return endpoints.validate_upload(self._client, self.full_name(name), timeout)
 
     def get_download_endpoint(self, name: str) -> SignedUrls:
         """The signed URL of each file for its download. The URLs are secrets."""
-        path = f"/v1/{self.full_name(name)}:getDownloadEndpoint"
-        urls = read(SignedUrls, self._client.request("GET", path), path)
-        if not urls.filename_to_signed_urls:
-            raise unreadable(path, "expected the addresses of files, got none")
-        return urls
+        return endpoints.download_endpoint(self._client, self.full_name(name))
 
     def prepare(self, name: str, precision: str) -> None:
         path = f"/v1/{self.full_name(name)}:prepare"

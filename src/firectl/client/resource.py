@@ -18,8 +18,7 @@ from firectl.errors import ApiError, Code, NetworkError, ResourceFailed
 from firectl.schemas.base import Status, Wire
 
 if TYPE_CHECKING:
-    from firectl.client.api import QueryValue
-    from firectl.client.client import Client
+    from firectl.client.api import Api, QueryValue
 
 R = TypeVar("R", bound=Wire)
 W = TypeVar("W", bound=Wire)
@@ -77,7 +76,7 @@ class Resource(Generic[R]):
     look: ClassVar[str] = ""
     """The command that shows one, without the name: the hint when a wait times out."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Api) -> None:
         self._client = client
 
     def full_name(self, name: str) -> str:

@@ -20,6 +20,7 @@ from firectl.client.http.connections import httpx
 from firectl.client.http.retry import is_transient
 from firectl.client.http.sender import HttpRequest, Sender, StreamedResponse
 from firectl.client.transfer.addresses import Addresses
+from firectl.client.transfer.endpoints import download_endpoint
 from firectl.client.transfer.files import target
 from firectl.client.transfer.hashes import stated
 from firectl.client.transfer.meter import Meter, TransferProgress
@@ -29,7 +30,7 @@ from firectl.client.transfer.worker_pool import WorkerPool
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 _CONTENT_RANGE = re.compile(r"bytes (?:\d{1,18}-\d{1,18}|\*)/(\d{1,18})")
 NO_SUCH_RANGE = 416
@@ -48,11 +49,11 @@ class Download:
     """The download of the model `name` (a full name) to a folder. See Models.download."""
 
     def __init__(
-        self, client: Client, name: str, folder: Path, on_progress: Callable[[TransferProgress], None] | None
+        self, client: Api, name: str, folder: Path, on_progress: Callable[[TransferProgress], None] | None
     ) -> None:
         _require_folder(name, folder)
         self._client = client
-        self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
+        self._addresses = Addresses(client.base_url, partial(download_endpoint, client, name))
         given = self._addresses.given
         _check_together(given.filename_to_signed_urls)
         self._paths = {file: target(folder, file) for file in sorted(given.filename_to_signed_urls)}

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from firectl.client.http.connections import httpx
 from firectl.client.transfer.addresses import Addresses
 from firectl.client.transfer.download import open_file, size_of_whole
+from firectl.client.transfer.endpoints import download_endpoint
 from firectl.client.transfer.files import target
 from firectl.errors import Code, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", ".safetensors"
 MERGED = "firectl_merge.json"
@@ -29,12 +30,12 @@ LARGEST_HEADER = 100 * 1024 * 1024
 MOST_SHARDS = 64
 
 
-def fetch_outline(client: Client, name: str, folder: Path) -> None:
+def fetch_outline(client: Api, name: str, folder: Path) -> None:
     """Writes the model `name` (a full name) into `folder`, with a hole in place of each file's numbers.
 
     ApiError if the server does not let its files be read, or cannot send parts of them.
     """
-    addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
+    addresses = Addresses(client.base_url, partial(download_endpoint, client, name))
     files = sorted(addresses.given.filename_to_signed_urls)
     shards = [file for file in files if file.endswith(WEIGHTS)]
     if len(shards) > MOST_SHARDS:
@@ -65,7 +66,7 @@ def _write(folder: Path, file: str, data: bytes, size: int) -> None:
     os.truncate(path, size)
 
 
-def _read(client: Client, file: str, url: httpx.URL, start: int, count: int) -> tuple[bytes, int]:
+def _read(client: Api, file: str, url: httpx.URL, start: int, count: int) -> tuple[bytes, int]:
     headers = {"Range": f"bytes={start}-{start + count - 1}"}
     with open_file(client.sender, file, url, headers, client.max_retries) as answer:
         size = size_of_whole(answer)

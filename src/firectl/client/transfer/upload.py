@@ -14,6 +14,7 @@ from firectl.client.http.connections import httpx
 from firectl.client.http.retry import is_transient
 from firectl.client.http.sender import HttpRequest, HttpResponse
 from firectl.client.transfer.addresses import Addresses, checked, refused
+from firectl.client.transfer.endpoints import upload_endpoint, validate_upload
 from firectl.client.transfer.files import LocalFile, read_range
 from firectl.client.transfer.hashes import MD5, SHA256, hashed, stated
 from firectl.client.transfer.meter import Meter, TransferProgress
@@ -24,7 +25,7 @@ from firectl.schemas.model import ValidateUpload
 from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
-    from firectl.client.client import Client
+    from firectl.client.api import Api
 
 RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
@@ -45,7 +46,7 @@ class Upload:
 
     def __init__(
         self,
-        client: Client,
+        client: Api,
         name: str,
         files: Sequence[LocalFile],
         resumable: bool | None,
@@ -56,7 +57,7 @@ class Upload:
         self._sizes = {file.name: file.size for file in files}
         self._resumable = self._files[0].size > RESUMABLE_ABOVE if resumable is None else resumable
         self._on_progress = on_progress
-        ask = partial(client.models.get_upload_endpoint, name, self._sizes, enable_resumable_upload=self._resumable)
+        ask = partial(upload_endpoint, client, name, self._sizes, self._resumable)
         self._addresses = Addresses(client.base_url, ask)
         self._api = httpx.URL(client.base_url)
         self._name = name
@@ -68,14 +69,14 @@ class Upload:
         """Sends what is missing, and has the server validate the files."""
         self.send()
         try:
-            done = self._client.models.validate_upload(self._name, timeout=validate_timeout)
+            done = validate_upload(self._client, self._name, validate_timeout)
         except ApiError as error:
             if error.code is not Code.FAILED_PRECONDITION or not self._unconfirmed:
                 raise
             # The server may have lost what an earlier run sent. Only this call says so.
             self._session.forget()
             self.send()
-            done = self._client.models.validate_upload(self._name, timeout=validate_timeout)
+            done = validate_upload(self._client, self._name, validate_timeout)
         self._session.forget()
         return done
 
