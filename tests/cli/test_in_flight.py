@@ -152,6 +152,6 @@ def test_a_scale_that_is_waited_for_names_the_command_that_stops_it(
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (code, "")
     assert err.splitlines()[0] == (
-        f"{D} goes on scaling to 2 without you. To see how far it is: firectl deployment get {D}; "
+        f"{D} is still scaling to 2. To see how far it is: firectl deployment get {D}; "
         f"to stop it: firectl deployment scale {D} --replica-count 0"
     )

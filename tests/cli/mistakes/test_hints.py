@@ -243,7 +243,7 @@ def test_no_permission_and_no_server_say_where_account_key_and_server_come_from(
 def test_what_is_wrong_in_itself_is_said_before_a_key_is_missed(cli: Cli, argv: tuple[str, ...], says: str) -> None:
     ran = cli(*argv)
     assert (ran.code, ran.out) == (2, "")
-    assert says.replace("a shape", "a deployment shape brings its accelerator") in ran.err
+    assert says.replace("a shape", "a deployment shape sets the accelerator") in ran.err
     assert "no API key" not in ran.err
 
 
@@ -273,7 +273,7 @@ def test_ctrl_c_while_an_unload_is_waited_for_says_what_goes_on_and_how_to_see_i
     out, err = process.communicate(timeout=5)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[0] == (
-        "accounts/acme/models/m goes on being unloaded without you. "
+        "accounts/acme/models/m is still being unloaded. "
         "To see whether it is gone: firectl deployed-model get accounts/acme/deployedModels/m-1"
     )
 
