@@ -160,7 +160,7 @@ def test_live_says_first_whether_it_is_ready_and_below_each_failed_check_what_to
 def test_live_tells_a_deployments_bare_id_how_to_be_written(cli: Cli, serving: Api) -> None:
     ran = cli("route", "check", "d", "--live")
     assert ran.code == 3
-    assert f"  To do: a bare ID is a model's; for the deployment of that ID write {DEPLOYMENT}\n" in ran.out
+    assert f"  To do: an ID alone names a model; for the deployment with that ID write {DEPLOYMENT}\n" in ran.out
 
 
 @pytest.mark.parametrize("text", ["m:d", "m@d"])
@@ -227,7 +227,7 @@ def test_live_sends_nobody_to_upload_what_is_another_accounts(cli: Cli, serving:
     for name in (MODEL, BASE):
         serving.on("GET", f"/v1/{name}", {"name": name, "state": "UPLOADING"})
     assert todo(ROUTE) == f"firectl model upload {MODEL} DIR"
-    said = f"it is for the account fireworks to upload; how far it is: firectl model get {BASE}"
+    said = f"only the account fireworks can upload it; to see its state: firectl model get {BASE}"
     assert todo(f"{BASE}#{DEPLOYMENT}") == said
 
 

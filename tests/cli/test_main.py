@@ -1,4 +1,7 @@
-"""How a command ends when something is wrong: the form of the error, the exit code, and nothing on stdout."""
+"""How a command ends when something is wrong: the form of the error, the exit code, and nothing on stdout.
+
+About `cli/main.py`; tests/cli/test_streams.py closes its streams.
+"""
 
 from __future__ import annotations
 
