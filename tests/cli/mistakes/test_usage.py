@@ -104,8 +104,8 @@ def test_a_wrong_command_line_says_what_is_wrong_and_what_to_write(
         ("lora load m", "did you mean firectl load-lora? See: firectl load-lora --help"),
         ("scale shared 2", "firectl scale shared --replica-count 2; more: firectl scale --help"),
         ("load-lora m shared", "firectl load-lora m --deployment shared; more: firectl load-lora --help"),
-        ("get shared", "add the noun: firectl get NOUN shared, where NOUN is one of deployment, deployed-model, model, "
-         "deployment-shape, deployment-shape-version, account"),
+        ("get shared", "add the noun: firectl get NOUN shared, where NOUN is one of deployment, deployed-model, "
+         "deployment-shape, deployment-shape-version, model, account"),
     ],
 )  # fmt: skip
 def test_a_command_line_as_another_tool_has_it_is_told_how_it_is_written_here(cli: Cli, argv: str, hint: str) -> None:
