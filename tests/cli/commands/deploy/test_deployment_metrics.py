@@ -1,4 +1,4 @@
-"""`firectl deployment-metrics`: what is asked of the platform, and how the series read."""
+"""`cli/commands/deploy/deployment_metrics.py`: what is asked of the platform, and how the series read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load-lora`, `unload-lora` and `deployed-model`: what is sent, what is printed, and what is not believed."""
+"""`cli/commands/deploy/lora_loading.py`: `load-lora` and `unload-lora`, what is sent, printed and not believed."""
 
 from __future__ import annotations
 
@@ -142,25 +142,6 @@ def test_a_dry_run_of_unload_finds_the_row_and_leaves_it(cli: Cli, loaded: Api) 
     ran = cli("unload-lora", "m", "--deployment", "d", "--dry-run")
     assert ran.json == {"method": "DELETE", "path": f"/v1/{ROW}"}
     assert loaded.changes == []
-
-
-def test_a_deployed_model_is_shown_listed_and_changed(cli: Cli, loaded: Api) -> None:
-    loaded.on("GET", f"/v1/{ROW}", WIRE)
-    loaded.on("PATCH", f"/v1/{ROW}", WIRE)
-    assert cli("deployed-model", "get", "m-1").out == TEXT
-    assert cli("deployed-model", "get", "m-1", "-o", "flag").out == (
-        f"{MODEL} --deployment {DEPLOYMENT} --public=false\n"
-    )
-    assert cli("deployed-model", "list").out == (
-        f"NAME{' ' * 28}  STATE     MODEL{' ' * 17}  DEPLOYMENT{' ' * 17}  DEFAULT  CREATE TIME\n"
-        f"{ROW}  DEPLOYED  {MODEL}  {DEPLOYMENT}  true     -\n"
-    )
-    assert cli("deployed-model", "list", "-o", "json").json == [
-        {"name": ROW, "model": MODEL, "deployment": DEPLOYMENT, "default": True, "state": "DEPLOYED", "public": False}
-    ]
-    assert cli("deployed-model", "update", "m-1", "--default", "--public=false").out == TEXT
-    assert loaded.query() == {"updateMask": "default,public"}
-    assert loaded.changes[-1].json == {"default": True, "public": False}
 
 
 def test_a_name_of_another_collection_is_refused_before_anything_is_sent(cli: Cli, loaded: Api) -> None:
