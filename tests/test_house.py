@@ -105,7 +105,7 @@ HOUSE = {
         "yaml",
     ),
     "cli/output": Room("errors", inside_functions="client.transfer rich yaml"),
-    "cli/grammar": Room("errors schemas.words cli.app", "click", inside_functions="names schemas.base"),
+    "cli/grammar": Room("errors schemas.words cli.app cli.output", "click", inside_functions="names schemas.base"),
     "cli/machine": Room("_version errors", inside_functions="config server.disk filelock psutil"),
     "cli/views": Room("errors names schemas.words cli.app cli.grammar cli.output", "click", inside_functions="schemas"),
     "cli/commands": Room("_version errors names schemas.words cli", "click", inside_functions="schemas config cli"),

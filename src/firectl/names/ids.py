@@ -11,20 +11,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from firectl.errors import InputError
+from firectl.names.nouns import NOUNS
 
 ID_MAX = 63
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-COLLECTIONS: Mapping[str, str] = {
-    "models": "model",
-    "deployments": "deployment",
-    "deployedModels": "deployed model",
-    "deploymentShapes": "deployment shape",
-    "deploymentTemplates": "deployment template",
-    "users": "user",
-}
-"""The collections that names of ours lie in, and what people call one thing of each."""
+COLLECTIONS: Mapping[str, str] = {noun.collection: noun.singular for noun in NOUNS if noun.has_name}
+"""The collections of full names, and the words for one resource of each."""
 
 
 def is_id(text: str) -> bool:

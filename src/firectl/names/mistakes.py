@@ -12,31 +12,16 @@ from dataclasses import dataclass, replace
 from firectl.errors import InputError
 from firectl.names.draft import Draft, describe
 from firectl.names.ids import COLLECTIONS, ID_MAX, ResourceName, is_id
+from firectl.names.nouns import BY_COLLECTION, HOSTED, NOUNS
 
 LONGEST = 2000
 """Longer strings are not looked into: the longest valid one has 292 characters."""
 MOST_PROBLEMS = 20
 
 _WORDS: Mapping[str, str] = {
-    "model": "models",
-    "deployment": "deployments",
-    "deployedmodel": "deployedModels",
-    "deploymentshape": "deploymentShapes",
-    "deploymentshapeversion": "deploymentShapeVersions",
-    "deploymenttemplate": "deploymentTemplates",
-    "dataset": "datasets",
-    "user": "users",
-    "router": "routers",
-    "finetuningjob": "fineTuningJobs",
-    "supervisedfinetuningjob": "supervisedFineTuningJobs",
-    "reinforcementfinetuningjob": "reinforcementFineTuningJobs",
-    "evaluator": "evaluators",
-    "secret": "secrets",
-    "cluster": "clusters",
+    noun.word.replace("-", ""): noun.collection for noun in (*NOUNS, *HOSTED) if noun.collection != "accounts"
 }
 """Collections by their singular, lower case and without hyphens: what people write for them."""
-_LISTED = frozenset(("models", "deployments", "deployedModels", "deploymentShapes"))
-"""Collections whose noun on the command line has a list."""
 _ACCOUNTS = re.compile(r"(?<![A-Za-z0-9_-])accounts?/", re.IGNORECASE)
 _NOT_OF_IDS = re.compile(r"[^a-z0-9-]")
 
@@ -92,7 +77,8 @@ def name_error(text: str, collection: str | None, account: str | None) -> InputE
     noun = COLLECTIONS[collection] if collection else "resource"
     name = ResourceName.read(text)
     if name is not None:
-        hint = f"firectl {noun.replace(' ', '-')} list shows what could stand here" if collection in _LISTED else None
+        wanted = BY_COLLECTION.get(collection or "")
+        hint = f"firectl {wanted.word} list shows what could stand here" if wanted and wanted.has_list else None
         return InputError(f"{text!r} is a {COLLECTIONS[name.collection]}: here a {noun} is wanted", hint=hint)
     draft = Draft.of(text, account, LONGEST, ID_MAX)
     halves = draft.text.split("#")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -59,6 +59,9 @@ Int64 = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) an
 
 class Wire(BaseModel):
     """Base of every resource, request and answer. None means absent on the wire."""
+
+    states: ClassVar[tuple[str, ...]] = ()
+    """Of a resource: the words that its `state` can be."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from firectl.schemas.base import Status, Time, Wire
+from firectl.schemas.words import LoadState
 
 
 class DeployedModel(Wire):
     """A failed load has no state of its own: `status` says why, the state goes to UNDEPLOYING, then the row goes."""
+
+    states = LoadState.ALL
 
     name: str | None = None
     display_name: str | None = None

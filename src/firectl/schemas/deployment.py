@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from firectl.schemas.base import Duration, Status, Time, Wire
+from firectl.schemas.words import DeploymentState
 
 
 class AutoscalingPolicy(Wire):
@@ -33,6 +34,8 @@ class ReplicaStats(Wire):
 
 class Deployment(Wire):
     """`base_model` is the model deployed: a base, or a LoRA for live merge."""
+
+    states = DeploymentState.ALL
 
     name: str | None = None
     display_name: str | None = None

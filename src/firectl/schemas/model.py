@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from firectl.schemas.base import Int64, Status, Time, Wire
+from firectl.schemas.words import ModelState
 
 
 class BaseModelDetails(Wire):
@@ -46,6 +47,8 @@ class DeployedModelRef(Wire):
 
 
 class Model(Wire):
+    states = ModelState.ALL
+
     name: str | None = None
     display_name: str | None = None
     description: str | None = None

@@ -1,4 +1,4 @@
-"""Which words does the wire use? Enums, states, reasons, metric names and output formats, each spelled once.
+"""Which words does the wire use? Enums, states, reasons and metric names, each spelled once.
 
 Standard library alone: the command line reads it at its start.
 """
@@ -60,13 +60,6 @@ class LoadState:
     ALL = (DEPLOYING, DEPLOYED, UNDEPLOYING, UPDATING)
 
 
-STATES: Mapping[str, tuple[str, ...]] = {
-    "models": ModelState.ALL,
-    "deployments": DeploymentState.ALL,
-    "deployedModels": LoadState.ALL,
-}
-"""The states of a collection's resources."""
-
 OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
     "models": frozenset(("name", "state", "status", "create_time", "update_time", "deployed_model_refs")),
     "deployments": frozenset((
@@ -102,6 +95,3 @@ class Reason:
 
 METRICS = ("requests-per-second", "errors-per-second", "tokens-per-second", "tokens-prompt-per-second")
 """What `deployment-metrics` can show; docs/local-platform.md says what each counts."""
-
-FORMATS = ("text", "json", "yaml", "name", "flag")
-"""How `-o` can write a result."""

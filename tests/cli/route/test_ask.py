@@ -46,7 +46,7 @@ def test_a_bare_id_that_is_a_deployments_is_told_how_to_write_it(cli: Cli, api: 
     ran = cli("chat", "d", "Hello!")
     assert ran.code == 3
     assert ran.err.endswith(
-        "Hint: a bare ID is a model's; for the deployment of that ID: "
+        "Hint: an ID alone names a model; for the deployment with that ID: "
         "firectl chat accounts/acme/deployments/d MESSAGE\n"
     )
     api.on("GET", "/v1/accounts/acme/deployments/d", {"name": "accounts/acme/deployments/d", "state": "DELETED"})
@@ -65,12 +65,12 @@ def test_what_of_a_route_is_not_there_is_named_with_what_it_may_have_meant(cli: 
     api.on("GET", "/v1/accounts/acme/deployments/shared", {"name": "accounts/acme/deployments/shared"})
     assert cli("chat", "sampel-poet#shared", "Hello!").err.splitlines()[-1] == (
         "Hint: the model accounts/acme/models/sampel-poet does not exist: did you mean sample-poet? "
-        "All there are: firectl model list, or for public ones firectl -a fireworks model list"
+        "To list all: firectl model list, or for public ones firectl -a fireworks model list"
     )
     api.on("GET", "/v1/accounts/acme/models/sample-poet", {"name": "accounts/acme/models/sample-poet"})
     assert cli("chat", "sample-poet#shard", "Hello!").err.splitlines()[-1] == (
         "Hint: the deployment accounts/acme/deployments/shard does not exist: did you mean shared? "
-        "All there are: firectl deployment list"
+        "To list all: firectl deployment list"
     )
 
 

@@ -1,4 +1,4 @@
-"""Arguments and flags that several commands share, so that they are spelled and explained once."""
+"""Arguments and flags that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 argument = click.argument
 option = click.option
+new_id = PlainId
 
 
 def switch(name: str, help: str, short: str | None = None, **settings: Any) -> Callable[[F], F]:
     """A boolean flag, Go style: `--public`, `--public=true` or `--public=false`; None when not given."""
     return click.option(*filter(None, (short, name)), type=Boolean(), help=help, **settings)
-
-
-def new_id(what: str) -> PlainId:
-    return PlainId(what)
 
 
 def together(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -50,16 +47,16 @@ dry_run = switch(
     expose_value=False,
     callback=_on_app("dry_run"),
 )
-"""The client stops before the first request that changes something; the command itself need not know."""
+"""The client stops before the first request that changes something; the command does not see the flag."""
 
-assume_yes = switch("--yes", "Do not ask, not even in a terminal.", expose_value=False, callback=_on_app("yes"))
+assume_yes = switch("--yes", "Do not ask for confirmation.", expose_value=False, callback=_on_app("yes"))
 
 
 listing = together(
     click.option("--filter", metavar="EXPR", help="Only rows that match: 'state = READY' (AIP-160)."),
     click.option("--order-by", metavar="FIELDS", help="The order: 'create_time desc'."),
-    click.option("--page-size", type=Count(1), metavar="N", help="Rows on a page (50), at most 200."),
-    click.option("--page-token", metavar="TOKEN", help="Where to go on, as the page before said."),
-    switch("--no-paginate", "Every page."),
+    click.option("--page-size", type=Count(1), metavar="N", help="Rows per page (50), at most 200."),
+    click.option("--page-token", metavar="TOKEN", help="The token of the next page, from the page before."),
+    switch("--no-paginate", "Fetch every page."),
 )
 """The flags of every list; they reach the command as filter, order_by, page_size, page_token, no_paginate."""

@@ -19,7 +19,7 @@ def _needs_wait(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
     app = ctx.find_object(App)
     if given and not ctx.params.get("wait") and app is not None and not ctx.resilient_parsing:
-        # Not an error: scripts keep it from when they waited.
+        # Not an error: existing scripts pass it alone.
         app.output.warn("--wait-timeout has no effect without --wait")
     return value
 
@@ -41,9 +41,9 @@ def _one_wait(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def waiting(default: str, *, probe: bool = False) -> Callable[[F], F]:
     """`--wait`, `--wait-timeout` and, if `probe`, `--no-probe`. The command gets `wait`: a Waiting or None."""
-    extra = [switch("--no-probe", "Believe READY; do not prove with requests that it serves.")] if probe else []
+    extra = [switch("--no-probe", "Trust READY; do not send requests to prove that it serves.")] if probe else []
     return together(
-        # Eager: read before --wait-timeout, in whatever order they are given.
+        # Eager: read before --wait-timeout, in any order on the command line.
         switch("--wait", "Wait until it is done.", is_eager=True),
         click.option(
             "--wait-timeout",

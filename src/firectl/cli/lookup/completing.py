@@ -1,6 +1,6 @@
-"""What could come next on a command line, for a shell that asks: words, flags, values and the names of what is there.
+"""Shell completion: the words, flags, values and resource names that may come next on a command line.
 
-Whatever happens, it answers in about a second and says nothing but candidates: an error would land in the prompt.
+Answers within about a second, and prints only candidates: an error would appear in the prompt.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from firectl.cli.app import App
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import words_after
 from firectl.cli.views.listing import PUBLIC_ACCOUNT
+from firectl.names.nouns import BY_COLLECTION, BY_WORD
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 SECONDS = 0.8
-"""How long names may be looked for; the start of Python comes on top."""
+"""The time limit for fetching names; starting Python comes on top."""
 
 Names = Iterable[str]
 
 
 def answer(app: App, root: click.Command, instruction: str) -> int:
-    """Prints the candidates that a shell asks for, or the code for the shell; the exit code."""
+    """Prints the candidates, or the code for the shell; returns the exit code."""
     app.offer = partial(offer, app)
     for kind in (_Bash, _Zsh, _Fish):
         shells.add_completion_class(kind)
@@ -46,22 +47,20 @@ def answer(app: App, root: click.Command, instruction: str) -> int:
 
 def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
     """The names of a kind that begin with what was typed; none when they cannot be had in time."""
-    look = _LOOK.get(what)
-    if look is None:
-        return []
+    look = _LOOK.get(what) or _of(BY_WORD[what].resource)
     if what != "profile":
         # Outside of the time allowed: it takes what it takes, and cannot hang.
-        from firectl.client import account, client, deployed_model, deployment, model, shape  # noqa: F401
+        from firectl.client import client, resource  # noqa: F401
     found: list[str] = []
 
     def run() -> None:
         try:
             found.extend(look(app, incomplete))
         except Exception:
-            # No key, no server, no such account: there is nothing to offer, and nobody to tell.
+            # No key, no server or no such account: no candidates.
             return
 
-    # A daemon: a name server that does not answer must not keep the shell waiting.
+    # A daemon thread: a DNS server that does not answer must not block the shell.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(SECONDS)
@@ -69,14 +68,14 @@ def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
 
 
 def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> Iterator[str]:
-    """IDs in the caller's account, full names elsewhere and for who began to type one."""
+    """IDs in the caller's account; full names in another account, or when the typed text begins one."""
     account = app.account
     begun = incomplete.split("/")
     if len(begun) > 2:
         owners = [begun[1]]
     else:
         # The service's public catalogue is long; a platform's holds what was imported here.
-        public = resource.collection in ("models", "deploymentShapes") and (bool(begun[1:]) or not app.bills)
+        public = BY_COLLECTION[resource.collection].is_public and (bool(begun[1:]) or not app.bills)
         owners = [account, *[PUBLIC_ACCOUNT] * public]
     for owner in owners:
         for row in resource.list_page(account=owner, page_size=200, **asked).rows:
@@ -90,14 +89,11 @@ def _of(resource: str, **asked: Any) -> Callable[[App, str], Names]:
     return lambda app, incomplete: _names(app, getattr(app.client, resource), incomplete, **asked)
 
 
-_shapes = _of("deployment_shapes")
-
-
 def _presets_and_shapes(app: App, incomplete: str) -> Iterator[str]:
     from firectl.cli.views.deployment_flags import PRESETS
 
     yield from PRESETS
-    yield from _shapes(app, incomplete)
+    yield from _names(app, app.client.deployment_shapes, incomplete)
 
 
 def _shape_versions(app: App, incomplete: str) -> Iterator[str]:
@@ -126,25 +122,21 @@ def _profiles(app: App, incomplete: str) -> Names:
 
 
 _LOOK: dict[str, Callable[[App, str], Names]] = {
-    "model": _of("models"),
-    "deployment": _of("deployments"),
     "deleted": _of("deployments", show_deleted=True, filter="state = DELETED"),
-    "deployed-model": _of("deployed_models"),
-    "shape": _shapes,
     "preset": _presets_and_shapes,
-    "shape-version": _shape_versions,
+    "deployment-shape-version": _shape_versions,
     "route": _routes,
     "account": _accounts,
-    "user": _of("users"),
     "profile": _profiles,
 }
+"""The kinds that are more, or less, than the names of a noun."""
 
 
 class _Completion(shells.ShellComplete):
-    """click's, which knows neither that `--public` takes no word after it nor, in every shell, `--flag=value`."""
+    """click's completion, extended by Go-style booleans and by `--flag=value` in every shell."""
 
     keeps_flag = True
-    """Whether a candidate replaces the whole of `--flag=value`, or what follows the `=`."""
+    """Whether a candidate replaces all of `--flag=value`, or only the text after `=`."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[shells.CompletionItem]:
         ctx = shells._resolve_context(self.cli, self.ctx_args, self.prog_name, args)
@@ -155,9 +147,8 @@ class _Completion(shells.ShellComplete):
             for item in items if self.keeps_flag else ():
                 item.value = f"{name}={item.value}"
             return items
-        rest_of_line = words_after(ctx) if isinstance(ctx.command, click.Group) else []
-        if rest_of_line:
-            return []  # a word that is no command: nobody knows what could follow
+        if isinstance(ctx.command, click.Group) and words_after(ctx):
+            return []  # after a word that is not a command nothing is known
         spelled = list(spell_out(args, params, True))
         asked, rest = shells._resolve_incomplete(ctx, spelled, incomplete)
         return asked.shell_complete(ctx, rest)
@@ -167,7 +158,7 @@ class _Bash(_Completion, shells.BashComplete):
     keeps_flag = False
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """bash breaks `--flag=value` into three words; here it is one again."""
+        """Joins `--flag=value`, which bash splits into three words."""
         args, incomplete = super().get_completion_args()
         joined: list[str] = []
         for word in [*args, incomplete]:

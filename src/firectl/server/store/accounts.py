@@ -16,10 +16,6 @@ class Users(RowTable[UserRow]):
     table = tables.users
     row_type = UserRow
 
-    def of_account(self, account: str) -> list[UserRow]:
-        """The users of an account (`accounts/a`) by name."""
-        return self._select(tables.users.c.account == account, order_by=[tables.users.c.name])
-
 
 class ApiKeys(RowTable[ApiKeyRow]):
     table = tables.api_keys

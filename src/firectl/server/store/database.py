@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -15,7 +15,10 @@ from firectl.server.store.accounts import Accounts, ApiKeys, Users
 from firectl.server.store.deployments import DeployedModels, Deployments
 from firectl.server.store.identity import Identity
 from firectl.server.store.models import Files, Models
+from firectl.server.store.table import RowTable
 from firectl.server.store.usage import Usage
+
+T = TypeVar("T", bound=RowTable[Any])
 
 BUSY_TIMEOUT_S = 30
 _SPARE_CONNECTIONS = 64
@@ -29,6 +32,7 @@ class Tx:
     """One transaction: every table seen at one point in time, and written together or not at all."""
 
     def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
         self.identity = Identity(connection)
         self.accounts = Accounts(connection)
         self.users = Users(connection)
@@ -38,6 +42,10 @@ class Tx:
         self.deployments = Deployments(connection)
         self.deployed_models = DeployedModels(connection)
         self.usage = Usage(connection)
+
+    def table(self, kind: type[T]) -> T:
+        """The table of a noun that has no attribute here: `tx.table(RouterTable).get(name)`."""
+        return kind(self._connection)
 
 
 class Store:

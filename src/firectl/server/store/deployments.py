@@ -38,10 +38,6 @@ class DeployedModels(RowTable[DeployedModelRow]):
     table = tables.deployed_models
     row_type = DeployedModelRow
 
-    def of_account(self, account: str) -> list[DeployedModelRow]:
-        """The rows of an account (`accounts/a`) by name."""
-        return self._select(tables.deployed_models.c.account == account, order_by=[tables.deployed_models.c.name])
-
     def all(self) -> list[DeployedModelRow]:
         """The rows of every account by name."""
         return self._select(order_by=[tables.deployed_models.c.name])

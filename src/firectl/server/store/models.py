@@ -13,10 +13,6 @@ class Models(RowTable[ModelRow]):
     table = tables.models
     row_type = ModelRow
 
-    def of_account(self, account: str) -> list[ModelRow]:
-        """The models of an account (`accounts/a`) by name."""
-        return self._select(tables.models.c.account == account, order_by=[tables.models.c.name])
-
     def all(self) -> list[ModelRow]:
         """The models of every account, by name."""
         return self._select(order_by=[tables.models.c.name])

@@ -26,6 +26,10 @@ class RowTable(Generic[R]):
         found = self._select(self.table.c[self.key] == key)
         return found[0] if found else None
 
+    def of_account(self, account: str) -> list[R]:
+        """The rows of an account (`accounts/a`) by key."""
+        return self._select(self.table.c.account == account, order_by=[self.table.c[self.key]])
+
     def insert(self, row: R) -> None:
         """Write a new row; sqlalchemy.exc.IntegrityError when its key is taken."""
         self._connection.execute(

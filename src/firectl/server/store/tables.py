@@ -17,8 +17,9 @@ from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 
 SCHEMA_VERSION = 5
-"""Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
-added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
+"""Raised with every change of a table that is there. An older database gets the columns that it lacks, so what is added
+must be nullable or have a `server_default`; a newer one is refused. A new table needs no new version: every database
+gets it, and a firectl that does not know it leaves it alone."""
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):

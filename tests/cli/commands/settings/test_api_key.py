@@ -118,4 +118,4 @@ def test_a_lost_answer_to_create_is_not_sent_again_and_says_where_to_look(cli: C
 def test_a_date_that_is_none_is_refused(cli: Cli, api: Api, date: str) -> None:
     ran = cli("api-key", "create", "--expire-time", date)
     assert (ran.code, api.asked) == (2, [])
-    assert f"{date!r} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z" in ran.err
+    assert f"{date!r} is not a date such as 2027-01-31 or 2027-01-31T12:00:00Z" in ran.err

@@ -93,7 +93,7 @@ def test_live_checks_every_fact_that_a_request_depends_on(cli: Cli, serving: Api
 def test_live_tells_a_deployments_bare_id_how_to_be_written(cli: Cli, serving: Api) -> None:
     ran = cli("route", "check", "d", "--live")
     assert ran.code == 3
-    assert f"  To do: a bare ID is a model's; for the deployment of that ID write {DEPLOYMENT}\n" in ran.out
+    assert f"  To do: an ID alone names a model; for the deployment with that ID write {DEPLOYMENT}\n" in ran.out
 
 
 def test_live_tells_a_slash_where_a_hash_was_meant(cli: Cli, serving: Api) -> None:
@@ -153,5 +153,5 @@ def test_live_sends_nobody_to_upload_what_is_another_accounts(cli: Cli, serving:
     for name in (MODEL, BASE):
         serving.on("GET", f"/v1/{name}", {"name": name, "state": "UPLOADING"})
     assert todo(ROUTE) == f"firectl model upload {MODEL} DIR"
-    said = f"it is for the account fireworks to upload; how far it is: firectl model get {BASE}"
+    said = f"only the account fireworks can upload it; to see its state: firectl model get {BASE}"
     assert todo(f"{BASE}#{DEPLOYMENT}") == said

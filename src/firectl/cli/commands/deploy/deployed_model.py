@@ -6,13 +6,13 @@ from typing import Any
 
 from firectl.cli.app import App
 from firectl.cli.grammar.params import argument, dry_run, listing, option, switch
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Named, ShortText
 from firectl.cli.views import tables
 from firectl.cli.views.changes import changes, lost
 from firectl.cli.views.listing import show_list
 
-deployed_model = Noun("deployed-model", "Deployed models: which model is loaded on which deployment.")
+deployed_model = NounGroup("deployed-model", "Deployed models: which model is loaded on which deployment.")
 
 
 @deployed_model.verb()

@@ -13,7 +13,7 @@ from firectl.cli.deployment import request, rollout
 from firectl.cli.deployment.billing import say_what_bills
 from firectl.cli.deployment.rollout import follow_create, follow_scale, say_what_came_back, say_what_is_lost
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Count, Named
 from firectl.cli.grammar.waiting import Waiting, waiting
 from firectl.cli.views import tables
@@ -21,7 +21,7 @@ from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, flag_options
 from firectl.cli.views.listing import show_list
 from firectl.names import random_id
 
-deployment = Noun("deployment", "Deployments: a model on hardware, with its replicas.")
+deployment = NounGroup("deployment", "Deployments: a model on hardware, with its replicas.")
 
 
 @deployment.verb()

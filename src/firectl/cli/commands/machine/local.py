@@ -6,11 +6,11 @@ import click
 
 from firectl.cli.app import App
 from firectl.cli.grammar.params import argument, option, switch, together
-from firectl.cli.grammar.syntax import DOCUMENT, TEXT, Noun
+from firectl.cli.grammar.syntax import DOCUMENT, TEXT, NounGroup
 from firectl.cli.grammar.types import Count
 from firectl.cli.local import commands
 
-local = Noun("local", "The platform on this machine: the same API, with real merges and real serving.")
+local = NounGroup("local", "The platform on this machine: the same API, with real merges and real serving.")
 
 starting = together(
     option(

@@ -8,12 +8,12 @@ import click
 
 from firectl.cli.app import App
 from firectl.cli.grammar.params import argument, option, switch
-from firectl.cli.grammar.syntax import DOCUMENT, Noun
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.lora import merge as merging
 from firectl.cli.lora import parity as comparing
 from firectl.cli.lora import report as reports
 
-lora = Noun("lora", "LoRA adapters on this machine: check, merge, compare.")
+lora = NounGroup("lora", "LoRA adapters on this machine: check, merge, compare.")
 
 FOLDER = click.Path(path_type=Path)
 

@@ -10,7 +10,7 @@ import click
 from firectl.cli.app import App
 from firectl.cli.deployment.rollout import follow_prepare
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Count, Known, Named, Seconds, ShortText
 from firectl.cli.grammar.waiting import Waiting, waiting
 from firectl.cli.model import importing as folder
@@ -21,7 +21,7 @@ from firectl.cli.views.changes import changes, lost
 from firectl.cli.views.listing import show_list
 from firectl.schemas.words import PRECISIONS
 
-model = Noun("model", "Models: bases and LoRA adapters.")
+model = NounGroup("model", "Models: bases and LoRA adapters.")
 
 described = together(
     option(
@@ -114,7 +114,7 @@ def list_(app: App, **asked: Any) -> None:
 
     $ firectl model list --filter 'kind = HF_PEFT_ADDON'
     """
-    show_list(app, app.client.models, tables.MODEL, public="model", **asked)
+    show_list(app, app.client.models, tables.MODEL, **asked)
 
 
 @model.verb()

@@ -7,12 +7,12 @@ from typing import Any
 from firectl.cli import in_flight
 from firectl.cli.app import App
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Named
 from firectl.cli.views import tables
 from firectl.cli.views.listing import show_list
 
-api_key = Noun("api-key", "API keys: create, list and revoke.")
+api_key = NounGroup("api-key", "API keys: create, list and revoke.")
 
 whose = option(
     "--user", "--service-account", "user", type=Named("user"), help="Whose key; default: the account's only user."
@@ -36,7 +36,7 @@ def create(app: App, user: str | None, **given: Any) -> None:
         made = app.client.api_keys.create(owner, ApiKey.model_validate(given))
         app.output.note("Keep the key now: it is not shown again")
         app.emit(made, tables.API_KEY)
-    if app.output.format in ("name", "flag"):
+    if app.output.format not in DOCUMENT:
         # These formats have no place for the key, and it cannot be shown again.
         app.output.say(f"Key: {made.key}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from firectl.errors import ApiError, Code
 from firectl.names import check_id, resolve
@@ -11,7 +11,15 @@ from firectl.server.access.auth import Caller
 from firectl.server.store import Tx
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
-R = TypeVar("R", ModelRow, DeploymentRow, DeployedModelRow)
+
+class Owned(Protocol):
+    """A row of an account's."""
+
+    @property
+    def account(self) -> str: ...
+
+
+R = TypeVar("R", bound=Owned)
 
 
 def account(caller: Caller, account_id: str) -> str:
@@ -24,17 +32,17 @@ def account(caller: Caller, account_id: str) -> str:
 
 def model(tx: Tx, caller: Caller, name: str) -> ModelRow:
     """The row of a model."""
-    return _found(tx.models.get, caller, name, "model")
+    return found(tx.models.get, caller, name, "model")
 
 
 def deployment(tx: Tx, caller: Caller, name: str) -> DeploymentRow:
     """The row of a deployment, a DELETED one included."""
-    return _found(tx.deployments.get, caller, name, "deployment")
+    return found(tx.deployments.get, caller, name, "deployment")
 
 
 def deployed_model(tx: Tx, caller: Caller, name: str) -> DeployedModelRow:
     """The row of a deployed model."""
-    return _found(tx.deployed_models.get, caller, name, "deployed model")
+    return found(tx.deployed_models.get, caller, name, "deployed model")
 
 
 def reference(text: str | None, field: str, collection: str, caller: Caller) -> str:
@@ -53,7 +61,8 @@ def new_id(text: str, what: str) -> str:
     return text
 
 
-def _found(get: Callable[[str], R | None], caller: Caller, name: str, what: str) -> R:
+def found(get: Callable[[str], R | None], caller: Caller, name: str, what: str) -> R:
+    """The row that `get` has for a full name; `what` is the noun for the NOT_FOUND."""
     row = get(name)
     if row is None or not caller.may_use(row.account):
         raise ApiError(Code.NOT_FOUND, f"{what} {name} not found")

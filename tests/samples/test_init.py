@@ -16,7 +16,7 @@ from tests.tiny import load_reference
 from tests.voices import QUESTION, train_voices
 
 NAMES = (BASE, *ADAPTERS)
-SCRIPT = Path(__file__).parents[1] / "tools" / "make_samples.py"
+SCRIPT = Path(__file__).parents[2] / "tools" / "make_samples.py"
 RECORD: dict[str, Any] = json.loads((FOLDER / "samples.json").read_text(encoding="utf-8"))
 ANSWERS = recorded_answers()
 END = "<|im_end|>"
