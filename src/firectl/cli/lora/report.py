@@ -74,7 +74,7 @@ def _not_checked(adapter: Path, base: str | None, deep: bool) -> Iterator[Findin
 
     words = ["firectl", "lora", "check", str(adapter)]
     if base is None:
-        what = "was not compared: only beside it do missing tensors and other shapes show"
+        what = "was not compared, so missing tensors and wrong shapes were not found"
         command = f"{shlex.join([*words, '--base-model'])} DIR|NAME"
         yield Finding("note", "base model", what, f"to compare them: {command}")
     if not deep:
