@@ -7,7 +7,7 @@ import io
 
 from firectl.cli.output.output import Output
 from firectl.cli.output.progress import Progress, duration, size
-from firectl.client.transfer.meter import Progress as Moved
+from firectl.client.transfer.meter import TransferProgress as Moved
 
 
 def test_a_step_is_a_line_when_it_changes() -> None:

@@ -175,13 +175,13 @@ def test_an_upload_that_somebody_else_ends_says_so_and_can_be_run_again(
     platform: PlatformProcess, api: Api, folder: Path
 ) -> None:
     from firectl import Client
-    from firectl.client.transfer.meter import Progress
+    from firectl.client.transfer.meter import TransferProgress
     from firectl.errors import ApiError, Code, Exit
 
     make(api, "wanted-twice")
     begun: list[int] = []
 
-    def begin_theirs(now: Progress) -> None:
+    def begin_theirs(now: TransferProgress) -> None:
         if now.total_done > SIZE // 2 and not begun:
             begun.append(now.total_done)
             url = api.announce("wanted-twice", {"large.bin": SIZE}, resumable=True)["large.bin"]

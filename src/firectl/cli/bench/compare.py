@@ -24,7 +24,7 @@ from firectl.names import canonical_route, random_id
 from firectl.schemas.words import ModelKind
 
 if TYPE_CHECKING:
-    from firectl.bench import Load, Target
+    from firectl.bench import BenchTarget, Load
 
 LIVE_MERGE, MULTI_LORA, BASE = "live-merge", "multi-lora", "base"
 WAYS = (LIVE_MERGE, MULTI_LORA, BASE)
@@ -38,7 +38,7 @@ class Setup:
 
     models: tuple[str, ...]
     base: str
-    targets: list[Target] = field(default_factory=list)
+    targets: list[BenchTarget] = field(default_factory=list)
     deployments: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     load_seconds: list[float] = field(default_factory=list)
@@ -137,8 +137,8 @@ def _load(app: App, setup: Setup, model: str) -> None:
     setup.load_seconds.append(time.monotonic() - started)
 
 
-def _target(app: App, setup: Setup, way: str) -> Target:
-    from firectl.bench import Target
+def _target(app: App, setup: Setup, way: str) -> BenchTarget:
+    from firectl.bench import BenchTarget
 
     if way == LIVE_MERGE:
         routes: tuple[str, ...] = (canonical_route(setup.models[0], setup.deployments[LIVE_MERGE]),)
@@ -146,7 +146,7 @@ def _target(app: App, setup: Setup, way: str) -> Target:
         routes = (setup.deployments[MULTI_LORA],)
     else:
         routes = tuple(canonical_route(model, setup.deployments[MULTI_LORA]) for model in setup.models)
-    return Target(way, routes, endpoint(app))
+    return BenchTarget(way, routes, endpoint(app))
 
 
 def _take_down(app: App, setup: Setup) -> None:

@@ -17,7 +17,7 @@ from firectl.cli.output.output import View
 from firectl.errors import ApiError, FirectlError, InputError, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.bench import Endpoint, Load, Mix, Report, Target, Tokenizing
+    from firectl.bench import BenchReport, BenchTarget, Endpoint, Load, Mix, Tokenizing
 
 SHORT, LONG = 60, 460
 """Characters of the two prompts that measure the tokens per character."""
@@ -38,9 +38,9 @@ def endpoint(app: App) -> Endpoint:
     return Endpoint(f"{app.client.base_url}/inference/v1", app.settings.api_key.value)
 
 
-def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]:
+def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[BenchTarget]:
     """One target per route, or one for all with a mix. InputError for an invalid route."""
-    from firectl.bench import Target
+    from firectl.bench import BenchTarget
 
     for route in routes:
         app.check_route(route)
@@ -52,11 +52,11 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]
         raise InputError("a route is named twice: each may be named once")
     where = endpoint(app)
     if mix is not None:
-        return [Target(f"mix of {len(complete)}", tuple(complete), where, mix)]
-    return [Target(route, (route,), where) for route in complete]
+        return [BenchTarget(f"mix of {len(complete)}", tuple(complete), where, mix)]
+    return [BenchTarget(route, (route,), where) for route in complete]
 
 
-def prepare(app: App, targets: Sequence[Target], load: Load, timeout: float) -> list[Target]:
+def prepare(app: App, targets: Sequence[BenchTarget], load: Load, timeout: float) -> list[BenchTarget]:
     """Probes every route once, and measures the tokens per character if the load needs it.
 
     Waits at most `timeout` seconds for a deployment that is starting. Raises permanent errors; transient ones are left
@@ -109,7 +109,7 @@ def _tokenizing(app: App, route: str, load: Load, timeout: float) -> Tokenizing:
     return Tokenizing(per_token, short - SHORT / per_token)
 
 
-def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
+def measure(app: App, targets: Sequence[BenchTarget], load: Load) -> BenchReport:
     """The report of a run. After Ctrl-C, a report of the results so far."""
     import asyncio
     import math
@@ -138,7 +138,7 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
 
 def show(
     app: App,
-    report: Report,
+    report: BenchReport,
     options: ReportOptions,
     extra: Mapping[str, Any] | None = None,
     view: View = bench_report.VIEW,
@@ -170,7 +170,7 @@ def show(
     judge(report, options.max_errors)
 
 
-def judge(report: Report, max_errors: tuple[float, str]) -> None:
+def judge(report: BenchReport, max_errors: tuple[float, str]) -> None:
     """FirectlError if no request to a target succeeded, or if more failed than allowed."""
     if report.gave_up is not None:
         raise FirectlError(f"the run was given up: {report.gave_up}", hint="firectl route check ROUTE --live")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from firectl.client.transfer.meter import Progress as Moved
+    from firectl.client.transfer.meter import TransferProgress as Moved
 
 WORTH_SHOWING = 16_000_000
 """Bytes from which a transfer is shown on its way."""
@@ -43,7 +43,7 @@ class Transfer:
 
     def one(self, name: str, done: int, total: int) -> None:
         """For a transfer of one file, all of it moved by this command."""
-        from firectl.client.transfer.meter import Progress as Moved
+        from firectl.client.transfer.meter import TransferProgress as Moved
 
         self.show(Moved(file=name, done=done, size=total, total_done=done, total_size=total, moved=done))
 

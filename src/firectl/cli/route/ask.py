@@ -13,7 +13,7 @@ from firectl.names import parse_route
 from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
-    from firectl.client.inference import Answer
+    from firectl.client.inference import Completion
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ def _unpark(route: str) -> str:
 
 def _text(pieces: Any) -> Iterator[str]:
     with pieces:
-        piece: Answer
+        piece: Completion
         for piece in pieces:
             yield piece.text
 

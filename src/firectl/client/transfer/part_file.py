@@ -1,6 +1,6 @@
-"""A file that has come in part: a hidden `.part` beside its place, filled at its end, put in place once it is whole.
+"""A file that has arrived in part: a hidden `.part` file beside its final path, renamed once it is whole.
 
-Touches no network.
+Uses no network.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remote:
-    """A file as the server has it. `digests`: algorithm → hexadecimal, as far as it says."""
+class RemoteFile:
+    """A file on the server. `digests`: algorithm → hexadecimal; empty if the server states none."""
 
     size: int
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -33,8 +33,8 @@ class Remote:
     has_ranges: bool = True
 
 
-def has_content(path: Path, remote: Remote, check: Callable[[], None]) -> bool:
-    """Whether the file at `path` is known to be the server's."""
+def has_content(path: Path, remote: RemoteFile, check: Callable[[], None]) -> bool:
+    """Whether the file at `path` has the content of the server's."""
     if not remote.digests or path.is_symlink() or not path.is_file() or path.stat().st_size != remote.size:
         return False
     algorithm = SHA256 if SHA256 in remote.digests else MD5
@@ -42,18 +42,18 @@ def has_content(path: Path, remote: Remote, check: Callable[[], None]) -> bool:
         return hashed(iter(partial(file.read, CHUNK), b""), algorithm, check) == remote.digests[algorithm]
 
 
-class Partial:
-    """The file on its way to `path`, for one thread. OSError when the disk refuses. Close it: what came stays.
+class PartFile:
+    """The part of `path` that has arrived, for one thread. Close it: the part stays for the next run.
 
-    FAILED_PRECONDITION when another download, of this process or any other, writes it already. What was there of
-    another version, or from an earlier release, is dropped.
+    OSError if the disk refuses. FAILED_PRECONDITION if another download, in any process, writes the same file. Deletes
+    parts of other versions, and what earlier releases left.
     """
 
-    def __init__(self, path: Path, remote: Remote) -> None:
+    def __init__(self, path: Path, remote: RemoteFile) -> None:
         self.remote = remote
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The name is hashed: with something in front and behind, a long one would be too long.
+        # Hashed, because a long name with a prefix and suffix would be too long.
         stem = f".{_short(path.name, 16)}."
         version = json.dumps([remote.size, remote.etag, *sorted(remote.digests.items())])
         self._part = path.with_name(f"{stem}{_short(version, 8)}.part")
@@ -79,17 +79,17 @@ class Partial:
             view = view[written:]
 
     def clear(self) -> None:
-        """Begin again from the first byte."""
-        # Not one that is empty: ext4 takes that for a file being replaced, and its close then waits for the disk.
+        """Drops what arrived."""
+        # An empty file is not truncated: ext4 takes that for a replacement, and closing then waits for the disk.
         if self.size:
             self._file.truncate(0)
             self._file.seek(0)
         self.size = 0
 
     def enter(self, check: Callable[[], None]) -> bool:
-        """Put the file in its place if it is what it should be. If it is not, nothing is kept of it."""
+        """Renames the whole file to its path if the hash is right, otherwise deletes it. Whether it was right."""
         good = not self.remote.digests or has_content(self._part, self.remote, check)
-        # Still locked: whoever opened it meanwhile finds that it is not in this place any more.
+        # Still locked: another download that has opened it finds that its path has changed.
         if good:
             os.replace(self._part, self._path)
         else:
@@ -105,15 +105,15 @@ def _short(text: str, length: int) -> str:
 
 
 def _open_alone(part: Path, path: Path) -> BinaryIO:
-    """`part` to read and write, held until it is closed or the process ends; see `Partial` for one that is held."""
+    """`part`, opened and locked until it is closed. FAILED_PRECONDITION if another download has it."""
     while True:
-        # Whatever lies there that is no file is not ours, and would keep us waiting or lead elsewhere.
+        # A pipe would block, a link would lead elsewhere; neither is ours.
         if part.is_symlink() or (part.exists() and not stat.S_ISREG(part.lstat().st_mode)):
             part.unlink()
         file = os.fdopen(os.open(part, _FLAGS, 0o666), "r+b", buffering=0)
         try:
             _lock(file.fileno(), path)
-            # The download before may have ended between the two: what was opened is then the file in its place.
+            # An earlier download may have renamed it between opening and locking.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), part.lstat()):
                     return file
@@ -124,18 +124,15 @@ def _open_alone(part: Path, path: Path) -> BinaryIO:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    try:
+    # Not every system and file system has locks.
+    with contextlib.suppress(ImportError, OSError):
         import fcntl
-    except ImportError:  # no such locks on this system
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"another download is writing {path}",
-            hint="wait until it has ended, or name another folder",
-        ) from None
-    except OSError:
-        # A file system without locks.
-        return
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ApiError(
+                Code.FAILED_PRECONDITION,
+                f"another download is writing {path}",
+                hint="wait until it has ended, or use another folder",
+            ) from None
