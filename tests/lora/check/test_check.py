@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from firectl.errors import AdapterError
-from firectl.lora.check.check import Report, check, raise_for_errors
+from firectl.lora.check.check import CheckReport, check, raise_for_errors
 from firectl.lora.merge.merge import merge
 from firectl.lora.read.base_model import BaseModel
 from tests import tiny
 from tests.lora.conftest import Make
 
 
-def said(report: Report, severity: str) -> list[tuple[str, str]]:
+def said(report: CheckReport, severity: str) -> list[tuple[str, str]]:
     return [(finding.where, finding.what) for finding in report.findings if finding.severity == severity]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from firectl.lora.check.check import Report, check
+from firectl.lora.check.check import CheckReport, check
 from firectl.lora.read.adapter import Adapter
 from tests import tiny
 from tests.lora.conftest import Make
@@ -78,7 +78,7 @@ TRAPS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "one key of a hundred missing": (without(0.01), "has no lora_"),
     "half of the keys missing": (without(0.5), "no tensors for"),
-    "all keys missing": (without(1.0), "holds no lora_A or lora_B tensor"),
+    "all keys missing": (without(1.0), "has no lora_A or lora_B tensor"),
     "rsLoRA's scaling lost on the service": (configure(use_rslora=True), "the hosted service ignores it"),
     "a head announced and not saved": (configure(modules_to_save=["lm_head"]), "has no tensor of 'lm_head'"),
     "trained on another base": (configure(base_model_name_or_path="org/other-7b"), "says that it is 'org/tiny'"),
@@ -95,7 +95,7 @@ def named(tmp_path_factory: pytest.TempPathFactory, base: Make) -> Path:
     return folder
 
 
-def alarms(report: Report) -> list[str]:
+def alarms(report: CheckReport) -> list[str]:
     return [f"{finding.where}: {finding.what}" for finding in report.errors + report.warnings]
 
 
@@ -140,12 +140,12 @@ def test_tokens_that_the_base_has_not_and_tokens_it_numbers_otherwise_are_flagge
     tokenizer["added_tokens"].append({**tokenizer["added_tokens"][-1], "id": 264, "content": "<|new|>"})
     (good / "tokenizer.json").write_text(json.dumps(tokenizer))
     (found,) = alarms(check(good, named))
-    assert found == "tokenizer.json: has 1 tokens that the base model's has not: '<|new|>'"
+    assert found == "tokenizer.json: has 1 tokens that the base model's does not have: '<|new|>'"
     del tokenizer["added_tokens"][-1]
     tokenizer["added_tokens"][0]["id"], tokenizer["added_tokens"][1]["id"] = 257, 256
     (good / "tokenizer.json").write_text(json.dumps(tokenizer))
     (found,) = alarms(check(good, named))
-    assert found.startswith("tokenizer.json: numbers 2 tokens otherwise than the base model's")
+    assert found.startswith("tokenizer.json: gives 2 tokens other numbers than the base model's does")
     (good / "tokenizer.json").write_text("{}")
     (found,) = alarms(check(good, named))
     assert found == "tokenizer.json: tokenizer.json: it has no vocabulary"

@@ -34,7 +34,7 @@ BASES: dict[str, tuple[Spoil, str]] = {
             lambda folder: (folder / "model.safetensors.index.json").unlink(),
             lambda folder: (folder / "pytorch_model.bin").write_bytes(b""),
         ),
-        "weights are in pytorch_model.bin; only safetensors are read",
+        "weights are in pytorch_model.bin; only safetensors are supported",
     ),
     "a shard missing": (
         lambda folder: (folder / "model-00002-of-00002.safetensors").unlink(),

@@ -153,9 +153,9 @@ BLOCKED = ALONE + r"\(UnpicklingError: Trying to load unsupported GLOBAL (posix|
 
 REFUSED: dict[str, tuple[Write, str]] = {
     "nested": (saved(lambda torch: {"state_dict": {"a": torch.ones(1)}}), ": the entry 'state_dict' is not a plain"),
-    "list": (saved(lambda torch: [torch.ones(1)]), "does not hold a dictionary of tensors"),
+    "list": (saved(lambda torch: [torch.ones(1)]), "is not a dictionary of tensors"),
     "number": (saved(lambda torch: {"a": 5}), ": the entry 'a' is not a plain tensor"),
-    "key of a number": (saved(lambda torch: {5: torch.ones(1)}), "has a key that is no string"),
+    "key of a number": (saved(lambda torch: {5: torch.ones(1)}), "has a key that is not a string"),
     "sparse": (saved(lambda torch: {"a": torch.ones(2, 2).to_sparse()}), ": the entry 'a' is not a plain tensor"),
     "meta": (saved(lambda torch: {"a": torch.ones(2, device="meta")}), ": the entry 'a' is not a plain tensor"),
     "expanded": (saved(lambda torch: {"a": torch.ones(1, 1).expand(10**6, 10**6)}), "announces 4000000000000 bytes"),
@@ -171,7 +171,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "torch.load": (of(lambda: archive(b"\x80\x02ctorch\nload\n.")), ALONE + ".*GLOBAL torch.load was not an allowed"),
     "cut pickle": (of(lambda: archive(b"\x80\x02}q")), ALONE),
     "short stack": (of(lambda: archive(b"\x80\x02R.")), ALONE),
-    "deep key": (of(lambda: archive(b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.")), "has a key that is no string"),
+    "deep key": (of(lambda: archive(b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.")), "has a key that is not a string"),
     "cut archive": (of(lambda: archive(b"\x80\x02}.")[:-30]), "is a damaged archive"),
     "ordinary zip": (ordinary, ALONE),
     "archive of two disks": (of_two_disks, ALONE),
@@ -319,6 +319,6 @@ def test_safetensors_win_over_a_bin_beside_them_and_the_report_says_so(good: Pat
     shutil.copy(copy, good)
     report = check(good, base())
     assert report.facts["format"] == "safetensors"
-    assert ("adapter_model.bin", "is not read: adapter_model.safetensors is there too") in [
+    assert ("adapter_model.bin", "is not read because adapter_model.safetensors is in the folder too") in [
         (finding.where, finding.what) for finding in report.findings
     ]

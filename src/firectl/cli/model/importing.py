@@ -135,7 +135,7 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
 
 def _insisted(app: App, path: Path, base_model: str | None) -> Model:
     """The same for a caller who wants it sent as it is: what is wrong is a warning, and is found in headers alone."""
-    from firectl.lora.check.check import Report
+    from firectl.lora.check.check import CheckReport
     from firectl.lora.check.check import check as examine
     from firectl.schemas.model import Model, PeftDetails
     from firectl.schemas.words import ModelKind
@@ -144,7 +144,7 @@ def _insisted(app: App, path: Path, base_model: str | None) -> Model:
         report = examine(path)
     except InputError as error:  # a `.bin`, and no torch to read it
         app.output.warn(error.message)
-        report = Report(())
+        report = CheckReport(())
     for finding in report.errors + report.warnings:
         if not (base_model and RECORDED_BASE in finding.where):
             app.output.warn(finding.sentence)
