@@ -21,12 +21,12 @@ from firectl.lora.merge.block import BLOCK
 from firectl.lora.merge.inputs import Expected
 from firectl.lora.merge.merge import merge
 from firectl.lora.merge.threads import FLUSH, Flusher
-from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.base_model import BaseModel
 from firectl.lora.read.hashing import content_hash
 from firectl.lora.read.safetensors import read_header
 from tests import tiny
 from tests.lora.conftest import Make
+from tests.lora.read.spoil import renamed, tensors
 
 BIG: dict[str, Any] = {"hidden": 1024, "layers": 2, "intermediate": 4608, "heads": 8, "kv_heads": 8}
 """A base of 150 MB: its largest weights take several blocks, and a merge of it can be caught half-way."""
@@ -493,16 +493,6 @@ def test_memory_stays_far_below_the_bases_size(base: Make, adapter: Make, tmp_pa
     assert 0 < int(grown.stdout) * (1 if sys.platform == "darwin" else 1024) < 0.6 * size
 
 
-def test_adapters_of_the_hub_cache_are_read_through_its_links(base: Make, adapter: Make, tmp_path: Path) -> None:
-    snapshot, blobs = tmp_path / "models--a" / "snapshots" / "abc", tmp_path / "models--a" / "blobs"
-    snapshot.mkdir(parents=True)
-    blobs.mkdir()
-    for path in adapter(base()).iterdir():
-        shutil.copy(path, blobs / f"hash-of-{path.name}")
-        (snapshot / path.name).symlink_to(Path("../../blobs") / f"hash-of-{path.name}")
-    assert Adapter.open(snapshot).modules.keys() == Adapter.open(adapter(base())).modules.keys()
-
-
 def test_a_place_inside_an_earlier_result_is_refused(base: Make, adapter: Make, tmp_path: Path) -> None:
     merge(adapter(base()), base(), tmp_path / "out")
     with pytest.raises(AdapterError, match=r"is inside .*out, the result of a merge"):
@@ -522,3 +512,11 @@ def test_a_disk_that_does_not_take_what_was_written_fails_the_merge(tmp_path: Pa
     with pytest.raises(OSError, match="Invalid argument"):
         write_on()
     os.close(reader)
+
+
+def test_names_that_an_old_peft_wrote_give_the_same_merge(good: Path, base: Make, tmp_path: Path) -> None:
+    merge(good, base(), tmp_path / "new")
+    tensors(renamed(".weight", ".default.weight"))(good)
+    merge(good, base(), tmp_path / "old")
+    weights = [(tmp_path / age / "model.safetensors").read_bytes() for age in ("new", "old")]
+    assert weights[0] == weights[1]

@@ -15,7 +15,7 @@ from firectl.lora.check.check import check
 from firectl.lora.merge.merge import merge
 from tests import tiny
 from tests.lora.conftest import Make
-from tests.lora.read.test_malformed import Spoil, in_turn, raw_tensors
+from tests.lora.read.spoil import Spoil, in_turn, raw_tensors
 
 BASES: dict[str, tuple[Spoil, str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing from the base model"),
