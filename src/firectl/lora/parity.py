@@ -49,7 +49,7 @@ def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[
     """
     require("torch", "transformers")
     lora, opened = Adapter.open(adapter), BaseModel.open(base)
-    inputs = tokens_of(base, opened, prompts)
+    inputs = tokens_of(base, prompts)
     with tempfile.TemporaryDirectory(prefix="firectl-parity-") as folder:
         merged = Path(folder) / "merged"
         merge(adapter, base, merged)
@@ -222,7 +222,7 @@ def with_peft(model: Any, adapters: Sequence[tuple[Path, float]]) -> Any:
     return wrapped.eval()
 
 
-def tokens_of(folder: Path, base: BaseModel, prompts: Sequence[str]) -> list[Tensor]:
+def tokens_of(folder: Path, prompts: Sequence[str]) -> list[Tensor]:
     """The prompts' tokens. AdapterError if the base's tokenizer cannot be read or a prompt has no tokens."""
     import torch
     from transformers import AutoTokenizer

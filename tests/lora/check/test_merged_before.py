@@ -12,7 +12,7 @@ from firectl.errors import AdapterError
 from firectl.lora.check.check import check
 from firectl.lora.merge.merge import merge
 from tests.lora.conftest import Make
-from tests.lora.merge.test_merge import tensors_of
+from tests.lora.merge.results import tensors_of
 
 TWICE = "this adapter is merged into the base already: it would be applied twice"
 
