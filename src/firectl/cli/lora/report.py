@@ -17,14 +17,14 @@ from firectl.names import ResourceName
 
 if TYPE_CHECKING:
     from firectl.client import Client
-    from firectl.lora.check.check import Report
+    from firectl.lora.check.check import CheckReport
     from firectl.lora.read.findings import Finding
     from firectl.schemas.model import Model
 
 _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 
-def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
+def examine(app: App, adapter: Path, base: str | None, deep: bool) -> CheckReport:
     """The report on the adapter. `base`: a folder, or the name of a model of the API.
 
     InputError if the folder does not exist, ApiError if the API does not know the model.
@@ -41,7 +41,7 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
     return with_findings(report, [*_not_checked(adapter, base, deep)]) if report.ok else report
 
 
-def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Report:
+def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> CheckReport:
     from firectl.cli.model.known_base import seen_base
     from firectl.lora.check.check import check, with_findings
     from firectl.lora.read.findings import Finding
@@ -83,7 +83,7 @@ def _not_checked(adapter: Path, base: str | None, deep: bool) -> Iterator[Findin
         yield Finding("note", "weights", what, f"to read them now: {shlex.join([*words, '--deep'])}")
 
 
-def verdict(report: Report) -> int:
+def verdict(report: CheckReport) -> int:
     return Exit.DONE if report.ok else Exit.USAGE
 
 

@@ -131,7 +131,7 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
 
 def _unchecked(app: App, path: Path, base_model: str | None) -> Model:
     """The same for --skip-checks: errors become warnings, and only headers are read."""
-    from firectl.lora.check.check import Report
+    from firectl.lora.check.check import CheckReport
     from firectl.lora.check.check import check as examine
     from firectl.schemas.model import Model, PeftDetails
 
@@ -139,7 +139,7 @@ def _unchecked(app: App, path: Path, base_model: str | None) -> Model:
         report = examine(path)
     except InputError as error:  # a `.bin`, and no torch to read it
         app.output.warn(error.message)
-        report = Report(())
+        report = CheckReport(())
     for finding in report.errors + report.warnings:
         if not (base_model and RECORDED_BASE in finding.where):
             app.output.warn(finding.sentence)
