@@ -31,9 +31,3 @@ def test_both_grammars_and_every_place_for_a_global_flag_mean_the_same(cli: Cli,
     api.on("GET", "/v1/accounts/acme/deployments/d1", DEPLOYMENT)
     ran = cli(*argv.split())
     assert (ran.code, ran.out, ran.err) == (0, "accounts/acme/deployments/d1\n", "")
-
-
-def test_signin_says_how_to_use_a_key_and_upgrade_prints_the_command(cli: Cli) -> None:
-    assert cli("signin").code == 2
-    assert "Hint: firectl set-api-key - < FILE\n" in cli("signin").err
-    assert (cli("upgrade").code, cli("upgrade").out) == (0, "pip install --upgrade firectl\n")

@@ -1,4 +1,4 @@
-"""`firectl api-key`: whose key, what is sent, and that the secret is shown once and nowhere else."""
+"""`cli/commands/settings/api_key.py`: whose key, what is sent, and that the secret is shown once and nowhere else."""
 
 from __future__ import annotations
 
