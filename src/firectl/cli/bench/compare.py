@@ -177,8 +177,8 @@ def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -
     merged, shared = (f"{seconds.get(way, 0):.1f} s" for way in (LIVE_MERGE, MULTI_LORA))
     then = f", then {max(loads):.1f} s a LoRA at most" if loads else ""
     yield "", "LIVE MERGE", "MULTI-LORA", "BASE"
-    beside = "loaded beside the base, applied at request time"
-    yield "How it works", "merged into the base at deploy time", beside, "no LoRA"
+    merge, load = "merged into the base at deploy time", "loaded beside the base, applied at request time"
+    yield "How it works", merge, load, "no LoRA"
     yield "Number of LoRAs", "1", f"{len(loads)} here", "0"
     yield "Time to deploy", merged, shared + then, shared
     for level in dict.fromkeys(report.load_of(result) for result in results):
@@ -193,16 +193,17 @@ def _first_token(result: Mapping[str, Any]) -> str:
     spread = result.get("time_to_first_token") or result.get("end_to_end_latency")
     if spread is None:
         return "-"
-    return f"{report.ms(spread['p50'])} ms{_beside(report.ratio(result, 'time_to_first_token_p50'))}"
+    return _with_ratio(f"{report.ms(spread['p50'])} ms", result, "time_to_first_token_p50")
 
 
 def _throughput(result: Mapping[str, Any]) -> str:
-    ratio = _beside(report.ratio(result, "generated_tokens_per_second"))
-    return f"{result['generated_tokens_per_second']:.0f} tokens/s{ratio}"
+    rate = "generated_tokens_per_second"
+    return _with_ratio(f"{result[rate]:.0f} tokens/s", result, rate)
 
 
-def _beside(ratio: str | None) -> str:
-    return f" ({ratio})" if ratio else ""
+def _with_ratio(text: str, result: Mapping[str, Any], name: str) -> str:
+    ratio = report.ratio(result, name)
+    return f"{text} ({ratio})" if ratio else text
 
 
 VIEW = View(text=_lines)

@@ -159,12 +159,6 @@ def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: s
         raise InputError("no route to measure", hint="firectl bench MODEL#DEPLOYMENT, or --compare with --model LORA")
 
 
-def refuse_mix_of_one(routes: Sequence[str], mix: Mix | None) -> None:
-    """InputError for a load that is spread over a single route."""
-    if mix is not None and len(set(routes)) == 1:
-        raise InputError("--mix needs several routes, got one", hint="name more routes")
-
-
 def read_prompts(path: Path) -> tuple[str, ...]:
     """The prompts of a file, one per line. In a .jsonl file a line is a JSON string or an object with `prompt`."""
     if path.stat().st_size > LARGEST_FILE:

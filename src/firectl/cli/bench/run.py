@@ -42,6 +42,8 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[BenchTa
     """One target per route, or one for all with a mix. InputError for an invalid route."""
     from firectl.bench import BenchTarget
 
+    if mix is not None and len(set(routes)) == 1:
+        raise InputError("--mix needs several routes, got one", hint="name more routes")
     for route in routes:
         app.check_route(route)
     complete = [app.client.inference.route(route) for route in routes]

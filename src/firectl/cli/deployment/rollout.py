@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from firectl.cli import in_flight
@@ -76,22 +76,19 @@ def follow_load(app: App, row: DeployedModel, wait: Waiting | None) -> DeployedM
     return done
 
 
-def say_what_is_lost(app: App, back: Deployment) -> None:
-    """Warns of what an undelete did not restore, in the server's words."""
+def follow_undelete(app: App, back: Deployment, wait: Waiting | None) -> Deployment:
+    """The same for an undeleted deployment; also says what the undelete did not restore, and what is loaded again."""
     said = back.status.message if back.status else None
     if said and said != "undeleted":
         app.output.warn(f"{back.name}: {said}")
-
-
-def say_what_came_back(app: App, name: str) -> None:
-    """Notes the adapters on an undeleted deployment. Best effort: an error here is ignored."""
-    try:
-        rows = list(app.client.deployed_models.list(filter=f'deployment = "{name}"'))
-    except ApiError:
-        return
-    for row in rows:
-        if row.deployment == name:
-            app.output.note(f"Loaded again: {row.model}, which is {row.state}")
+    done = follow_create(app, back, wait)
+    if wait:
+        # Best effort: the deployment is back, whether or not its adapters can be listed.
+        with suppress(ApiError):
+            for row in app.client.deployed_models.list(filter=f'deployment = "{back.name}"'):
+                if row.deployment == back.name:
+                    app.output.note(f"Loaded again: {row.model}, which is {row.state}")
+    return done
 
 
 def was_deleted(app: App, name: str) -> bool:

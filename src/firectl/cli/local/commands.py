@@ -133,5 +133,5 @@ def _document(app: App, running: RunningPlatform) -> dict[str, Any]:
         "account": running.account,
         "version": running.version,
         "home": str(app.local_platform.home),
-        "log": str(app.local_platform.log),
+        "log": str(app.local_platform.paths.log),
     }

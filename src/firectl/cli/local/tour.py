@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +29,6 @@ _OURS = frozenset({"sample-llama", "sample-pirate", "sample-poet", LIVE_MERGE, M
 _GOOD = frozenset({"READY", "CREATING", "UPDATING"})
 FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE")
 """Settings of the caller, which must not reach the tour's platform."""
-
-
-@dataclass(frozen=True)
-class TourAnswer:
-    """One request and its answer. `route`: the `model` field that was sent."""
-
-    model: str
-    deployment: str
-    route: str
-    answer: str
 
 
 class StepFailed(FirectlError):
@@ -86,16 +75,14 @@ class Tour:
             self._firectl("load-lora", name, "--deployment", MULTI_LORA, "--wait")
 
         shared = self._deployment(MULTI_LORA)
-        base = self._ask(BASE_MODEL, shared, shared, question)
-        live_merge = self._ask(merged, self._deployment(LIVE_MERGE), merged, question)
-        multi_lora = [
-            self._ask(model, shared, canonical_route(model, shared), question) for model in map(self._model, adapters)
-        ]
         return {
             "question": question,
-            "base": asdict(base),
-            "live_merge": asdict(live_merge),
-            "multi_lora": [asdict(answer) for answer in multi_lora],
+            "base": self._ask(BASE_MODEL, shared, shared, question),
+            "live_merge": self._ask(merged, self._deployment(LIVE_MERGE), merged, question),
+            "multi_lora": [
+                self._ask(model, shared, canonical_route(model, shared), question)
+                for model in map(self._model, adapters)
+            ],
             "seconds": round(time.monotonic() - started, 1),
         }
 
@@ -131,10 +118,11 @@ class Tour:
                     self._firectl(*_delete(name))
         return there
 
-    def _ask(self, model: str, deployment: str, route: str, question: str) -> TourAnswer:
+    def _ask(self, model: str, deployment: str, route: str, question: str) -> dict[str, str]:
+        """One request, and its answer. `route`: the `model` field to send."""
         raw = self._firectl("chat", route, question, "--temperature", "0", "-o", "json")
         message = json.loads(raw)["choices"][0]["message"]["content"]
-        return TourAnswer(model=model, deployment=deployment, route=route, answer=message.strip())
+        return {"model": model, "deployment": deployment, "route": route, "answer": message.strip()}
 
     def _firectl(self, *argv: str) -> str:
         """Shows and runs one command. Its stderr is passed through."""

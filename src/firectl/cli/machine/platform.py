@@ -64,10 +64,8 @@ class LocalPlatform:
         self.home = home
         self.paths = Paths(home)
         self._note = note
-
-    @property
-    def log(self) -> Path:
-        return self.paths.log
+        self._up_lock = home / "up.lock"
+        """`local up` and `local serve` hold it until their platform answers."""
 
     def running(self) -> RunningPlatform | None:
         """The platform of this home, or None if none answers within a second."""
@@ -135,7 +133,7 @@ class LocalPlatform:
         if not until(lambda: self._is_gone(asked), STOP_SECONDS if asked is not None else 0):
             self._end_by_signal()
             if not until(lambda: self._is_gone(asked), KILL_SECONDS):
-                raise WaitTimeout("the platform does not stop", hint=f"see {self.log}")
+                raise WaitTimeout("the platform does not stop", hint=f"see {self.paths.log}")
         return True
 
     def serve(
@@ -175,12 +173,12 @@ class LocalPlatform:
     def _log_of(self, replica: str | None) -> Path:
         """The path of a log. `replica` is `DEPLOYMENT-N`; DEPLOYMENT alone means its first replica."""
         found = {path.stem: path for path in sorted(self.paths.logs.glob("*.log"))}
-        wanted = [self.log.stem] if replica is None else [replica, f"{replica}-0"]
+        wanted = [self.paths.log.stem] if replica is None else [replica, f"{replica}-0"]
         path = next((found[name] for name in wanted if name in found), None)
         if path is None:
-            if self.log.stem not in found:
+            if self.paths.log.stem not in found:
                 raise InputError(f"no platform has run here yet: {self.home} holds no log", hint="firectl local up")
-            known = [name for name in found if name != self.log.stem]
+            known = [name for name in found if name != self.paths.log.stem]
             raise InputError(
                 f"replica {replica} has no log",
                 hint=f"replicas with a log: {', '.join(known)}" if known else "firectl local logs",
@@ -194,7 +192,7 @@ class LocalPlatform:
             )
         chosen = self._choose_port(port)
         self.paths.create()
-        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             child = subprocess.Popen(
                 [*self._command(chosen, account), *options],
@@ -235,7 +233,7 @@ class LocalPlatform:
         if child.poll() is None and in_time and last is not None:
             return last
         why = f"it ended with status {child.returncode}" if in_time else f"no answer in {START_SECONDS:g} s"
-        said, hint = self._last_words() if self.log.exists() else ("", "")
+        said, hint = self._last_words() if self.paths.log.exists() else ("", "")
         if child.returncode is not None and child.returncode < 0:
             said = f"it was ended by signal {-child.returncode}, as firectl local down does"
         raise FirectlError(
@@ -244,7 +242,7 @@ class LocalPlatform:
 
     def _last_words(self) -> tuple[str, str]:
         """(the last line of the log, "") or, if that is an error, (its message, its hint)."""
-        with self.log.open("rb") as file:
+        with self.paths.log.open("rb") as file:
             lines = tail(file, 20).strip().splitlines()
         said = lines[-1].strip() if lines else ""
         error = _ERROR.fullmatch(said)
@@ -277,11 +275,6 @@ class LocalPlatform:
 
     def _lock_is_held(self) -> bool:
         return is_locked(self.paths.lock)
-
-    @property
-    def _up_lock(self) -> Path:
-        """`local up` and `local serve` hold it until their platform answers."""
-        return self.home / "up.lock"
 
     def _is_about_to_start(self) -> bool:
         """Whether a `local up` runs whose platform does not hold its lock yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -116,8 +117,6 @@ def port_of(url: str) -> int:
 
 
 def is_free(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         # As the server binds: a port in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -129,8 +128,6 @@ def is_free(port: int) -> bool:
 
 
 def any_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -5,9 +5,8 @@ Refuses before anything is sent. Deletes a row whose files the server refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from firectl.cli import in_flight
 from firectl.cli.app import App
@@ -96,11 +95,6 @@ def download_folder(app: App, name: str, path: Path) -> None:
         done = app.client.models.download(name, path, on_progress=transfer.show)
     kept = f"; {counted(len(done.there), 'file')} already there with the same content" if done.there else ""
     app.output.note(f"{counted(len(done.written), 'file')} written to {path}{kept}")
-
-
-def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given flags that are fields of a model."""
-    return {field: value for field, value in given.items() if value is not None}
 
 
 def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model:

@@ -33,10 +33,9 @@ def read_message(message: str | None) -> str:
     return text
 
 
-def request(message: str, system: str | None, temperature: float | None, max_tokens: int | None) -> dict[str, Any]:
+def request(message: str, system: str | None, sampling: Mapping[str, float | None]) -> dict[str, Any]:
     """The body of the request without the route."""
     messages = [{"role": "system", "content": system}] if system else []
-    sampling = {"temperature": temperature, "max_tokens": max_tokens}
     given = {name: value for name, value in sampling.items() if value is not None}
     return {"messages": [*messages, {"role": "user", "content": message}], **given}
 

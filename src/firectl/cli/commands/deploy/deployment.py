@@ -11,7 +11,6 @@ from firectl.cli import in_flight
 from firectl.cli.app import App
 from firectl.cli.deployment import request, rollout
 from firectl.cli.deployment.billing import say_what_bills
-from firectl.cli.deployment.rollout import follow_create, follow_scale, say_what_came_back, say_what_is_lost
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch
 from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Count, Named
@@ -122,7 +121,7 @@ def scale(app: App, deployment: str, replica_count: int, wait: Waiting | None) -
     name = app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.scale(app, name, replica_count)):
         app.client.deployments.scale(name, replica_count)
-        app.emit(follow_scale(app, name, replica_count, wait), tables.DEPLOYMENT)
+        app.emit(rollout.follow_scale(app, name, replica_count, wait), tables.DEPLOYMENT)
 
 
 @deployment.verb()
@@ -157,8 +156,4 @@ def undelete(app: App, deployment: str, wait: Waiting | None) -> None:
     name = app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.undelete(app, name)):
         back = app.client.deployments.undelete(name)
-        say_what_is_lost(app, back)
-        done = follow_create(app, back, wait)
-        if wait:
-            say_what_came_back(app, name)
-        app.emit(done, tables.DEPLOYMENT)
+        app.emit(rollout.follow_undelete(app, back, wait), tables.DEPLOYMENT)

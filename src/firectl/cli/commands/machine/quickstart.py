@@ -14,7 +14,7 @@ from firectl.cli.local import tour
 def quickstart(app: App, question: str, teardown: bool | None) -> None:
     """Run the whole tutorial on this machine with sample models: live merge, multi-LoRA, and a request to each.
 
-    It uses a platform of its own, shows every command it runs, and is safe to run again.
+    It uses a separate platform, shows every command that it runs, and is safe to run again.
 
     $ firectl quickstart
     """

@@ -77,7 +77,7 @@ def create(
     $ firectl -a fireworks model create my-base ./base
     """
     described = folder.describe_folder(app, path, base_model, embedding, check=not skip_checks)
-    asked = described.model_copy(update=folder.model_fields(given))
+    asked = described.model_copy(update={field: value for field, value in given.items() if value is not None})
     made = folder.import_folder(app, model_id, path, asked, enable_resumable_upload, poll_duration)
     app.emit(made, tables.MODEL)
 
@@ -178,7 +178,7 @@ def verify(app: App, model: str) -> None:
 @waiting("1h")
 @dry_run
 def prepare(app: App, model: str, precision: str, wait: Waiting | None) -> None:
-    """Prepare a model for deployment in a precision. On the local platform there is nothing to prepare.
+    """Prepare a model for deployment in a precision. The local platform needs no preparation.
 
     $ firectl model prepare my-base --precision FP8 --wait
     """

@@ -92,7 +92,6 @@ def bench(
         comparison.run_comparison(app, compare, routes, model, base, load, options, wait_timeout, keep=bool(keep))
         return
     flags.refuse_without_compare(routes, model, base, keep)
-    flags.refuse_mix_of_one(routes, mix)
     targets = run.targets_of(app, routes, mix)
     ready = run.prepare(app, targets, load, wait_timeout)
     run.show(app, run.measure(app, ready, load), options)

@@ -19,13 +19,7 @@ from firectl.cli.route import ask
 @option("--max-tokens", type=Count(1), help="The longest answer, in tokens.")
 @option("--wait-timeout", type=Seconds(), default="5m", help="The longest wait for a deployment to start (5m).")
 def chat(
-    app: App,
-    target: str,
-    message: str | None,
-    system: str | None,
-    temperature: float | None,
-    max_tokens: int | None,
-    wait_timeout: float,
+    app: App, target: str, message: str | None, system: str | None, wait_timeout: float, **sampling: float | None
 ) -> None:
     """Send one message to TARGET and print the answer as it comes.
 
@@ -36,5 +30,5 @@ def chat(
     $ firectl chat my-lora#my-deployment 'Hello!'
     $ echo 'Hello!' | firectl chat my-lora - --temperature 0 -o json
     """
-    asked = ask.request(ask.read_message(message), system, temperature, max_tokens)
+    asked = ask.request(ask.read_message(message), system, sampling)
     ask.answer(app, target, asked, wait_timeout)
