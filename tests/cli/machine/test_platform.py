@@ -26,7 +26,9 @@ def test_a_killed_platform_is_down_and_comes_back_where_it_was(here: Cli) -> Non
     env = here("local", "env")
     assert (env.code, env.out) == (2, "")
     assert env.err == "Error: no platform runs on this machine (code = InvalidArgument)\nHint: firectl local up\n"
-    assert here("local", "up", "-o", "json").json["url"] == url
+    up = here("local", "up", "-o", "json")
+    assert up.code == 0, up.err
+    assert up.json["url"] == url
 
 
 @pytest.mark.slow
