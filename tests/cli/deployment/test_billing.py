@@ -5,10 +5,8 @@ from __future__ import annotations
 import respx
 
 from tests.cli.conftest import Cli
+from tests.cli.deployment.one_deployment import ALL, NAME
 from tests.cli.hosted import Api
-
-NAME = "accounts/acme/deployments/d1"
-ALL = "/v1/accounts/acme/deployments"
 
 
 def test_a_list_says_what_bills_now(cli: Cli, api: Api, respx_mock: respx.MockRouter) -> None:

@@ -8,23 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.cli.deployment.one_deployment import DOCUMENT, MODEL
 from tests.cli.hosted import Api
-
-NAME = "accounts/acme/deployments/d1"
-MODEL = "accounts/acme/models/m"
-DOCUMENT = {
-    "name": NAME,
-    "display_name": "Two words",
-    "base_model": MODEL,
-    "state": "READY",
-    "status": {"code": "OK", "message": ""},
-    "create_time": "2026-01-02T03:04:05Z",
-    "max_replica_count": 2,
-    "replica_stats": {"ready_replica_count": 1},
-    "autoscaling_policy": {"scale_down_window": "600s", "load_targets": {"default": 0.8}},
-    "enable_addons": False,
-    "placement": {"region": "US_IOWA_1"},
-}
 
 
 def test_a_file_gives_what_flags_do_not(cli: Cli, api: Api, tmp_path: Path) -> None:

@@ -5,48 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.cli.deployment.one_deployment import ALL, NAME, PATH, TEXT, WIRE
 from tests.cli.deployment.shapes_api import BASE, MODEL, offer_shapes
 from tests.cli.hosted import Api
-
-NAME = "accounts/acme/deployments/d1"
-PATH = f"/v1/{NAME}"
-ALL = "/v1/accounts/acme/deployments"
-WIRE = {
-    "name": NAME,
-    "displayName": "Two words",
-    "baseModel": MODEL,
-    "state": "READY",
-    "status": {"code": "OK", "message": ""},
-    "createTime": "2026-01-02T03:04:05Z",
-    "maxReplicaCount": 2,
-    "replicaStats": {"readyReplicaCount": 1},
-    "autoscalingPolicy": {"scaleDownWindow": "600s", "loadTargets": {"default": 0.8}},
-    "enableAddons": False,
-    "placement": {"region": "US_IOWA_1"},
-    "futureField": 1,
-}
-TEXT = """\
-Name: accounts/acme/deployments/d1
-Display Name: Two words
-Base Model: accounts/acme/models/m
-State: READY
-Status:
-  Code: OK
-Create Time: 2026-01-02T03:04:05Z
-Min Replica Count: 0
-Max Replica Count: 2
-Desired Replica Count: 0
-Replica Count: 0
-Replica Stats:
-  Ready Replica Count: 1
-Autoscaling Policy:
-  Scale Down Window: 600s
-  Load Targets:
-    default: 0.8
-Enable Addons: false
-Placement:
-  Region: US_IOWA_1
-"""
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from tests.cli.conftest import Cli
+from tests.cli.deployment.one_deployment import ALL, MODEL, NAME, PATH
 from tests.cli.hosted import Api
 
-NAME = "accounts/acme/deployments/d1"
-PATH = f"/v1/{NAME}"
-ALL = "/v1/accounts/acme/deployments"
-MODEL = "accounts/acme/models/m"
 BASE = "accounts/fireworks/models/base"
 
 
