@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.adapters import SAMPLES, change
 from tests.cli.hosted import Api
 from tests.cli.inside import run_inside
+from tests.client.script_server import answer
 from tests.ran import Ran
+from tests.tiny import make_adapter, make_base
 
 KEY = "fw_SECRETsecretSECRET1234"
 
@@ -37,6 +41,11 @@ class Cli:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def begin(self, *argv: str) -> subprocess.Popen[str]:
+        """firectl in a process of its own that still runs: it can be sent signals."""
+        command = [sys.executable, "-m", "firectl", *argv]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
@@ -60,3 +69,66 @@ def api(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setenv("FIREWORKS_BASE_URL", server.url)
     yield server
     server.server.close()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, an adapter for it, and one, `head`, that only live merge takes; never changed."""
+    folder = tmp_path_factory.mktemp("lora")
+    base = make_base(folder / "base", shards=2)
+    change(make_adapter(folder / "adapter", base), base_model_name_or_path="org/tiny")
+    head = make_adapter(folder / "head", base, rslora=True, targets=["q_proj", "lm_head"])
+    change(head, base_model_name_or_path="org/tiny")
+    return folder
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A LoRA that is right, free to be spoilt."""
+    return Path(shutil.copytree(SAMPLES / "pirate", tmp_path / "adapter"))
+
+
+@pytest.fixture
+def catalog(api: Api) -> Api:
+    """An API that knows the base model `base` of the public account, and takes uploads of a LoRA `m`."""
+    base, name = "accounts/fireworks/models/base", "accounts/acme/models/m"
+    api.on("GET", f"/v1/{base}", {"name": base, "kind": "HF_BASE_MODEL", "state": "READY"})
+    api.on("POST", "/v1/accounts/acme/models", {"name": name, "kind": "HF_PEFT_ADDON", "state": "UPLOADING"})
+    urls = {file: f"{api.url}/put/{file}" for file in ("adapter_config.json", "adapter_model.safetensors")}
+    api.on("POST", f"/v1/{name}:getUploadEndpoint", {"filenameToSignedUrls": urls})
+    for file in urls:
+        api.on("PUT", f"/put/{file}", answer(200, b""))
+    api.on("GET", f"/v1/{name}:validateUpload", {"warnings": ["look here"]})
+    api.on("GET", f"/v1/{name}", {"name": name, "kind": "HF_PEFT_ADDON", "state": "READY"})
+    api.on("DELETE", f"/v1/{name}", {})
+    return api
+
+
+@pytest.fixture
+def here(cli: Cli) -> Iterator[Cli]:
+    """No platform yet; one that is started is stopped in the end."""
+    yield cli
+    cli("local", "down")
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of one platform for all tests that start and stop none."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    yield home
+    environment = {**os.environ, "FIREWORKS_HOME": str(home)}
+    subprocess.run([sys.executable, "-m", "firectl", "local", "down"], env=environment, capture_output=True)
+
+
+@pytest.fixture
+def running(cli: Cli, shared_home: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """A platform that runs, whose files were made under an umask that hides nothing."""
+    monkeypatch.setenv("FIREWORKS_HOME", str(shared_home))
+    cli.home = shared_home
+    before = os.umask(0)
+    try:
+        up = cli("local", "up")
+    finally:
+        os.umask(before)
+    assert up.code == 0, up.err
+    return cli

@@ -1,4 +1,7 @@
-"""Ctrl-C or SIGTERM before the server has answered: what may have been done is named, and how to undo it."""
+"""Ctrl-C or SIGTERM before the server answers: the possible effect is named, and what undoes it.
+
+About `cli/in_flight.py`.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +46,11 @@ def cut_off(api: Api, argv: str, kind: signal.Signals = signal.SIGINT) -> tuple[
         (f"deployment create {BASE} --deployment-id d1", f"POST {ACME}/deployments",
          f"{D} may have been created. To stop it: firectl deployment delete {D}"),
         ("deployment undelete d1 --wait", f"POST /v1/{D}:undelete",
-         f"{D} may be coming back. To stop it: firectl deployment delete {D}"),
+         f"{D} may have been restored. To stop it: firectl deployment delete {D}"),
         ("deployment update d1 --max-replica-count 2", f"PATCH /v1/{D}",
          f"{D} may have been changed. To see: firectl deployment get {D}"),
         ("scale d1 --replica-count 2 --wait", f"PATCH /v1/{D}:scale",
-         f"{D} may be scaling to 2. To see how far it is: firectl deployment get {D}; "
+         f"{D} may be scaling to 2. To see its progress: firectl deployment get {D}; "
          f"to stop it: firectl deployment scale {D} --replica-count 0"),
         ("deployment delete d1 --yes", f"DELETE /v1/{D}",
          f"{D} may have been deleted. To see: firectl deployment get {D}; "
@@ -57,10 +60,10 @@ def cut_off(api: Api, argv: str, kind: signal.Signals = signal.SIGINT) -> tuple[
         ("unload-lora m --deployment d1", f"DELETE {ACME}/deployedModels/x",
          f"{M} may have been unloaded from {D}. To see whether it is gone: firectl deployed-model list"),
         ("model create m lora", f"POST {ACME}/models",
-         f"{M} may have been created, without its files. To go on: firectl model upload {M} lora; "
-         f"to drop it: firectl model delete {M}"),
+         f"{M} may have been created, without its files. To continue: firectl model upload {M} lora; "
+         f"to delete it: firectl model delete {M}"),
         ("api-key create --user u", f"POST {ACME}/users/u/apiKeys",
-         "an API key may have been made that nobody has seen. To find it: firectl api-key list --user u"),
+         "an API key may have been created, and was not shown. To find it: firectl api-key list --user u"),
     ],
     ids=lambda value: value.partition(" -")[0] if "firectl" not in value else "",
 )  # fmt: skip
@@ -111,33 +114,6 @@ def test_sigterm_is_143_and_says_what_may_have_been_done(cli: Cli, api: Api) -> 
     ])  # fmt: skip
 
 
-WAITS = """
-import signal, socket, sys, threading
-from firectl.cli.app import App
-from firectl.cli.interrupts import hear
-app = App()
-hear(app)
-near, far = socket.socketpair()
-lock = threading.Lock()
-lock.acquire()
-number = signal.Signals[sys.argv[2]]
-# A signal that another thread takes is noted, and interrupts nothing that the main one waits for: it is as late as
-# one that comes a moment before the wait begins.
-threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), number)).start()
-try:
-    near.recv(1) if sys.argv[1] == "socket" else lock.acquire()
-except KeyboardInterrupt:
-    print("terminated" if app.terminated else "interrupted")
-"""
-
-
-@pytest.mark.parametrize(("kind", "says"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
-@pytest.mark.parametrize("what", ["socket", "lock"])
-def test_a_signal_that_comes_a_moment_before_the_wait_ends_it(what: str, kind: str, says: str) -> None:
-    done = subprocess.run([sys.executable, "-c", WAITS, what, kind], capture_output=True, text=True, timeout=10)
-    assert (done.stdout, done.stderr) == (f"{says}\n", "")
-
-
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_scale_that_is_waited_for_names_the_command_that_stops_it(
     cli: Cli, api: Api, kind: signal.Signals, code: int
@@ -152,6 +128,6 @@ def test_a_scale_that_is_waited_for_names_the_command_that_stops_it(
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (code, "")
     assert err.splitlines()[0] == (
-        f"{D} goes on scaling to 2 without you. To see how far it is: firectl deployment get {D}; "
+        f"{D} is still scaling to 2. To see its progress: firectl deployment get {D}; "
         f"to stop it: firectl deployment scale {D} --replica-count 0"
     )

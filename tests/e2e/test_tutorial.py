@@ -131,7 +131,7 @@ def test_a_model_is_not_loaded_onto_its_own_live_merge_nor_a_base_onto_anything(
     assert error["hint"] == f"firectl chat {LIVE}#{own['name']}"
     ran = pasted.firectl("load-lora", BASE, "--deployment", "shared")
     assert (ran.code, ran.out) == (2, "")
-    assert f"{BASE} is a base model, not an adapter" in ran.err
+    assert f"{BASE} is a base model: expected an adapter" in ran.err
 
 
 def test_an_unloaded_adapter_is_not_answered_by_anyone(pasted: Shell) -> None:

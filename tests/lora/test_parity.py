@@ -1,4 +1,4 @@
-"""The merged model answers as PEFT's unmerged one does: float32 logits within 1e-4, whatever the adapter is made of."""
+"""The comparison of the ways to apply an adapter: what it measures, what it allows, and what it says of the samples."""
 
 from __future__ import annotations
 
@@ -9,215 +9,31 @@ from typing import Any
 
 import pytest
 
+from firectl.errors import AdapterError, InputError
 from firectl.lora.merge.merge import merge
-from tests import tiny
+from firectl.lora.parity import (
+    EXACT,
+    applied,
+    compare,
+    load,
+    logits_of,
+    loss,
+    parity,
+    report,
+    require,
+    tokens_of,
+    tolerance,
+    verify,
+)
+from firectl.lora.read.adapter import Adapter
+from firectl.lora.read.base_model import BaseModel
+from firectl.samples import sample_path
 from tests.lora.conftest import Make
-
-
-def logits(base: Path, adapter: Path | None = None) -> Any:
-    import torch
-
-    ids = torch.arange(48).reshape(2, 24) * 5 % 256
-    with torch.no_grad():
-        return tiny.load_reference(base, adapter)(input_ids=ids).logits
-
-
-def assert_same_answers(base: Path, adapter: Path, out: Path) -> None:
-    merge(adapter, base, out)
-    expected = logits(base, adapter)
-    assert (logits(out) - expected).abs().max() < 1e-4
-    assert (logits(base) - expected).abs().max() > 0.1
-
-
-@pytest.mark.parametrize("arch", ["llama", "mistral", "qwen2", "qwen3", "gemma"])
-@pytest.mark.parametrize("tied", [False, True])
-def test_all_seven_projections_of_every_architecture(
-    base: Make, adapter: Make, tmp_path: Path, arch: str, tied: bool
-) -> None:
-    folder = base(arch=arch, tied=tied)
-    assert_same_answers(folder, adapter(folder), tmp_path / "out")
-
-
-@pytest.mark.parametrize("rank", [1, 4, 5, 16, 32, 64])
-def test_every_rank(base: Make, adapter: Make, tmp_path: Path, rank: int) -> None:
-    assert_same_answers(base(), adapter(base(), r=rank, alpha=7), tmp_path / "out")
-
-
-@pytest.mark.parametrize("target", tiny.ALL_TARGETS)
-def test_each_projection_alone(base: Make, adapter: Make, tmp_path: Path, target: str) -> None:
-    assert_same_answers(base(), adapter(base(), targets=[target]), tmp_path / "out")
-
-
-PATTERNS = {
-    "rank_pattern": {"q_proj": 4, r"layers\.1\.mlp\.down_proj": 32, "model.layers.0.self_attn.v_proj": 5},
-    "alpha_pattern": {"v_proj": 64, "^model.layers.1.self_attn.k_proj": 3},
-}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"rslora": True},
-        {"rslora": True, **PATTERNS},
-        PATTERNS,
-        {"targets": "all-linear"},
-        {"targets": r".*\.layers\.0\.(self_attn|mlp)\.(q|up)_proj"},
-        {"layers_to_transform": [1]},
-        {"layers_to_transform": [0], "layers_pattern": "layers"},
-        {"exclude_modules": ["model.layers.0.self_attn.q_proj", "down_proj"]},
-        {"exclude_modules": r".*layers\.1.*"},
-        {"init_lora_weights": "orthogonal"},
-        {"fan_in_fan_out": True},
-        {"dora": True},
-        {"dora": True, "rslora": True, "dtype": "bfloat16"},
-        {"targets": ["q_proj"], "modules_to_save": ["lm_head", "embed_tokens", "input_layernorm"]},
-        {"dtype": "float16"},
-    ],
-    ids=lambda options: ",".join(options),
-)
-def test_every_feature_of_the_config(base: Make, adapter: Make, tmp_path: Path, options: dict[str, Any]) -> None:
-    assert_same_answers(base(), adapter(base(), **options), tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"bias": "all"},
-        {"bias": "lora_only", "targets": ["q_proj", "o_proj"]},
-        {"lora_bias": True, "targets": ["q_proj", "k_proj", "v_proj"]},
-        {"lora_bias": True, "bias": "all", "targets": ["q_proj"]},
-    ],
-    ids=lambda options: ",".join(options),
-)
-def test_biases_where_the_base_has_them(base: Make, adapter: Make, tmp_path: Path, options: dict[str, Any]) -> None:
-    folder = base(arch="qwen2")
-    assert_same_answers(folder, adapter(folder, **options), tmp_path / "out")
-
-
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("shards", [1, 3])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"targets": ["q_proj", "lm_head"]},
-        {"targets": ["embed_tokens"]},
-        {"targets": ["embed_tokens", "lm_head"]},
-        {"targets": ["q_proj"], "modules_to_save": ["lm_head"]},
-        {"targets": ["q_proj"], "modules_to_save": ["embed_tokens"]},
-        {"targets": ["q_proj", "lm_head"], "dora": True},
-    ],
-    ids=lambda options: json.dumps(options),
-)
-def test_head_and_embedding_tied_or_not(
-    base: Make, adapter: Make, tmp_path: Path, tied: bool, shards: int, options: dict[str, Any]
-) -> None:
-    folder = base(arch="qwen2", tied=tied, shards=shards)
-    assert_same_answers(folder, adapter(folder, **options), tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"fan_in_fan_out": True},
-        {"fan_in_fan_out": False},
-        {"targets": [*tiny.GPT2_TARGETS, "wte"]},
-        {"bias": "all"},
-        {"dora": True, "rslora": True},
-        {"lora_bias": True},
-    ],
-    ids=lambda options: ",".join(options),
-)
-def test_gpt2_whose_weights_are_stored_transposed(
-    base: Make, adapter: Make, tmp_path: Path, options: dict[str, Any]
-) -> None:
-    folder = base(arch="gpt2")
-    assert_same_answers(folder, adapter(folder, **{"targets": tiny.GPT2_TARGETS, **options}), tmp_path / "out")
-
-
-def test_a_checkpoint_whose_names_lack_the_models_prefix(base: Make, adapter: Make, tmp_path: Path) -> None:
-    """As GPT-2's own files are: `h.0.attn.c_attn.weight`."""
-    full = base(arch="gpt2")
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    for path in full.iterdir():
-        if path.suffix == ".json":
-            (bare / path.name).write_bytes(path.read_bytes())
-    data = (full / "model.safetensors").read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = data[8 : 8 + length].replace(b'"transformer.', b'"')
-    (bare / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
-    assert_same_answers(bare, adapter(full, targets=[*tiny.GPT2_TARGETS, "wte"]), tmp_path / "out")
-
-
-def test_experts_and_router_of_mixtral_by_the_names_of_its_files(base: Make, tmp_path: Path) -> None:
-    import numpy as np
-
-    folder = base(arch="mixtral", layers=1)
-    random = np.random.default_rng(3)
-    shapes = {"self_attn.q_proj": (64, 64), "block_sparse_moe.gate": (2, 64)}
-    for expert in range(2):
-        shapes[f"block_sparse_moe.experts.{expert}.w1"] = (128, 64)
-        shapes[f"block_sparse_moe.experts.{expert}.w2"] = (64, 128)
-        shapes[f"block_sparse_moe.experts.{expert}.w3"] = (128, 64)
-    tensors = {}
-    for module, (rows, columns) in shapes.items():
-        for part, shape in (("A", (4, columns)), ("B", (rows, 4))):
-            values = random.standard_normal(shape).astype("<f4") * 0.15
-            tensors[f"base_model.model.model.layers.0.{module}.lora_{part}.weight"] = ("F32", shape, values.tobytes())
-    mixed = tmp_path / "adapter"
-    mixed.mkdir()
-    tiny.write_safetensors(mixed / "adapter_model.safetensors", tensors)
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8}
-    targets = ["q_proj", "gate", "w1", "w2", "w3"]
-    (mixed / "adapter_config.json").write_text(json.dumps({**config, "target_modules": targets}))
-    assert_same_answers(folder, mixed, tmp_path / "out")
-
-
-GPT2_PATTERNS = {
-    "rank_pattern": {"c_attn": 4, r"h\.1\.mlp\.c_proj": 32, "transformer.h.0.mlp.c_fc": 5},
-    "alpha_pattern": {"c_fc": 64, "^transformer.h.1.attn.c_attn": 3},
-}
-MATRIX_FEATURES: dict[str, dict[str, Any]] = {"LoRA": {}, "rsLoRA": {"rslora": True}, "patterns": PATTERNS}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("feature", MATRIX_FEATURES)
-@pytest.mark.parametrize("arch", ["llama", "qwen2", "qwen3", "mistral", "gemma", "gpt2"])
-def test_merged_and_unmerged_agree_as_peft_does_with_itself(
-    base: Make, adapter: Make, tmp_path: Path, arch: str, feature: str, tied: bool, dtype: str
-) -> None:
-    """Every family, head and feature: float32 to 1e-4, 16 bits as often the same token as PEFT's own merge."""
-    import torch
-
-    targets = {"targets": tiny.GPT2_TARGETS, "fan_in_fan_out": True} if arch == "gpt2" else {}
-    options = GPT2_PATTERNS if (arch, feature) == ("gpt2", "patterns") else MATRIX_FEATURES[feature]
-    folder = base(arch=arch, tied=tied, dtype=dtype, hidden=128, heads=4)
-    lora = adapter(base(arch=arch, tied=tied, hidden=128, heads=4), **options, **targets)
-    merge(lora, folder, tmp_path / "out")
-    ids = torch.randint(0, 256, (8, 256), generator=torch.Generator().manual_seed(0))
-
-    def answers(model: Any) -> Any:
-        with torch.no_grad():
-            return model(input_ids=ids).logits.float()
-
-    unmerged = answers(tiny.load_reference(folder, lora, dtype=dtype))
-    ours = answers(tiny.load_reference(tmp_path / "out", dtype=dtype))
-    if dtype == "float32":
-        assert (ours - unmerged).abs().max() < 1e-4
-    else:
-        peft = answers(tiny.load_reference(folder, lora, dtype=dtype).merge_and_unload())
-        same = [(found.argmax(-1) == unmerged.argmax(-1)).float().mean() for found in (ours, peft)]
-        assert same[0] >= same[1] - 0.005
 
 
 def test_the_samples_that_ship_pick_the_same_token_99_times_in_100_in_16_bits(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
-
-    from firectl.lora.parity import parity
-    from firectl.samples import sample_path
 
     folder = Path(shutil.copytree(sample_path("base"), tmp_path / "base"))
     for shard in folder.glob("*.safetensors"):
@@ -232,3 +48,97 @@ def test_the_samples_that_ship_pick_the_same_token_99_times_in_100_in_16_bits(tm
         agreement = {(found["left"], found["right"]): found["top1_agreement"] for found in report["comparisons"]}
         assert agreement["dynamic", "merged"] >= 0.99
         assert agreement["peft", "merged"] >= 0.99
+
+
+def tensor(*rows: list[float]) -> Any:
+    import torch
+
+    return torch.tensor(rows)
+
+
+def test_differences_are_taken_over_all_tokens_of_all_prompts() -> None:
+    left = [tensor([0.0, 1.0], [5.0, 0.0]), tensor([0.0, 0.0])]
+    right = [tensor([0.0, 1.5], [0.0, 0.5]), tensor([0.0, 0.0])]
+    assert compare(left, right) == {
+        "max_difference": 5.0,
+        "mean_difference": pytest.approx(1.0),
+        "top1_agreement": pytest.approx(2 / 3),
+    }
+
+
+def test_float32_is_allowed_a_largest_and_16_bits_a_mean_difference() -> None:
+    base, changed = [tensor([0.0, 0.0])], [tensor([40.0, 0.0])]
+    measure, allowed = tolerance(base, changed, exact=True)
+    assert (measure, allowed == pytest.approx(40 * EXACT)) == ("max_difference", True)
+    measure, allowed = tolerance(base, changed, exact=False)
+    assert (measure, allowed == pytest.approx(0.25 * 20)) == ("mean_difference", True)
+    # If an adapter changes nothing, a share of the logits' spread is allowed.
+    assert tolerance(changed, changed, exact=False)[1] == pytest.approx(0.01 * float(changed[0].std()))
+
+
+def test_the_loss_is_of_the_next_tokens_and_needs_two() -> None:
+    import torch
+
+    uniform = [torch.zeros(3, 4)]
+    assert loss(uniform, [torch.tensor([0, 1, 2])]) == pytest.approx(float(torch.log(torch.tensor(4.0))))
+    assert loss([torch.zeros(1, 4)], [torch.tensor([0])]) is None
+
+
+@pytest.mark.parametrize(
+    ("merged", "dynamic", "valid", "changes", "agrees"),
+    [
+        ([2.0, 0.0], [2.0, 0.0], True, True, True),
+        ([2.0, 0.0], [2.1, 0.0], False, True, False),
+        ([1.0, 0.0], [1.0, 0.0], False, False, True),
+        ([2.0, 0.0], None, False, True, None),
+    ],
+    ids=["agree", "differ", "change nothing", "nothing to compare"],
+)
+def test_a_report_is_valid_if_the_adapter_changes_answers_and_all_ways_agree(
+    merged: list[float], dynamic: list[float] | None, valid: bool, changes: bool, agrees: bool | None
+) -> None:
+    import torch
+
+    logits = {"base": [tensor([1.0, 0.0])], "merged": [tensor(merged)]}
+    if dynamic is not None:
+        logits["dynamic"] = [tensor(dynamic)]
+    found = report(logits, [torch.tensor([0])], {"peft": "is not installed"}, exact=True)
+    assert (found["valid"], found["changes"], found["agrees"]) == (valid, changes, agrees)
+    assert found["skipped"] == {"peft": "is not installed"}
+    assert found["allowed"]["measure"] == "max_difference"
+
+
+def test_an_adapter_is_applied_inside_the_block_alone(base: Make, adapter: Make, tmp_path: Path) -> None:
+    import torch
+
+    inputs = [torch.arange(20)]
+    model = load(base())
+    before = logits_of(model, inputs)[0]
+    with applied(model, Adapter.open(adapter(base())), BaseModel.open(base())):
+        inside = logits_of(model, inputs)[0]
+    merge(adapter(base()), base(), tmp_path / "out")
+    assert (inside - logits_of(load(tmp_path / "out"), inputs)[0]).abs().max() < 1e-4
+    assert (inside - before).abs().max() > 0.1
+    assert torch.equal(logits_of(model, inputs)[0], before)
+
+
+def test_verify_finds_a_merge_with_another_weight(base: Make, adapter: Make, tmp_path: Path) -> None:
+    lora = adapter(base())
+    merge([(lora, 0.5)], base(), tmp_path / "out")
+    assert verify([(lora, 0.5)], base(), tmp_path / "out")["agrees"] is True
+    assert verify([(lora, 1.0)], base(), tmp_path / "out")["agrees"] is False
+
+
+def test_what_is_missing_is_named(base: Make, tmp_path: Path) -> None:
+    require("json")
+    with pytest.raises(InputError, match="no_such_library is not installed") as caught:
+        require("json", "no_such_library")
+    assert caught.value.hint == "pip install 'firectl[local]'"
+    assert [tokens.tolist() for tokens in tokens_of(base(), ["Hé"])] == [list("Hé".encode())]
+    with pytest.raises(AdapterError, match="a prompt has no tokens"):
+        tokens_of(base(), ["Hi", ""])
+    bare = Path(shutil.copytree(base(), tmp_path / "bare"))
+    for path in bare.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(AdapterError, match="the base model's tokenizer cannot be read"):
+        tokens_of(bare, ["Hi"])

@@ -1,6 +1,6 @@
-"""What one invocation needs, each made on first use: settings, client, output, progress.
+"""What one invocation needs, each part made on first use: settings, client, output, progress.
 
-Commands get it as their first argument and make none of this themselves. Catches nothing; that is main.py's.
+Commands get it as their first argument. Catches no errors; main.py does.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ R = TypeVar("R")
 
 
 class App:
-    """`flags`: the global flags as given, at any level. `environ`: where settings and switches are read from."""
+    """`flags`: the global flags given, at any level. `environ`: the environment that settings are read from."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = os.environ if environ is None else environ
         self.flags: dict[str, Any] = {}
         self.ran: click.Context | None = None
-        """The verb that was found in the command line, with its arguments."""
+        """The context of the verb that ran, with its arguments."""
         self.dry_run = False
         self.yes = False
         self.planned_files: dict[str, int] = {}
-        """Of a dry run: the files that would be sent, and their bytes."""
+        """The files that a dry run would send, and their sizes in bytes."""
         self.offer: Callable[[str, str], list[Any]] = lambda kind, incomplete: []
-        """While a shell asks for completions: the names of a kind that begin with what was typed."""
+        """For shell completion: the names of a kind that begin with the typed text."""
         self.left_running: list[str] = []
-        """Said when the command is interrupted: what goes on without it, and the command that stops it."""
+        """Shown when the command is interrupted: what still runs, and the command that stops it."""
         self.terminated = False
-        """Whether it was SIGTERM, and not Ctrl-C, that interrupted it."""
+        """Whether SIGTERM interrupted it, and not Ctrl-C."""
 
     def set_flag(self, name: str, value: Any) -> None:
         self.flags[name] = value
@@ -63,7 +63,7 @@ class App:
 
     @cached_property
     def settings(self) -> Settings:
-        """Where commands go. Without credentials, the local platform if one is up; that is said on stderr."""
+        """Where commands go. Without credentials, to the local platform if it is up; a note on stderr says so."""
         from dataclasses import replace
 
         from firectl import config
@@ -76,14 +76,14 @@ class App:
         if running is None:
             return settings
         self.output.note(f"no API key is set: going to the platform on this machine, {running.url}")
-        # An account in the environment is one of the hosted service, which the platform here does not know.
+        # An account in the environment belongs to the hosted service; the local platform does not know it.
         environ = {name: value for name, value in self.environ.items() if name != "FIREWORKS_ACCOUNT_ID"}
         local = config.resolve(replace(self._config_flags(), profile="local"), environ)
         return replace(local, profile=config.Setting("local", "no API key is set, and a platform runs on this machine"))
 
     @cached_property
     def configured(self) -> Settings:
-        """The settings as flags, environment and files have them; asks nobody."""
+        """The settings of flags, environment and files; sends no request."""
         from firectl import config
 
         return config.resolve(self._config_flags(), self.environ)
@@ -100,7 +100,7 @@ class App:
 
     @cached_property
     def client(self) -> Client:
-        """The API. InputError when no key is known."""
+        """The API. InputError when there is no key."""
         from firectl.client.client import Client
 
         settings = self.settings
@@ -119,13 +119,13 @@ class App:
         )
 
     def full_name(self, text: str, collection: str) -> str:
-        """The full name of an ID or a full name. What cannot be a name there is refused before a key is needed."""
+        """The full name of an ID or a full name. A malformed name is refused before a missing key."""
         from firectl import names
 
         return names.resolve(text, collection, self.account if names.is_id(text) else self.configured.account_id.value)
 
     def check_route(self, text: str) -> None:
-        """InputError for what cannot be a route: a mistake in the command line is said before a missing key is."""
+        """InputError for a malformed route, before a missing key is noticed."""
         from firectl import names
 
         account = self.configured.account_id.value
@@ -134,33 +134,29 @@ class App:
 
     @property
     def account(self) -> str:
-        """The account to act in; asks the API when none is configured."""
+        """The account to act in; asks the API when no account is configured."""
         return self.settings.account_id.value or self.client.account
 
     @cached_property
     def is_hosted(self) -> bool:
-        """Whether commands go to the hosted service; asks the server, unless its address alone tells."""
-        return self._is_services_own or not self.client.is_platform
+        """Whether commands go to the hosted service; asks the server unless its address is the service's."""
+        return self._is_at_service or not self.client.is_platform
 
     @property
     def bills(self) -> bool:
-        """Whether what runs there costs money, as far as can be told without asking."""
-        from urllib.parse import urlsplit
-
+        """Whether running deployments cost money, judged without a request."""
         from firectl import config
 
         if "is_hosted" in self.__dict__:
             return self.is_hosted
-        return self._is_services_own or not config.is_loopback(urlsplit(self.settings.base_url.value).hostname or "")
+        return self._is_at_service or not config.is_loopback(_host(self.settings.base_url.value))
 
     @property
-    def _is_services_own(self) -> bool:
-        from urllib.parse import urlsplit
-
+    def _is_at_service(self) -> bool:
         from firectl import config
 
-        service = (urlsplit(config.DEFAULT_BASE_URL).hostname or "").partition(".")[2]
-        host = urlsplit(self.settings.base_url.value).hostname or ""
+        service = _host(config.DEFAULT_BASE_URL).partition(".")[2]
+        host = _host(self.settings.base_url.value)
         return host == service or host.endswith(f".{service}")
 
     @cached_property
@@ -178,9 +174,9 @@ class App:
 
     @contextmanager
     def leaving(self, *lines: str) -> Iterator[None]:
-        """What to say when the block is interrupted: it becomes `left_running` in it, and stays that only then.
+        """`left_running` while the block runs, and after it when an interrupt ended the block.
 
-        Of blocks within each other the innermost has the word: it knows best how far things are.
+        When nested, the innermost block's lines are shown.
         """
         before, self.left_running = self.left_running, [*lines]
         try:
@@ -194,13 +190,13 @@ class App:
         self.output.emit(result, view)
 
     def emit_deleted(self, said: str, left: Callable[[], object], view: View = PLAIN) -> None:
-        """The result of a delete: a note and no text; for scripts a document, of what is `left` of the resource."""
+        """The result of a delete: a note and no text; for scripts, the document that is `left` of the resource."""
         if self.output.format != "text":
             self.emit(left(), view)
         self.output.note(said)
 
     def show_planned(self, planned: Planned) -> None:
-        """What a dry run would have sent: `{"method", "path", "body"}`, always a document."""
+        """The request that a dry run did not send: `{"method", "path", "body"}`, always a document."""
         from urllib.parse import urlencode
 
         query = f"?{urlencode(planned.query, safe='/:,')}" if planned.query else ""
@@ -216,23 +212,25 @@ class App:
         self.output.note("Nothing was sent.")
 
     def confirm(self, question: str) -> None:
-        """Asks in a terminal, unless `--yes`; elsewhere the command itself is the answer."""
-        if self.yes or self.dry_run or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return
-        if not click.confirm(question, err=True):
+        """Asks in a terminal, unless `--yes` is given. FirectlError (CANCELLED) when the answer is no."""
+        if not self.yes and self._can_ask and not click.confirm(question, err=True):
             raise FirectlError("not confirmed: nothing was changed", code=Code.CANCELLED)
 
     def choose(self, question: str, options: Sequence[str]) -> int:
-        """The index of the option that a person picks in a terminal; 0, the first, where there is nobody to ask."""
-        if len(options) == 1 or self.dry_run or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        """The index of the option that a person picks in a terminal; elsewhere 0, the first."""
+        if len(options) == 1 or not self._can_ask:
             return 0
         for number, option in enumerate(options, 1):
             self.output.say(f"{number:>3}  {option}")
         picked: int = click.prompt(question, type=click.IntRange(1, len(options)), default=1, err=True)
         return picked - 1
 
+    @property
+    def _can_ask(self) -> bool:
+        return not self.dry_run and sys.stdin.isatty() and sys.stdout.isatty()
+
     def redact(self, text: str) -> str:
-        """`text` without the key, wherever it got in."""
+        """`text` with every occurrence of the key replaced."""
         from firectl.client.http.sender import SHORTEST_SECRET
 
         keys = {self.flags.get("api_key"), self.environ.get("FIREWORKS_API_KEY")}
@@ -259,10 +257,16 @@ class App:
 
 
 def pass_app(function: Callable[..., R]) -> Callable[..., R]:
-    """Gives a command the App of its invocation as the first argument."""
+    """A decorator: the command gets the App of its invocation as the first argument."""
 
     @wraps(function)
     def with_app(*args: Any, **kwargs: Any) -> R:
         return function(click.get_current_context().find_object(App) or App(), *args, **kwargs)
 
     return with_app
+
+
+def _host(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    return urlsplit(url).hostname or ""

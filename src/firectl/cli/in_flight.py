@@ -1,6 +1,6 @@
-"""What an interrupted command says of a request whose answer it never saw: what may be so now, and what undoes it.
+"""What an interrupted command says about a request that has no answer yet: its possible effect, and what undoes it.
 
-Words alone: a request is in flight from before it is sent until it is answered, retries and their pauses included.
+A request is in flight from before it is sent until its answer, through all retries. Only words; sends nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from firectl.cli.app import App
 
 
 def bills(app: App) -> str:
-    """What leaving something running means, where it costs money."""
+    """The end of a sentence about something left running, where it costs money."""
     return ", and bills" if app.bills else ""
 
 
@@ -20,7 +20,7 @@ def create(app: App, name: str) -> str:
 
 
 def undelete(app: App, name: str) -> str:
-    return f"{name} may be coming back{bills(app)}. To stop it: firectl deployment delete {name}"
+    return f"{name} may have been restored{bills(app)}. To stop it: firectl deployment delete {name}"
 
 
 def update(name: str) -> str:
@@ -32,8 +32,8 @@ def scale(app: App, name: str, count: int) -> str:
 
 
 def stop_scaling(app: App, name: str, count: int) -> str:
-    """How a sentence goes on that says that a deployment gets `count` replicas."""
-    see = f"To see how far it is: firectl deployment get {name}"
+    """The end of a sentence that says that a deployment gets `count` replicas."""
+    see = f"To see its progress: firectl deployment get {name}"
     if not count:
         return f". {see}"
     return f"{bills(app)}. {see}; to stop it: firectl deployment scale {name} --replica-count 0"
@@ -56,10 +56,10 @@ def unload(model: str, deployment: str) -> str:
 
 def model(name: str, path: Path) -> str:
     drop = f"firectl model delete {name}"
-    go_on = f"firectl model upload {name} {path}"
-    return f"{name} may have been created, without its files. To go on: {go_on}; to drop it: {drop}"
+    resume = f"firectl model upload {name} {path}"
+    return f"{name} may have been created, without its files. To continue: {resume}; to delete it: {drop}"
 
 
 def api_key(user: str | None) -> str:
     whose = f" --user {user}" if user else ""
-    return f"an API key may have been made that nobody has seen. To find it: firectl api-key list{whose}"
+    return f"an API key may have been created, and was not shown. To find it: firectl api-key list{whose}"

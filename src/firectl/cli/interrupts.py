@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM end a command wherever it waits, and never only after the wait.
+"""Ctrl-C and SIGTERM end a command at once, wherever it waits. Knows no command.
 
-A signal that comes between Python's last look for one and the system call that waits is noted, and heard when that
-call returns: for a server that never answers, never. About one Ctrl-C in two hundred was lost so on a busy machine.
-So a thread that waits for nothing else interrupts the call once more. Must know no command.
+A signal that arrives just before a blocking system call is handled only when the call returns. On a busy machine that
+lost about one Ctrl-C in two hundred. A watching thread therefore interrupts the call again.
 """
 
 from __future__ import annotations
@@ -15,23 +14,25 @@ import time
 from firectl.cli.app import App
 
 _NUDGE = getattr(signal, "SIGURG", None)
-"""Interrupts a system call and means nothing else to anybody; a missing one (Windows) leaves out the nudging."""
+"""A signal that interrupts a system call and has no other effect; missing on Windows, where no thread watches."""
 _NUDGES = (0.02, 0.2, 1.0)
-"""Seconds between a signal, or a nudge, and the next nudge: the first of them can come too early as the signal did."""
+"""Seconds to wait before each nudge. The first can arrive too early, as the signal did."""
 
 
 def hear(app: App) -> None:
-    """From now on both raise KeyboardInterrupt in the main thread, SIGTERM with `app.terminated`. What the caller of
-    the process has ignored (`nohup`, `trap ''`) stays ignored."""
+    """Makes both signals raise KeyboardInterrupt in the main thread, SIGTERM with `app.terminated` set.
+
+    A signal that the calling process ignored (`nohup`, `trap ''`) stays ignored.
+    """
 
     def end(signum: int, frame: object) -> None:
         app.terminated = True
         raise KeyboardInterrupt
 
-    # A job that is cancelled ends as Ctrl-C does: with what goes on without it, and not in silence.
+    # A cancelled job ends as with Ctrl-C: it says what is still running.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, end)
-    # It is an exception again, which it was not while `firectl.__main__` loaded all this.
+    # `firectl.__main__` installed another handler while modules were imported.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if _NUDGE is not None:
@@ -39,7 +40,7 @@ def hear(app: App) -> None:
 
 
 def _nudge(by: signal.Signals) -> None:
-    """Lets a thread interrupt the main one after each signal that has a handler."""
+    """Starts a thread that interrupts the main thread after each handled signal."""
     noted, note = os.pipe()
     os.set_blocking(note, False)
     signal.signal(by, lambda signum, frame: None)

@@ -1,6 +1,6 @@
-"""The entry point, and the only place that catches errors: whatever happens, it ends in a message and an exit code.
+"""The entry point, and the only place that catches errors: every run ends in an exit code, a failure in a message too.
 
-Must not know what any command does.
+Knows no command.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv is None:
         _start_fast()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # A descriptor closed by the caller (`<&-`, `>&-`) leaves no stream at all. Opened in this order each gets its own
-    # number again, which a socket would have got otherwise.
+    # A descriptor closed by the caller (`<&-`, `>&-`) leaves the stream None. Opened in this order, each gets its own
+    # number again; otherwise a socket would take it.
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     sys.stdout = sys.stdout or _Closed()
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
@@ -45,25 +45,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = _interrupted(app)
     except BrokenPipeError:
-        # Whoever read stdout has read enough. Python would complain once more when it flushes at exit.
+        # The reader of stdout has closed it. Without this, Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
     if argv is None:
-        # On its way out Python looks through everything that was ever imported for garbage, three times.
+        # At exit Python searches every imported object for garbage, three times; this skips it.
         gc.freeze()
     sys.exit(code)
 
 
 def _start_fast() -> None:
-    """Leaves out what a process that lives for one command, and is this program's own, can do without."""
-    # Modules are many objects and no garbage; Python looks for some after every 700 objects, again and again.
+    """Settings that speed up a process that runs one command."""
+    # Imports make many objects and no garbage, and Python collects after every 700 new objects.
     gc.set_threshold(50_000)
-    # pydantic reads the metadata of every installed package to find plugins for itself; no schema here uses any.
+    # pydantic searches every installed package for plugins; no schema here uses one.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def run(app: App, argv: list[str]) -> int:
-    """Runs a command line to its exit code; the error, if any, is on stderr by then."""
+    """Runs a command line and returns its exit code; any error has been written to stderr."""
     try:
         with root.make_context("firectl", argv, obj=app) as ctx:
             result = root.invoke(ctx)
@@ -105,14 +105,14 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
 
         known.hint = instead_of_input(app) or known.hint
     if "output" not in app.flags and _asks_for_json(argv):
-        # The command line broke before -o was read.
+        # The command line failed before -o was parsed.
         app.output.format = "json"
     app.output.fail(known)
     return known.exit_code
 
 
 def _as_firectl_error(error: Exception) -> FirectlError | None:
-    """What a person can act on, None for what is our mistake."""
+    """The error that a person can act on; None for a bug of ours."""
     if isinstance(error, FirectlError):
         return error
     if isinstance(error, click.UsageError):
@@ -121,10 +121,8 @@ def _as_firectl_error(error: Exception) -> FirectlError | None:
         return usage_error(error)
     if isinstance(error, click.ClickException):
         return InputError(error.format_message())
-    if (
-        isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError)
-        and error.filename
-    ):
+    on_path = FileNotFoundError | PermissionError | NotADirectoryError | IsADirectoryError
+    if isinstance(error, on_path) and error.filename:
         return InputError(f"{error.filename}: {(error.strerror or type(error).__name__).lower()}")
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
@@ -140,7 +138,7 @@ def _interrupted(app: App) -> int:
 
 
 def _planned(error: Exception) -> Planned | None:
-    """The request of a dry run, which the client raises in place of sending it."""
+    """The request of a dry run, which the client raises instead of sending it."""
     if "firectl.client.api" not in sys.modules:
         return None
     from firectl.client.api import DryRun
@@ -154,7 +152,7 @@ def _asks_for_json(argv: list[str]) -> bool:
 
 
 class _Closed(io.TextIOBase):
-    """Stands for a stdout that the caller closed: a result that nobody can read is a failure, like a full disk."""
+    """A stdout that the caller closed. A result that cannot be written is a failure, as on a full disk."""
 
     def __init__(self) -> None:
         os.open(os.devnull, os.O_RDONLY)
@@ -166,7 +164,7 @@ class _Closed(io.TextIOBase):
 
 
 def _complete(app: App) -> None:
-    """Answers the shell when it asks what could come next, and ends there."""
+    """Answers a shell that asks for completions, and exits."""
     instruction = app.environ.get("_FIRECTL_COMPLETE")
     if instruction:
         from firectl.cli.lookup.completing import answer

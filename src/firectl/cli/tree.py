@@ -1,6 +1,6 @@
-"""Which commands there are, and where each lives: a table, and the root that imports a command only to run it.
+"""Which commands exist and where each is: a table, and the root command that imports a command only to run it.
 
-`firectl --help` is printed from the table alone. Knows no command's flags.
+The table alone is enough for `firectl --help`. Knows no command's flags.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from firectl.names.nouns import HOSTED, NOUNS
 
 
 class Entry(NamedTuple):
-    """A word after `firectl`. `module` is below cli/commands, `attribute` the click command in it."""
+    """A word after `firectl`. `module`: below cli/commands; `attribute`: the click command in it."""
 
     name: str
     module: str
@@ -74,7 +74,7 @@ COMMANDS = [entry for section in SECTIONS.values() for entry in _IN_ANY_ORDER if
 VERBS = frozenset((
     "create", "get", "list", "update", "delete", "undelete", "scale", "upload", "download", "prepare", "match",
 ))  # fmt: skip
-"""Verbs that the older `firectl VERB NOUN` begins with."""
+"""The first words of the older grammar, `firectl VERB NOUN`."""
 
 NOT_HERE = {
     "undeploy": "firectl unload-lora MODEL --deployment DEPLOYMENT, or firectl deployment delete DEPLOYMENT",
@@ -94,13 +94,13 @@ NOT_HERE = {
     ),
     "the service's web console or its REST API, https://docs.fireworks.ai",
 )  # fmt: skip
-"""Words of the official tool that this one does not have, or has elsewhere, and what does their work."""
+"""Words of the official tool that are missing here or have another name, and what to use instead."""
 
 _BY_NAME = {name: entry for entry in COMMANDS for name in (entry.name, *entry.aliases)}
 
 
 def entry_of(word: str) -> Entry | None:
-    """The line of the table that a word, or an alias, stands for."""
+    """The entry of a word or an alias."""
     return _BY_NAME.get(word)
 
 
@@ -125,27 +125,24 @@ class Root(NounGroup):
         return [*self.list_commands(ctx), *sorted(VERBS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = _BY_NAME.get(cmd_name)
-        if entry is not None:
+        if (entry := entry_of(cmd_name)) is not None:
             return load(entry)
-        if cmd_name in VERBS:
-            return VerbFirst(cmd_name)
-        return _not_here(cmd_name) if cmd_name in NOT_HERE else None
+        return VerbFirst(cmd_name) if cmd_name in VERBS else _not_here(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] == "help" and len(args) == 1:
+        if args == ["help"]:
             click.echo(ctx.get_help())
             ctx.exit()
-        if args[0] == "help":
+        elif args[0] == "help":
             args = [*args[1:], "--help"]
         if len(args) > 1 and args[0] in VERBS and _is_resource(args[1]):
-            # `scale` is a command of its own, and in `scale deployment D` the verb of the older grammar.
+            # `scale` is also a command; in `scale deployment D` it is the verb of the older grammar.
             return args[0], VerbFirst(args[0]), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
-        # The name of a command, not the alias that was typed, is what usage lines and errors show.
-        entry = _BY_NAME.get(name or "")
+        # Usage lines and errors show the name of the command, not the alias typed.
+        entry = entry_of(name or "")
         return (entry.name if entry else name), command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -175,10 +172,8 @@ class VerbFirst(NounGroup):
         return [entry.name for entry in COMMANDS if self.name in entry.verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = _BY_NAME.get(cmd_name)
-        if entry is None:
-            return _not_here(cmd_name) if cmd_name in NOT_HERE else None
-        return self._find(ctx, entry)
+        entry = entry_of(cmd_name)
+        return self._find(ctx, entry) if entry is not None else _not_here(cmd_name)
 
     def _find(self, ctx: click.Context, entry: Entry) -> click.Command | None:
         noun = load(entry) if self.name in entry.verbs else None
@@ -187,7 +182,7 @@ class VerbFirst(NounGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        entry = _BY_NAME.get(args[0]) if args else None
+        entry = entry_of(args[0]) if args else None
         if entry is not None and self._find(ctx, entry) is None:
             raise UnknownWord(args[0], self.list_commands(ctx), ctx)
         return super().resolve_command(ctx, args)
@@ -199,7 +194,11 @@ def _is_resource(word: str) -> bool:
     return entry is not None and bool(entry.verbs)
 
 
-def _not_here(name: str) -> Verb:
+def _not_here(name: str) -> Verb | None:
+    """For a word of NOT_HERE, a command that refuses and says what to use instead."""
+    if name not in NOT_HERE:
+        return None
+
     def refuse(words: tuple[str, ...]) -> None:
         raise InputError(f"firectl has no {name!r}", hint=f"use {NOT_HERE[name]}")
 
@@ -226,7 +225,7 @@ root = Root(
 
 
 def completion_source(shell: str) -> str:
-    """The shell code that asks this program for completions."""
+    """The code for a shell that makes it ask this program for completions."""
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)

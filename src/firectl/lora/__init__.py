@@ -1,1 +1,1 @@
-"""What a LoRA adapter is: read it, check that it fits its base, merge it. Knows no server and no command line."""
+"""LoRA adapters: read them, check that they fit their base, merge them. Imports no server and no command line."""

@@ -1,6 +1,6 @@
-"""Do the ways to apply an adapter give the same answers? Base, merged, beside the base, and PEFT, on the same tokens.
+"""Do the ways to apply an adapter give the same answers? Compares base, merge, multi-LoRA and PEFT on the same tokens.
 
-Loads whole models, one after the other, with torch and transformers; PEFT is compared where it is installed.
+Loads whole models one after the other, with torch and transformers. Compares PEFT if it is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from firectl.lora.check.rules import merge_only
 from firectl.lora.merge.merge import merge
 from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.base_model import BaseModel
-from firectl.lora.weights import load_weights
+from firectl.lora.weights import Factors, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,24 +32,24 @@ PROMPTS = (
     "Question: What is 12 times 11?\nAnswer:",
     "Dear Sir or Madam,\n\nI am writing to",
 )
-"""What is asked when nothing else is given."""
+"""The default prompts."""
 EXACT = 1e-4
-"""How far float32 logits may lie apart, for logits of size 1 or the size of the largest."""
+"""Largest difference of float32 logits, as a share of the largest logit (at least 1)."""
 SHARE = 0.25
-"""How far 16-bit logits may lie apart on average, as a share of what the adapter changes."""
+"""Largest mean difference of 16-bit logits, as a share of the adapter's mean change."""
 NOISE = 0.01
-"""The same as a share of the logits' spread, where the adapter changes little."""
+"""The same as a share of the logits' standard deviation, for an adapter that changes little."""
 
 
 def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[str, Any]:
-    """`{"valid", "changes", "agrees", "tokens", "ways", "comparisons", "loss", "skipped"}` of one adapter on its base.
+    """Compare the ways to apply one adapter to its base, with a merge in a temporary folder.
 
-    The two are merged in a temporary folder. InputError where torch or transformers is missing, AdapterError where
-    the adapter does not fit.
+    `{"valid", "changes", "agrees", "allowed", "tokens", "ways", "comparisons", "loss", "skipped"}`. InputError if torch
+    or transformers is missing, AdapterError if the adapter does not fit.
     """
     require("torch", "transformers")
     lora, opened = Adapter.open(adapter), BaseModel.open(base)
-    inputs = tokens_of(base, opened, prompts)
+    inputs = tokens_of(base, prompts)
     with tempfile.TemporaryDirectory(prefix="firectl-parity-") as folder:
         merged = Path(folder) / "merged"
         merge(adapter, base, merged)
@@ -70,10 +71,10 @@ def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[
 
 
 def verify(adapters: Sequence[tuple[Path, float]], base: Path, merged: Path) -> dict[str, Any]:
-    """How a merged folder's answers compare with PEFT's, unmerged, on random tokens.
+    """Compare a merged folder's answers with PEFT's unmerged ones, on random tokens.
 
-    `{"agrees", "max_difference", "mean_difference", "top1_agreement", "allowed", "tokens"}`. InputError where PEFT is
-    missing.
+    `{"agrees", "max_difference", "mean_difference", "top1_agreement", "allowed", "tokens"}`. InputError if torch,
+    transformers or PEFT is missing.
     """
     import torch
 
@@ -85,15 +86,13 @@ def verify(adapters: Sequence[tuple[Path, float]], base: Path, merged: Path) -> 
     plain = logits_of(model, inputs)
     expected = logits_of(with_peft(model, adapters), inputs)
     del model
-    found = logits_of(load(merged), inputs)
-    compared = compare(expected, found)
-    allowed = tolerance(plain, expected, exact=_is_exact(opened))
-    measure = "max_difference" if _is_exact(opened) else "mean_difference"
+    compared = compare(expected, logits_of(load(merged), inputs))
+    measure, allowed = tolerance(plain, expected, exact=_is_exact(opened))
     return {**compared, "allowed": allowed, "agrees": compared[measure] <= allowed, "tokens": sum(map(len, inputs))}
 
 
 def require(*libraries: str) -> None:
-    """InputError that names the first library that is not installed."""
+    """InputError that names the first of `libraries` that is not installed."""
     for name in libraries:
         if importlib.util.find_spec(name) is None:
             extra = "peft" if name == "peft" else "'firectl[local]'"
@@ -105,7 +104,7 @@ def require(*libraries: str) -> None:
 def report(
     logits: Mapping[str, Sequence[Tensor]], inputs: Sequence[Tensor], skipped: Mapping[str, str], *, exact: bool
 ) -> dict[str, Any]:
-    """What `parity` returns, from each way's logits, a tensor [tokens, vocabulary] per prompt."""
+    """The result of `parity`, from each way's logits: a tensor [tokens, vocabulary] for each prompt."""
     ways = list(logits)
     reference = "dynamic" if "dynamic" in logits else "peft" if "peft" in logits else "base"
     pairs = [(reference, "merged"), ("base", reference), ("base", "merged"), ("peft", "merged"), ("peft", "dynamic")]
@@ -114,15 +113,14 @@ def report(
         for left, right in dict.fromkeys(pairs)
         if left != right and left in logits and right in logits
     ]
-    allowed = tolerance(logits["base"], logits[reference], exact=exact)
-    measure = "max_difference" if exact else "mean_difference"
-    apart = [found for found in comparisons if found["left"] != "base"]
-    agrees = all(found[measure] <= allowed for found in apart)
+    measure, allowed = tolerance(logits["base"], logits[reference], exact=exact)
+    same_adapter = [found for found in comparisons if found["left"] != "base"]
+    agrees = all(found[measure] <= allowed for found in same_adapter) if same_adapter else None
     changes = compare(logits["base"], logits["merged"])["max_difference"] > 0
     return {
-        "valid": agrees and changes and bool(apart),
+        "valid": agrees is True and changes,
         "changes": changes,
-        "agrees": agrees if apart else None,
+        "agrees": agrees,
         "allowed": {"measure": measure, "value": allowed},
         "tokens": sum(map(len, inputs)),
         "ways": ways,
@@ -145,18 +143,18 @@ def compare(left: Sequence[Tensor], right: Sequence[Tensor]) -> dict[str, float]
     }
 
 
-def tolerance(base: Sequence[Tensor], changed: Sequence[Tensor], *, exact: bool) -> float:
-    """How far two ways to apply the same adapter may lie apart: at most in float32, on average in 16 bits."""
+def tolerance(base: Sequence[Tensor], changed: Sequence[Tensor], *, exact: bool) -> tuple[str, float]:
+    """(key of `compare`, largest allowed value) for two ways to apply the same adapter. `exact`: in float32."""
     import torch
 
     values = torch.cat([piece.flatten() for piece in changed])
     if exact:
-        return EXACT * max(1.0, float(values.abs().max()))
-    return max(SHARE * compare(base, changed)["mean_difference"], NOISE * float(values.std()))
+        return "max_difference", EXACT * max(1.0, float(values.abs().max()))
+    return "mean_difference", max(SHARE * compare(base, changed)["mean_difference"], NOISE * float(values.std()))
 
 
 def loss(logits: Sequence[Tensor], inputs: Sequence[Tensor]) -> float | None:
-    """The mean negative log-likelihood of each next token; None where no prompt has two."""
+    """The mean negative log-likelihood of each next token. None if no prompt has two tokens."""
     import torch
 
     pieces = [
@@ -168,7 +166,7 @@ def loss(logits: Sequence[Tensor], inputs: Sequence[Tensor]) -> float | None:
 
 
 def load(folder: Path) -> Any:
-    """The model in its own dtype; nothing is fetched, and no code of the folder is run."""
+    """The model in its own dtype. Downloads nothing and runs no code of the folder."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -188,17 +186,16 @@ def logits_of(model: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 @contextmanager
 def applied(model: Any, adapter: Adapter, base: BaseModel) -> Iterator[None]:
-    """The model with the adapter beside its weights, as multi-LoRA serves it: y + scaling·(x·Aᵀ)·Bᵀ in its dtype."""
+    """Applies the adapter as multi-LoRA does, inside the block: y + scaling·(x·Aᵀ)·Bᵀ in the model's dtype."""
     weights = load_weights(adapter, base, next(model.parameters()).dtype)
-    handles = []
-    for name, (a, b, scaling) in weights.modules.items():
 
-        def add(
-            _: Any, given: tuple[Tensor, ...], result: Tensor, a: Tensor = a, b: Tensor = b, scaling: float = scaling
-        ) -> Tensor:
-            return result + (given[0] @ a.T) @ b.T * scaling
+    def add(factors: Factors, _: Any, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
+        return result + (given[0] @ factors.a.T) @ factors.b.T * factors.scaling
 
-        handles.append(model.get_submodule(name).register_forward_hook(add))
+    handles = [
+        model.get_submodule(name).register_forward_hook(partial(add, factors))
+        for name, factors in weights.modules.items()
+    ]
     try:
         yield
     finally:
@@ -207,10 +204,10 @@ def applied(model: Any, adapter: Adapter, base: BaseModel) -> Iterator[None]:
 
 
 def with_peft(model: Any, adapters: Sequence[tuple[Path, float]]) -> Any:
-    """The model with PEFT's own layers in it, each adapter's scaling times its weight. Changes the model."""
+    """The model with PEFT's layers in it; each adapter's scaling is multiplied by its weight. Changes `model`."""
     peft = importlib.import_module("peft")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its remarks about tied weights and fan_in_fan_out
+        warnings.simplefilter("ignore")  # about tied weights and fan_in_fan_out
         names = [f"adapter{number}" for number in range(len(adapters))]
         wrapped = peft.PeftModel.from_pretrained(model, str(adapters[0][0]), adapter_name=names[0])
         for name, (path, _) in zip(names[1:], adapters[1:], strict=True):
@@ -225,14 +222,14 @@ def with_peft(model: Any, adapters: Sequence[tuple[Path, float]]) -> Any:
     return wrapped.eval()
 
 
-def tokens_of(folder: Path, base: BaseModel, prompts: Sequence[str]) -> list[Tensor]:
-    """The prompts' tokens. AdapterError if the base has no tokenizer, or a prompt is empty."""
+def tokens_of(folder: Path, prompts: Sequence[str]) -> list[Tensor]:
+    """The prompts' tokens. AdapterError if the base's tokenizer cannot be read or a prompt has no tokens."""
     import torch
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # transformers raises whatever the parsers of a dozen formats raise.
+    # transformers raises any error of the parsers of a dozen formats.
     except Exception as error:
         raise AdapterError(f"the base model's tokenizer cannot be read ({type(error).__name__})") from None
     found = [tokenizer(prompt)["input_ids"] for prompt in prompts]

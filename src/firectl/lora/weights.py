@@ -1,6 +1,6 @@
-"""An adapter's tensors as torch tensors, for an engine that applies several at once.
+"""Loads an adapter's tensors as torch tensors, for an engine that applies several adapters at once.
 
-Loads data only, by byte range. Never applies anything.
+Reads byte ranges, runs no code of the files, and never applies an adapter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""safetensors' names → torch's."""
+"""dtype of safetensors → torch's name."""
 
 
 class Factors(NamedTuple):
@@ -52,20 +52,15 @@ def load_weights(
     dtype: Dtype | str | None = None,
     device: Device | None = None,
 ) -> LoadedAdapter:
-    """The factors of a LoRA in `dtype` (torch's or its name; as stored if None), for applying it beside others.
+    """The factors of a LoRA in `dtype` (torch's dtype or its name; None: as stored).
 
-    They are copies: nothing that happens to the files reaches them. AdapterError if the adapter does not fit `base`,
-    holds NaN or infinity, or has parts that only a merge applies.
+    They are copies and do not change with the files. AdapterError if the adapter does not fit `base`, has NaN or
+    infinity, or has parts that only a merge can apply.
     """
     opened = adapter if isinstance(adapter, Adapter) else Adapter.open(adapter)
-    blocked = merge_only(opened)
-    if blocked:
-        first = blocked[0]
-        raise AdapterError(
-            f"{first.where}: {first.what}",
-            hint=first.todo,
-            details=[finding.to_document() for finding in blocked],
-        )
+    if blocked := merge_only(opened):
+        details = [finding.to_document() for finding in blocked]
+        raise AdapterError(f"{blocked[0].where}: {blocked[0].what}", hint=blocked[0].todo, details=details)
     if base is not None:
         require_fit(opened, base)
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
@@ -77,19 +72,19 @@ def load_weights(
 
 
 def _in_one_block(adapter: Adapter, dtype: Dtype | None, device: Device | None) -> dict[str, Tensor] | None:
-    """Every tensor as a view of one block: one read, one look for NaN, one conversion. None for files not like that.
+    """Every tensor as a view of one block: one read, one search for NaN, one conversion. None if dtypes differ.
 
-    A hundred small reads are a hundred turns at the interpreter's lock, each of which a running engine waits for.
+    A running engine would wait for the interpreter's lock at each of a hundred small reads.
     """
     import torch
 
-    infos = list(adapter.tensors.values())  # in the order of their bytes, and without gaps
+    infos = list(adapter.tensors.values())  # in the order of their bytes, without gaps
     if len({info.dtype for info in infos}) != 1:
         return None
     start = infos[0].start
     block = read_tensor(replace(infos[-1], start=start, shape=(sum(info.numel for info in infos),)))
     if not all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(block)):
-        require_finite(adapter)  # says where
+        require_finite(adapter)  # names the tensor
     size = block.element_size()
     block = block.to(device=device, dtype=dtype)
     return {
@@ -103,7 +98,7 @@ def _one_by_one(adapter: Adapter, dtype: Dtype | None, device: Device | None) ->
 
 
 def torch_dtype(name: str) -> Dtype:
-    """torch's dtype for `F32`, `F16`, `BF16` or for torch's own name of one."""
+    """torch's dtype for `F32`, `F16`, `BF16` or torch's own name."""
     import torch
 
     found = getattr(torch, DTYPES.get(name, name))
@@ -112,7 +107,7 @@ def torch_dtype(name: str) -> Dtype:
 
 
 def read_tensor(info: TensorInfo) -> Tensor:
-    """A tensor's values from its file, in their stored dtype."""
+    """A tensor's values from its file, in the stored dtype."""
     import torch
 
     if info.numel == 0:

@@ -1,21 +1,18 @@
-"""`deployment create MODEL` and nothing else: one command against the hosted service too, and nothing asked in CI."""
+"""`cli/deployment/shapes.py`: which shape a preset means, and which one a create without any takes."""
 
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.cli.deployment.shapes_api import BASE, MODEL, offer_shapes
 from tests.cli.hosted import Api
 
 ALL = "/v1/accounts/acme/deployments"
-MODEL = "accounts/acme/models/m"
-BASE = "accounts/fireworks/models/base"
 SHAPES = "accounts/fireworks/deploymentShapes"
 LIST = f"/v1/{SHAPES}/-/versions"
 MATCH = "firectl deployment-shape-version match --model"
@@ -82,8 +79,8 @@ def test_where_none_fits_nothing_is_sent_and_both_ways_out_are_named(cli: Cli, s
     assert (ran.code, ran.out) == (2, "")
     wanted = {"--enable-addons": " with BF16 that takes addons", "--precision FP4": " with FP4", "": ""}[flags]
     assert ran.err == (
-        "Error: neither --deployment-shape nor --accelerator-type is given, and no validated shape of "
-        f"{BASE}{wanted} is there to choose (code = InvalidArgument)\n"
+        f"Error: {BASE} has no validated shape{wanted}, and neither --deployment-shape nor --accelerator-type is given "
+        f"(code = InvalidArgument)\n"
         f"Hint: {MATCH} {BASE}, or give --accelerator-type and --accelerator-count\n"
     )
     assert service.changes == []
@@ -117,8 +114,8 @@ def test_ctrl_c_while_waiting_on_the_service_says_that_it_bills_and_how_to_stop_
     made = {"name": name, "baseModel": MODEL, "state": "CREATING", "deploymentShape": QUICK["name"]}
     service.on("POST", ALL, made)
     service.on("GET", f"{ALL}/d", made)
-    argv = [sys.executable, "-m", "firectl", "deployment", "create", "m", "--deployment-id", "d", "--wait"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    argv = ["deployment", "create", "m", "--deployment-id", "d", "--wait"]
+    process = cli.begin(*argv)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Shape: ")
     assert "CREATING" in process.stderr.readline()
@@ -128,6 +125,26 @@ def test_ctrl_c_while_waiting_on_the_service_says_that_it_bills_and_how_to_stop_
     assert time.monotonic() - interrupted < 1
     assert (process.returncode, out) == (130, "")
     assert err == (
-        f"{name} goes on without you, and bills. To stop it: firectl deployment delete {name}\n"
+        f"{name} keeps running, and bills. To stop it: firectl deployment delete {name}\n"
         "Error: interrupted (code = Cancelled)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "shape"), [("fast", "quick"), ("cost", "plain"), ("minimal", "plain"), ("default", "plain")]
+)
+def test_a_preset_is_the_shape_that_fits_the_model(cli: Cli, api: Api, preset: str, shape: str) -> None:
+    offer_shapes(api)
+    for model in (MODEL, BASE):
+        ran = cli("deployment", "create", model, "--deployment-shape", preset, "--dry-run")
+        assert ran.json["body"]["deploymentShape"] == f"accounts/fireworks/deploymentShapes/{shape}"
+
+
+def test_a_preset_that_no_shape_has_says_how_to_list_those_that_there_are(cli: Cli, api: Api) -> None:
+    offer_shapes(api)
+    ran = cli("deployment", "create", "m", "--deployment-shape", "throughput")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        f"Error: no validated shape of {MODEL} has the preset 'throughput' (code = InvalidArgument)\n"
+        f"Hint: firectl deployment-shape-version match --model {MODEL}\n"
     )

@@ -1,4 +1,7 @@
-"""What a shell is offered at the tab key: words, flags, values, names of what is there; never an error, never late."""
+"""Shell completion: words, flags, values and names of resources; never an error, never late.
+
+About `cli/lookup/completing.py`.
+"""
 
 from __future__ import annotations
 

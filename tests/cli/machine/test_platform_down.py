@@ -19,14 +19,7 @@ from tests.cli.conftest import Cli
 from tests.ran import Ran
 
 SLOWLY = 60
-KILLED = "the platform does not stop by itself: killing it\n"
-
-
-@pytest.fixture
-def here(cli: Cli) -> Iterator[Cli]:
-    """No platform yet; one that is started is stopped in the end."""
-    yield cli
-    cli("local", "down")
+KILLED = "the platform does not stop: killing it\n"
 
 
 @contextlib.contextmanager
@@ -54,11 +47,6 @@ def the_platform(cli: Cli) -> psutil.Process:
 def is_alive(process: psutil.Process) -> bool:
     """Whether it runs: a process that nobody waited for keeps its ID when it has ended."""
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def in_the_background(*argv: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "firectl", *argv]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def ended(process: subprocess.Popen[str]) -> Ran:
@@ -89,8 +77,8 @@ def is_refused(cli: Cli, down: Ran, found: str) -> None:
     lock = local(cli, "platform.lock")
     assert (down.code, down.out) == (7, "")
     assert down.err == (
-        f"Error: a platform holds {lock} and cannot be asked to stop. No process was ended, because it is not known "
-        f"which one it is: {found} (code = Unavailable)\n"
+        f"Error: a platform holds {lock} and does not answer. No process was ended, because the process of "
+        f"the platform is not known: {found} (code = Unavailable)\n"
         f"Hint: lsof {lock} shows the process to end; or run firectl local down again once the platform answers\n"
     )
 
@@ -106,7 +94,7 @@ def test_a_platform_that_starts_slowly_is_ended_and_not_the_program_that_has_the
         info = local(here, "platform.json")
         info.write_text(json.dumps(json.loads(info.read_text()) | {"pid": stranger.pid}))
         database.execute("BEGIN EXCLUSIVE")
-        up = in_the_background("local", "up")
+        up = here.begin("local", "up")
         assert until(lambda: said_of_its_process(here) != before, SLOWLY)
         platform = psutil.Process(said_of_its_process(here)["pid"])
         down = here("local", "down")
@@ -164,7 +152,7 @@ def test_a_platform_of_another_home_on_the_port_of_a_killed_one_goes_on(here: Cl
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="sees who holds a lock in /proc")
 @pytest.mark.parametrize("command", ["up", "serve"])
 def test_down_while_a_platform_is_about_to_start_leaves_none_running(here: Cli, command: str) -> None:
-    starting = in_the_background("local", command)
+    starting = here.begin("local", command)
     assert until(lambda: is_held(here.home / "local" / "up.lock"), SLOWLY)
     down = here("local", "down")
     assert (down.code, "no platform was running" in down.err) == (0, False)

@@ -1,4 +1,7 @@
-"""`whoami`, `account` and `set-api-key`: who is asking, and where a key is kept."""
+"""`whoami`, `account` and `set-api-key`: the caller's identity, and where a key is saved.
+
+About `cli/settings/identity.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`-o flag` of a deployment, given to create again, is the request that made it: each flag alone, and many together."""
+"""`-o flag` of a deployment, given to create again, is the same request: each flag alone, and many together.
+
+About `cli/views/as_flags.py`.
+"""
 
 from __future__ import annotations
 

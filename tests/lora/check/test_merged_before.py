@@ -12,7 +12,7 @@ from firectl.errors import AdapterError
 from firectl.lora.check.check import check
 from firectl.lora.merge.merge import merge
 from tests.lora.conftest import Make
-from tests.lora.merge.test_merge import tensors_of
+from tests.lora.merge.results import tensors_of
 
 TWICE = "this adapter is merged into the base already: it would be applied twice"
 
@@ -41,7 +41,7 @@ def test_another_adapter_comes_on_top_and_both_are_remembered(
 ) -> None:
     first, second = adapter(base()), adapter(base(), targets=["q_proj"], r=4)
     record = merge(second, merged, tmp_path / "both")
-    note = "an adapter is merged into the base already; this one comes on top"
+    note = "an adapter is merged into the base already; this one is added to it"
     assert record.notes == (f"base model: firectl_merge.json: {note}",)
     assert [entry["weight"] for entry in record.merged] == [1.0, 1.0]
     for again in (first, second):

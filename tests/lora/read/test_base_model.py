@@ -15,7 +15,7 @@ from firectl.lora.check.check import check
 from firectl.lora.merge.merge import merge
 from tests import tiny
 from tests.lora.conftest import Make
-from tests.lora.read.test_malformed import Spoil, in_turn, raw_tensors
+from tests.lora.read.spoil import Spoil, in_turn, raw_tensors
 
 BASES: dict[str, tuple[Spoil, str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing from the base model"),
@@ -34,7 +34,7 @@ BASES: dict[str, tuple[Spoil, str]] = {
             lambda folder: (folder / "model.safetensors.index.json").unlink(),
             lambda folder: (folder / "pytorch_model.bin").write_bytes(b""),
         ),
-        "weights are in pytorch_model.bin; only safetensors are read",
+        "weights are in pytorch_model.bin; only safetensors are supported",
     ),
     "a shard missing": (
         lambda folder: (folder / "model-00002-of-00002.safetensors").unlink(),

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firectl.errors import AdapterError
 from firectl.lora.check.check import check
@@ -22,10 +24,11 @@ from firectl.lora.merge.merge import merge
 from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.base_model import BaseModel
 from firectl.lora.read.bin_file import convert, to_safetensors
-from firectl.lora.read.safetensors import read_header
+from firectl.lora.read.safetensors import read_bytes, read_header
 from firectl.lora.weights import load_weights
 from tests.lora.conftest import Make
-from tests.lora.read.test_malformed import Payload, archive
+from tests.lora.read.fuzzing import FEW, answer
+from tests.lora.read.spoil import Payload, archive
 
 Write = Callable[[Path], object]
 
@@ -153,9 +156,9 @@ BLOCKED = ALONE + r"\(UnpicklingError: Trying to load unsupported GLOBAL (posix|
 
 REFUSED: dict[str, tuple[Write, str]] = {
     "nested": (saved(lambda torch: {"state_dict": {"a": torch.ones(1)}}), ": the entry 'state_dict' is not a plain"),
-    "list": (saved(lambda torch: [torch.ones(1)]), "does not hold a dictionary of tensors"),
+    "list": (saved(lambda torch: [torch.ones(1)]), "is not a dictionary of tensors"),
     "number": (saved(lambda torch: {"a": 5}), ": the entry 'a' is not a plain tensor"),
-    "key of a number": (saved(lambda torch: {5: torch.ones(1)}), "has a key that is no string"),
+    "key of a number": (saved(lambda torch: {5: torch.ones(1)}), "has a key that is not a string"),
     "sparse": (saved(lambda torch: {"a": torch.ones(2, 2).to_sparse()}), ": the entry 'a' is not a plain tensor"),
     "meta": (saved(lambda torch: {"a": torch.ones(2, device="meta")}), ": the entry 'a' is not a plain tensor"),
     "expanded": (saved(lambda torch: {"a": torch.ones(1, 1).expand(10**6, 10**6)}), "announces 4000000000000 bytes"),
@@ -171,7 +174,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "torch.load": (of(lambda: archive(b"\x80\x02ctorch\nload\n.")), ALONE + ".*GLOBAL torch.load was not an allowed"),
     "cut pickle": (of(lambda: archive(b"\x80\x02}q")), ALONE),
     "short stack": (of(lambda: archive(b"\x80\x02R.")), ALONE),
-    "deep key": (of(lambda: archive(b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.")), "has a key that is no string"),
+    "deep key": (of(lambda: archive(b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.")), "has a key that is not a string"),
     "cut archive": (of(lambda: archive(b"\x80\x02}.")[:-30]), "is a damaged archive"),
     "ordinary zip": (ordinary, ALONE),
     "archive of two disks": (of_two_disks, ALONE),
@@ -319,6 +322,24 @@ def test_safetensors_win_over_a_bin_beside_them_and_the_report_says_so(good: Pat
     shutil.copy(copy, good)
     report = check(good, base())
     assert report.facts["format"] == "safetensors"
-    assert ("adapter_model.bin", "is not read: adapter_model.safetensors is there too") in [
+    assert ("adapter_model.bin", "is not read because adapter_model.safetensors is in the folder too") in [
         (finding.where, finding.what) for finding in report.findings
     ]
+
+
+@FEW
+@given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4))
+def test_a_bin_with_any_bytes_flipped(tmp_path: Path, flips: list[tuple[float, int]]) -> None:
+    import torch
+
+    torch.save({"a": torch.arange(4.0), "b": torch.ones(2, 2).half()}, tmp_path / "sound.bin")
+    data = bytearray((tmp_path / "sound.bin").read_bytes())
+    for position, value in flips:
+        data[int(position * len(data))] ^= value
+    path = tmp_path / "adapter_model.bin"
+    path.write_bytes(data)
+    copy = tmp_path / "copy.safetensors"
+    copy.unlink(missing_ok=True)
+    answer(lambda: convert(path, copy), "adapter_model.bin")
+    for info in read_header(copy).tensors.values() if copy.exists() else ():
+        assert len(read_bytes(info)) == info.nbytes

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from firectl.errors import AdapterError
-from firectl.lora.read.adapter_config import parse_config
 from firectl.lora.read.patterns import Pattern, by_pattern
 
 NAMES = [
@@ -33,41 +30,6 @@ UNSLOTH = (
     r"(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\."
     r"(?:(?:k_proj|v_proj|q_proj|out_proj|fc1|fc2|o_proj|gate_proj|up_proj|down_proj)))"
 )
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"target_modules": ["q_proj"]},
-        {"target_modules": ["q_proj", "block_sparse_moe.gate", "w1"]},
-        {"target_modules": ["proj"]},
-        {"target_modules": ["model.layers.1.self_attn.q_proj", "up_proj"]},
-        {"target_modules": ["layers.1.mlp.up_proj"]},
-        {"target_modules": r".*\.(q|k)_proj"},
-        {"target_modules": r".*q_proj|lm_head"},
-        {"target_modules": r"model\.layers\.1[02]\..*"},
-        {"target_modules": UNSLOTH},
-        {"target_modules": ["q_proj", "w1"], "layers_to_transform": [1, 10]},
-        {"target_modules": ["q_proj", "model.layers.0.mlp.up_proj"], "layers_to_transform": 2},
-        {"target_modules": ["q_proj"], "layers_to_transform": []},
-        {"target_modules": ["q_proj", "c_attn"], "layers_to_transform": [3], "layers_pattern": "h"},
-        {"target_modules": ["q_proj", "c_attn"], "layers_to_transform": [1, 3], "layers_pattern": ["h", "layers"]},
-        {"target_modules": ["q_proj", "up_proj"], "exclude_modules": ["model.layers.0.self_attn.q_proj", "up_proj"]},
-        {"target_modules": ["q_proj", "up_proj"], "exclude_modules": r".*\.layers\.1.*"},
-        {"target_modules": ["q_proj", "lm_head"], "modules_to_save": ["lm_head", "embed_tokens"]},
-        {"target_modules": ["q_proj", "up_proj"], "modules_to_save": ["mlp"]},
-    ],
-    ids=str,
-)
-def test_targets_are_those_that_peft_finds(fields: dict[str, Any]) -> None:
-    from peft import LoraConfig
-    from peft.tuners.tuners_utils import check_target_module_exists
-
-    theirs = LoraConfig(**fields)
-    targeted = parse_config({"peft_type": "LORA", **fields}).targets.matcher(64)
-    assert [name for name in NAMES if targeted(name)] == [
-        name for name in NAMES if check_target_module_exists(theirs, name)
-    ]
 
 
 @pytest.mark.parametrize(
@@ -134,26 +96,3 @@ def test_patterns_as_people_write_them_are_taken_and_match_at_once(text: str) ->
     for name in [*NAMES, "model.layers." * 7]:
         pattern.fullmatch(name)
     assert time.perf_counter() - start < 1
-
-
-def test_a_config_of_a_common_trainer_is_read_with_the_fields_it_adds(tmp_path: Path) -> None:
-    config = parse_config(
-        {
-            "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
-            "r": 16,
-            "lora_alpha": 32.0,
-            "target_modules": ["q_proj"],
-            "unsloth_fixed": True,
-            "auto_mapping": {"base_model_class": "LlamaForCausalLM"},
-            "loftq_config": {},
-            "megatron_core": "megatron.core",
-            "qalora_group_size": 16,
-            "init_lora_weights": "gaussian",
-            "layers_to_transform": None,
-            "modules_to_save": [],
-            "some_new_field": {"a": [1, None]},
-        }
-    )
-    assert (config.r, config.alpha, config.targets.modules) == (16, 32.0, ("q_proj",))
-    assert config.scaling(16, config.alpha) == 2.0

@@ -10,7 +10,7 @@ LONGEST = 10 * 365 * 86400.0
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, not negative; ValueError with an example where `text` is no Go duration."""
+    """Seconds, not negative; ValueError with an example when `text` is not a Go duration."""
     rest = text.removeprefix("+")
     if rest == "0":
         return 0.0

@@ -1,4 +1,4 @@
-"""Arguments and flags that several commands share, so that they are spelled and explained once."""
+"""Arguments and flags that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from typing import Any, TypeVar
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar.types import Boolean, Count, PlainId, Seconds
+from firectl.cli.grammar.types import Boolean, Count, PlainId
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 argument = click.argument
 option = click.option
+new_id = PlainId
 
 
 def switch(name: str, help: str, short: str | None = None, **settings: Any) -> Callable[[F], F]:
     """A boolean flag, Go style: `--public`, `--public=true` or `--public=false`; None when not given."""
     return click.option(*filter(None, (short, name)), type=Boolean(), help=help, **settings)
-
-
-def new_id(what: str) -> PlainId:
-    return PlainId(what)
 
 
 def together(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -50,43 +47,16 @@ dry_run = switch(
     expose_value=False,
     callback=_on_app("dry_run"),
 )
-"""The client stops before the first request that changes something; the command itself need not know."""
+"""The client stops before the first request that changes something; the command does not see the flag."""
 
-assume_yes = switch("--yes", "Do not ask, not even in a terminal.", expose_value=False, callback=_on_app("yes"))
-
-
-def _needs_wait(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
-    app = ctx.find_object(App)
-    if given and not ctx.params.get("wait") and app is not None and not ctx.resilient_parsing:
-        # No error: scripts have it where they used to wait.
-        app.output.warn("--wait-timeout has no effect without --wait")
-    return value
-
-
-def waiting(default: str, *, probe: bool = False) -> Callable[[F], F]:
-    """`--wait` and `--wait-timeout` (seconds as a float), and `--no-probe` where serving is proven."""
-    extra = [switch("--no-probe", "Believe READY; do not prove with requests that it serves.")] if probe else []
-    return together(
-        # Eager: known by the time that the other is looked at, wherever either stands.
-        switch("--wait", "Wait until it is done.", is_eager=True),
-        click.option(
-            "--wait-timeout",
-            type=Seconds(),
-            default=default,
-            metavar="DURATION",
-            help=f"The longest wait ({default}).",
-            callback=_needs_wait,
-        ),
-        *extra,
-    )
+assume_yes = switch("--yes", "Do not ask for confirmation.", expose_value=False, callback=_on_app("yes"))
 
 
 listing = together(
     click.option("--filter", metavar="EXPR", help="Only rows that match: 'state = READY' (AIP-160)."),
     click.option("--order-by", metavar="FIELDS", help="The order: 'create_time desc'."),
-    click.option("--page-size", type=Count(1), metavar="N", help="Rows on a page (50), at most 200."),
-    click.option("--page-token", metavar="TOKEN", help="Where to go on, as the page before said."),
-    switch("--no-paginate", "Every page."),
+    click.option("--page-size", type=Count(1), metavar="N", help="Rows per page (50), at most 200."),
+    click.option("--page-token", metavar="TOKEN", help="The token of the next page, from the page before."),
+    switch("--no-paginate", "Fetch every page."),
 )
 """The flags of every list; they reach the command as filter, order_by, page_size, page_token, no_paginate."""

@@ -1,8 +1,9 @@
-"""How are Go-style booleans and short flags written out, so that click reads them? Arguments in, arguments out."""
+"""Writes Go-style booleans and short flags in the form that click reads. Arguments in, arguments out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import click
 
@@ -10,11 +11,11 @@ from firectl.cli.grammar.types import Boolean
 
 
 def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspersed: bool) -> Iterator[str]:
-    """Arguments with every boolean flag given its value, so that `--public` is `--public=true`.
+    """Arguments in which every boolean flag has its value: `--public` becomes `--public=true`.
 
-    The flags that click handles itself take none: there `--help=true` becomes `--help`, and `--help=false` nothing.
-    Values of other options and whatever follows `--` stay untouched; with `interspersed` false, as for a noun, so
-    does everything from the first word on.
+    click's own flags take no value: `--help=true` becomes `--help`, and `--help=false` is dropped. Values of other
+    options and everything after `--` stay as they are. So does everything from the first word on when `interspersed`
+    is false, as for a noun.
     """
     booleans: set[str] = set()
     others: set[str] = set()
@@ -22,7 +23,7 @@ def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspers
     for param in params:
         if isinstance(param, click.Option) and param.is_flag:
             bare.update(dict.fromkeys(param.opts, param))
-        if isinstance(param, click.Option) and not param.is_flag:
+        elif isinstance(param, click.Option):
             (booleans if isinstance(param.type, Boolean) else others).update(param.opts)
     rest = iter(args)
     for arg in rest:
@@ -37,7 +38,7 @@ def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspers
             yield f"{arg}=true"
         elif arg in others:
             yield arg
-            yield from _next(rest)
+            yield from islice(rest, 1)
         elif arg[:1] == "-" and arg[:2] != "--" and len(arg) > 1:
             yield from _short(arg, rest, booleans, others)
         else:
@@ -58,11 +59,5 @@ def _short(arg: str, rest: Iterator[str], booleans: set[str], others: set[str]) 
             continue
         yield flag + letters.removeprefix("=")
         if flag in others and not letters:
-            yield from _next(rest)
-        return
-
-
-def _next(rest: Iterator[str]) -> Iterator[str]:
-    for arg in rest:
-        yield arg
+            yield from islice(rest, 1)
         return

@@ -1,16 +1,17 @@
-"""What a command line may look like: verbs, nouns, Go-style booleans, flags before or after the verb, and their help.
+"""The syntax of a command line: verbs, nouns, Go-style booleans, flags before or after the verb, and their help.
 
-Knows click, and no command; what the commands are is tree.py's.
+Knows click and no command; tree.py lists the commands.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
+from firectl.cli.app import pass_app
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import remember, words_after
 from firectl.cli.grammar.types import Boolean, Named, Seconds
@@ -20,26 +21,12 @@ __all__ = ["DOCUMENT", "NAMED", "RESOURCE", "TEXT", "NounGroup", "Verb", "verb"]
 
 
 class GlobalOption(click.Option):
-    """A flag that every level takes; the level nearest to the verb wins."""
-
-
-class Invocation(Protocol):
-    """What the root context carries: where global flags are kept. app.App is one."""
-
-    flags: dict[str, Any]
-    ran: click.Context | None
-
-    def set_flag(self, name: str, value: Any) -> None: ...
-
-
-def invocation_of(ctx: click.Context) -> Invocation:
-    found: Invocation = ctx.find_root().obj
-    return found
+    """A flag that every level accepts; the one nearest to the verb wins."""
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     if value is not None:
-        invocation_of(ctx).set_flag(str(param.name), value)
+        ctx.find_root().obj.set_flag(str(param.name), value)
     return value
 
 
@@ -48,34 +35,28 @@ def _global(*names: str, **settings: Any) -> GlobalOption:
 
 
 def global_options() -> list[click.Parameter]:
-    """Fresh parameters, since click binds each to its command."""
+    """New parameters at each call: click binds each to its command."""
     return [
         _global(
             "-a",
             "--account-id",
             type=Named("account"),
             metavar="ID",
-            help="The account; default: the one that the key can see.",
+            help="The account; default: the only one of the key.",
         ),
         _global("--api-key", metavar="KEY", help="The API key; other users can see it while the command runs."),
-        _global(
-            "-p",
-            "--profile",
-            type=Named("profile"),
-            metavar="NAME",
-            help="The section of auth.ini and settings.ini to read.",
-        ),
+        _global("-p", "--profile", type=Named("profile"), metavar="NAME", help="The section of the settings files."),
         _global("-s", "--server", metavar="HOST[:PORT]|URL", help="The API server."),
         _global("-o", "--output", type=click.Choice(list(FORMATS)), help="How the result is written; default: text."),
         _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),
         _global("-v", "--verbose", type=Boolean(), help="Show every request on stderr, and tracebacks."),
         _global("--no-color", type=Boolean(), help="No colours."),
-        _global("--timeout", type=Seconds(), metavar="DURATION", help="The longest that one request may take (60s)."),
+        _global("--timeout", type=Seconds(), metavar="DURATION", help="The time limit of one request (60s)."),
     ]
 
 
 class _Parsing(click.Command):
-    """What verbs and nouns have in common: global flags, Go-style booleans, and flags listed apart in the help."""
+    """The base of verbs and nouns: global flags, Go-style booleans, and help that lists a command's own flags first."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -87,7 +68,7 @@ class _Parsing(click.Command):
         try:
             return super().parse_args(ctx, list(spell_out(args, self.get_params(ctx), ctx.allow_interspersed_args)))
         except click.UsageError as error:
-            # A flag without its value is refused by a part of click that knows no context.
+            # The part of click that refuses a flag without its value knows no context.
             error.ctx = error.ctx or ctx
             raise
 
@@ -120,16 +101,16 @@ class _Parsing(click.Command):
 
 
 class Verb(_Parsing):
-    """A command that does something. `formats` are the values of `-o` that make sense for its result."""
+    """A command that does something. `formats`: the values of `-o` that its result has."""
 
     def __init__(self, *args: Any, formats: frozenset[str] = RESOURCE, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.formats = formats
 
     def invoke(self, ctx: click.Context) -> Any:
-        invocation = invocation_of(ctx)
-        invocation.ran = ctx
-        wanted = invocation.flags.get("output", "text")
+        app = ctx.find_root().obj
+        app.ran = ctx
+        wanted = app.flags.get("output", "text")
         if wanted not in self.formats:
             known = ", ".join(name for name in FORMATS if name in self.formats)
             raise click.UsageError(f"{ctx.command_path} cannot write {wanted!r}, only {known}", ctx)
@@ -140,7 +121,7 @@ class NounGroup(_Parsing, click.Group):
     """Verbs on one resource; its methods are the decorators that its module uses."""
 
     wants = "verb"
-    """What follows it."""
+    """The kind of word that follows it."""
 
     def __init__(self, name: str, help: str, **kwargs: Any) -> None:
         super().__init__(name=name, help=help, no_args_is_help=False, **kwargs)
@@ -148,17 +129,17 @@ class NounGroup(_Parsing, click.Group):
     def verb(
         self, name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
     ) -> Callable[[Callable[..., Any]], Verb]:
-        """Makes a function a verb of this noun; its docstring is the help."""
+        """A decorator: the function becomes a verb of this noun, its docstring the help."""
 
         def decorate(function: Callable[..., Any]) -> Verb:
-            made = verb(name, formats=formats, hidden=hidden)(function)
-            self.add_command(made)
-            return made
+            command = verb(name, formats=formats, hidden=hidden)(function)
+            self.add_command(command)
+            return command
 
         return decorate
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        # In the order in which the module defines them: create, get, list, … reads better than the alphabet.
+        # In the order of definition: create, get, list, … reads better than the alphabet.
         return list(self.commands)
 
     def resolve_command(
@@ -169,11 +150,11 @@ class NounGroup(_Parsing, click.Group):
         return super().resolve_command(ctx, args)
 
     def words(self, ctx: click.Context) -> list[str]:
-        """What could stand here, for whoever wrote something else."""
+        """The words that may follow, for the error about any other."""
         return [name for name, _ in self.visible(ctx)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # The whole first line of each; click would cut it short.
+        # The whole first line of each; click would truncate it.
         rows = [(name, split_help(command.help or "")[0].split("\n")[0]) for name, command in self.visible(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -194,11 +175,11 @@ class NounGroup(_Parsing, click.Group):
 def verb(
     name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
 ) -> Callable[[Callable[..., Any]], Verb]:
-    """Makes a function a command that stands on its own; its docstring is the help."""
+    """Makes a function, which gets the App first, a command of its own; its docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> Verb:
         made = click.command(name or function.__name__.rstrip("_").replace("_", "-"), cls=Verb, hidden=hidden)
-        command: Verb = made(function)
+        command: Verb = made(pass_app(function))
         command.formats = formats
         return command
 
@@ -206,17 +187,16 @@ def verb(
 
 
 class UnknownWord(click.UsageError):
-    """A noun, verb or flag that does not exist; carries what it could have been."""
+    """A noun or verb that does not exist; `known` are those that do."""
 
-    def __init__(self, word: str, known: Sequence[str], ctx: click.Context | None = None) -> None:
-        where = ctx.command_path if ctx is not None else "firectl"
-        super().__init__(f"{where} has no command {word!r}", ctx)
+    def __init__(self, word: str, known: Sequence[str], ctx: click.Context) -> None:
+        super().__init__(f"{ctx.command_path} has no command {word!r}", ctx)
         self.word = word
         self.known = tuple(known)
 
 
 def split_help(text: str) -> tuple[str, list[str]]:
-    """A docstring as (prose, example command lines); examples are its lines that begin with `$ `."""
+    """A docstring as (prose, example command lines); an example is a line that begins with `$ `."""
     lines = inspect.cleandoc(text).splitlines()
     examples = [line[2:] for line in lines if line.startswith("$ ")]
     return "\n".join(line for line in lines if not line.startswith("$ ")).strip(), examples

@@ -1,4 +1,4 @@
-"""Which words were typed after a command? Kept in click's context, for messages that repeat or reorder them."""
+"""The words typed after a command, kept in click's context for messages that repeat or reorder them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _TYPED = "firectl.typed"
 
 
 def remember(ctx: click.Context, args: Sequence[str]) -> None:
-    """Keep the words that follow the command of `ctx`, before anything changes them."""
+    """Keeps the words after the command of `ctx`, as they were typed."""
     ctx.meta[_TYPED] = tuple(args)
 
 
 def typed_words(ctx: click.Context) -> tuple[str, ...]:
-    """The words that followed the command that was read last."""
+    """The words after the command that was parsed last."""
     words: tuple[str, ...] = ctx.meta.get(_TYPED, ())
     return words
 
 
 def words_after(ctx: click.Context) -> list[str]:
-    """The words that follow a noun. click keeps the first one apart, under a name that depends on its version."""
+    """The words after a noun. click keeps the first one in an attribute whose name depends on its version."""
     first = getattr(ctx, "_protected_args", None)
     return [*(first if first is not None else ctx.protected_args), *ctx.args]

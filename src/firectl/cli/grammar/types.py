@@ -1,6 +1,6 @@
-"""Kinds of flag values: what is typed to what the wire carries, or a refusal that says how to write it.
+"""Types of flag values: converts typed text to the value on the wire, or refuses it with an example.
 
-No request is made and no resource known here.
+Sends no request and knows no resource.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     ParamType = click.ParamType[Any]
 else:
-    # Older click, which works too, cannot be subscripted.
+    # In older versions of click, which work too, the class takes no subscript.
     ParamType = click.ParamType
 
 T = TypeVar("T")
@@ -31,27 +31,30 @@ _REGION = re.compile(r"[A-Z]{2,}(_[A-Z]+)+_[0-9]+", re.ASCII)
 _ENUM = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
-class Seconds(ParamType):
-    """A Go duration as seconds (float, above 0)."""
-
+class _Duration(ParamType):
     name = "duration"
+
+    def _seconds(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Seconds(_Duration):
+    """A Go duration as seconds (float, above 0)."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        try:
-            seconds = parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        seconds = self._seconds(value, param, ctx)
         if seconds == 0:
-            self.fail(f"{value!r} is no time at all", param, ctx)
+            self.fail(f"{value!r} is not longer than zero", param, ctx)
         return seconds
 
 
-class WireDuration(ParamType):
+class WireDuration(_Duration):
     """A Go duration as the wire has it, within `least` and `most` seconds: `10m` → `"600s"`."""
-
-    name = "duration"
 
     def __init__(self, least: float = 0.0, most: float | None = None) -> None:
         self.least = least
@@ -62,10 +65,7 @@ class WireDuration(ParamType):
 
         from firectl.schemas.base import format_wire_duration
 
-        try:
-            seconds = parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        seconds = self._seconds(value, param, ctx)
         if seconds < self.least:
             self.fail(f"{value!r} is too short: at least {self.least / 60:g} minutes", param, ctx)
         if self.most is not None and seconds > self.most:
@@ -89,7 +89,7 @@ class Named(ParamType):
 
 
 def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
-    """The values that begin with what was typed, in the case that it was typed in."""
+    """The values that begin with the typed text, in its case."""
     from click.shell_completion import CompletionItem
 
     as_typed = str.lower if incomplete == incomplete.lower() and incomplete else str.upper
@@ -97,9 +97,9 @@ def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
 
 
 class Moment(ParamType):
-    """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; without a zone it is UTC.
+    """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; UTC when no zone is given.
 
-    A date is its beginning; where it `ends` something it is its end, so that the day is in it.
+    A date is the start of its day, or with `ends` the end, so that a range includes the day.
     """
 
     name = "date"
@@ -117,7 +117,7 @@ class Moment(ParamType):
             if self.ends and ":" not in text and "T" not in text:
                 aware += timedelta(days=1)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a date such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
         return aware.isoformat().replace("+00:00", "Z")
 
 
@@ -158,7 +158,7 @@ class Count(ParamType):
 
 
 class Known(ParamType):
-    """An enum of the API in any case. One that is not in `values` is sent with a warning: the service may know more."""
+    """An enum of the API, in any case. A value not in `values` is sent with a warning: the service may know it."""
 
     name = "value"
 
@@ -174,7 +174,9 @@ class Known(ParamType):
 
             near = [known for known in self.values if name in known] or get_close_matches(name, self.values, n=1)
             asked = f"; did you mean {' or '.join(near)}?" if near else ""
-            _warn(ctx, f"{name} is not a value that this version knows, and is sent as it is{asked}")
+            app: App | None = ctx.find_root().obj if ctx is not None and not ctx.resilient_parsing else None
+            if app is not None:
+                app.output.warn(f"{name} is not a value that this version knows, and is sent as it is{asked}")
         return name
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -216,7 +218,7 @@ class NumberMap(ParamType):
             except ValueError:
                 self.fail(f"{number!r} is not a number, in {pair!r}", param, ctx)
             if not 0 <= numbers[key] < float("inf"):
-                self.fail(f"{number!r} is not a number from 0 on, in {pair!r}", param, ctx)
+                self.fail(f"{number!r} is not a number of at least 0, in {pair!r}", param, ctx)
         return numbers
 
 
@@ -235,7 +237,7 @@ class ShortText(ParamType):
 
 
 class PlainId(ParamType):
-    """The ID of something new. `what` is the noun for messages."""
+    """The ID of a new resource. `what`: its noun, for messages."""
 
     name = "id"
 
@@ -251,7 +253,7 @@ class PlainId(ParamType):
         return str(value)
 
     def _refuse_folder(self, ctx: click.Context, folder: str) -> NoReturn:
-        """For the ID and the folder of a create, the other way round."""
+        """For a create with its ID and its folder swapped."""
         import shlex
 
         from firectl.cli.grammar.typed import typed_words
@@ -261,9 +263,3 @@ class PlainId(ParamType):
         metavar = f"{self.what.upper()}_ID"
         command = shlex.join([*ctx.command_path.split(), others[0] if len(others) == 1 else metavar, folder])
         raise InputError(f"{folder} is a folder, not a {self.what} ID", hint=f"{metavar} comes first: {command}")
-
-
-def _warn(ctx: click.Context | None, text: str) -> None:
-    app: App | None = ctx.find_root().obj if ctx is not None else None
-    if app is not None and ctx is not None and not ctx.resilient_parsing:
-        app.output.warn(text)

@@ -1,6 +1,6 @@
-"""What could come next on a command line, for a shell that asks: words, flags, values and the names of what is there.
+"""Shell completion: the words, flags, values and resource names that may come next on a command line.
 
-Whatever happens, it answers in about a second and says nothing but candidates: an error would land in the prompt.
+Answers within about a second, and prints only candidates: an error would appear in the prompt.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 SECONDS = 0.8
-"""How long names may be looked for; the start of Python comes on top."""
+"""The time limit for fetching names; starting Python comes on top."""
 
 Names = Iterable[str]
 
 
 def answer(app: App, root: click.Command, instruction: str) -> int:
-    """Prints the candidates that a shell asks for, or the code for the shell; the exit code."""
+    """Prints the candidates, or the code for the shell; returns the exit code."""
     app.offer = partial(offer, app)
     for kind in (_Bash, _Zsh, _Fish):
         shells.add_completion_class(kind)
@@ -57,10 +57,10 @@ def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
         try:
             found.extend(look(app, incomplete))
         except Exception:
-            # No key, no server, no such account: there is nothing to offer, and nobody to tell.
+            # No key, no server or no such account: no candidates.
             return
 
-    # A daemon: a name server that does not answer must not keep the shell waiting.
+    # A daemon thread: a DNS server that does not answer must not block the shell.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(SECONDS)
@@ -68,7 +68,7 @@ def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
 
 
 def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> Iterator[str]:
-    """IDs in the caller's account, full names elsewhere and for who began to type one."""
+    """IDs in the caller's account; full names in another account, or when the typed text begins one."""
     account = app.account
     begun = incomplete.split("/")
     if len(begun) > 2:
@@ -133,10 +133,10 @@ _LOOK: dict[str, Callable[[App, str], Names]] = {
 
 
 class _Completion(shells.ShellComplete):
-    """click's, which knows neither that `--public` takes no word after it nor, in every shell, `--flag=value`."""
+    """click's completion, extended by Go-style booleans and by `--flag=value` in every shell."""
 
     keeps_flag = True
-    """Whether a candidate replaces the whole of `--flag=value`, or what follows the `=`."""
+    """Whether a candidate replaces all of `--flag=value`, or only the text after `=`."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[shells.CompletionItem]:
         ctx = shells._resolve_context(self.cli, self.ctx_args, self.prog_name, args)
@@ -147,9 +147,8 @@ class _Completion(shells.ShellComplete):
             for item in items if self.keeps_flag else ():
                 item.value = f"{name}={item.value}"
             return items
-        rest_of_line = words_after(ctx) if isinstance(ctx.command, click.Group) else []
-        if rest_of_line:
-            return []  # a word that is no command: nobody knows what could follow
+        if isinstance(ctx.command, click.Group) and words_after(ctx):
+            return []  # after a word that is not a command nothing is known
         spelled = list(spell_out(args, params, True))
         asked, rest = shells._resolve_incomplete(ctx, spelled, incomplete)
         return asked.shell_complete(ctx, rest)
@@ -159,7 +158,7 @@ class _Bash(_Completion, shells.BashComplete):
     keeps_flag = False
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """bash breaks `--flag=value` into three words; here it is one again."""
+        """Joins `--flag=value`, which bash splits into three words."""
         args, incomplete = super().get_completion_args()
         joined: list[str] = []
         for word in [*args, incomplete]:

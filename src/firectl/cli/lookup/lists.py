@@ -1,4 +1,4 @@
-"""Which command lists what there is beside a resource?"""
+"""The command that lists the resources beside one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LISTED: Mapping[str, Noun] = {noun.collection: noun for noun in NOUNS if noun.ha
 
 
 def list_command(name: str, account: str | None) -> str:
-    """What shows what there is beside the resource of that full name; `account` is the one that is configured."""
+    """The command that lists the collection of the resource `name`, a full name; `account` is the configured one."""
     _, where, collection, _ = name.split("/")[:4]
     noun = LISTED[collection]
     elsewhere = f" -a {where}" if where != account else ""

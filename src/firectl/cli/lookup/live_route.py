@@ -1,6 +1,6 @@
-"""Whether what a route names is there, ready, loaded and fitting: asks the API, one fact a check. Changes nothing.
+"""Checks a route against the API: whether its model and deployment exist, are ready, loaded and compatible.
 
-Each check that fails says what to run.
+One fact for each check; a failed check says what to run. Changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FITTING = ("base_matches", "takes_addons", "precision_allows_addons")
-"""The checks of whether a model can be loaded there at all."""
+"""The checks that decide whether the deployment can load the model."""
 
 
 class _Checks:
@@ -37,8 +37,10 @@ class _Checks:
 
 
 def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = None) -> list[dict[str, Any]]:
-    """What the API says of a valid route: rows of check, ok, code (OK, NOT_FOUND or FAILED_PRECONDITION), message, and
-    a hint where it is not ok. `typed` is the route before it was completed."""
+    """Rows of check, ok, code (OK, NOT_FOUND or FAILED_PRECONDITION), message, and a hint when not ok.
+
+    `report`: names.check_route's, of a valid route. `typed`: the route before it was completed.
+    """
     checks = _Checks(client)
     model = _model(checks, report["model"], typed) if report["model"] else None
     deployment_name = report["deployment"]
@@ -51,13 +53,12 @@ def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = N
 
 
 def instead(client: Client, typed: str, route: str) -> str | None:
-    """For a request that found nothing at a route: what of it is not there, and what to do; None when all of it is."""
-
+    """For a request that found nothing at a route: what is missing and what to do; None when nothing is missing."""
     deployment = meant(client, typed)
     if deployment is not None and deployment.state == DeploymentState.DELETED:
         return f"the deployment {typed} was deleted; to bring it back: firectl deployment undelete {typed} --wait"
     if deployment is not None:
-        return f"a bare ID is a model's; for the deployment of that ID: firectl chat {deployment.name} MESSAGE"
+        return f"an ID alone names a model; for the deployment with that ID: firectl chat {deployment.name} MESSAGE"
     try:
         rows = live_checks(client, check_route(route).to_document(), typed)
     except ApiError:
@@ -67,7 +68,7 @@ def instead(client: Client, typed: str, route: str) -> str | None:
 
 
 def misfit(client: Client, model: str, deployment: str) -> str | None:
-    """Why a model cannot be loaded onto a deployment, and what to do; None where the two fit, as far as is seen."""
+    """Why a deployment cannot load a model, and what to do; None when no check fails."""
     route = canonical_route(client.models.full_name(model), client.deployments.full_name(deployment))
     rows = live_checks(client, check_route(route).to_document())
     row = next((row for row in rows if row["check"] in FITTING and not row["ok"]), None)
@@ -75,7 +76,7 @@ def misfit(client: Client, model: str, deployment: str) -> str | None:
 
 
 def meant(client: Client, typed: str | None) -> Deployment | None:
-    """The deployment that has a bare ID which no model has; None where there is none, or what was typed is no ID."""
+    """The deployment whose ID was typed alone; None when there is none, or the text is not an ID."""
     if typed is None or not is_id(typed):
         return None
     try:
@@ -85,16 +86,16 @@ def meant(client: Client, typed: str | None) -> Deployment | None:
 
 
 def _meant_instead(client: Client, name: str) -> str:
-    """For a name that is not there."""
+    """For a missing name: a similar one, and the command that lists them."""
     from firectl.cli.lookup.nearest import did_you_mean
 
-    there = list_command(name, client.account_id)
+    all_of_them = list_command(name, client.account_id)
     near = did_you_mean(client, [name])
-    return f"{near} All there are: {there}" if near else there
+    return f"{near} To list all: {all_of_them}" if near else all_of_them
 
 
 def _as_pair(client: Client, typed: str | None) -> str | None:
-    """The route that `MODEL/DEPLOYMENT` may have meant, where that deployment is there."""
+    """The route that `MODEL/DEPLOYMENT` may mean, when that deployment exists."""
     model, slash, deployment = (typed or "").partition("/")
     there = meant(client, deployment) if slash and is_id(model) else None
     return f"{model}#{deployment}" if there is not None else None
@@ -117,9 +118,9 @@ def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
     found = _found(lambda: checks.client.models.get(name))
     todo = ""
     if found is None and (deployment := meant(checks.client, typed)) is not None:
-        todo = f"a bare ID is a model's; for the deployment of that ID write {deployment.name}"
+        todo = f"an ID alone names a model; for the deployment with that ID write {deployment.name}"
     elif found is None and (route := _as_pair(checks.client, typed)) is not None:
-        todo = f"an ID after a slash is one of another account's; for a model on a deployment write {route}"
+        todo = f"an ID after a slash is in another account; for a model on a deployment write {route}"
     elif found is None:
         todo = _meant_instead(checks.client, name)
     checks.add("model_exists", found is not None, _there("model", name, found), todo, "NOT_FOUND")
@@ -128,7 +129,7 @@ def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
     state = f"the model is {found.state}"
     todo = f"firectl model upload {name} DIR"
     if (account := name.split("/")[1]) != checks.client.account:
-        todo = f"it is for the account {account} to upload; how far it is: firectl model get {name}"
+        todo = f"only the account {account} can upload it; to see its state: firectl model get {name}"
     checks.add("model_ready", found.state == ModelState.READY, state, todo)
     return found
 
@@ -136,11 +137,11 @@ def _model(checks: _Checks, name: str, typed: str | None) -> Model | None:
 def _default_deployment(checks: _Checks, model: Model) -> str | None:
     refs = [ref for ref in model.deployed_model_refs or [] if ref.default]
     name = refs[0].deployment if refs else None
-    said = f"its default deployment is {name}" if name else "the model is on no deployment by default"
+    said = f"its default deployment is {name}" if name else "the model has no default deployment"
     todo = f"firectl deployment create {model.name} --wait"
     others = [ref for ref in model.deployed_model_refs or [] if ref.deployment]
     if others:
-        todo = f"name one that it is on: {canonical_route(model.name or '', others[0].deployment or '')}"
+        todo = f"name a deployment that has it: {canonical_route(model.name or '', others[0].deployment or '')}"
     checks.add("default_deployment", name is not None, said, todo)
     return name
 

@@ -1,6 +1,6 @@
-"""What a name that is not found was meant to be: looks once at what there is beside it, and tells what resembles it.
+"""Which existing name a missing name was meant to be: lists the names beside it once, and picks the most similar.
 
-Runs when a command has failed already: asks little, gives up soon, and whatever goes wrong means that nothing is said.
+Runs after a command failed: sends few requests, has a time limit, and any failure of its own means no suggestion.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from firectl.client.client import Client
 
 SECONDS = 5.0
-"""For all that is asked, together."""
+"""The time limit of all requests together."""
 LIKE = 0.7
 MOST_ROWS = 200
 
 
 def did_you_mean(client: Client, names: Iterable[str]) -> str | None:
-    """For the first of these full names that is not there, what it may have meant, as a hint; None without an idea."""
+    """A hint for the first missing one of these full names; None when no name is similar."""
     look = _Look(client)
     try:
         return next(filter(None, map(look.hint, names)), None)
     except (FirectlError, KeyboardInterrupt):
-        # The error that led here is what counts, and what is to be said.
+        # Only the error that led here is reported.
         return None
 
 
@@ -92,6 +92,6 @@ def _id(row: Mapping[str, Any]) -> str:
 
 
 def _of_model(model_id: str, rows: Iterable[Mapping[str, Any]]) -> str | None:
-    """The full name of the model of that ID that a row says to be loaded."""
+    """The full name of the loaded model with that ID."""
     models = (str(row.get("model", "")) for row in rows)
     return next((model for model in models if model.rpartition("/")[2] == model_id), None)

@@ -1,7 +1,6 @@
-"""What to type after an error that came without a hint: what shows what there is, or gets past the refusal.
+"""The hint for an error that has none: a command that lists what exists, or that gets past the refusal.
 
-Works from the words of the server and the command line; what a name was meant to be, nearest.py asks. A hint that came
-with an error stays.
+Reads the server's message and the command line; nearest.py finds similar names. An error's own hint stays.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import click
 
 from firectl.cli.app import App
 from firectl.cli.lookup.lists import LISTED, list_command
@@ -27,11 +24,11 @@ _LOCAL_UP = "firectl local up"
 
 
 def next_command(app: App, error: ApiError) -> str | None:
-    """The hint for what a server refused, or for no answer at all."""
-    verb, given = (_verb(app.ran), app.ran.params) if app.ran is not None else ("", {})
+    """The hint for a request that the server refused or did not answer."""
+    verb, given = _ran(app)
     if _IGNORE_CHECKS in error.message and verb == "deployment delete":
         force = f"firectl deployment delete {_word(given, 'deployment')} {_IGNORE_CHECKS}"
-        return f"{error.hint}; or, to delete it all the same: {force}" if error.hint else force
+        return f"{error.hint}; or, to delete it anyway: {force}" if error.hint else force
     if isinstance(error, NetworkError) and error.code is Code.UNAVAILABLE and error.hint in (None, _LOCAL_UP):
         return _elsewhere(app) or error.hint
     if error.hint or isinstance(error, NetworkError):
@@ -42,13 +39,15 @@ def next_command(app: App, error: ApiError) -> str | None:
         there = _what_there_is(error.message, verb, given, account)
         if near is None and (folder := _folder(given)) is not None:
             return _import_first(folder)
-        return f"{near} All there are: {there}" if near and near.endswith("?") else near or there
+        return f"{near} To list all: {there}" if near and near.endswith("?") else near or there
     if error.code is Code.INVALID_ARGUMENT and verb:
         return f"firectl {verb} --help"
     if error.code is Code.ALREADY_EXISTS:
         return _what_is_there(error.message, verb, given)
     if error.code is Code.PERMISSION_DENIED:
-        return "firectl whoami shows the account and where the key comes from; firectl account list what it can see"
+        return (
+            "firectl whoami shows the account and where the key comes from; firectl account list shows what it can see"
+        )
     if error.code is Code.FAILED_PRECONDITION and verb == "deployment undelete":
         return f"firectl deployment get {_word(given, 'deployment')} shows its state"
     if error.code is Code.FAILED_PRECONDITION and verb.endswith("load-lora") and "deployment" in given:
@@ -67,7 +66,7 @@ def _nearest(app: App, names: list[str]) -> str | None:
 
 
 def _named(message: str, given: dict[str, Any], account: str | None) -> list[str]:
-    """The full names of what may be missing: what the server names, else what the command line does."""
+    """The full names of what may be missing: from the server's message, else from the command line."""
     found = _NAME.search(message)
     if found is not None:
         return [found[0]] if found[2] in LISTED else []
@@ -80,14 +79,14 @@ def _named(message: str, given: dict[str, Any], account: str | None) -> list[str
 
 
 def _account(app: App) -> str | None:
-    """The account of commands, as far as it is known by now: nobody is asked."""
+    """The account of commands, if it is known already; sends no request."""
     if "client" not in app.__dict__:
         return None
     return app.client.__dict__.get("account") or app.client.account_id
 
 
 def _elsewhere(app: App) -> str | None:
-    """Which server was asked, and how to ask another; None where nothing tells more than the error."""
+    """Which server was asked and how to choose another; None when that adds nothing to the error."""
     if "settings" not in app.__dict__:
         return None
     source, profile = app.settings.base_url.source, app.settings.profile.value
@@ -100,28 +99,23 @@ def _elsewhere(app: App) -> str | None:
 
 
 def instead_of_input(app: App) -> str | None:
-    """For a refused command line whose argument is a folder where a model is wanted, or the other way round."""
-    verb, given = (_verb(app.ran), app.ran.params) if app.ran is not None else ("", {})
-    base = str(given.get("base_model") or "")
-    if verb in ("lora merge", "lora parity") and (found := _NAME.fullmatch(base)) and found[2] == "models":
-        return f"a folder is wanted: firectl model download {base} ./base, then --base-model ./base"
-    if verb == "model create":
-        name, path = str(given.get("model_id") or ""), str(given.get("path") or "")
-        swapped = Path(name).is_dir() and is_id(path) and not Path(path).exists()
-        if swapped:
-            return f"MODEL_ID comes first: firectl model create {path} {shlex.quote(name)}"
-    folder = _folder(given)
-    return _import_first(folder) if folder is not None and not is_id(folder) else _folder_meant(verb, given)
-
-
-def _folder_meant(verb: str, given: dict[str, Any]) -> str | None:
+    """For a refused command line with a folder in place of a model, or a model in place of a folder."""
     from firectl.cli.mistakes.mistyped import folder_meant
 
-    return folder_meant(verb, given)
+    verb, given = _ran(app)
+    base = str(given.get("base_model") or "")
+    if verb in ("lora merge", "lora parity") and (found := _NAME.fullmatch(base)) and found[2] == "models":
+        return f"expected a folder: firectl model download {base} ./base, then --base-model ./base"
+    if verb == "model create":
+        name, path = str(given.get("model_id") or ""), str(given.get("path") or "")
+        if Path(name).is_dir() and is_id(path) and not Path(path).exists():
+            return f"MODEL_ID comes first: firectl model create {path} {shlex.quote(name)}"
+    folder = _folder(given)
+    return _import_first(folder) if folder is not None and not is_id(folder) else folder_meant(verb, given)
 
 
 def _folder(given: dict[str, Any]) -> str | None:
-    """What stands where a model is wanted, and is a folder here."""
+    """The argument for a model that is a folder here."""
     words = [str(given[name]) for name in ("model", "target") if given.get(name)]
     return next((word for word in words if Path(word).is_dir()), None)
 
@@ -131,7 +125,7 @@ def _import_first(folder: str) -> str:
 
 
 def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
-    """For a load that was refused: what of the two does not fit, and what to do."""
+    """For a refused load: why the two do not fit, and what to do."""
     from firectl.cli.lookup.live_route import misfit
     from firectl.errors import FirectlError
 
@@ -141,17 +135,19 @@ def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
         return None
 
 
-def _verb(ran: click.Context) -> str:
-    """`deployment delete`, whichever grammar was typed."""
-    words = ran.command_path.split()[1:]
-    return " ".join(reversed(words) if len(words) == 2 and words[0] in VERBS else words)
+def _ran(app: App) -> tuple[str, dict[str, Any]]:
+    """The verb that ran, `deployment delete` in both grammars, and its arguments; empty when none ran."""
+    if app.ran is None:
+        return "", {}
+    words = app.ran.command_path.split()[1:]
+    return " ".join(reversed(words) if len(words) == 2 and words[0] in VERBS else words), app.ran.params
 
 
 def _what_there_is(message: str, verb: str, given: dict[str, Any], account: str | None) -> str:
     if verb == "model upload":
         return f"firectl model create {_word(given, 'model')} {_word(given, 'path')}"
     if verb.startswith("api-key") and "/users/" in message:
-        return f"firectl {verb}, without --user, is about the only user of the account"
+        return f"firectl {verb}, without --user, uses the only user of the account"
     if verb == "api-key delete":
         return "firectl api-key list shows the KEY ID of each, which is what delete takes"
     found = _NAME.search(message)

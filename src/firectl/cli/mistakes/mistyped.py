@@ -1,6 +1,6 @@
-"""A folder on the command line that is not there: which one of those that are may have been meant.
+"""Which existing folder a missing folder on the command line was meant to be.
 
-Looks at names alone, and at what tells an adapter's folder from a base's.
+Compares names, and tells an adapter's folder from a base's by its configuration file.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _FOLDERS: Mapping[str, Mapping[str, str | None]] = {
     "model create": {"path": None},
     "model upload": {"path": None},
 }
-"""Verb → its parameters that are folders, and the file by which one of the right kind is known."""
+"""Verb → its parameters that are folders, each with the file that a folder of the right kind contains."""
 _LIKE = 0.6
 _LOOKED_AT = 1000
 _SHOWN = 3
 
 
 def folder_meant(verb: str, given: Mapping[str, Any]) -> str | None:
-    """What to write in place of the first folder that is not there, as a hint; None where all are."""
+    """A hint for the first missing folder; None when all exist."""
     for name, mark in _FOLDERS.get(verb, {}).items():
         text = str(given.get(name) or "").rstrip("/")
         if not text or Path(text).is_dir():
@@ -42,13 +42,13 @@ def folder_meant(verb: str, given: Mapping[str, Any]) -> str | None:
         if near:
             shown = [shlex.quote(f"{before}{slash}{folder}") for folder in near]
             return f"did you mean {' or '.join(shown)}?"
-        # A bare name may be that of a model; what a model's folder is, the error itself says.
+        # An ID may name a model, and for a model create's folder the error is enough.
         return None if mark is None or (is_id(text) and name == "base_model") else _look(parent)
     return None
 
 
 def _near(parent: Path, last: str, mark: str | None) -> list[str]:
-    """The folder in `parent` of the likest name; where none is like it, the few that are of the right kind."""
+    """The folder in `parent` with the most similar name; else the folders of the right kind, if few."""
     try:
         folders = sorted(path.name for path in islice(parent.iterdir(), _LOOKED_AT) if path.is_dir())
     except OSError:

@@ -53,17 +53,16 @@ class Output:
         self._write(FORMATS[self.format].write(result, view, encoding != "utf8"))
 
     def stream(self, pieces: Iterable[str]) -> None:
-        """Writes text as it comes, and ends the line."""
+        """Writes text as it arrives, and ends the line."""
         ended = True
         for piece in pieces:
-            self.stdout.write(piece)
-            self.stdout.flush()
+            self._write(piece)
             ended = piece.endswith("\n") if piece else ended
         if not ended:
             self._write("\n")
 
     def raw(self, text: str) -> None:
-        """Writes text that is a result as it stands, such as lines for a shell to read."""
+        """Writes text unchanged, such as lines for a shell to read."""
         self._write(text)
 
     def note(self, text: str) -> None:
@@ -72,7 +71,7 @@ class Output:
             self.say(text)
 
     def warn(self, text: str) -> None:
-        """Something that may be wrong; each is said once, though both sides may notice it."""
+        """Something that may be wrong. A repeated warning is shown once: client and CLI may both notice it."""
         if text not in self._warned:
             self._warned.add(text)
             self.say(f"Warning: {render.visible(text)}")
@@ -82,8 +81,8 @@ class Output:
             self.warn(text)
 
     def say(self, text: str) -> None:
-        """One line on stderr, whatever was said about being quiet."""
-        # Whoever closed stderr does not want to know; the result still counts.
+        """One line on stderr, even when quiet."""
+        # A caller that closed stderr does not read it; the result still counts.
         try:
             self.stderr.write(f"{text}\n")
             self.stderr.flush()
@@ -105,7 +104,7 @@ class Output:
 
 
 def error_document(error: FirectlError) -> dict[str, Any]:
-    """`{"code", "message", "hint", "request_id", "http_status"}`, without what is not known."""
+    """`{"code", "message", "hint", "request_id", "http_status"}`, without unknown fields."""
     known = {
         "code": error.code.name,
         "message": error.message,

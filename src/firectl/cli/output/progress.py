@@ -1,6 +1,6 @@
 """What people see while a command works: live in a terminal, elsewhere one line for each change.
 
-rich is imported only for a terminal. Everything goes to stderr.
+Imports rich only for a terminal. Writes everything to stderr.
 """
 
 from __future__ import annotations
@@ -18,74 +18,44 @@ if TYPE_CHECKING:
 
     from firectl.client.transfer.meter import TransferProgress as Moved
 
+WORTH_SHOWING = 16_000_000
+"""Bytes from which a transfer is shown on its way."""
+
 
 class Steps:
-    """One thing that takes a while: `say` shows where it is now."""
+    """A task that takes a while: `say` shows its current step, a repeated one once."""
 
-    def say(self, text: str) -> None:
-        raise NotImplementedError
-
-
-class _Lines(Steps):
-    """A line for each change, and none for what was said already."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
         self._last: str | None = None
 
     def say(self, text: str) -> None:
         if text != self._last:
-            self._output.note(text)
+            self._show(text)
             self._last = text
-
-
-class _Live(Steps):
-    """A spinner with the time that has passed; each change is also left behind as a line."""
-
-    def __init__(self, console: Console, title: str) -> None:
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        self._console = console
-        self.bar = Progress(
-            SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console,
-            transient=True,
-        )  # fmt: skip
-        self._task = self.bar.add_task(title)
-        self._last: str | None = None
-
-    def say(self, text: str) -> None:
-        if text != self._last:
-            self._console.print(text, markup=False, highlight=False)
-            self.bar.update(self._task, description=text)
-            self._last = text
-
-
-WORTH_SHOWING = 16_000_000
-"""Bytes from which on a transfer is shown on its way."""
 
 
 class Transfer:
-    """Bytes on their way; `show` takes what has been done so far."""
+    """Bytes on their way; `show` takes what is done so far."""
 
-    def show(self, now: Moved) -> None:
-        raise NotImplementedError
+    def __init__(self, show: Callable[[Moved], None]) -> None:
+        self.show = show
 
     def one(self, name: str, done: int, total: int) -> None:
-        """Where there is one thing alone, all of it done here."""
+        """For a transfer of one file, all of it moved by this command."""
         from firectl.client.transfer.meter import TransferProgress as Moved
 
         self.show(Moved(file=name, done=done, size=total, total_done=done, total_size=total, moved=done))
 
 
-class _TransferLines(Transfer):
-    """A line for each tenth of the whole; of what is sent in a moment, only the last."""
+class _TransferLines:
+    """A line for each tenth of the total; only the last line for a small transfer."""
 
-    def __init__(self, output: Output, verb: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, output: Output, verb: str) -> None:
         self._output = output
         self._verb = verb
         self._tenth = -1
-        self._clock = clock
-        self._started = clock()
+        self._started = time.monotonic()
 
     def show(self, now: Moved) -> None:
         total = now.total_size
@@ -93,13 +63,13 @@ class _TransferLines(Transfer):
         if tenth > self._tenth and (total >= WORTH_SHOWING or tenth == 10):
             self._tenth = tenth
             if tenth == 10 and total and not now.moved:
-                return  # All of it was there already: nothing has been sent or fetched.
+                return  # The destination had everything: nothing was sent or fetched.
             part = f" {100 * now.done // now.size}%" if now.size and now.done < now.size else ""
             self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({now.file}{part}){self._pace(now)}")
 
     def _pace(self, now: Moved) -> str:
-        """Speed and time left, once there is something to judge by. What was there before says nothing of either."""
-        seconds = self._clock() - self._started
+        """Speed and time left, after half a second. Bytes that the destination had already do not count."""
+        seconds = time.monotonic() - self._started
         if seconds < 0.5 or not now.moved:
             return ""
         speed = now.moved / seconds
@@ -107,29 +77,22 @@ class _TransferLines(Transfer):
         return f", {size(int(speed))}/s" + (f", {duration(left)} left" if left >= 0.5 else "")
 
 
-class _TransferBar(Transfer):
-    """The whole, and below it the files that are on their way."""
+class _TransferBar:
+    """A bar for the total, and below it one for each file on its way."""
 
     def __init__(self, console: Console, verb: str) -> None:
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich import progress
 
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-            TimeRemainingColumn(), console=console, transient=True,
+        self.bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), progress.DownloadColumn(),
+            progress.TransferSpeedColumn(), progress.TimeRemainingColumn(), console=console, transient=True,
         )  # fmt: skip
         self._whole = self.bar.add_task(verb, total=None)
         self._files: dict[str, TaskID] = {}
 
     def show(self, now: Moved) -> None:
         if not now.moved:
-            # What was there before is no speed.
+            # Bytes that were there before say nothing about the speed.
             self.bar.reset(self._whole, completed=now.total_done, total=now.total_size)
         self.bar.update(self._whole, completed=now.total_done, total=now.total_size)
         if now.size is not None and now.done >= now.size:
@@ -142,7 +105,7 @@ class _TransferBar(Transfer):
 
 
 class Progress:
-    """Makes the right kind for where stderr goes."""
+    """Shows progress in the form that fits stderr."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -158,21 +121,32 @@ class Progress:
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Steps]:
+        """In a terminal a spinner with the time passed; each step also stays behind as a line."""
         if not self.is_live:
-            yield _Lines(self._output)
+            yield Steps(self._output.note)
             return
-        live = _Live(self.console(), title)
-        with live.bar:
-            yield live
+        from rich import progress
+
+        console = self.console()
+        description = progress.TextColumn("{task.description}", markup=False)
+        columns = progress.SpinnerColumn(), description, progress.TimeElapsedColumn()
+        with progress.Progress(*columns, console=console, transient=True) as spinner:
+            task = spinner.add_task(title)
+
+            def show(text: str) -> None:
+                console.print(text, markup=False, highlight=False)
+                spinner.update(task, description=text)
+
+            yield Steps(show)
 
     @contextmanager
     def transfer(self, verb: str) -> Iterator[Transfer]:
         if not self.is_live:
-            yield _TransferLines(self._output, verb)
+            yield Transfer(_TransferLines(self._output, verb).show)
             return
         bar = _TransferBar(self.console(), verb)
         with bar.bar:
-            yield bar
+            yield Transfer(bar.show)
 
 
 def duration(seconds: float) -> str:

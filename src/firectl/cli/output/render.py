@@ -1,6 +1,6 @@
-"""How a document (JSON-like data in snake_case) reads as text: `Label: value` lines, and plain tables.
+"""A document (JSON-like data in snake_case) as text: `Label: value` lines and plain tables.
 
-Pure: nothing is printed here, and no resource is known.
+Pure: prints nothing and knows no resource.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def label(field: str) -> str:
 
 
 def scalar(value: object) -> str:
-    """A value on one line: Go's booleans, nothing for what is absent, control characters made visible."""
+    """A value on one line: Go's booleans, empty when absent, control characters escaped."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -25,14 +25,14 @@ def scalar(value: object) -> str:
 
 
 def visible(text: str) -> str:
-    """Foreign text that cannot forge a line, move the cursor or colour the terminal: control characters as escapes."""
+    """Text with control characters escaped: it cannot forge a line, move the cursor or colour the terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def lines(document: Mapping[str, object], maps: frozenset[str] = frozenset(), indent: str = "") -> Iterator[str]:
-    """One line a field; messages indented under their label, what is absent or empty left out.
+    """One line for each field; messages indented under their label, absent and empty fields left out.
 
     `maps` are fields whose keys are data, not field names.
     """
@@ -64,7 +64,7 @@ def _items(field: str, values: Sequence[object], maps: frozenset[str], indent: s
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """A plain table: columns as wide as their widest cell, two spaces between, `-` for what is absent."""
+    """A plain table: columns as wide as their widest cell, two spaces between, `-` where a value is absent."""
     cells = [tuple(headers), *(tuple(scalar(value) or "-" for value in row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     for row in cells:
@@ -72,7 +72,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[
 
 
 def dig(document: Mapping[str, object], path: str) -> object:
-    """The value at a dotted path, None where any step is missing."""
+    """The value at a dotted path; None when any step is missing."""
     found: object = document
     for step in path.split("."):
         found = found.get(step) if isinstance(found, Mapping) else None

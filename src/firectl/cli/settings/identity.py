@@ -1,4 +1,4 @@
-"""Who is asking, and where: what `whoami` shows, and how a key gets into a profile. Never shows a key."""
+"""The caller's identity: what `whoami` shows, and how a key is saved in a profile. Never shows a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from firectl.errors import InputError
 
 
 def identity(app: App) -> dict[str, Any]:
-    """Account, server and profile, each with where it came from. Asks the server, so the key is known to work."""
+    """Account, server and profile, each with its source. Sends a request, so a bad key is an error."""
     settings = app.settings
     account = app.client.account
     found = app.client.accounts.get(account)
@@ -42,7 +42,7 @@ def read_key(app: App, given: str) -> str:
 
 
 def keep_key(app: App, key: str) -> dict[str, Any]:
-    """Writes the key, and the account and server if given as flags, to the profile; where it stands now."""
+    """Writes the key, and the account and server given as flags, to the profile; the result names the file."""
     from firectl import config
 
     profile = config.chosen_profile(config.Flags(profile=app.flags.get("profile")), app.environ).value

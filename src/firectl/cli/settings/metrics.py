@@ -1,4 +1,4 @@
-"""Series of numbers as a table for people, and the words for a service that has none."""
+"""Deployment metrics: checks what is asked, fetches the series, and shows them as a table."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ Span = tuple[datetime | None, datetime | None]
 
 
 def require_known(metric: str) -> None:
-    """InputError for a metric that there is not, with the one that it resembles."""
+    """InputError for an unknown metric, with a similar one as the hint."""
     if metric in METRICS:
         return
     from difflib import get_close_matches
 
     near = get_close_matches(metric.lower().replace("_", "-"), METRICS, n=1)
-    raise InputError(
-        f"--metric {metric!r} is none of {', '.join(METRICS)}", hint=f"did you mean {near[0]}?" if near else None
-    )
+    hint = f"did you mean {near[0]}?" if near else None
+    raise InputError(f"--metric {metric!r} is not one of {', '.join(METRICS)}", hint=hint)
 
 
 def span(start: str | None, end: str | None) -> Span:
-    """The two moments; InputError when the end is not after the start."""
+    """Start and end; InputError when the end is not after the start."""
     first, last = (datetime.fromisoformat(text) if text else None for text in (start, end))
     if first is not None and last is not None and last <= first:
         raise InputError("--end must be after --start")
@@ -39,7 +38,7 @@ def span(start: str | None, end: str | None) -> Span:
 
 
 def note_nothing(app: App, metric: str, asked: Span) -> None:
-    """Says why there is nothing."""
+    """A note that says why the result is empty."""
     start, _ = asked
     if start is None:
         app.output.note(f"There were no {metric} in the last interval; --start DATE looks further back")
@@ -50,7 +49,7 @@ def note_nothing(app: App, metric: str, asked: Span) -> None:
 
 
 def fetch(app: App, metric: str, group_by: str | None, span: Span, interval: timedelta | None) -> DeploymentMetrics:
-    """What the platform says. UNIMPLEMENTED hosted: there is no public call for it."""
+    """The metrics. ApiError (UNIMPLEMENTED) on the hosted service, which has no public call for them."""
     if app.is_hosted:
         raise ApiError(
             Code.UNIMPLEMENTED,

@@ -1,4 +1,4 @@
-"""A resource as the arguments that would create it again, for `-o flag`. Pure: documents in, words out."""
+"""A resource as the arguments that would create it again, for `-o flag`. Pure: document in, words out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def deployment_flags(document: Document) -> list[str]:
     """`accounts/a/models/m --deployment-id d --enable-addons …`: what follows `firectl deployment create`."""
     words = [*_word(document.get("base_model")), *_flag("--deployment-id", _last(document.get("name")))]
     for flag in FLAGS:
-        # A shape brings its accelerator with it, and the API takes only one of the two.
+        # A shape includes its accelerator, and the API accepts only one of the two.
         if flag.path.startswith("accelerator_") and document.get("deployment_shape"):
             continue
         value = dig(document, flag.path)
@@ -32,7 +32,7 @@ def deployment_flags(document: Document) -> list[str]:
 
 
 def model_flags(document: Document) -> list[str]:
-    """`m --base-model … --public`: what follows `firectl model create`; the folder is not known to the API."""
+    """`m --base-model … --public`: what follows `firectl model create`. The API does not know the folder."""
     embedding = ["--embedding"] if document.get("kind") == "EMBEDDING_MODEL" else []
     return [*_word(_last(document.get("name"))), *_all(document, *MODEL_FIELDS), *embedding]
 
@@ -48,7 +48,7 @@ def api_key_flags(document: Document) -> list[str]:
 
 
 def _all(document: Document, *paths: str) -> list[str]:
-    """Each field as the flag that is called like it."""
+    """Each field as the flag of the same name."""
     names = (f"--{path.rpartition('.')[2].replace('_', '-')}" for path in paths)
     return [word for name, path in zip(names, paths, strict=True) for word in _flag(name, dig(document, path))]
 
@@ -66,7 +66,7 @@ def _flag(name: str, value: object) -> list[str]:
 
 
 def typed(flag: Flag, value: object) -> object:
-    """A value of the wire as it is typed for its flag."""
+    """A value of the wire in the form typed for its flag."""
     if isinstance(flag.type, Region) and isinstance(value, Mapping):
         region = value.get("region") or value.get("multi_region")
         return str(region).lower().replace("_", "-") if region else None

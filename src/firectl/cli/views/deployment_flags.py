@@ -1,6 +1,6 @@
-"""The flags of `deployment create` and `update`, each with the field of the wire it sets: a table, both ways.
+"""The flags of `deployment create` and `update`, each with the field of the wire that it sets: a table.
 
-`create` reads it forwards, `update` takes the rows that can change, `-o flag` reads it backwards. Sends nothing.
+`create` and `update` read flags into fields, `-o flag` writes fields as flags. Sends nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MINUTE, HOUR = 60.0, 3600.0
 PRESETS = {"fast": "FAST", "throughput": "THROUGHPUT", "minimal": "MINIMAL", "cost": "MINIMAL", "default": None}
-"""What `--deployment-shape` takes for a shape's presetType; None: the first match."""
+"""Values of `--deployment-shape` that stand for a presetType; None: the first match."""
 
 
 class Flag(NamedTuple):
-    """`path`: the field of schemas.deployment.Deployment it sets, dotted. `type`: a click type that gives its JSON."""
+    """`path`: the field of schemas.deployment.Deployment, dotted. `type`: a click type that gives its JSON."""
 
     name: str
     path: str
@@ -29,7 +29,7 @@ class Flag(NamedTuple):
     help: str
     many: bool = False
     changes: bool = True
-    """Whether `update` takes it."""
+    """Whether `update` accepts it."""
 
     @property
     def param(self) -> str:
@@ -44,7 +44,7 @@ FLAGS = (
     Flag("--deployment-shape", "deployment_shape", Named("preset"),
          "A tested shape: fast, throughput, minimal, cost, default, an ID or a name."),
     Flag("--deployment-template", "deployment_template", str, "The deployment template to follow.", changes=False),
-    Flag("--description", "description", str, "What it is for."),
+    Flag("--description", "description", str, "What the deployment is for."),
     Flag("--direct-route-api-keys", "direct_route_api_keys", str,
          "A key that the direct route accepts; repeatable.", many=True),
     Flag("--direct-route-type", "direct_route_type", Known(DIRECT_ROUTES), "A way past the API gateway: INTERNET, ..."),
@@ -81,7 +81,7 @@ CHANGEABLE = tuple(flag for flag in FLAGS if flag.changes)
 
 
 def flag_options(flags: Iterable[Flag]) -> Callable[[F], F]:
-    """A decorator that gives a command these flags; each reaches it under `Flag.param`."""
+    """A decorator that adds these flags to a command, each as the parameter `Flag.param`."""
 
     def decorate(function: F) -> F:
         for flag in reversed(tuple(flags)):
@@ -99,7 +99,7 @@ def _metavar(flag: Flag) -> str | None:
 
 
 def given_fields(flags: Iterable[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that were given, as {dotted path: JSON}. A flag that was not given is None, or () where repeatable."""
+    """The given flags as {dotted path: JSON}. A flag that was not given is None, a repeatable one ()."""
     fields: dict[str, Any] = {}
     for flag in flags:
         value = given.get(flag.param)

@@ -1,4 +1,4 @@
-"""How a list is fetched and shown: one page with a pointer to the next, or every page."""
+"""Fetches and shows a list: one page with a note on the next, or every page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PUBLIC_ACCOUNT = "fireworks"
 
 _STATE = re.compile(r"""(?<![\w."'])state *= *["']?([\w-]+)""")
-"""A state that a filter asks for; one that it excludes is not."""
+"""A state that a filter requires, not one that it excludes."""
 
 
 def show_list(
@@ -45,4 +45,4 @@ def _say_unknown_state(app: App, known: Sequence[str], text: str) -> None:
     """For an empty list whose filter asks for a state that no resource of the kind is known to have."""
     for state in _STATE.findall(text):
         if known and state not in known:
-            app.output.note(f"No state that is known is called {state}: there are {', '.join(known)}")
+            app.output.note(f"Unknown state {state}; the known states are {', '.join(known)}")

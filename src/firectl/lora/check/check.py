@@ -1,6 +1,6 @@
-"""What can be said of an adapter before a byte is sent: is it whole, does it fit, which ways of deploying take it.
+"""Can this adapter be deployed? Whether it is complete, fits its base, and which deployment modes serve it.
 
-Works from headers and the standard library; reads the weights only when asked to (`deep`).
+Reads headers, with the standard library alone. Reads the weights only if `deep` is set.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _SEVERITIES = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     findings: tuple[Finding, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Empty if the adapter cannot be read."""
     live_merge: bool = False
-    """Live merge (and an offline merge) can apply it."""
+    """Live merge and `lora merge` can apply it."""
     multi_lora: bool = False
-    """It can be loaded beside others on a base with addons."""
+    """A base with addons can serve it together with other adapters."""
     adapter: Adapter | None = field(default=None, repr=False)
     """None if it cannot be read."""
 
@@ -65,17 +65,17 @@ def check(
     deep: bool = False,
     rules: bool = True,
     model_type: str | None = None,
-) -> Report:
-    """Everything that is wrong or worth knowing about an adapter, alone or on its base.
+) -> CheckReport:
+    """Every error, warning and note about an adapter, alone or on its base.
 
-    `deep` reads every weight (NaN, zeros); `rules` applies the service's limits, without which any rank and module do.
-    `model_type` is the base's where its folder is not here.
-    Never raises for what is wrong with the folders: that is in the report.
+    `deep` reads every weight and finds NaN and zeros. `rules` applies the service's limits; without it any rank and
+    module is allowed. `model_type` is for a base whose folder is not on this machine.
+    Never raises AdapterError: what is wrong with the folders is in the report.
     """
     try:
         opened = adapter if isinstance(adapter, Adapter) else Adapter.open(Path(adapter))
     except AdapterError as error:
-        return Report((Finding("error", "adapter", error.message, error.hint),))
+        return CheckReport((Finding("error", "adapter", error.message, error.hint),))
     findings: list[Finding] = []
     opened_base: BaseModel | None = None
     try:
@@ -90,24 +90,24 @@ def check(
         findings += service_rules(opened, opened_base, model_type)
     only_by_merge = merge_only(opened)
     findings += only_by_merge
-    if not deep:
-        findings += idle_findings(opened)
-    else:
-        try:
-            findings += deep_findings(opened)
-        except AdapterError as error:
-            findings.append(Finding("error", "adapter", error.message, error.hint))
-    findings += _files(opened)
+    try:
+        findings += deep_findings(opened) if deep else idle_findings(opened)
+    except AdapterError as error:
+        findings.append(Finding("error", "adapter", error.message, error.hint))
+    findings += [
+        Finding("note", name, f"is not read because {opened.files[1]} is in the folder too")
+        for name in opened.ignored_files
+    ]
     try:
         findings += origin_findings(opened, opened_base)
     except AdapterError as error:
         findings.append(Finding("warning", "tokenizer", error.message, error.hint))
-    report = Report((), _facts(opened, opened_base), live_merge=True, multi_lora=not only_by_merge, adapter=opened)
+    report = CheckReport((), _facts(opened, opened_base), live_merge=True, multi_lora=not only_by_merge, adapter=opened)
     return with_findings(report, findings)
 
 
-def with_findings(report: Report, more: Iterable[Finding]) -> Report:
-    """The report with `more` to say, the worst first; an error among it rules out every way of deploying."""
+def with_findings(report: CheckReport, more: Iterable[Finding]) -> CheckReport:
+    """The report with `more` findings, errors first. An error rules out every deployment mode."""
     findings = sorted((*report.findings, *more), key=lambda finding: _SEVERITIES.index(finding.severity))
     ok = not any(finding.severity == "error" for finding in findings)
     return replace(
@@ -118,44 +118,27 @@ def with_findings(report: Report, more: Iterable[Finding]) -> Report:
     )
 
 
-def raise_for_errors(report: Report) -> None:
-    """AdapterError with the report's first error, and all of them in its details, if it has any."""
+def raise_for_errors(report: CheckReport) -> None:
+    """AdapterError with the report's first error and all of them in its details, if it has any."""
     raise_for(report.findings)
-
-
-def _files(adapter: Adapter) -> list[Finding]:
-    if not adapter.ignored_files:
-        return []
-    return [Finding("note", adapter.ignored_files[0], f"is not read: {adapter.files[1]} is there too")]
 
 
 def _facts(adapter: Adapter, base: BaseModel | None) -> dict[str, Any]:
     config = adapter.config
-    ranks = sorted({pair.rank for pair in adapter.modules.values()})
-    scalings = sorted({pair.scaling for pair in adapter.modules.values()})
-    features = {
-        "rslora": config.rslora,
-        "dora": config.dora,
-        "lora_bias": config.lora_bias,
-        "bias": config.bias != "none",
-        "rank_pattern": bool(config.rank_pattern),
-        "alpha_pattern": bool(config.alpha_pattern),
-        "modules_to_save": bool(config.modules_to_save),
-    }
     sizes = {name: (adapter.path / name).stat().st_size for name in adapter.files}
     facts: dict[str, Any] = {
         "format": adapter.format,
         "files": sizes,
         "size": sum(sizes.values()),
         "r": config.r,
-        "ranks": ranks,
+        "ranks": sorted({pair.rank for pair in adapter.modules.values()}),
         "alpha": config.alpha,
-        "scaling": scalings,
+        "scaling": sorted({pair.scaling for pair in adapter.modules.values()}),
         "target_modules": sorted({module.rpartition(".")[2] for module in adapter.modules}),
         "modules": len(adapter.modules),
         "parameters": sum(info.numel for info in adapter.tensors.values()),
         "dtypes": sorted({info.dtype for info in adapter.tensors.values()}),
-        "features": [name for name, is_set in features.items() if is_set],
+        "features": [name.removeprefix("use_") for name in config.features],
         "base_model": None if config.base_name is None else printable(config.base_name),
     }
     if base is not None:

@@ -1,6 +1,6 @@
-"""Which adapters are in a base already? The record of a merge in its folder names them.
+"""Which adapters are already merged into a base? The record of a merge in its folder names them.
 
-A folder without a record, or with one that cannot be read, says nothing; what became of its weights since, neither.
+Nothing is known of a folder whose record is missing or unreadable, or of weights that changed after the merge.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ WHERE = f"base model: {RECORD}"
 
 
 class Merged(NamedTuple):
-    """An adapter that was merged, by its content, and how much of its change was added."""
+    """The content hash of a merged adapter, and the weight of its change."""
 
     adapter_hash: str
     weight: float
 
 
 def merged_into(base: BaseModel) -> tuple[Merged, ...]:
-    """What is in the base's weights besides the base that it once was, the oldest first."""
+    """The adapters that were merged into the base, oldest first."""
     try:
         path = regular_file(base.path, RECORD)
         record: Mapping[str, object] = read_json(path) if path is not None else {}
     except AdapterError:
         return ()
     listed = record.get("merged")
-    # Records of earlier versions name the latest adapter alone.
+    # Records of earlier versions name only the latest adapter.
     latest = {"adapter_hash": record.get("adapter_hash"), "weight": 1.0}
     return tuple(_entries(listed if isinstance(listed, list) else [latest]))
 
@@ -46,9 +46,9 @@ def _entries(listed: list[object]) -> Iterator[Merged]:
 
 
 def merged_before(adapter: Adapter, base: BaseModel, weight: float = 1.0) -> list[Finding]:
-    """An error if a merge of `adapter` with `weight` would add what is in the base already; a note on other merges.
+    """An error if `adapter` is already merged into the base; a note if another adapter is.
 
-    A weight of the other sign takes off what was added, and is none of that.
+    A `weight` of the opposite sign undoes the earlier merge and is not an error.
     """
     merged = merged_into(base)
     if not merged:
@@ -60,9 +60,9 @@ def merged_before(adapter: Adapter, base: BaseModel, weight: float = 1.0) -> lis
                 "error",
                 WHERE,
                 "this adapter is merged into the base already: it would be applied twice",
-                "use that folder as it is, or merge into the base that it was made from, a stronger effect with "
-                f"--adapter DIR=2; if its weights were replaced since, delete its {RECORD}",
+                "use that folder as it is, or merge into the base that it was made from, with --adapter DIR=2 for a "
+                f"stronger effect; if its weights were replaced after the merge, delete its {RECORD}",
             )
         ]
     count = "an adapter is" if len(merged) == 1 else f"{len(merged)} adapters are"
-    return [Finding("note", WHERE, f"{count} merged into the base already; this one comes on top")]
+    return [Finding("note", WHERE, f"{count} merged into the base already; this one is added to it")]

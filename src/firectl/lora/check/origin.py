@@ -1,6 +1,6 @@
-"""Is this the base that the adapter was trained on, as far as the folders say: name, revision, vocabulary, template.
+"""Was the adapter trained on this base? Compares name, revision, vocabulary and chat template.
 
-Two models of the same shapes look alike in every header, so all that is here is evidence: warnings, never refusals.
+Headers cannot tell apart two models of the same shapes, so this is only evidence: warnings, never errors.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TEMPLATE = "chat_template.jinja"
 _BASE_NAME = f"{CONFIG}: base_model_name_or_path"
 _CACHED = re.compile(r"models--(?P<name>.+)")
 _COPIES = re.compile(r"(?i)(unsloth/|-?bnb-4bit$|-unsloth$)")
-"""What trainers add to the name of a base whose weights they quantised or copied."""
+"""What trainers add to the name of a base that they quantised or copied."""
 
 
 def origin_findings(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
-    """What the adapter records of its base, and where the base given differs from it."""
+    """What the adapter records about its base, and how the given base differs from it."""
     name = adapter.config.base_name
     if not name:
         yield Finding("warning", _BASE_NAME, "no base model is recorded")
@@ -53,14 +53,14 @@ def _other_name(recorded: str, base: BaseModel) -> Iterator[Finding]:
             "warning",
             _BASE_NAME,
             f"records {quoted(recorded)}, the base model given says that it is {quoted(known[0])}",
-            "of two models of the same shapes the wrong one gives an answer too, and a bad one: make sure which it is",
+            "make sure that it is the right one: another model of the same shapes gives bad answers and no error",
         )
 
 
 def names_differ(recorded: str | None, names: Iterable[str]) -> bool:
-    """Whether the base that an adapter records is plainly none of these names; a path and no name at all never are.
+    """Whether the base that an adapter records has clearly none of these names. False for a path and for no name.
 
-    Hubs and the API spell one model differently: `meta-llama/Meta-Llama-3.1-8B` is `llama-v3p1-8b` and its `-instruct`.
+    Hubs and the API spell one model differently: `meta-llama/Meta-Llama-3.1-8B` is `llama-v3p1-8b`.
     """
     if not recorded or _is_path(recorded):
         return False
@@ -74,7 +74,7 @@ def _words(name: str) -> set[str]:
 
 
 def _names(base: BaseModel) -> list[str]:
-    """What the base's folder says that it is: its place in a hub cache, or the name in its config."""
+    """The names that the base's folder has for it: in its path in a hub cache, and in its config."""
     names = []
     cached = _CACHED.fullmatch(base.path.resolve().parent.parent.name)
     if cached is not None:
@@ -86,7 +86,7 @@ def _names(base: BaseModel) -> list[str]:
 
 
 def _core(name: str) -> str:
-    """The part of a model's name that copies of it share: `unsloth/X-bnb-4bit` and `org/X` are both `x`."""
+    """The part of a model's name that its copies share: `unsloth/X-bnb-4bit` and `org/X` are both `x`."""
     return _COPIES.sub("", name.rstrip("/")).rpartition("/")[2].lower()
 
 
@@ -112,12 +112,8 @@ def _other_tokenizer(adapter: Path, base: Path) -> Iterator[Finding]:
             yield from _other_tokens(ours, known)
     own, template = regular_file(adapter, TEMPLATE), regular_file(base, TEMPLATE)
     if own is not None and (template is None or not filecmp.cmp(own, template, shallow=False)):
-        yield Finding(
-            "note",
-            TEMPLATE,
-            "is not the base model's, which is the one used",
-            "to use the adapter's, copy it into the base model's folder",
-        )
+        what = "differs from the base model's, which is the one used"
+        yield Finding("note", TEMPLATE, what, "to use the adapter's, copy it into the base model's folder")
 
 
 def _other_tokens(ours: Mapping[str, int], known: Mapping[str, int]) -> Iterator[Finding]:
@@ -128,25 +124,21 @@ def _other_tokens(ours: Mapping[str, int], known: Mapping[str, int]) -> Iterator
         yield Finding(
             "warning",
             TOKENIZER,
-            f"has {len(added)} tokens that the base model's has not: {shown}",
-            "the base model's tokenizer is used; if training needs the new tokens, merge with PEFT into a base that "
-            "has them",
+            f"has {len(added)} tokens that the base model's does not have: {shown}",
+            "the base model's tokenizer is used; if the adapter needs the new tokens, merge it with PEFT into a base "
+            "that has them",
         )
     elif moved:
-        yield Finding(
-            "warning",
-            TOKENIZER,
-            f"numbers {len(moved)} tokens otherwise than the base model's, such as {quoted(moved[0])}",
-            "the adapter was trained on another base model",
-        )
+        what = f"gives {len(moved)} tokens other numbers than the base model's does, such as {quoted(moved[0])}"
+        yield Finding("warning", TOKENIZER, what, "the adapter was trained on another base model")
 
 
 def vocabulary(path: Path) -> dict[str, int]:
-    """Token → number, from a tokenizer.json; AdapterError if it is no such file."""
+    """Token → number, from a tokenizer.json. AdapterError if it has no vocabulary."""
     document = read_json(path)
     model = document.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
-    # A unigram model lists [token, score]; its numbers are the places in the list.
+    # A unigram model lists [token, score]; a token's number is its place in the list.
     if isinstance(vocab, list):
         vocab = {entry[0]: place for place, entry in enumerate(vocab) if isinstance(entry, list) and entry}
     if not isinstance(vocab, dict):

@@ -1,4 +1,4 @@
-"""Whether tensors hold NaN, infinity or nothing but zeros, found with the standard library at memory speed."""
+"""Which tensors have NaN, infinity or only zeros? Scans them with the standard library at memory speed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from firectl.lora.read.findings import Finding
 from firectl.lora.read.folder import quoted
 from firectl.lora.read.safetensors import TensorInfo, read_chunks
 
-# dtype → bytes of one number; which high bytes can be those of NaN or infinity (all exponent bits in them are set);
-# and the bits of the byte below that must then be set as well.
+# dtype → bytes of one number; the high bytes that NaN or infinity can have (all exponent bits in them are set);
+# the bits of the byte below that must be set too.
 _FORMATS = {
     "F32": (4, b"\x7f\xff", 0x80),
     "BF16": (2, b"\x7f\xff", 0x80),
     "F16": (2, b"\x7c\x7d\x7e\x7f\xfc\xfd\xfe\xff", 0x00),
 }
 CHANGES_NOTHING = "this adapter changes nothing"
-"""How the finding of an adapter ends whose every change is zero."""
+"""The end of the finding for an adapter whose every change is zero."""
+_DIVERGED = "the training diverged; use a checkpoint"
 _ALPHA = "lora_alpha"
 _SIGN_OR_ZERO = b"\x00\x80"
 
@@ -30,7 +31,7 @@ def scan(info: TensorInfo) -> tuple[bool, bool]:
     finite = zero = True
     for chunk in read_chunks(info):
         high, below = chunk[size - 1 :: size], chunk[size - 2 :: size]
-        if any(byte in high for byte in suspicious):  # a search at memory speed, and nearly always in vain
+        if any(byte in high for byte in suspicious):  # a search at memory speed that nearly always finds nothing
             found = re.finditer(b"[" + suspicious + b"]", high)
             finite = finite and not any(below[match.start()] & mask == mask for match in found)
         if zero:
@@ -40,26 +41,20 @@ def scan(info: TensorInfo) -> tuple[bool, bool]:
 
 
 def deep_findings(adapter: Adapter) -> Iterator[Finding]:
-    """Numbers that break a model (errors), and an adapter that changes nothing (warning). Reads every weight once."""
-    broken = []
-    changing = {info.name for pair in adapter.modules.values() for info in (pair.a, pair.b)}
-    zeros = set()
-    for info in adapter.tensors.values():
-        finite, zero = scan(info)
-        if not finite:
-            broken.append(info.name)
-        if zero and info.name in changing:
-            zeros.add(info.name)
+    """An error for NaN and infinity, and `idle_findings`. Reads every weight once."""
+    scanned = {info.name: scan(info) for info in adapter.tensors.values()}
+    broken = [name for name, (finite, _) in scanned.items() if not finite]
     if broken:
         others = f", as do {len(broken) - 1} other tensors" if len(broken) > 1 else ""
-        yield Finding(
-            "error", quoted(broken[0]), f"holds NaN or infinity{others}", "the training diverged; use a checkpoint"
-        )
-    yield from idle_findings(adapter, zeros)
+        yield Finding("error", quoted(broken[0]), f"holds NaN or infinity{others}", _DIVERGED)
+    yield from idle_findings(adapter, {name for name, (_, zero) in scanned.items() if zero})
 
 
 def idle_findings(adapter: Adapter, zeros: Collection[str] = ()) -> Iterator[Finding]:
-    """Modules that are not changed: their scaling is zero, or the tensor is that is named among `zeros`."""
+    """Modules that do not change, because their scaling is zero or `zeros` has the name of their A or B.
+
+    A warning if the whole adapter changes nothing, else a note.
+    """
     silent = [
         module
         for module, pair in adapter.modules.items()
@@ -85,9 +80,7 @@ def _what_is_zero(adapter: Adapter, zeros: Collection[str]) -> str:
 
 
 def require_finite(adapter: Adapter) -> None:
-    """AdapterError naming the first tensor with NaN or infinity in it."""
+    """AdapterError that names the first tensor with NaN or infinity."""
     for info in adapter.tensors.values():
         if not scan(info)[0]:
-            raise AdapterError(
-                f"{quoted(info.name)} holds NaN or infinity", hint="the training diverged; use a checkpoint"
-            )
+            raise AdapterError(f"{quoted(info.name)} holds NaN or infinity", hint=_DIVERGED)

@@ -1,7 +1,7 @@
-"""The formulas of a merge, in float32, for some rows of one weight at a time. Knows arrays, nothing of files.
+"""The formulas of a merge, in float32, for some rows of one weight at a time. Knows arrays, not files.
 
-numpy, not torch: torch takes longer to import than a gigabyte takes to merge (docs/lora.md has the figures). numpy has
-no bfloat16, so its numbers are held as their 16 bits and widened and rounded here.
+Uses numpy: importing torch takes longer than merging a gigabyte (figures: docs/lora.md). numpy has no bfloat16, so
+its numbers are kept as 16 bits and are widened and rounded here.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     Array = ndarray[Any, Any]
 
 STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-"""safetensors' names → the numpy type of an array as it is stored; a bfloat16's is its bits."""
+"""dtype of safetensors → numpy's type for it as stored. A bfloat16 is stored as its bits."""
 PRECISION = {"F16": 11, "BF16": 8}
-"""Bits of a number's digits: neighbours of x are at least |x| · 2^-bits apart."""
+"""Bits of the significand: neighbours of x are at least |x| · 2^-bits apart."""
 WORTH_TORCH = 10**9
-"""Numbers times ranks of float32 from which importing torch, which takes seconds, saves more than it takes."""
+"""Above this many float32 numbers times ranks, torch's product saves more seconds than importing torch costs."""
 ONE_PANEL = 128
-"""Ranks that torch's product adds up in one go; of more it makes partial sums."""
+"""Up to this rank torch's product sums all ranks in one go; above it makes partial sums."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def numpy() -> ModuleType:
-    """numpy, with matrix products on the thread that asks for them: a merge has threads of its own."""
+    """numpy, whose matrix products run on the calling thread: a merge has its own threads."""
     if "numpy" in sys.modules:
-        return importlib.import_module("numpy")  # waits for a thread that is importing it now
+        return importlib.import_module("numpy")  # waits if another thread imports it now
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
@@ -50,7 +50,7 @@ def numpy() -> ModuleType:
 
 
 def stored(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Array:
-    """The numbers in `data` as an array of its stored type, sharing its memory."""
+    """The numbers in `data` as an array of the stored type. Shares the memory."""
     array: Array = numpy().frombuffer(data, dtype=STORED[dtype]).reshape(shape)
     return array
 
@@ -70,13 +70,13 @@ def float32(array: Array, dtype: str, out: Array | None = None) -> Array:
 
 
 def round_into(array: Array, values: Array, dtype: str, spare: Array) -> None:
-    """Store float32 `values` in `array`, rounded to the nearest and ties to even; overwrites `values` and `spare`.
+    """Store float32 `values` in `array`, rounded to nearest even. Overwrites `values` and `spare`.
 
-    An infinity where a value is too large, as in any conversion; NaN stays NaN.
+    A value that is too large becomes infinity; NaN stays NaN.
     """
     np = numpy()
     if dtype == "BF16":
-        # Adding half of the last place, less one bit unless the result would be odd, carries exactly when it must.
+        # Adding 0x7FFF plus the last kept bit carries into the kept bits exactly when the value rounds up.
         bits, half = values.view(np.uint32), spare.view(np.uint32)
         np.right_shift(bits, 16, out=half)
         half &= 1
@@ -90,7 +90,7 @@ def round_into(array: Array, values: Array, dtype: str, spare: Array) -> None:
 
 
 def rounded(values: Array, dtype: str) -> Array:
-    """Float32 `values`, which are overwritten, as a stored array."""
+    """Float32 `values` as a stored array. Overwrites `values`."""
     np = numpy()
     array: Array = np.empty(values.shape, STORED[dtype])
     round_into(array, values, dtype, np.empty(values.shape, np.float32))
@@ -104,16 +104,16 @@ def read_float32(info: TensorInfo) -> Array:
 
 @dataclass(frozen=True)
 class Product:
-    """A change of a weight as it is stored: factor · left·right, of [rows, rank] and [rank, columns]."""
+    """The change of a stored weight: factor · left·right, with left [rows, rank] and right [rank, columns]."""
 
     left: Array
     right: Array
     factor: float
-    """1.0 where it could be multiplied into `left` without rounding, that is, where it is a power of two."""
+    """1.0 if it is a power of two: then `left` is multiplied by it, which is exact."""
 
     @classmethod
     def of(cls, a: Array, b: Array, factor: float, *, transposed: bool) -> Product:
-        """factor · B·A, or its transpose where the weight is stored [in, out]."""
+        """factor · B·A, or its transpose if the weight is stored [in, out]."""
         np = numpy()
         left, right = (a.T, b.T) if transposed else (b, a)
         left = np.ascontiguousarray(left)
@@ -123,16 +123,14 @@ class Product:
         return cls(left, np.ascontiguousarray(right), factor)
 
     def rows(self, first: int, count: int, out: Array, multiply: Multiply) -> None:
-        """Write `count` rows of the change from row `first` on.
-
-        The product is rounded to float32 first and multiplied by the factor then.
-        """
+        """Write `count` rows of the change to `out`, beginning with row `first`."""
+        # The product is rounded to float32 before it is multiplied by the factor.
         multiply(self.left[first : first + count], self.right, out)
         if self.factor != 1.0:
             out *= numpy().float32(self.factor)
 
     def at(self, rows: Array, columns: Array) -> Array:
-        """The change's numbers at some places [n], to the bit as `in_order` has them."""
+        """The change's numbers at some places, [n], with the bits that `in_order` computes."""
         np = numpy()
         total: Array = np.empty(len(rows), np.float32)
         _sum_in_order(self.left[rows].T, self.right[:, columns], total)
@@ -141,22 +139,22 @@ class Product:
 
     @property
     def largest(self) -> float:
-        """No number of the change, nor any partial sum of one, is larger (Cauchy and Schwarz)."""
+        """Upper bound of the change's numbers and of their partial sums (by Cauchy and Schwarz)."""
         norm = numpy().linalg.norm
         return abs(self.factor) * float(norm(self.left, axis=1).max() * norm(self.right, axis=0).max())
 
 
 Multiply = Callable[["Array", "Array", "Array"], None]
-"""Writes left·right, of [rows, rank] and [rank, columns] in float32, into a third array."""
+"""Writes left·right, with left [rows, rank] and right [rank, columns] in float32, into a third array."""
 
 
 def fast(left: Array, right: Array, out: Array) -> None:
-    """numpy's product, which adds up the ranks of some numbers in another order: 16 bits hide it."""
+    """numpy's product. It sums the ranks of some numbers in another order, which 16-bit weights rarely show."""
     numpy().matmul(left, right, out=out)
 
 
 def in_order(left: Array, right: Array, out: Array) -> None:
-    """The product rank after rank, each rounded to float32 once: to the bit what torch computes, but not as fast."""
+    """The product rank after rank, each sum rounded to float32: torch's bits, but slower than torch."""
     _sum_in_order(left.T[:, :, None], right[:, None, :], out)
 
 
@@ -168,14 +166,13 @@ def by_torch(left: Array, right: Array, out: Array) -> None:
 
 
 def exact(work: int, rank: int) -> Multiply:
-    """The product for float32 weights, where every bit shows. `work`: numbers times ranks of the whole merge."""
-    if work > WORTH_TORCH or rank > ONE_PANEL:
-        return by_torch if importlib.util.find_spec("torch") is not None else in_order
-    return in_order
+    """The product for float32 weights, where every bit matters. `work`: numbers times ranks of the whole merge."""
+    needs_torch = work > WORTH_TORCH or rank > ONE_PANEL
+    return by_torch if needs_torch and importlib.util.find_spec("torch") is not None else in_order
 
 
 def _sum_in_order(lefts: Array, rights: Array, out: Array) -> None:
-    """out = lefts[0]·rights[0] + lefts[1]·rights[1] + …, number by number, as fused multiply-adds of float32 do it."""
+    """out = lefts[0]·rights[0] + lefts[1]·rights[1] + …, elementwise, as float32 fused multiply-adds compute it."""
     np = numpy()
     term = np.empty(out.shape)
     out[...] = 0
@@ -186,7 +183,7 @@ def _sum_in_order(lefts: Array, rights: Array, out: Array) -> None:
 
 
 def below(values: Array, limit: float, spare: Array) -> Array:
-    """Where (as positions in the flat array) `values` lie within `limit` of zero; overwrites `spare`."""
+    """Positions in the flat array of the `values` within `limit` of zero. Overwrites `spare`."""
     np = numpy()
     np.abs(values, out=spare)
     found: Array = np.flatnonzero(spare < np.float32(limit))
@@ -194,7 +191,7 @@ def below(values: Array, limit: float, spare: Array) -> Array:
 
 
 def norm_of(products: list[Product]) -> float:
-    """The Frobenius norm of the sum of changes, from rank × rank products alone, in float64."""
+    """The Frobenius norm of the sum of changes, in float64, from products of rank × rank only."""
     np = numpy()
     left = np.concatenate([product.left.astype(np.float64) * product.factor for product in products], axis=1)
     right = np.concatenate([product.right.astype(np.float64) for product in products], axis=0)
@@ -202,14 +199,14 @@ def norm_of(products: list[Product]) -> float:
 
 
 def scale_to(values: Array, magnitude: Array, *, transposed: bool) -> None:
-    """DoRA: scale each output of a weight, a row ([out, in]) or a column ([in, out]), to its learnt length."""
+    """DoRA: scale each output of a weight, a row of [out, in] or a column of [in, out], to its learnt length."""
     np = numpy()
     outputs = 0 if transposed else 1
     values *= np.expand_dims(magnitude / np.linalg.norm(values, axis=outputs), outputs)
 
 
 def is_finite(array: Array, dtype: str) -> bool:
-    """No NaN and no infinity in a stored array."""
+    """Whether a stored array has no NaN and no infinity."""
     np = numpy()
     if dtype == "BF16":
         return not bool(((array & 0x7F80) == 0x7F80).any())

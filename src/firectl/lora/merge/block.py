@@ -1,4 +1,4 @@
-"""One piece of a merged file: read some rows of a weight and change them; and how pieces are written."""
+"""One piece of a merged file: reads some rows of a weight and changes them. Also writes and copies bytes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 BLOCK = 2**20
 """Numbers read and written at a time."""
 TILE = 256 * 2**10
-"""Numbers computed at a time. Of fewer, numpy's calls and the product's preparation weigh more; more gain nothing."""
+"""Numbers computed at a time. With fewer, the overhead of numpy's calls grows; with more, nothing is gained."""
 MIN_ROWS = 128
-"""Rows of a tile at least where every bit counts: torch's product of fewer may round unlike the whole matrix's."""
+"""Least rows of a float32 tile: torch's product of fewer rows may round differently from the whole matrix's."""
 _STEP = 12
-"""Rows of which matrix products like a multiple."""
+"""Matrix products are fastest with a multiple of this many rows."""
 _ORDERS = 4 * 2.0**-24
-"""How far two orders of adding up a product's ranks lie apart, in its largest number."""
+"""Largest difference between two orders of summing a product's ranks, as a share of its largest number."""
 _HUGE = 1e30
 """A change of this norm could overflow float32."""
 
 
 @dataclass(frozen=True)
 class Operands:
-    """The tensors that an edit computes with, in float32."""
+    """The tensors for one edit, in float32."""
 
     edit: Edit
     products: tuple[Product, ...] = ()
@@ -44,23 +44,23 @@ class Operands:
     magnitude: Array | None = None
     bias: Array | None = None
     norm: float | None = None
-    """Of the change, where it is known without looking at the base."""
+    """Norm of the change, if it does not depend on the base."""
     doubt: float = 0.0
-    """Results nearer to zero than this are computed again, rank after rank: base and change cancel there, and what is
-    left of the order of adding up is more than the last place of what is stored."""
+    """Results nearer to zero than this are computed again, rank after rank. Base and change cancel there, so another
+    order of summing would change more than the last place of the stored number."""
 
     @classmethod
     def load(cls, edit: Edit, exact: Multiply) -> Operands:
-        """Read them; `exact` is the product where every bit shows."""
+        """Read the tensors. `exact` is the product for float32 weights."""
         read = arithmetic.read_float32
         whole = read(edit.replacement.info) if edit.replacement is not None else None
         if edit.is_bias:
-            bias = None
-            for part in edit.parts:
-                assert part.pair.b_bias is not None
-                change = arithmetic.numpy().float32(part.factor) * read(part.pair.b_bias)
-                bias = change if bias is None else bias + change
-            return cls(edit, whole=whole, bias=bias)
+            changes = [
+                arithmetic.numpy().float32(part.factor) * read(part.pair.b_bias)
+                for part in edit.parts
+                if part.pair.b_bias is not None
+            ]
+            return cls(edit, whole=whole, bias=sum(changes[1:], start=changes[0]) if changes else None)
         products = tuple(
             Product.of(read(part.pair.a), read(part.pair.b), part.factor, transposed=edit.transposed)
             for part in edit.parts
@@ -80,18 +80,18 @@ class Operands:
         return self.norm is None or self.norm > _HUGE or self.edit.source.dtype == "F16"
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """(first row, rows) of each block; all about equally high."""
+        """(first row, number of rows) of each block. All blocks are about equally high."""
         height = self.edit.source.shape[0]
         rows = max(MIN_ROWS, BLOCK * height // self.edit.source.numel)
         if self.edit.transposed and self.magnitude is not None:
-            rows = height  # DoRA's norms run down the columns then
+            rows = height  # DoRA's norms are those of whole columns
         rows = math.ceil(height / math.ceil(height / rows))
         for first in range(0, height, rows):
             yield first, min(rows, height - first)
 
 
 class Scratch:
-    """What is used again and again: memory that is asked for anew is cleared first, which takes longer."""
+    """Memory for all blocks: newly allocated memory would be cleared first, which takes longer."""
 
     def __init__(self, turns: int) -> None:
         self._data = [bytearray()] * turns
@@ -100,14 +100,14 @@ class Scratch:
         self._size = 0
 
     def data(self, size: int) -> memoryview:
-        """Bytes that stay as they are for as many turns."""
+        """Bytes that the next `turns - 1` calls do not overwrite."""
         self._turn = (self._turn + 1) % len(self._data)
         if size > len(self._data[self._turn]):
             self._data[self._turn] = bytearray(size)
         return memoryview(self._data[self._turn])[:size]
 
     def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
-        """Three arrays of float32, with whatever is in them."""
+        """Three uninitialised arrays of float32, [rows, columns]."""
         if rows * columns > self._size:
             self._size = rows * columns
             self._arrays = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
@@ -115,26 +115,23 @@ class Scratch:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """`count` rows of an edit from row `first` on."""
+class RowBlock:
+    """`count` rows of an edit, beginning with row `first`."""
 
     operands: Operands
     first: int
     count: int
     scratch: Scratch
 
-    @property
-    def nbytes(self) -> int:
-        return self.count * (self.operands.edit.source.nbytes // self.operands.edit.source.shape[0])
-
     def compute(self) -> tuple[memoryview, float, bool]:
-        """The bytes, the squared norm of the change (0 if it is known otherwise), and whether any bit changed.
+        """(new bytes, squared norm of the change, whether any bit changed).
 
-        The bytes are the scratch's. AdapterError names the tensor if its new values do not fit its dtype.
+        The bytes are in the scratch memory. The norm is 0 if `Operands.norm` has it. AdapterError names the tensor if
+        a new value overflows its dtype.
         """
         operands, edit = self.operands, self.operands.edit
-        data = self.scratch.data(self.nbytes)
-        read_into(edit.source, self.first * (self.nbytes // self.count), data)
+        data = self.scratch.data(self.count * edit.row_bytes)
+        read_into(edit.source, self.first * edit.row_bytes, data)
         dtype = edit.source.dtype
         rows = arithmetic.stored(data, dtype, (self.count, edit.source.numel // edit.source.shape[0]))
         squared, changed = 0.0, False
@@ -154,7 +151,7 @@ class Block:
         if operands.may_overflow and not arithmetic.is_finite(rows, dtype):
             raise AdapterError(
                 f"the merged tensor {quoted(edit.name)} overflows {dtype}",
-                hint="lora_alpha or the weights are too large, or the base model is broken there",
+                hint="lora_alpha or the weights are too large, or the base model has NaN or infinity there",
             )
         return data, squared, changed
 
@@ -166,9 +163,9 @@ class Block:
         return max(rows, MIN_ROWS) if operands.edit.source.dtype == "F32" else rows
 
     def _change(self, old: Array, start: int, doubtful: list[tuple[Array, Array]]) -> None:
-        """Replace some rows of the block, from its row `start` on, by their new values.
+        """Write the new values over `old`, the rows of the block that begin with its row `start`.
 
-        `doubtful` gets (positions in the block, the base's values there) of those to be computed again.
+        Appends (positions in the block, the base's values there) of results in doubt to `doubtful`.
         """
         operands, edit = self.operands, self.operands.edit
         dtype = edit.source.dtype
@@ -213,32 +210,34 @@ class Block:
         rows[down, across] = arithmetic.rounded(change + weight, self.operands.edit.source.dtype)
 
 
-def write_all(target: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of `data` at `offset`."""
+def write_all(target: int, data: bytes | memoryview, offset: int) -> int:
+    """Write all of `data` at `offset`. Returns its length."""
     view = memoryview(data)
     while view:
         count = os.pwrite(target, view, offset)
         view, offset = view[count:], offset + count
+    return len(data)
 
 
-def copy_range(source: int, from_: int, target: int, to: int, size: int) -> None:
-    """Copy bytes from one file to another, inside the kernel where it can."""
-    while size:
+def copy_range(source: int, from_: int, target: int, to: int, size: int) -> int:
+    """Copy bytes from one file to another, inside the kernel if it can. Returns their number."""
+    left = size
+    while left:
         count = 0
         if hasattr(os, "copy_file_range"):
-            with contextlib.suppress(OSError):  # across file systems, or one that cannot
-                count = os.copy_file_range(source, target, size, from_, to)
+            with contextlib.suppress(OSError):  # two file systems, or one that does not support it
+                count = os.copy_file_range(source, target, left, from_, to)
         if not count:
-            piece = os.pread(source, min(size, 2**20), from_)
+            piece = os.pread(source, min(left, 2**20), from_)
             if not piece:
                 raise AdapterError("a shard of the base model became shorter while it was read")
-            write_all(target, piece, to)
-            count = len(piece)
-        size, from_, to = size - count, from_ + count, to + count
+            count = write_all(target, piece, to)
+        left, from_, to = left - count, from_ + count, to + count
+    return size
 
 
 def reserve(target: int, size: int) -> None:
-    """Give a file its size; OSError at once if the disk has not that much room."""
+    """Give a file its size. OSError if the disk does not have enough space."""
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(target, 0, size)
     else:

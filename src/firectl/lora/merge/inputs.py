@@ -1,4 +1,4 @@
-"""Are the folders that a merge reads what its caller means, and were they the same from its start to its end?"""
+"""Do the folders that a merge reads have the expected content, and did they stay the same during the merge?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from firectl.lora.read.hashing import content_hash, stamp
 
 
 class Expected(NamedTuple):
-    """What a folder should hold. `files` are those that the hash covers; None for the model's own."""
+    """The expected content hash of a folder. `files` are the files that it covers; None: the model's own files."""
 
     hash: str | None = None
     files: Sequence[str] | None = None
@@ -21,7 +21,7 @@ ANYTHING = Expected()
 
 
 class Unchanged:
-    """The files of a folder as they were when this was made."""
+    """Remembers the files of a folder, and finds those that changed later."""
 
     def __init__(self, what: str, folder: Path) -> None:
         self._what = what
@@ -29,7 +29,7 @@ class Unchanged:
         self._before = _stamps(folder)
 
     def require(self, files: Sequence[str]) -> None:
-        """DATA_LOSS, naming the file, if one of these was changed, added or removed since."""
+        """DATA_LOSS that names the file, if one of `files` was changed, added or removed."""
         now = _stamps(self._folder)
         for name in files:
             if self._before.get(name) != now.get(name):
@@ -39,7 +39,7 @@ class Unchanged:
 def require_hash(
     what: str, folder: Path, expected: Expected, files: Sequence[str], check: Callable[[], None] = lambda: None
 ) -> str:
-    """The hash of a folder's content. DATA_LOSS if another one is expected."""
+    """The content hash of a folder. DATA_LOSS if it is not the expected one."""
     try:
         found = content_hash(folder, expected.files or files, check)
     except InputError as error:

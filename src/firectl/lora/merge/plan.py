@@ -1,4 +1,4 @@
-"""Which tensors of a base a merge changes, and with what: decided from headers, before anything is written."""
+"""Which tensors of a base does a merge change, and how? Decided from headers, before anything is written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from firectl.lora.read.safetensors import TensorInfo
 
 
 class Weighted(NamedTuple):
-    """An adapter, and how much of its change is added: 1.0 is the adapter as it was trained."""
+    """An adapter and the factor for its change: 1.0 is the adapter as it was trained."""
 
     adapter: Adapter
     weight: float
 
 
-class Part(NamedTuple):
-    """One adapter's share of a tensor's change."""
+class MergePart(NamedTuple):
+    """One adapter's part of a tensor's change."""
 
     pair: LoraPair
     weight: float
@@ -35,58 +35,56 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One tensor of the result: `source` of the base, replaced, then changed by the sum of `parts`."""
+    """One tensor of the result: `source` of the base or its replacement, plus the sum of `parts`."""
 
     name: str
     source: TensorInfo
     replacement: Replacement | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[MergePart, ...] = ()
     is_bias: bool = False
-    """The tensor is a bias: of each part, its b_bias alone is added."""
+    """The tensor is a bias. Each part adds its b_bias, not its B·A."""
     transposed: bool = False
     """The weight is stored [in, out]."""
 
     @property
+    def row_bytes(self) -> int:
+        return self.source.nbytes // self.source.shape[0]
+
+    @property
     def magnitude(self) -> TensorInfo | None:
-        """DoRA's, which only ever is alone."""
+        """DoRA's magnitude. An edit with one has a single part."""
         return self.parts[0].pair.magnitude if self.parts and not self.is_bias else None
 
     @property
     def used(self) -> Iterator[TensorInfo]:
-        """The adapters' tensors that go into it."""
+        """The adapters' tensors that this edit uses."""
         if self.replacement is not None:
             yield self.replacement.info
         for pair, _ in self.parts:
-            if self.is_bias:
-                if pair.b_bias is not None:
-                    yield pair.b_bias
-            else:
-                yield from (pair.a, pair.b)
-                if pair.magnitude is not None:
-                    yield pair.magnitude
+            yield from filter(None, (pair.b_bias,) if self.is_bias else (pair.a, pair.b, pair.magnitude))
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MergePlan:
     edits: Mapping[str, Edit]
-    """By the name of the tensor in the files."""
+    """By tensor name in the files."""
     added: str | None
-    """A tensor of `edits` that the base has not: the head, when it is untied from the embedding."""
+    """A tensor of `edits` that the base does not have: the head, if it is untied from the embedding."""
     same: tuple[tuple[TensorInfo, TensorInfo], ...]
-    """(adapter's, base's): copies that must hold the same values, because the base ties what the adapter saved."""
+    """(adapter's, base's) copies that must have equal values, because the base ties what the adapter saved."""
 
     @property
     def float32_work(self) -> tuple[int, int]:
-        """(numbers times ranks of all changes of float32 weights, the highest rank among them)."""
+        """(sum of numbers times rank over all changes of float32 weights, highest rank among them)."""
         edits = [edit for edit in self.edits.values() if edit.source.dtype == "F32" and not edit.is_bias]
         ranks = [(edit.source.numel, part.pair.rank) for edit in edits for part in edit.parts]
         return sum(numel * rank for numel, rank in ranks), max((rank for _, rank in ranks), default=0)
 
 
-def plan_merge(chosen: Sequence[Weighted], base: BaseModel) -> Plan:
-    """What to do with each tensor, for adapters that fit.
+def plan_merge(chosen: Sequence[Weighted], base: BaseModel) -> MergePlan:
+    """What to do with each tensor, for adapters that fit the base.
 
-    AdapterError if a tensor of theirs would not be used, or if what they change cannot be added up exactly.
+    AdapterError if a tensor of an adapter would not be used, or if the changes cannot be added exactly.
     """
     adding = len(chosen) > 1 or chosen[0].weight != 1.0
     shares = [_Share.of(adapter, base, adding) for adapter, _ in chosen]
@@ -106,21 +104,21 @@ def plan_merge(chosen: Sequence[Weighted], base: BaseModel) -> Plan:
         unused = [name for name, info in adapter.tensors.items() if (info.file, info.name) not in used]
         if unused:
             raise AdapterError(f"the merge would not use {some(unused)}")
-    return Plan(edits, f"{HEAD}.weight" if untied else None, same)
+    return MergePlan(edits, f"{HEAD}.weight" if untied else None, same)
 
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What one adapter does to a tied base."""
+    """How one adapter changes a tied base."""
 
     shared: Mapping[str, Replacement]
-    """Copies of the base's tensor that it saved beside an adapted head or embedding."""
+    """Copies of the base's tensor that PEFT saved with an adapted head or embedding."""
     untied: bool
 
     @classmethod
     def of(cls, adapter: Adapter, base: BaseModel, adding: bool) -> _Share:
         touched = touched_ties(adapter, base)
-        # What replaces the base's cannot be added up with others; a copy of the base's can.
+        # A replacement cannot be added to other changes; a copy of the base's tensor changes nothing.
         copied = (*touched, *(adapter.modules if adding else ()))
         shared = {
             f"{name}.weight": adapter.replaced[f"{name}.weight"]
@@ -154,14 +152,14 @@ def _names(adapters: Sequence[Adapter], untied: bool) -> Iterator[str]:
 def _edit(
     name: str, chosen: Sequence[Weighted], shares: Sequence[_Share], base: BaseModel, untied: bool
 ) -> Edit | None:
-    """What happens to the tensor of this name; None if a saved copy of it changes nothing."""
+    """The edit of the tensor of this name. None if the adapters only saved a copy of it."""
     module, _, kind = name.rpartition(".")
     parts = []
     replacement = None
     for (adapter, weight), share in zip(chosen, shares, strict=True):
         pair = adapter.modules.get(module)
         if pair is not None and (kind == "weight" or pair.b_bias is not None):
-            parts.append(Part(pair, weight))
+            parts.append(MergePart(pair, weight))
         if name not in share.shared:
             replacement = adapter.replaced.get(name, replacement)
     if not parts and replacement is None and not (untied and module == HEAD):
@@ -178,7 +176,7 @@ def _edit(
 
 
 def _source(base: BaseModel, name: str) -> TensorInfo:
-    """The base's tensor of this name; a tied head's is the embedding's."""
+    """The base's tensor of this name. For a tied head it is the embedding."""
     found = base.tensor(name)
     if found is None and name == f"{HEAD}.weight" and base.embedding is not None:
         found = base.modules[base.embedding]

@@ -1,22 +1,20 @@
-"""How a merge keeps processor and disk busy at once: threads compute, write, hash, and send bytes to the disk.
+"""How does a merge keep processor and disk busy? One thread computes, others write, hash and flush.
 
-No second thread computes: numpy's steps are so short that two threads spend their time handing the interpreter over.
+A second computing thread gains nothing: numpy's steps are so short that both would wait for the interpreter's lock.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from firectl.lora.read.hashing import FileHash
 
@@ -24,16 +22,16 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 FLUSH = 64 * 2**20
-"""Bytes written after which they are sent to the disk."""
+"""Flush to the disk after this many bytes."""
 _PIECE = 1 << 20
 AHEAD = 3
 """Pieces that may wait to be written while the next is computed."""
 
 
 def write_behind(pieces: Iterable[Callable[[], int]]) -> Generator[int]:
-    """Call each piece on a thread beside, in their order, while the next is made; yields what each returns.
+    """Call each piece in order on another thread while the next one is made. Yields what each returns.
 
-    The first error ends it. Of `AHEAD + 1` pieces in a row the first has been called before the last is asked for.
+    The first error ends it. While a piece is made, at most the `AHEAD` pieces before it wait.
     """
     with ThreadPoolExecutor(1, "writer") as pool:
         waiting: deque[Future[int]] = deque()
@@ -49,120 +47,96 @@ def write_behind(pieces: Iterable[Callable[[], int]]) -> Generator[int]:
                 future.cancel()
 
 
-class Flusher:
-    """Sends what was written to the disk while more is computed, so that little is left to wait for at the end.
+class BackgroundCalls:
+    """Calls functions in order on a thread of its own, until one raises OSError.
 
-    OSError, from `wrote` or from the end of the block, if the disk did not take it.
+    `call` or the end of the block raises that error. A block that fails drops the calls that wait.
     """
 
-    def __init__(self) -> None:
-        self._since = 0
-        self._due: queue.SimpleQueue[tuple[FileIO, bool] | None] = queue.SimpleQueue()
-        self._failed: OSError | None = None
-        self._thread = threading.Thread(target=self._run, name="flusher", daemon=True)
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, name)
+        self._error: OSError | None = None
 
-    def wrote(self, target: FileIO, count: int) -> None:
-        """Count bytes that were written. OSError if earlier ones did not reach the disk."""
+    def call(self, work: Callable[[], object]) -> None:
         self._raise()
-        self._since += count
-        if self._since >= FLUSH:
-            self._since = 0
-            self._due.put((target, False))
+        self._pool.submit(self._run, work)
 
-    def wrote_all(self, target: FileIO) -> None:
-        """Nothing more will be written to this file: it is closed once it is on the disk."""
-        self._since = 0
-        self._due.put((target, True))
+    def _run(self, work: Callable[[], object]) -> None:
+        if self._error is None:
+            try:
+                work()
+            except OSError as error:
+                self._error = error
 
-    def __enter__(self) -> Flusher:
-        self._thread.start()
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._due.put(None)
-        self._thread.join()
+        self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
             self._raise()
 
-    def _raise(self) -> None:
-        # The kernel tells of a failed write once: the fsync at the end of a merge would succeed.
-        if self._failed is not None:
-            raise self._failed
 
-    def _run(self) -> None:
-        flush = getattr(os, "fdatasync", os.fsync)
-        while (due := self._due.get()) is not None:
-            target, is_whole = due
-            try:
-                flush(target.fileno())
-                if is_whole:
-                    target.close()
-            except OSError as error:
-                self._failed = error
-                return
+class Flusher(BackgroundCalls):
+    """Flushes written bytes to the disk while more are computed, so that little is left for the end.
 
-
-class Hasher:
-    """Hashes files while they are written, on its own thread: it reads what was just written from the page cache.
-
-    `hashes` has size and sha256 of every file at the end of the block. OSError, from there, if one cannot be read.
+    The kernel reports a failed write once: after that error, an fsync at the end of the merge would succeed.
     """
 
     def __init__(self) -> None:
-        self.hashes: dict[str, FileHash] = {}
-        self._growing: dict[Path, _Growing] = {}
-        self._due: queue.SimpleQueue[tuple[Path, int] | None] = queue.SimpleQueue()
-        self._failed: OSError | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hasher", daemon=True)
+        super().__init__("flusher")
+        self._since = 0
+
+    def wrote(self, target: FileIO, count: int) -> None:
+        """Count bytes that were written to a file."""
+        self._since += count
+        if self._since >= FLUSH:
+            self._since = 0
+            self.call(partial(_flush, target))
+
+    def close(self, target: FileIO) -> None:
+        """Close a file after it is flushed."""
+        self._since = 0
+        self.call(partial(_flush, target))
+        self.call(target.close)
+
+
+class Hasher(BackgroundCalls):
+    """Hashes files while they are written, from the page cache."""
+
+    def __init__(self) -> None:
+        super().__init__("hasher")
+        self._digests: dict[Path, tuple[Hash, int]] = {}
+        self._buffer = memoryview(bytearray(_PIECE))
+
+    @property
+    def hashes(self) -> dict[str, FileHash]:
+        """File name → size and sha256. Complete after the block."""
+        return {path.name: FileHash(size, digest.hexdigest()) for path, (digest, size) in self._digests.items()}
 
     def wrote(self, path: Path, count: int) -> None:
-        """The next `count` bytes of a file are there."""
-        self._due.put((path, count))
+        """Hash the next `count` bytes of a file, which are written."""
+        self.call(partial(self._read, path, count))
 
-    def __enter__(self) -> Hasher:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._over.set()
-        self._due.put(None)
-        self._thread.join()
-        for growing in self._growing.values():
-            growing.file.close()
-        if error is None and self._failed is not None:
-            raise self._failed
-        self.hashes = {path.name: FileHash(each.size, each.digest.hexdigest()) for path, each in self._growing.items()}
-
-    def _run(self) -> None:
-        buffer = memoryview(bytearray(_PIECE))
-        while (due := self._due.get()) is not None and not self._over.is_set():
-            path, count = due
-            try:
-                if path not in self._growing:
-                    self._growing[path] = _Growing(FileIO(path), hashlib.sha256())
-                self._growing[path].read(count, buffer, self._over)
-            except OSError as error:
-                self._failed = error
-                return
+    def _read(self, path: Path, count: int) -> None:
+        digest, size = self._digests.get(path) or (hashlib.sha256(), 0)
+        end = size + count
+        with path.open("rb", buffering=0) as file:
+            file.seek(size)
+            while size < end:
+                found = file.readinto(self._buffer[: end - size])
+                if not found:
+                    raise OSError(f"{path} is shorter than what was written to it")
+                digest.update(self._buffer[:found])
+                size += found
+        self._digests[path] = digest, size
 
 
-@dataclass
-class _Growing:
-    file: FileIO
-    digest: Hash
-    size: int = 0
-
-    def read(self, count: int, buffer: memoryview, over: threading.Event) -> None:
-        while count and not over.is_set():
-            found = self.file.readinto(buffer[: min(count, len(buffer))])
-            if not found:
-                raise OSError(f"{self.file.name} is shorter than what was written to it")
-            self.digest.update(buffer[:found])
-            self.size += found
-            count -= found
+def _flush(target: FileIO) -> None:
+    getattr(os, "fdatasync", os.fsync)(target.fileno())

@@ -1,11 +1,12 @@
-"""A folder that is written whole or not at all: built beside its place, flushed, then renamed.
+"""Writes a folder completely or not at all: builds it beside its place, flushes it, then renames it.
 
-What a killed process left behind is removed by the next one that writes the same folder.
+The next process that writes the same folder removes what a killed one left.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -17,14 +18,14 @@ from firectl.errors import AdapterError
 
 _SUFFIX = ".partial"
 _SETTLED = 10.0
-"""Seconds after which a folder that nobody holds is a leftover; younger ones may not be locked yet."""
+"""Seconds after which an unlocked folder is a leftover. The process of a younger one may not have locked it yet."""
 
 
 @contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A new folder to write into, which becomes `out` at the end. AdapterError if `out` is there already.
+    """A new folder to write into, which becomes `out` at the end. AdapterError if `out` exists.
 
-    On any exception, and on a kill at any moment, there is no `out`.
+    After an exception or a kill at any moment, `out` does not exist.
     """
     if out.exists() or out.is_symlink():
         raise _exists(out)
@@ -36,15 +37,16 @@ def whole_folder(out: Path) -> Iterator[Path]:
     try:
         _lock(held)
         yield partial
-        _flush(partial)
+        for path in (*partial.rglob("*"), partial):
+            _flush(path)
         try:
-            # A folder replaces an empty folder only.
+            # A folder replaces only an empty folder.
             partial.rename(out)
         except OSError:
             if out.exists():
                 raise _exists(out) from None
             raise
-        _flush_folder(out.parent)
+        _flush(out.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         os.close(held)
@@ -55,7 +57,7 @@ def _exists(out: Path) -> AdapterError:
 
 
 def _remove_leftovers(out: Path) -> None:
-    for leftover in out.parent.glob(f".{_escaped(out.name)}.*{_SUFFIX}"):
+    for leftover in out.parent.glob(f".{glob.escape(out.name)}.*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime < _SETTLED:
                 continue
@@ -67,15 +69,11 @@ def _remove_leftovers(out: Path) -> None:
                 os.close(held)
 
 
-def _escaped(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
-
-
 def _lock(descriptor: int) -> bool:
-    """Hold the folder until its descriptor is closed or the process ends; False if another process holds it."""
+    """Lock the folder until its descriptor is closed or the process ends. False if another process holds the lock."""
     try:
         import fcntl
-    except ImportError:  # no such locks on this system: leftovers stay
+    except ImportError:  # this system has no such locks: leftovers stay
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,18 +82,8 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _flush(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        else:
-            _flush_folder(path)
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,7 +1,7 @@
 """Writes the files of a merged model: shard by shard, some rows of a tensor at a time.
 
-W' = W + scaling·B·A in float32, stored in W's dtype; what an adapter leaves alone is copied inside the kernel. A few
-blocks are on their way at once, so memory does not grow with the model, and what is done is on its way to the disk.
+W' = W + scaling·B·A in float32, stored in W's dtype. The kernel copies tensors that no adapter changes.
+Only a few blocks are in memory at once, whatever the size of the model.
 """
 
 from __future__ import annotations
@@ -18,56 +18,54 @@ from typing import Any
 
 from firectl.errors import AdapterError
 from firectl.lora.merge import arithmetic
-from firectl.lora.merge.block import Block, Operands, Scratch, copy_range, reserve, write_all
-from firectl.lora.merge.plan import Edit, Plan
+from firectl.lora.merge.block import Operands, RowBlock, Scratch, copy_range, reserve, write_all
+from firectl.lora.merge.plan import Edit, MergePlan
 from firectl.lora.merge.threads import AHEAD, Flusher, Hasher, write_behind
 from firectl.lora.read.base_model import CONFIG, INDEX, BaseModel
 from firectl.lora.read.folder import quoted, read_json
 from firectl.lora.read.hashing import FileHash, file_hash
 from firectl.lora.read.safetensors import TensorInfo, read_bytes, read_header
 
-Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all) after each piece of the result's weights."""
+OnProgress = Callable[[int, int], None]
+"""Called with (bytes written, bytes in all) after each piece of the result's weights."""
 
 COPY = 32 * 2**20
 """Bytes copied at a time."""
 
 
 class MergeWriter:
-    """One merge; `changed` and `norms` fill as the shards go by."""
+    """Writes one merge. `changed`, `norms` and `hashes` are complete after `write`."""
 
-    def __init__(self, base: BaseModel, plan: Plan, out: Path, progress: Progress | None) -> None:
+    def __init__(self, base: BaseModel, plan: MergePlan, out: Path, progress: OnProgress | None) -> None:
         self._base = base
         self._plan = plan
         self._out = out
         self._progress = progress or (lambda done, total: None)
         self._added = plan.edits[plan.added] if plan.added is not None else None
         self._exact = arithmetic.exact(*plan.float32_work)
-        self._done = 0
-        self._total = sum((base.path / shard).stat().st_size for shard in base.shards)
         self._scratch = Scratch(AHEAD + 1)
         self.changed: set[str] = set()
         """Tensors whose stored numbers differ from the base's."""
         self.norms: dict[str, float] = {}
-        """Norm of the change of each tensor that the adapter touches."""
+        """Norm of the change of each tensor that the adapter changes."""
         self.hashes: dict[str, FileHash] = {}
         """Size and hash of each file of the result."""
 
     def write(self) -> None:
-        """Write every file of the result. AdapterError names the tensor that cannot be written exactly."""
+        """Write every file of the result. AdapterError names a tensor that cannot be written exactly."""
         for mine, theirs in self._plan.same:
             _require_same(mine, theirs)
-        if self._added is not None:
-            self._total += self._added.source.nbytes
         for name in self._base.files:
             if name not in self._base.shards:
                 (self._out / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(self._base.path / name, self._out / name)
+        done, total = 0, sum((self._base.path / shard).stat().st_size for shard in self._base.shards)
         if self._added is not None:
+            total += self._added.source.nbytes
             self._untie(self._added)
-        # Overflow is found in the result, and said with the tensor's name; numpy's warning of it would say less.
+        # `RowBlock.compute` finds an overflow and names the tensor; numpy's warning would not.
         silent = arithmetic.numpy().errstate(over="ignore", invalid="ignore")
-        # Writing ends before the files are closed: an interrupted one must not go on into what is opened next.
+        # Writing must end before the files are closed: an interrupted write must not reach a file that is opened next.
         with (
             silent,
             ExitStack() as files,
@@ -76,14 +74,14 @@ class MergeWriter:
             closing(write_behind(self._shards(files, flusher, hasher))) as written,
         ):
             for count in written:
-                self._done += count
-                self._progress(self._done, self._total)
+                done += count
+                self._progress(done, total)
         others = [path for path in self._out.rglob("*") if path.is_file() and path.name not in hasher.hashes]
         self.hashes = hasher.hashes | {path.relative_to(self._out).as_posix(): file_hash(path) for path in others}
-        self._progress(self._total, self._total)
+        self._progress(total, total)
 
     def _shards(self, files: ExitStack, flusher: Flusher, hasher: Hasher) -> Iterator[Callable[[], int]]:
-        """What is to be written, in the order of the files' bytes; each piece returns how many it wrote."""
+        """Functions that write the files in the order of their bytes. Each returns the number of bytes it wrote."""
         for shard in self._base.shards:
             path = self._base.path / shard
             header = read_header(path)
@@ -91,7 +89,7 @@ class MergeWriter:
             source = files.enter_context(FileIO(path))
             target = files.enter_context(FileIO(self._out / shard, "x"))
             prefix = os.pread(source.fileno(), header.data_start, 0)
-            # The head goes where the embedding is, so that a single file stays a single file.
+            # The head goes into the embedding's file, so that a model of one file stays one file.
             if self._added is not None and self._added.source.file.name == shard:
                 prefix = _grow(prefix, self._added)
                 tensors[self._added.name] = self._added.source
@@ -105,45 +103,32 @@ class MergeWriter:
     def _pieces(
         self, tensors: Mapping[str, TensorInfo], source: int, target: int, start: int
     ) -> Iterator[Callable[[], int]]:
-        run = from_ = start_of_run = 0
+        """Functions that write the tensors of one shard, from byte `start` of the target."""
+        # The run of unchanged tensors to copy: bytes, first byte in the source, first byte in the target.
+        run = from_ = to = 0
         for name, info in tensors.items():
             edit = self._plan.edits.get(name)
             if edit is None:
                 if run == 0:
-                    from_, start_of_run = info.start, start
+                    from_, to = info.start, start
                 run += info.nbytes
             else:
-                yield from self._copies(source, target, from_, start_of_run, run)
+                yield from _copies(source, from_, target, to, run)
                 run = 0
                 yield from self._edited(edit, target, start)
             start += info.nbytes
-        yield from self._copies(source, target, from_, start_of_run, run)
+        yield from _copies(source, from_, target, to, run)
 
     def _edited(self, edit: Edit, target: int, start: int) -> Iterator[Callable[[], int]]:
         operands = Operands.load(edit, self._exact)
         squares = 0.0
-        row_bytes = edit.source.nbytes // edit.source.shape[0]
         for first, count in operands.blocks():
-            data, squared, changed = Block(operands, first, count, self._scratch).compute()
+            data, squared, changed = RowBlock(operands, first, count, self._scratch).compute()
             if changed:
                 self.changed.add(edit.name)
             squares += squared
-
-            def work(data: memoryview = data, offset: int = start + first * row_bytes) -> int:
-                write_all(target, data, offset)
-                return len(data)
-
-            yield work
+            yield partial(write_all, target, data, start + first * edit.row_bytes)
         self.norms[edit.name] = operands.norm if operands.norm is not None else squares**0.5
-
-    def _copies(self, source: int, target: int, from_: int, to: int, size: int) -> Iterator[Callable[[], int]]:
-        for offset in range(0, size, COPY):
-
-            def work(offset: int = offset, count: int = min(COPY, size - offset)) -> int:
-                copy_range(source, from_ + offset, target, to + offset, count)
-                return count
-
-            yield work
 
     def _untie(self, head: Edit) -> None:
         config = dict(self._base.config)
@@ -161,6 +146,11 @@ class MergeWriter:
             _write_json(self._out / INDEX, index)
 
 
+def _copies(source: int, from_: int, target: int, to: int, size: int) -> Iterator[Callable[[], int]]:
+    for offset in range(0, size, COPY):
+        yield partial(copy_range, source, from_ + offset, target, to + offset, min(COPY, size - offset))
+
+
 def _write(piece: Callable[[], int], target: FileIO, flusher: Flusher, hasher: Hasher) -> int:
     count = piece()
     flusher.wrote(target, count)
@@ -170,7 +160,7 @@ def _write(piece: Callable[[], int], target: FileIO, flusher: Flusher, hasher: H
 
 def _end(source: FileIO, target: FileIO, flusher: Flusher) -> int:
     source.close()
-    flusher.wrote_all(target)
+    flusher.close(target)
     return 0
 
 
@@ -184,7 +174,7 @@ def _require_same(mine: TensorInfo, theirs: TensorInfo) -> None:
 
 
 def _grow(prefix: bytes, added: Edit) -> bytes:
-    """The length and header of a safetensors file with one more tensor at its end."""
+    """The length and header of a safetensors file, with one more tensor at the end of the file."""
     fields = json.loads(prefix[8:])
     end = max((field["data_offsets"][1] for name, field in fields.items() if name != "__metadata__"), default=0)
     fields[added.name] = {

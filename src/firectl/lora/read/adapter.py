@@ -1,12 +1,12 @@
-"""What an adapter folder holds: its config, and for every module it changes the tensors that do it.
+"""What is in an adapter's folder? Its config, and the tensors for each module that it changes.
 
-Every tensor of the file finds its place or is refused by name. Reads headers only, whatever the size of the weights.
+Every tensor has a known role, or the adapter is refused by the tensor's name. Reads headers only, never weights.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 SAFETENSORS = "adapter_model.safetensors"
 BIN = "adapter_model.bin"
 EXTRA_FILES = ("fireworks.json",)
-"""Files that belong to an adapter when they are there."""
+"""Files that belong to an adapter if they exist."""
 
 PREFIX = "base_model.model."
 FLOATS = ("F32", "F16", "BF16")
 MAX_MODULES = 200_000
 
-# The adapter's name stands in the middle of some: PEFT wrote `lora_A.default.weight` once.
+# Old versions of PEFT put the adapter's name into some: `lora_A.default.weight`.
 _NAMED = r"(?:\.(?!weight$|bias$)[^.]+)?"
 _FACTOR = re.compile(
     rf"(?P<module>.+)\.(?P<part>lora_(?:A|B){_NAMED}\.weight|lora_B{_NAMED}\.bias|lora_embedding_(?:A|B){_NAMED}"
     rf"|lora_magnitude_vector{_NAMED}(?:\.weight)?)"
 )
 _EMBEDDINGS = ("embed_tokens", "lm_head")
-"""Layers that PEFT saves whole beside their adapter, or when the vocabulary was resized."""
+"""Layers that PEFT also saves whole, beside their adapter or after the vocabulary was resized."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraPair:
-    """The change of one module: scaling · B·A, of shapes A [rank, in] and B [out, rank].
+    """The change of one module: scaling · B·A, with A [rank, in] and B [out, rank].
 
-    For an embedding A is [rank, vocabulary] and B [hidden, rank], and the change of its table is the transpose.
+    For an embedding A is [rank, vocabulary] and B [hidden, rank]; the transpose of B·A is added to its table.
     """
 
     a: TensorInfo
@@ -52,22 +52,18 @@ class LoraPair:
     scaling: float
     embedding: bool = False
     magnitude: TensorInfo | None = None
-    """DoRA's magnitude of each output, [out]."""
+    """[out], DoRA's magnitude of each output."""
     b_bias: TensorInfo | None = None
-    """lora_bias: added to the module's bias, times scaling, [out]."""
-
-    @property
-    def tensors(self) -> tuple[TensorInfo, ...]:
-        return tuple(info for info in (self.a, self.b, self.magnitude, self.b_bias) if info is not None)
+    """[out], lora_bias: scaling times this is added to the module's bias."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A tensor of the base that the adapter carries whole."""
+    """A tensor of the adapter that replaces a whole tensor of the base."""
 
     info: TensorInfo
     why: str
-    """modules_to_save, bias, or embedding (saved beside its adapter, or because it was resized)."""
+    """modules_to_save, bias or embedding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +73,21 @@ class Adapter:
     format: str
     """safetensors or bin."""
     files: tuple[str, ...]
-    """The names of the files that are the adapter."""
+    """The names of the adapter's files: config, weights, others."""
     modules: Mapping[str, LoraPair]
-    """By the module's name in the base: `model.layers.0.self_attn.q_proj`."""
+    """By module name in the base: `model.layers.0.self_attn.q_proj`."""
     replaced: Mapping[str, Replacement]
-    """By the tensor's name in the base: `lm_head.weight`."""
+    """By tensor name in the base: `lm_head.weight`."""
     tensors: Mapping[str, TensorInfo]
-    """By the name in the adapter's file."""
+    """By tensor name in the adapter's file."""
     ignored_files: tuple[str, ...] = ()
-    """Weights that lie in the folder too and are not read."""
+    """Other weights in the folder, which are not read."""
     copy: SafetensorsCopy | None = field(default=None, repr=False, compare=False)
-    """Keeps the file that `tensors` of a `.bin` lie in."""
+    """The file with the `tensors` of a `.bin`. It exists as long as this object."""
 
     @classmethod
     def open(cls, path: Path) -> Adapter:
-        """Read the folder's config and headers. AdapterError names the file, field or tensor that is wrong."""
+        """Read the folder's config and headers. AdapterError names the wrong file, field or tensor."""
         folder = open_folder(Path(path), "adapter")
         refuse_outside_links(folder)
         config_file = regular_file(folder, CONFIG)
@@ -120,7 +116,7 @@ class Adapter:
 
 
 def _copy_of_bin(path: Path) -> SafetensorsCopy:
-    from firectl.lora.read.bin_file import SafetensorsCopy  # as much to import again, for a format that few still write
+    from firectl.lora.read.bin_file import SafetensorsCopy  # doubles the import time, and few adapters are a .bin
 
     return SafetensorsCopy(path)
 
@@ -128,7 +124,7 @@ def _copy_of_bin(path: Path) -> SafetensorsCopy:
 def _no_adapter(folder: Path) -> AdapterError:
     if regular_file(folder, "adapters.safetensors") is not None or regular_file(folder, "adapters.npz") is not None:
         return AdapterError(
-            "adapters.safetensors is an MLX adapter's; only PEFT adapters are read",
+            "adapters.safetensors belongs to an MLX adapter; only PEFT adapters are supported",
             hint=f"convert it to a PEFT folder ({CONFIG} with peft_type LORA, {SAFETENSORS})",
         )
     missing = CONFIG if regular_file(folder, CONFIG) is None else f"{SAFETENSORS} (or {BIN})"
@@ -147,10 +143,10 @@ def _sort(
         if not name.startswith(PREFIX):
             raise AdapterError(
                 f"{file}: tensor {quoted(name)} does not begin with {PREFIX}",
-                hint="only PEFT's names are read; save the adapter with model.save_pretrained()",
+                hint="only PEFT's names are supported; save the adapter with model.save_pretrained()",
             )
         if info.dtype not in FLOATS:
-            raise AdapterError(f"{file}: tensor {quoted(name)} is {info.dtype}, not one of {', '.join(FLOATS)}")
+            raise AdapterError(f"{file}: tensor {quoted(name)} is {info.dtype}, expected one of {', '.join(FLOATS)}")
         found = _FACTOR.fullmatch(name.removeprefix(PREFIX))
         if found is None:
             whole[name] = info
@@ -158,19 +154,25 @@ def _sort(
         part = found["part"].partition(".")[0] + (".bias" if found["part"].endswith(".bias") else "")
         module = parts.setdefault(found["module"], {})
         if part in module:
-            raise AdapterError(f"{file}: tensors {quoted(module[part].name)} and {quoted(name)} are the same one twice")
+            raise _duplicate(file, module[part], name)
         module[part] = info
     if not parts:
-        raise AdapterError(f"{file} holds no lora_A or lora_B tensor: no LoRA adapter")
+        raise AdapterError(f"{file} has no lora_A or lora_B tensor, so it is not a LoRA adapter")
     if len(parts) > MAX_MODULES:
         raise AdapterError(f"{file} changes {len(parts)} modules; the limit is {MAX_MODULES}")
-    tied = [module for module in parts if module.endswith(_EMBEDDINGS)]
-    if config.ensure_weight_tying and (tied or set(config.modules_to_save) & {*_EMBEDDINGS}):
+    embeddings = {module for module in parts if module.endswith(_EMBEDDINGS)}
+    if config.ensure_weight_tying and (embeddings or set(config.modules_to_save) & {*_EMBEDDINGS}):
         raise AdapterError(
-            f"{CONFIG}: ensure_weight_tying is set, and the adapter changes the embedding or the head: not supported",
+            f"{CONFIG}: ensure_weight_tying is not supported for an adapter that changes the embedding or the head",
             hint="merge it with PEFT and deploy the merged model",
         )
-    _refuse_untargeted(parts, config, file)
+    targeted = config.targets.matcher(max(map(len, parts)))
+    strays = [name for name in parts if not targeted(name) or (config.targets.all_linear and name in embeddings)]
+    if strays:
+        raise AdapterError(
+            f"{file} changes {some(strays)}, which target_modules in {CONFIG} does not name",
+            hint="the two files belong to different adapters; save it again with model.save_pretrained()",
+        )
     ranks = by_pattern(config.rank_pattern, parts, config.r, f"{CONFIG}: rank_pattern")
     alphas = by_pattern(config.alpha_pattern, parts, config.alpha, f"{CONFIG}: alpha_pattern")
     modules = {
@@ -185,17 +187,8 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in name.split("."))
 
 
-def _refuse_untargeted(modules: Iterable[str], config: AdapterConfig, file: str) -> None:
-    names = list(modules)
-    targeted = config.targets.matcher(max(map(len, names)))
-    strays = [
-        name for name in names if not targeted(name) or (config.targets.all_linear and name.endswith(_EMBEDDINGS))
-    ]
-    if strays:
-        raise AdapterError(
-            f"{file} changes {some(strays)}, which target_modules in {CONFIG} does not name",
-            hint="one of the two files is not this adapter's; save it again with model.save_pretrained()",
-        )
+def _duplicate(file: str, first: TensorInfo, second: str) -> AdapterError:
+    return AdapterError(f"{file}: tensors {quoted(first.name)} and {quoted(second)} are two names of the same tensor")
 
 
 def _pair(
@@ -203,26 +196,25 @@ def _pair(
 ) -> LoraPair:
     embedding = "lora_embedding_A" in found or "lora_embedding_B" in found
     names = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A", "lora_B")
-    for name in names:
-        if name not in found:
-            raise AdapterError(f"{file}: module {quoted(module)} has no {name}", hint="the adapter is incomplete")
-    allowed = {*names}
+    # Part → the field that requires it.
+    wanted = dict.fromkeys(names, "")
     if config.dora:
-        allowed.add("lora_magnitude_vector")
-        if "lora_magnitude_vector" not in found:
-            raise AdapterError(f"{file}: use_dora is set, but module {quoted(module)} has no lora_magnitude_vector")
+        wanted["lora_magnitude_vector"] = "use_dora is set, but "
     if config.lora_bias:
-        allowed.add("lora_B.bias")
-        if "lora_B.bias" not in found:
-            raise AdapterError(f"{file}: lora_bias is set, but module {quoted(module)} has no lora_B bias")
+        wanted["lora_B.bias"] = "lora_bias is set, but "
+    for name, field_set in wanted.items():
+        if name not in found:
+            raise AdapterError(
+                f"{file}: {field_set}module {quoted(module)} has no {name}", hint="the adapter is incomplete"
+            )
     for part, info in found.items():
-        if part not in allowed:
-            raise AdapterError(f"{file}: tensor {quoted(info.name)} is not part of this adapter by its {CONFIG}")
+        if part not in wanted:
+            raise AdapterError(f"{file}: {CONFIG} does not declare tensor {quoted(info.name)}")
     a, b = (found[name] for name in names)
     for info, axis, side in ((a, 0, "rows"), (b, 1, "columns")):
         if len(info.shape) != 2 or 0 in info.shape:
             raise AdapterError(
-                f"{file}: tensor {quoted(info.name)} has the shape {list(info.shape)}, not two dimensions",
+                f"{file}: tensor {quoted(info.name)} has the shape {list(info.shape)}, expected two dimensions",
                 hint="sharded training must gather the weights before it saves them",
             )
         if info.shape[axis] != rank:
@@ -234,10 +226,10 @@ def _pair(
     for vector in (magnitude, b_bias):
         if vector is not None and vector.shape != (b.shape[0],):
             raise AdapterError(
-                f"{file}: tensor {quoted(vector.name)} has the shape {list(vector.shape)}, not [{b.shape[0]}]"
+                f"{file}: tensor {quoted(vector.name)} has the shape {list(vector.shape)}, expected [{b.shape[0]}]"
             )
     if embedding and (magnitude or b_bias):
-        raise AdapterError(f"{file}: DoRA or lora_bias on the embedding {quoted(module)} cannot be applied")
+        raise AdapterError(f"{file}: DoRA and lora_bias cannot be applied to the embedding {quoted(module)}")
     return LoraPair(a, b, rank, scaling, embedding, magnitude, b_bias)
 
 
@@ -254,19 +246,17 @@ def _replacements(whole: Mapping[str, TensorInfo], config: AdapterConfig, file: 
         elif kind == "weight" and module.removesuffix(".base_layer").rpartition(".")[2] in _EMBEDDINGS:
             why = "embedding"
         else:
-            raise AdapterError(
-                f"{file}: tensor {quoted(name)} is not part of a LoRA adapter", hint=f"{CONFIG} does not announce it"
-            )
+            raise AdapterError(f"{file}: {CONFIG} does not declare tensor {quoted(name)}")
         target = f"{module.removesuffix('.base_layer')}.{kind}"
         if target in replaced:
-            raise AdapterError(f"{file}: tensors {quoted(replaced[target].info.name)} and {quoted(name)} are one twice")
+            raise _duplicate(file, replaced[target].info, name)
         replaced[target] = Replacement(info, why)
     _require_saved(replaced, config, file)
     return replaced
 
 
 def _require_saved(replaced: Mapping[str, Replacement], config: AdapterConfig, file: str) -> None:
-    # For other tasks PEFT adds names of its own, such as `score`, of which a model has one or the other.
+    # For other tasks PEFT adds names such as `score`, and a model has only one of them.
     if config.task_type not in (None, "CAUSAL_LM"):
         return
     longest = max(map(len, replaced), default=0)

@@ -1,13 +1,13 @@
-"""What an adapter_config.json says, typed and complete: what changes the arithmetic is known or refused.
+"""What does an adapter_config.json say? Every field that changes the arithmetic is read or refused.
 
-Knows PEFT's LoRA config and nothing of the tensors; fields that only matter in training are not read.
+Knows PEFT's LoRA config, not the tensors. Does not read fields that matter only in training.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,28 +20,28 @@ CONFIG = "adapter_config.json"
 _REFUSED = {
     "alora_invocation_tokens": "an activated LoRA applies to some tokens only",
     "arrow_config": "Arrow routes between several adapters",
-    "kasa_config": "KaSA changes the base weights as well",
+    "kasa_config": "KaSA changes the base weights too",
     "layer_replication": "it repeats layers of the base",
     "megatron_config": "it was trained on Megatron's own layers",
     "monteclora_config": "MonteCLoRA samples its weights",
-    "target_parameters": "it changes parameters that are no modules",
+    "target_parameters": "it changes parameters that are not modules",
     "trainable_token_indices": "it replaces single rows of the embedding",
     "use_bdlora": "its factors are block-diagonal",
     "use_qalora": "QA-LoRA pools its inputs",
-    "velora_config": "VeLoRA keeps tensors of its own",
+    "velora_config": "VeLoRA has other tensors than a LoRA",
 }
-"""Fields that are refused when set, and why."""
+"""Field that is refused if it is set → why."""
 
 _CHANGED_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
-"""Initialisations that move part of the base's weights into the adapter, and leave the base changed."""
+"""Initialisations that move a part of the base's weights into the adapter and so change the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Which modules the adapter changes, as PEFT decides it from the config alone."""
+    """Which modules the adapter changes, by PEFT's rules and from the config alone."""
 
     modules: tuple[str, ...] | str
-    """Names or name endings; or a regular expression, or `all-linear`."""
+    """Names or endings of names, or one regular expression, or `all-linear`."""
     exclude: tuple[str, ...] | str
     layers: tuple[int, ...] | None
     layers_pattern: tuple[str, ...]
@@ -52,11 +52,34 @@ class Targets:
         return isinstance(self.modules, str) and self.modules.lower() == "all-linear"
 
     def matcher(self, longest: int) -> Callable[[str], bool]:
-        """A function from a module's name (at most `longest` characters) to whether it is a target."""
-        return _Matcher(self, longest)
+        """Function from a module's name, of at most `longest` characters, to whether it is a target."""
+        where = f"{CONFIG}: "
+        regex = exclude = None
+        if isinstance(self.modules, str) and not self.all_linear:
+            regex = Pattern(self.modules, where + "target_modules", longest)
+        if isinstance(self.exclude, str):
+            exclude = Pattern(self.exclude, where + "exclude_modules", longest)
+        saved = self.saved_matcher(longest)
+        numbered = [rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\." for pattern in self.layers_pattern]
+        layers = [
+            Pattern(text, where + "layers_pattern", longest) for text in numbered or [r".*?\.[^.]*\.(?P<idx>\d+)\."]
+        ]
+
+        def is_target(name: str) -> bool:
+            excluded = exclude.fullmatch(name) if exclude is not None else _ends(name, self.exclude)
+            if excluded or saved(name):
+                return False
+            if isinstance(self.modules, str):
+                return regex is None or regex.fullmatch(name)
+            if name in self.modules or self.layers is None:
+                return _ends(name, self.modules)
+            match = next((found for pattern in layers if (found := pattern.match(name))), None)
+            return match is not None and int(match["idx"]) in self.layers and _ends(name, self.modules)
+
+        return is_target
 
     def saved_matcher(self, longest: int) -> Callable[[str], bool]:
-        """A function from a module's name to whether modules_to_save names it or a module around it."""
+        """Function from a module's name to whether modules_to_save names it or a module around it."""
         where = f"{CONFIG}: modules_to_save"
         patterns = [Pattern(rf"(^|.*\.){name}($|\..*)", where, longest) for name in self.saved]
         return lambda name: any(pattern.match(name) for pattern in patterns)
@@ -71,7 +94,7 @@ class AdapterConfig:
     dora: bool
     lora_bias: bool
     bias: str
-    """none, all or lora_only: which biases of the base were trained."""
+    """Which biases of the base were trained: none, all or lora_only."""
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     modules_to_save: tuple[str, ...]
@@ -84,27 +107,40 @@ class AdapterConfig:
     def scaling(self, rank: int, alpha: float) -> float:
         return alpha / math.sqrt(rank) if self.rslora else alpha / rank
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The fields set in this config that a plain LoRA does not have."""
+        fields = {
+            "use_rslora": self.rslora,
+            "use_dora": self.dora,
+            "lora_bias": self.lora_bias,
+            "bias": self.bias != "none",
+            "rank_pattern": self.rank_pattern,
+            "alpha_pattern": self.alpha_pattern,
+            "modules_to_save": self.modules_to_save,
+        }
+        return tuple(field for field, is_set in fields.items() if is_set)
+
 
 def parse_config(document: Mapping[str, Any]) -> AdapterConfig:
-    """The config of a LoRA adapter; AdapterError names the field that is malformed or cannot be applied."""
+    """The config of a LoRA adapter. AdapterError names a field that is malformed or cannot be applied exactly."""
     if "peft_type" not in document and any(key in document for key in ("fine_tune_type", "lora_parameters")):
         raise AdapterError(
-            f"{CONFIG} is an MLX adapter's; only PEFT adapters are read",
+            f"{CONFIG} belongs to an MLX adapter; only PEFT adapters are supported",
             hint="convert it to a PEFT folder (adapter_config.json with peft_type LORA, adapter_model.safetensors)",
         )
     if document.get("peft_type") != "LORA":
-        raise AdapterError(f"{CONFIG}: peft_type is {_show(document.get('peft_type'))}; only LORA adapters are served")
+        raise AdapterError(f"{CONFIG}: peft_type is {_show(document.get('peft_type'))}; only LORA is supported")
     for field, why in _REFUSED.items():
         if document.get(field) not in (None, False, [], {}):
-            raise AdapterError(f"{CONFIG}: {field} is set, which cannot be applied exactly: {why}")
+            raise AdapterError(f"{CONFIG}: {field} is set and cannot be applied exactly: {why}")
     fields = _Fields(document)
     start = document.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_CHANGED_BASE):
         raise AdapterError(
-            f"{CONFIG}: init_lora_weights is {quoted(start)}: the adapter belongs to base weights that were changed "
-            "when training began",
-            hint="save it with save_pretrained(…, path_initial_model_for_weight_conversion=…), which makes it a "
-            "plain LoRA of the base",
+            f"{CONFIG}: init_lora_weights is {quoted(start)}: the adapter needs base weights that were changed "
+            "at the start of training",
+            hint="save_pretrained(…, path_initial_model_for_weight_conversion=…) makes it a plain LoRA of the base",
         )
     saved = fields.strings("modules_to_save")
     return AdapterConfig(
@@ -130,48 +166,15 @@ def parse_config(document: Mapping[str, Any]) -> AdapterConfig:
     )
 
 
-class _Matcher:
-    def __init__(self, targets: Targets, longest: int) -> None:
-        self._targets = targets
-        where = f"{CONFIG}: "
-        self._regex = self._exclude = None
-        if isinstance(targets.modules, str) and not targets.all_linear:
-            self._regex = Pattern(targets.modules, where + "target_modules", longest)
-        if isinstance(targets.exclude, str):
-            self._exclude = Pattern(targets.exclude, where + "exclude_modules", longest)
-        self._saved = targets.saved_matcher(longest)
-        numbered = [rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\." for pattern in targets.layers_pattern]
-        self._layers = [
-            Pattern(text, where + "layers_pattern", longest) for text in numbered or [r".*?\.[^.]*\.(?P<idx>\d+)\."]
-        ]
-
-    def __call__(self, name: str) -> bool:
-        targets = self._targets
-        if self._exclude is not None and self._exclude.fullmatch(name):
-            return False
-        if isinstance(targets.exclude, tuple) and _ends(name, targets.exclude):
-            return False
-        if self._saved(name):
-            return False
-        if self._regex is not None:
-            return self._regex.fullmatch(name)
-        if isinstance(targets.modules, str):
-            return True
-        if name in targets.modules or targets.layers is None:
-            return _ends(name, targets.modules)
-        match = next((found for pattern in self._layers if (found := pattern.match(name))), None)
-        return match is not None and int(match["idx"]) in targets.layers and _ends(name, targets.modules)
-
-
-def _ends(name: str, endings: tuple[str, ...]) -> bool:
-    return any(name == ending or name.endswith(f".{ending}") for ending in endings)
+def _ends(name: str, endings: Iterable[str]) -> bool:
+    return any(f".{name}".endswith(f".{ending}") for ending in endings)
 
 
 def _targets(fields: _Fields, saved: tuple[str, ...]) -> Targets:
     modules = fields.strings_or_text("target_modules")
     if not modules:
         raise AdapterError(
-            f"{CONFIG}: target_modules is missing: which modules the adapter changes",
+            f"{CONFIG}: target_modules is missing, which says what modules the adapter changes",
             hint='write the list, for example "target_modules": ["q_proj", "v_proj"]',
         )
     pattern = fields.strings_or_text("layers_pattern")
@@ -190,30 +193,26 @@ def _targets(fields: _Fields, saved: tuple[str, ...]) -> Targets:
 
 
 class _Fields:
-    """Reads typed fields; null and absent mean the default, anything of another type is an AdapterError."""
+    """Reads typed fields. null and absent mean the default; AdapterError for any other type."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
 
-    def boolean(self, name: str) -> bool:
+    def _value(self, name: str, wanted: str, is_right: Callable[[Any], bool]) -> Any:
         value = self._document.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise _wrong(name, value, "true or false")
-        return bool(value)
-
-    def text(self, name: str) -> str | None:
-        value = self._document.get(name)
-        if value is not None and not isinstance(value, str):
-            raise _wrong(name, value, "a string or null")
+        if value is not None and not is_right(value):
+            raise _wrong(name, value, wanted)
         return value
 
+    def boolean(self, name: str) -> bool:
+        return bool(self._value(name, "true or false", lambda value: isinstance(value, bool)))
+
+    def text(self, name: str) -> str | None:
+        found: str | None = self._value(name, "a string or null", lambda value: isinstance(value, str))
+        return found
+
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = self._document.get(name)
-        if value is None:
-            return allowed[0]
-        if value not in allowed:
-            raise _wrong(name, value, f"one of {', '.join(allowed)}")
-        return str(value)
+        return self._value(name, f"one of {', '.join(allowed)}", lambda value: value in allowed) or allowed[0]
 
     def rank(self, name: str, value: object) -> int:
         if type(value) is not int or value < 1:
@@ -226,31 +225,26 @@ class _Fields:
         return value
 
     def map(self, name: str) -> list[tuple[str, Any]]:
-        value = self._document.get(name)
-        if value is not None and not isinstance(value, dict):
-            raise _wrong(name, value, "an object or null")
-        return list((value or {}).items())
+        return list((self._value(name, "an object or null", lambda value: isinstance(value, dict)) or {}).items())
 
     def strings(self, name: str) -> tuple[str, ...]:
-        value = self._document.get(name)
-        if value is not None and not (
-            isinstance(value, list) and all(isinstance(item, str) and item for item in value)
-        ):
-            raise _wrong(name, value, "a list of names or null")
-        return tuple(value or ())
+        return tuple(self._value(name, "a list of names or null", _is_names) or ())
 
     def strings_or_text(self, name: str) -> tuple[str, ...] | str:
         value = self._document.get(name)
-        if isinstance(value, str):
-            return value or ()
-        return self.strings(name)
+        return value or () if isinstance(value, str) else self.strings(name)
 
     def layers(self, name: str) -> tuple[int, ...] | None:
-        value = self._document.get(name)
-        numbers = [value] if type(value) is int else value
-        if numbers is not None and not (isinstance(numbers, list) and all(type(number) is int for number in numbers)):
-            raise _wrong(name, value, "a layer number, a list of them, or null")
-        return tuple(numbers) if numbers else None
+        value = self._value(name, "a layer number, a list of them, or null", _is_numbers)
+        return tuple([value] if isinstance(value, int) else value) if value not in (None, []) else None
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) and item for item in value)
+
+
+def _is_numbers(value: object) -> bool:
+    return all(type(number) is int for number in (value if isinstance(value, list) else [value]))
 
 
 def _wrong(name: str, value: object, wanted: str) -> AdapterError:

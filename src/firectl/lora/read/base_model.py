@@ -1,6 +1,6 @@
-"""What a base model folder holds: its config, and which shard has which tensor.
+"""What is in a base model's folder? Its config, and which shard has which tensor.
 
-Reads config and headers only, and knows how the model's module names and the files' tensor names correspond.
+Reads config and headers only. Maps the model's module names to the tensor names in the files.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ HEAD = "lm_head"
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in")
 
 _CONV1D = {"gpt2": ("c_attn", "c_proj", "c_fc"), "openai-gpt": ("c_attn", "c_proj", "c_fc")}
-"""model_type → its layers that are transformers' Conv1D, whose weight is stored [in, out]."""
+"""model_type → its layers of transformers' class Conv1D. Their weight is stored [in, out]."""
 _OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json")
 _TEMPLATES = "additional_chat_templates"
 RECORD = "firectl_merge.json"
-"""Written into the result of a merge; no part of the model."""
+"""The record of a merge, in its result. It is not part of the model."""
 _PREFIX = {"gpt2": "transformer"}
-"""model_type → what its module names begin with; `model` for all others. Some checkpoints leave it out."""
+"""model_type → the prefix of its module names, if that is not `model`. Some checkpoints omit the prefix."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class BaseModel:
     config: Mapping[str, Any]
     model_type: str
     tensors: Mapping[str, TensorInfo]
-    """By the name in the files; shard after shard, in the order of their bytes."""
+    """By name in the files; shard after shard, in the order of their bytes."""
     shards: tuple[str, ...]
     """File names, in order."""
     indexed: bool
-    """There is an index file, even if for a single shard."""
+    """Whether there is an index file. One shard may have one too."""
 
     @classmethod
     def open(cls, path: Path) -> BaseModel:
-        """Read config and headers of a Hugging Face folder. AdapterError names the file or tensor that is wrong."""
+        """Read config and headers of a Hugging Face folder. AdapterError names the wrong file or tensor."""
         folder = open_folder(Path(path), "base model")
         config_file = regular_file(folder, CONFIG)
         if config_file is None:
@@ -65,12 +65,12 @@ class BaseModel:
 
     @property
     def tied(self) -> bool:
-        """The output head is the input embedding: no tensor of its own is in the files."""
+        """The output head is the input embedding: the files have no tensor for the head."""
         return f"{HEAD}.weight" not in self.tensors and self.embedding is not None
 
     @property
     def quantization(self) -> str | None:
-        """The method by which the files' weights are quantised, None if they are plain floats."""
+        """The quantisation method of the files' weights, None for plain floats."""
         value = self.config.get("quantization_config")
         if not value:
             return None
@@ -79,7 +79,7 @@ class BaseModel:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """The names of the files that are the model: weights, config, tokenizer, templates; not other weights."""
+        """The names of the model's files: weights, config, tokenizer, templates. Without weights in other formats."""
         names = [path.name for path in self.path.iterdir() if not path.is_dir()]
         extra = [name for name in names if not name.startswith(".") and not name.endswith(_OTHER_WEIGHTS)]
         templates = self.path / _TEMPLATES
@@ -96,7 +96,7 @@ class BaseModel:
 
     @cached_property
     def modules(self) -> Mapping[str, TensorInfo]:
-        """Every module that has a weight, by its name in the model, and that weight; a tied head is not among them."""
+        """Module name in the model → its weight, for every module with one. A tied head is not included."""
         return {
             self._model_name(name).removesuffix(".weight"): info
             for name, info in self.tensors.items()
@@ -104,7 +104,7 @@ class BaseModel:
         }
 
     def tensor(self, name: str) -> TensorInfo | None:
-        """The tensor of this name as the model (and so an adapter) spells it."""
+        """The tensor by its name in the model, which is the name that adapters use."""
         found = self.tensors.get(name)
         if found is None and self._bare and name.startswith(f"{self._prefix}."):
             found = self.tensors.get(name.removeprefix(f"{self._prefix}."))
@@ -129,12 +129,12 @@ class BaseModel:
         if self.config.get("tie_word_embeddings") is False and f"{HEAD}.weight" not in self.tensors and not self._bare:
             raise AdapterError(
                 f"the base model's files lack {HEAD}.weight, and its {CONFIG} says that the head is not tied",
-                hint="tie_word_embeddings was lost or the checkpoint is incomplete",
+                hint="set tie_word_embeddings to true if the head is the embedding, or download the checkpoint again",
             )
 
 
 def _weight_map(folder: Path) -> tuple[dict[str, str], bool]:
-    """Tensor name → shard file name as the index has it (in shard order), or the one file under no tensor's name."""
+    """(tensor name → shard file name in shard order, whether it is from an index). The one file's key is ""."""
     index_file = regular_file(folder, INDEX)
     if index_file is None:
         if regular_file(folder, SINGLE) is not None:
@@ -142,7 +142,7 @@ def _weight_map(folder: Path) -> tuple[dict[str, str], bool]:
         others = [name for name in ("pytorch_model.bin", "pytorch_model.bin.index.json") if (folder / name).exists()]
         if others:
             raise AdapterError(
-                f"the base model's weights are in {others[0]}; only safetensors are read",
+                f"the base model's weights are in {others[0]}; only safetensors are supported",
                 hint="save it again with model.save_pretrained(), which writes safetensors",
             )
         raise AdapterError(f"{SINGLE} (or {INDEX}) is missing from the base model's folder")
@@ -166,11 +166,10 @@ def _tensors(folder: Path, weight_map: Mapping[str, str]) -> dict[str, TensorInf
             if name in tensors:
                 raise AdapterError(f"tensor {quoted(name)} is in {tensors[name].file.name} and in {shard}")
             tensors[name] = info
-    lost = [
-        name for name, shard in weight_map.items() if name and (name not in tensors or tensors[name].file.name != shard)
-    ]
+    places = {name: info.file.name for name, info in tensors.items()}
+    lost = [name for name, shard in weight_map.items() if name and places.get(name) != shard]
     if lost:
         raise AdapterError(f"{INDEX}: {some(lost)} not in the file that weight_map names")
     if not tensors:
-        raise AdapterError(f"{printable(folder.name)}: the base model's files hold no tensors")
+        raise AdapterError(f"{printable(folder.name)}: the base model's files have no tensors")
     return tensors

@@ -1,4 +1,4 @@
-"""Turns a `.bin` of torch.save into safetensors: a child process with limits loads it, as weights alone.
+"""Converts a `.bin` of torch.save to safetensors: a child process with limits loads it with weights_only.
 
 `python -m firectl.lora.read.bin_file BIN OUT SECONDS` is that child. No other process loads a `.bin`.
 """
@@ -22,27 +22,27 @@ from firectl.errors import AdapterError, InputError
 from firectl.lora.read.folder import printable, quoted
 
 MIN_TORCH = (2, 6)
-"""Before it, torch.load(weights_only=True) could be made to run code (CVE-2025-32434)."""
+"""In older versions a file can make torch.load(weights_only=True) run code (CVE-2025-32434)."""
 
 _HINT = "save the adapter as safetensors: model.save_pretrained(folder)"
 _SECONDS = 120.0
 _BYTES_A_SECOND = 10 * 2**20
 _MEMORY = 2**29
-"""What the child may take in addition to `_TIMES` the file's size: the tensors, their copies and what is written."""
+"""Bytes that the child may use beyond `_TIMES` the file's size: for the tensors, their copies and the output."""
 _TIMES = 4
-"""How many times the file's size its tensors may have: some share their storage."""
+"""The tensors may have this many times the file's size, because some share their storage."""
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 
 _one_at_a_time = threading.Lock()
-"""The limit of memory is for each child; a platform may be asked for many."""
+"""The memory limit is per child, and a platform may get many files at once."""
 
 
 class NotInspected(InputError):
-    """No torch here may read the file. Says nothing about the file itself."""
+    """torch is missing or too old to read the file. Says nothing about the file itself."""
 
 
 class SafetensorsCopy:
-    """A `.bin` as safetensors: `path` has the same file name, in a temporary folder that goes with this object."""
+    """A `.bin` as safetensors: `path`, with the same file name. The file exists as long as this object."""
 
     def __init__(self, path: Path) -> None:
         folder = tempfile.mkdtemp(prefix="firectl-bin-")
@@ -54,8 +54,8 @@ class SafetensorsCopy:
 def to_safetensors(path: Path, out: Path, seconds: float | None = None) -> None:
     """Write the tensors of the `.bin` at `path` to `out`, in a child process.
 
-    AdapterError for anything but a flat dictionary of tensors, and for a file that takes too much memory or more than
-    `seconds`. NotInspected where torch is missing or older than 2.6.
+    AdapterError if the file is not a flat dictionary of tensors, or takes too much memory or more than `seconds`.
+    NotInspected if torch is missing or older than 2.6.
     """
     _require_torch(path.name)
     if seconds is None:
@@ -99,11 +99,10 @@ def _require_torch(name: str) -> None:
 
 def main() -> int:
     """The child: 0 done, 2 refused, with the reason as a JSON line on stderr."""
-    import torch  # noqa: F401  the limit is for what the file takes, not for what torch does
+    import torch  # noqa: F401  before the limit, which is for the file and not for torch
 
     path = Path(sys.argv[1])
-    memory = _MEMORY + _TIMES * path.stat().st_size
-    _limit(memory, int(float(sys.argv[3])) + 1)
+    _limit(_MEMORY + _TIMES * path.stat().st_size, int(float(sys.argv[3])) + 1)
     try:
         convert(path, Path(sys.argv[2]))
     except AdapterError as error:
@@ -113,11 +112,11 @@ def main() -> int:
 
 
 def _limit(memory: int, seconds: int) -> None:
-    """End this process when it takes more. macOS does not enforce RLIMIT_AS: only the time is limited there."""
+    """End this process when it takes more bytes or seconds. macOS does not enforce RLIMIT_AS, only the time."""
     import resource
     import signal
 
-    signal.alarm(seconds)  # also when the parent is gone
+    signal.alarm(seconds)  # the parent may have died
     with contextlib.suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
         most = pages * resource.getpagesize() + memory
@@ -125,7 +124,7 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 def convert(path: Path, out: Path) -> None:
-    """`to_safetensors` in this process, without its limits: for the child. AdapterError if it cannot be done."""
+    """`to_safetensors` in this process, without limits: for the child. AdapterError if the file cannot be converted."""
     from pickle import UnpicklingError
     from zipfile import is_zipfile
 
@@ -137,32 +136,32 @@ def convert(path: Path, out: Path) -> None:
             is_archive = file.read(4) == b"PK\x03\x04"
         if is_archive and not is_zipfile(path):
             raise AdapterError(f"{path.name} is a damaged archive: its end is missing")
-        # Not with mmap: then torch takes compressed bytes for numbers, and does not compare the sizes of storages.
+        # Not with mmap: torch would read compressed bytes as numbers, and would not compare the sizes of storages.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         _require_plain(loaded, path)
         save_file({name: tensor.detach().contiguous().clone() for name, tensor in loaded.items()}, out)
     except AdapterError:
         raise
-    # torch raises its own and pickle's errors here, of no common class.
+    # torch raises its own errors and pickle's here, which have no common class.
     except Exception as error:
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             raise AdapterError(f"{path.name} takes more memory to read than its size allows") from None
-        # What torch puts around an error of the pickle advises to load the file without weights_only.
+        # torch's own text around a pickle error advises to load the file without weights_only.
         cause = error.__context__ or error if isinstance(error, UnpicklingError) else error
         what = f"{type(cause).__name__}: {printable(' '.join(str(cause).partition('. ')[0].split()))}".rstrip(": .")
         raise AdapterError(f"{path.name} cannot be read as weights alone; nothing in it was run ({what})") from None
 
 
 def _require_plain(loaded: object, path: Path) -> None:
-    """AdapterError unless `loaded` is a flat dictionary of ordinary tensors, of a size that its file can have."""
+    """AdapterError unless `loaded` is a flat dictionary of plain tensors whose total size the file can have."""
     import torch
 
     if not isinstance(loaded, dict):
-        raise AdapterError(f"{path.name} does not hold a dictionary of tensors")
+        raise AdapterError(f"{path.name} is not a dictionary of tensors")
     size = 0
     for name, value in loaded.items():
         if not isinstance(name, str):
-            raise AdapterError(f"{path.name} has a key that is no string")
+            raise AdapterError(f"{path.name} has a key that is not a string")
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise AdapterError(f"{path.name}: the entry {quoted(name)} is not a plain tensor")
         size += value.nbytes

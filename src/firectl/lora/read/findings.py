@@ -1,4 +1,4 @@
-"""One thing that a check has to say about an adapter: where, what, and what to do about it."""
+"""What does a check report? A finding says where, what, and what to do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """All of it in one line; the platform and the command line say it alike, so that it is shown once."""
+        """The finding in one line. Platform and command line use the same words, so that it is shown once."""
         return f"{self.where}: {self.what}" + (f" ({self.todo})" if self.todo else "")
 
     def to_document(self) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Finding:
 
 
 def raise_for(findings: Iterable[Finding]) -> None:
-    """AdapterError with the first error among `findings`, all of them in its details; nothing if there is none."""
+    """AdapterError with the first error among `findings` and all of them in its details, if there is any."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:
         return

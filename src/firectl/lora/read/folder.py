@@ -1,12 +1,13 @@
-"""Which files of an adapter or base folder may be opened, and strict JSON out of them.
+"""Which files of an adapter or base folder may be opened? Also parses strict JSON from them.
 
-Follows no link out of the folder, opens nothing but regular files, and never writes.
+Follows no link out of the folder, opens only regular files, and never writes.
 """
 
 from __future__ import annotations
 
 import json
 import stat
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 from firectl.errors import AdapterError
 
 MAX_JSON = 32 * 2**20
-"""Bytes. The index of a thousand-shard base is well below it."""
+"""Bytes. The index of a base with a thousand shards is well below it."""
 
 
 def open_folder(path: Path, what: str) -> Path:
-    """`path` if it is a folder; `what` is "adapter" or "base model" in the error."""
+    """`path` if it is a folder, else AdapterError. `what` names it in the error: "adapter" or "base model"."""
     if path.is_dir():
         return path
     if path.exists():
@@ -26,8 +27,8 @@ def open_folder(path: Path, what: str) -> Path:
     raise AdapterError(f"{what} folder {printable(str(path))} does not exist")
 
 
-def check_file_name(name: str, where: str) -> str:
-    """`name` if it is a plain file name; AdapterError (saying `where` it stands) if it could leave its folder."""
+def check_file_name(name: str, where: str) -> None:
+    """AdapterError that begins with `where` if `name` is not a plain file name and could leave its folder."""
     problem = None
     if not name:
         problem = "is empty"
@@ -38,14 +39,11 @@ def check_file_name(name: str, where: str) -> str:
     elif len(name.encode(errors="replace")) > 255:
         problem = "is longer than 255 bytes"
     if problem:
-        raise AdapterError(
-            f"{where}: file name {quoted(name)} {problem}", hint="name files that lie in the folder itself"
-        )
-    return name
+        raise AdapterError(f"{where}: file name {quoted(name)} {problem}", hint="name files in the folder itself")
 
 
 def regular_file(folder: Path, name: str) -> Path | None:
-    """The path of `folder/name`, or None if there is no such file; AdapterError if it is not a file of this folder."""
+    """The path of `folder/name`, None if it does not exist. AdapterError if it is not a regular file of this folder."""
     path = folder / name
     try:
         mode = path.lstat().st_mode
@@ -59,81 +57,73 @@ def regular_file(folder: Path, name: str) -> Path | None:
 
 
 def refuse_outside_links(folder: Path) -> None:
-    """AdapterError naming the first entry of `folder` that is a link to something outside it."""
+    """AdapterError that names the first entry of `folder` that links to something outside it."""
     for path in sorted(folder.iterdir()):
         if path.is_symlink():
             _linked_mode(folder, path)
 
 
 def read_json(path: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
-    """The object in the JSON file `path`; AdapterError for anything else: not UTF-8, NaN, a key twice, too deep."""
+    """The object in the JSON file `path`. AdapterError if it is not UTF-8, too deep, has NaN or the same key twice."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise AdapterError(f"{path.name} is larger than {limit // 2**20} MiB; this is no configuration file")
+        raise AdapterError(f"{path.name} is larger than {limit // 2**20} MiB: it is not a configuration file")
     return parse_json(data, path.name)
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object in `data`, as strict as `read_json`; `where` begins the error."""
+    """The JSON object in `data`, as strict as `read_json`. `where` begins the error."""
     try:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
         raise AdapterError(f"{where} is nested too deeply") from None
-    except _BadJson as error:
+    except _BadJsonError as error:
         raise AdapterError(f"{where} {error}") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of too many digits
         raise AdapterError(f"{where} is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise AdapterError(f"{where} holds a JSON {_kind(document)}, not an object")
+        kinds = {list: "array", str: "string", bool: "boolean", type(None): "null"}
+        raise AdapterError(f"{where} holds a JSON {kinds.get(type(document), 'number')}, not an object")
     return document
 
 
 def quoted(name: str) -> str:
-    """A name from a file, safe and short enough for a message."""
+    """A name from a file, made safe and short enough for a message."""
     return f"'{printable(name)}'"
 
 
 def printable(text: str, limit: int = 160) -> str:
-    """`text` without characters that would disturb a terminal or a log, cut to `limit`."""
-    if text.isprintable() and len(text) <= limit:
-        return text
+    """`text` cut to `limit`, without characters that would disturb a terminal or a log."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first `limit` of `names`, and how many more there are."""
+    """The first `limit` of `names` and the number of the others."""
     listed = list(names)
     shown = ", ".join(quoted(name) for name in listed[:limit])
     return shown if len(listed) <= limit else f"{shown} and {len(listed) - limit} more"
 
 
-class _BadJson(Exception):
+class _BadJsonError(Exception):
     pass
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _BadJson(f"has the key {quoted(key)} twice")
-            seen.add(key)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise _BadJsonError(f"has the key {quoted(twice)} twice")
     return result
 
 
 def _refuse_constant(text: str) -> Any:
-    raise _BadJson(f"holds {text}, which is not JSON")
-
-
-def _kind(document: object) -> str:
-    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(type(document), "number")
+    raise _BadJsonError(f"holds {text}, which is not JSON")
 
 
 def _linked_mode(folder: Path, path: Path) -> int:
-    """The mode of what the link `path` points to, if that lies in `folder` or is a blob of its hub cache."""
+    """The mode of the target of the link `path`. AdapterError unless it is in `folder` or a blob of its hub cache."""
     target = path.resolve()
     home = folder.resolve()
     # A hub cache keeps snapshots/<revision>/<file> as links to ../../blobs/<hash>.
@@ -141,9 +131,9 @@ def _linked_mode(folder: Path, path: Path) -> int:
     if not (in_cache or target.is_relative_to(home)):
         raise AdapterError(
             f"{quoted(path.name)} is a link to something outside the folder",
-            hint="put the file itself there, for example with cp -L",
+            hint="copy the file itself there, for example with cp -L",
         )
     try:
         return target.stat().st_mode
     except OSError:
-        raise AdapterError(f"{quoted(path.name)} is a link to nothing") from None
+        raise AdapterError(f"{quoted(path.name)} is a broken link") from None

@@ -1,4 +1,4 @@
-"""The identity of a folder's content: equal for equal files whatever the folder is called and when it was written."""
+"""Which content does a folder have? Its hash depends on the files alone, not on the folder's name or any time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class FileHash(NamedTuple):
 
 
 def content_hash(folder: Path, files: Iterable[str] | None = None, check: Callable[[], None] = lambda: None) -> str:
-    """`sha256:<64 hex>` over the name, size and hash of each of `files` (all files in the folder itself if None).
+    """`sha256:<64 hex>` over the name, size and hash of each of `files`. None: every file directly in the folder.
 
-    InputError if one of them is missing or no file of the folder. What `check`, called before each MiB, raises ends it.
+    InputError if one is missing or is not a file of the folder. `check` is called before each MiB and may raise.
     """
     open_folder(folder, "folder")
     if files is None:
@@ -46,7 +46,7 @@ def combined(files: Mapping[str, FileHash]) -> str:
 
 
 def file_hash(path: Path, check: Callable[[], None] = lambda: None) -> FileHash:
-    """A file's size and sha256. What `check`, called before each MiB, raises ends it."""
+    """A file's size and sha256. `check` is called before each MiB and may raise."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_PIECE))
     size = 0
@@ -60,7 +60,7 @@ def file_hash(path: Path, check: Callable[[], None] = lambda: None) -> FileHash:
 
 
 def stamp(path: Path) -> list[int]:
-    """[size, mtime, ctime, inode]: equal as long as nobody touched the file. Empty if there is none."""
+    """[size, mtime, ctime, inode]: the same until somebody writes the file. Empty if it does not exist."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):

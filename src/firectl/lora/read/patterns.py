@@ -1,6 +1,6 @@
-"""Which module names a pattern of an adapter's config matches, by PEFT's rules and in bounded time.
+"""Which module names does a pattern of an adapter's config match? By PEFT's rules, in bounded time.
 
-Patterns come from strangers' files, and Python's `re` can take forever: one that could is refused before it runs.
+Patterns come from untrusted files, and Python's `re` can run forever. A pattern that could is refused before it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 MAX_PATTERN = 8192
 MAX_STEPS = 10**9
-"""Of an estimate from above; the longest patterns that trainers write come to a tenth of it."""
+"""Limit of the upper bound that `_steps` computes. The longest patterns that trainers write reach a tenth of it."""
 MAX_SECONDS = 5.0
 
 
@@ -26,7 +26,7 @@ class Pattern:
     """A compiled regular expression for module names of at most `longest` characters."""
 
     def __init__(self, text: str, where: str, longest: int = 128) -> None:
-        """AdapterError beginning with `where` if it is no regular expression or could take too long to match."""
+        """AdapterError that begins with `where` for an invalid regular expression or one that could run too long."""
         self.where = where
         if len(text) > MAX_PATTERN:
             raise AdapterError(f"{where}: a pattern of {len(text)} characters is too long")
@@ -48,7 +48,7 @@ class Pattern:
 
 
 class Deadline:
-    """Counts the time that matching takes altogether: many patterns on many names are slow too."""
+    """Limits the total time of matching: many patterns on many names are slow too."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -60,7 +60,7 @@ class Deadline:
 
 
 def by_pattern(patterns: Mapping[str, T], names: Iterable[str], default: T, where: str) -> dict[str, T]:
-    """What PEFT's rank_pattern or alpha_pattern gives each of `names`: the first pattern that ends it, or `default`."""
+    """Each name's value in PEFT's rank_pattern or alpha_pattern: of the first pattern that ends it, else `default`."""
     listed = list(names)
     if not patterns:
         return dict.fromkeys(listed, default)
@@ -71,13 +71,13 @@ def by_pattern(patterns: Mapping[str, T], names: Iterable[str], default: T, wher
     for name in listed:
         deadline.check()
         key = next((key for pattern, key in compiled if pattern.match(name)), None)
-        # PEFT looks the full name up when no pattern matches it.
+        # PEFT looks up the full name when no pattern matches it.
         result[name] = patterns.get(name, default) if key is None else patterns[key]
     return result
 
 
 def _steps(text: str, longest: int) -> float:
-    """An upper bound of the steps that a backtracking matcher takes for one name of `longest` characters."""
+    """An upper bound of the steps of a backtracking matcher for one name of `longest` characters."""
     alternatives, optionals, repeats, depth, worst = 1, 0, 0, 0, 0.0
     branches = [1]
     in_class = False
@@ -94,7 +94,7 @@ def _steps(text: str, longest: int) -> float:
             in_class = character != "]"
         elif character == "[":
             in_class = True
-            # A bracket that comes first is a member of the class.
+            # A closing bracket that comes first is a member of the class.
             position += (
                 2 if text[position + 1 : position + 3] == "^]" else int(text[position + 1 : position + 2] == "]")
             )
@@ -110,7 +110,7 @@ def _steps(text: str, longest: int) -> float:
         elif character == "|":
             if depth:
                 branches[-1] += 1
-            else:  # alternatives of the whole pattern are tried one after the other
+            else:  # the matcher tries the alternatives of the whole pattern one after the other
                 worst += total()
                 alternatives, optionals, repeats = 1, 0, 0
         elif character in "*+{":

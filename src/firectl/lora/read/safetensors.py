@@ -1,6 +1,6 @@
-"""What a safetensors file holds: names, dtypes, shapes and where each tensor's bytes lie.
+"""What is in a safetensors file? Names, dtypes, shapes, and the position of each tensor's bytes.
 
-Reads headers with the standard library alone, refuses whatever is malformed, and never interprets the weights.
+Reads headers with the standard library alone, refuses malformed ones, and never interprets the weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from firectl.errors import AdapterError
 from firectl.lora.read.folder import parse_json, quoted
 
 MAX_HEADER = 100_000_000
-"""Bytes, the limit of the format's own library."""
+"""Bytes; the limit of the safetensors library."""
 MAX_DIMENSIONS = 8
 MAX_NAME = 1024
 
@@ -24,12 +24,12 @@ BITS = {
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
     "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
-"""Every dtype of the format, and its size in bits."""
+"""dtype of the format → its size in bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor in a file: `start` and `end` are byte positions in `file` itself."""
+    """One tensor in a file. `start` and `end` are byte positions in `file`, header included."""
 
     name: str
     dtype: str
@@ -49,7 +49,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`tensors` in the order of their bytes; `data_start` is where the first one begins."""
+    """`tensors` in the order of their bytes; the first begins at byte `data_start`."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
@@ -57,18 +57,18 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a safetensors file. AdapterError names the file, the tensor and what is wrong with it."""
+    """The header of a safetensors file. AdapterError names the file, the tensor and its problem."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
         if len(prefix) < 8:
-            raise AdapterError(f"{path.name} is {size} bytes long: not a safetensors file")
+            raise AdapterError(f"{path.name} {_UNKNOWN}: it is {size} bytes long")
         length = int.from_bytes(prefix, "little")
         if length > MAX_HEADER:
-            raise AdapterError(f"{path.name} {_looks_like(prefix)}: its header would be {length} bytes long")
+            raise AdapterError(f"{path.name} {_looks_like(prefix)}: its header would have {length} bytes")
         if 8 + length > size:
             what = "is truncated" if _looks_like(prefix) == _UNKNOWN else _looks_like(prefix)
-            raise AdapterError(f"{path.name} {what}: its header needs {length} bytes, {size - 8} are there")
+            raise AdapterError(f"{path.name} {what}: its header has {length} bytes, the file only {size - 8} for it")
         text = file.read(length)
     if not text.startswith(b"{"):
         raise AdapterError(f"{path.name} {_looks_like(prefix)}: its header does not begin with '{{'")
@@ -82,14 +82,14 @@ def read_header(path: Path) -> Header:
 
 
 def read_bytes(info: TensorInfo) -> bytearray:
-    """The raw bytes of a tensor. AdapterError if the file has become shorter since its header was read."""
+    """The raw bytes of a tensor. AdapterError if the file became shorter after its header was read."""
     data = bytearray(info.nbytes)
     read_into(info, 0, memoryview(data))
     return data
 
 
 def read_into(info: TensorInfo, offset: int, view: memoryview) -> None:
-    """Fill `view` with the bytes of a tensor from its byte `offset` on. AdapterError as for `read_bytes`."""
+    """Fill `view` with a tensor's bytes, beginning at its byte `offset`. AdapterError as in `read_bytes`."""
     with info.file.open("rb", buffering=0) as file:
         file.seek(info.start + offset)
         while view:
@@ -99,17 +99,12 @@ def read_into(info: TensorInfo, offset: int, view: memoryview) -> None:
             view = view[count:]
 
 
-def read_chunks(info: TensorInfo, size: int = 4 * 2**20) -> Iterator[bytes]:
-    """The raw bytes of one tensor in pieces of at most `size` bytes (a multiple of 8)."""
-    with info.file.open("rb") as file:
-        file.seek(info.start)
-        left = info.nbytes
-        while left:
-            chunk = file.read(min(size, left))
-            if not chunk:
-                raise AdapterError(f"{info.file.name} ended inside tensor {quoted(info.name)}")
-            left -= len(chunk)
-            yield chunk
+def read_chunks(info: TensorInfo, size: int = 4 * 2**20) -> Iterator[bytearray]:
+    """The raw bytes of a tensor in pieces of at most `size` bytes, a multiple of 8."""
+    for offset in range(0, info.nbytes, size):
+        chunk = bytearray(min(size, info.nbytes - offset))
+        read_into(info, offset, memoryview(chunk))
+        yield chunk
 
 
 def _metadata(value: object, path: Path) -> dict[str, str]:
@@ -125,17 +120,17 @@ def _tensor(name: str, field: object, path: Path, data_start: int, size: int) ->
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise wrong("has an empty, unprintable or overlong name")
     if not isinstance(field, dict):
-        raise wrong("is not described by an object")
+        raise wrong("has a description that is not an object")
     dtype, shape, offsets = field.get("dtype"), field.get("shape"), field.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise wrong(f"has the dtype {quoted(str(dtype))}, which safetensors does not know")
+        raise wrong(f"has the dtype {quoted(str(dtype))}, which is not a dtype of safetensors")
     if not _naturals(shape) or len(shape) > MAX_DIMENSIONS:
         raise wrong(f"has a shape that is not a list of at most {MAX_DIMENSIONS} natural numbers")
     if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise wrong("has data_offsets that are not two natural numbers in order")
     start, end = offsets
     if data_start + end > size:
-        raise wrong(f"ends at byte {end} of the data, but only {size - data_start} are there: the file is truncated")
+        raise wrong(f"ends at byte {end} of the data, which has only {size - data_start}: the file is truncated")
     bits = BITS[dtype] * math.prod(shape)
     if bits != 8 * (end - start):
         raise wrong(f"is {dtype} of shape {shape}, which takes {bits / 8:.20g} bytes; its offsets say {end - start}")
@@ -152,10 +147,11 @@ def _check_no_gaps(tensors: list[TensorInfo], path: Path, data_start: int, size:
         if info.start < position:
             raise AdapterError(f"{path.name}: tensor {quoted(info.name)} overlaps the one before it")
         if info.start > position:
-            raise AdapterError(f"{path.name}: {info.start - position} bytes before {quoted(info.name)} are no tensor's")
+            gap = info.start - position
+            raise AdapterError(f"{path.name}: {gap} bytes before {quoted(info.name)} belong to no tensor")
         position = info.end
     if position != size:
-        raise AdapterError(f"{path.name}: {size - position} bytes at its end are no tensor's")
+        raise AdapterError(f"{path.name}: {size - position} bytes at its end belong to no tensor")
 
 
 _UNKNOWN = "is not a safetensors file"
@@ -164,6 +160,5 @@ _UNKNOWN = "is not a safetensors file"
 def _looks_like(prefix: bytes) -> str:
     if prefix.startswith(b"PK\x03\x04"):
         return "is a zip archive, not a safetensors file"
-    if prefix.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        return "is a pickle, not a safetensors file"
-    return _UNKNOWN
+    is_pickle = prefix.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    return "is a pickle, not a safetensors file" if is_pickle else _UNKNOWN

@@ -1,4 +1,4 @@
-"""`firectl deployment-metrics`: what is asked of the platform, and how the series read."""
+"""`cli/commands/deploy/deployment_metrics.py`: what is asked of the platform, and how the series read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_unknown_metric_is_wrong_input_and_the_known_ones_are_offered(cli: Cl
     ran = cli("deployment-metrics", "list", "--metric", "token_per_second")
     assert (ran.code, ran.out, api.asked) == (2, "", [])
     assert ran.err == (
-        "Error: --metric 'token_per_second' is none of requests-per-second, errors-per-second, tokens-per-second, "
+        "Error: --metric 'token_per_second' is not one of requests-per-second, errors-per-second, tokens-per-second, "
         "tokens-prompt-per-second (code = InvalidArgument)\nHint: did you mean tokens-per-second?\n"
     )
     assert tuple(history.METRICS) == METRICS

@@ -1,4 +1,4 @@
-"""`load-lora`, `unload-lora` and `deployed-model`: what is sent, what is printed, and what is not believed."""
+"""`cli/commands/deploy/lora_loading.py`: `load-lora` and `unload-lora`, what is sent, printed and not believed."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_base_is_no_adapter_and_is_refused_before_anything_changes(cli: Cli, l
         ran = cli("load-lora", "m", "--deployment", "d", *dry)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == (
-            f"Error: {MODEL} is a base model, not an adapter: only adapters are loaded onto a deployment "
+            f"Error: {MODEL} is a base model: expected an adapter to load onto the deployment "
             "(code = InvalidArgument)\nHint: firectl model list --filter 'kind = HF_PEFT_ADDON'\n"
         )
     assert loaded.changes == []
@@ -144,25 +144,6 @@ def test_a_dry_run_of_unload_finds_the_row_and_leaves_it(cli: Cli, loaded: Api) 
     assert loaded.changes == []
 
 
-def test_a_deployed_model_is_shown_listed_and_changed(cli: Cli, loaded: Api) -> None:
-    loaded.on("GET", f"/v1/{ROW}", WIRE)
-    loaded.on("PATCH", f"/v1/{ROW}", WIRE)
-    assert cli("deployed-model", "get", "m-1").out == TEXT
-    assert cli("deployed-model", "get", "m-1", "-o", "flag").out == (
-        f"{MODEL} --deployment {DEPLOYMENT} --public=false\n"
-    )
-    assert cli("deployed-model", "list").out == (
-        f"NAME{' ' * 28}  STATE     MODEL{' ' * 17}  DEPLOYMENT{' ' * 17}  DEFAULT  CREATE TIME\n"
-        f"{ROW}  DEPLOYED  {MODEL}  {DEPLOYMENT}  true     -\n"
-    )
-    assert cli("deployed-model", "list", "-o", "json").json == [
-        {"name": ROW, "model": MODEL, "deployment": DEPLOYMENT, "default": True, "state": "DEPLOYED", "public": False}
-    ]
-    assert cli("deployed-model", "update", "m-1", "--default", "--public=false").out == TEXT
-    assert loaded.query() == {"updateMask": "default,public"}
-    assert loaded.changes[-1].json == {"default": True, "public": False}
-
-
 def test_a_name_of_another_collection_is_refused_before_anything_is_sent(cli: Cli, loaded: Api) -> None:
     ran = cli("load-lora", DEPLOYMENT, "--deployment", "d")
     assert (ran.code, ran.out) == (2, "")
@@ -174,7 +155,7 @@ def test_what_is_loaded_already_is_said_to_be_that(cli: Cli, loaded: Api) -> Non
     loaded.on("POST", ALL, WIRE)
     ran = cli("load-lora", "m", "--deployment", "d")
     assert (ran.code, ran.out) == (0, TEXT)
-    assert ran.err.splitlines()[0] == f"{MODEL} is loaded already on {DEPLOYMENT}"
+    assert ran.err.splitlines()[0] == f"{MODEL} is already loaded on {DEPLOYMENT}"
 
 
 @pytest.mark.parametrize("wait", [["--wait-timeout", "5m"], ["--wait-timeout", "5m", "--wait=false"]])

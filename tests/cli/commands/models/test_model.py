@@ -1,65 +1,16 @@
-"""`firectl model create`: what is refused before a byte is sent, and what becomes of a row whose files are refused."""
+"""`cli/commands/models/model.py`: what each verb sends and prints."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
-
-import pytest
-from safetensors.numpy import load_file, save_file
 
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 from tests.client.script_server import answer
-from tests.tiny import make_base
 
 BASE = "accounts/fireworks/models/base"
 NAME = "accounts/acme/models/m"
 ALL = "/v1/accounts/acme/models"
-SAMPLES = Path(__file__).parents[4] / "src" / "firectl" / "samples"
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Path:
-    """A LoRA that is right, free to be spoilt."""
-    return Path(shutil.copytree(SAMPLES / "pirate", tmp_path / "adapter"))
-
-
-def change(adapter: Path, **fields: object) -> None:
-    file = adapter / "adapter_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
-
-
-@pytest.fixture
-def catalog(api: Api) -> Api:
-    """An API that knows the base and takes uploads."""
-    api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_BASE_MODEL", "state": "READY"})
-    api.on("POST", ALL, {"name": NAME, "kind": "HF_PEFT_ADDON", "state": "UPLOADING"})
-    urls = {name: f"{api.url}/put/{name}" for name in ("adapter_config.json", "adapter_model.safetensors")}
-    api.on("POST", f"/v1/{NAME}:getUploadEndpoint", {"filenameToSignedUrls": urls})
-    for name in urls:
-        api.on("PUT", f"/put/{name}", answer(200, b""))
-    api.on("GET", f"/v1/{NAME}:validateUpload", {"warnings": ["look here"]})
-    api.on("GET", f"/v1/{NAME}", {"name": NAME, "kind": "HF_PEFT_ADDON", "state": "READY"})
-    api.on("DELETE", f"/v1/{NAME}", {})
-    return api
-
-
-def test_a_base_that_is_not_there_is_followed_by_what_could_be_written_or_done(
-    cli: Cli, api: Api, adapter: Path
-) -> None:
-    change(adapter, base_model_name_or_path=BASE)
-    for flags, begins in ((), "the adapter records that base; name one"), (("--base-model", BASE), "name one"):
-        ran = cli("model", "create", "m", str(adapter), *flags)
-        assert (ran.code, ran.out, api.changes) == (3, "", [])
-        hint = ran.err.splitlines()[-1].removeprefix("Hint: ")
-        assert hint.startswith(begins)
-        assert hint.endswith("; or import it: firectl -a fireworks model create base DIR")
-    ran = cli("model", "create", "m", str(adapter), "--base-model", "base")
-    assert ran.err.splitlines()[-1] == f"Hint: --base-model {BASE}, if it is a public one"
-    api.hosted()
-    assert "import it" not in cli("model", "create", "m", str(adapter)).err
 
 
 def test_a_lora_is_created_uploaded_and_validated(cli: Cli, catalog: Api, adapter: Path) -> None:
@@ -93,179 +44,6 @@ def test_a_dry_run_checks_the_adapter_and_shows_the_row(cli: Cli, catalog: Api, 
     assert catalog.changes == []
 
 
-def test_the_base_that_an_adapter_records_is_taken_if_it_is_a_name_of_the_api(
-    cli: Cli, catalog: Api, adapter: Path
-) -> None:
-    change(adapter, base_model_name_or_path=BASE)
-    ran = cli("model", "create", "m", str(adapter), "--dry-run")
-    assert ran.json["body"]["model"]["peftDetails"]["baseModel"] == BASE
-    change(adapter, base_model_name_or_path="meta/some-base")
-    ran = cli("model", "create", "m", str(adapter), "--dry-run")
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err.splitlines()[-2:] == [
-        f"Error: {adapter} is a LoRA, and its base model is not known: it records 'meta/some-base', "
-        "which is no model of the API (code = InvalidArgument)",
-        "Hint: --base-model accounts/fireworks/models/BASE_MODEL_ID",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"r": 65}, "adapter_config.json"),
-        ({"r": 0}, "r"),
-        ({"peft_type": "IA3"}, "peft_type"),
-        ({"target_modules": ["conv1"]}, "target_modules"),
-    ],
-)
-def test_an_adapter_that_cannot_work_is_refused_before_anything_is_sent(
-    cli: Cli, catalog: Api, adapter: Path, fields: dict[str, object], words: str
-) -> None:
-    change(adapter, **fields)
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out) == (2, "")
-    assert words in ran.err.splitlines()[-2 if "Hint" in ran.err else -1]
-    assert catalog.asked == []
-
-
-def test_a_file_that_is_cut_short_is_refused_before_anything_is_sent(cli: Cli, catalog: Api, adapter: Path) -> None:
-    weights = adapter / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out, catalog.asked) == (2, "", [])
-    assert "adapter_model.safetensors" in ran.err
-
-
-@pytest.mark.parametrize("folder", ["missing", "empty"])
-def test_a_folder_that_holds_no_model_is_refused(cli: Cli, catalog: Api, tmp_path: Path, folder: str) -> None:
-    (tmp_path / "empty").mkdir()
-    ran = cli("model", "create", "m", str(tmp_path / folder))
-    assert (ran.code, ran.out, catalog.asked) == (2, "", [])
-    assert ran.err.startswith(f"Error: {tmp_path / folder} ")
-
-
-def test_a_base_that_is_no_base_or_not_there_is_refused_before_anything_changes(
-    cli: Cli, catalog: Api, adapter: Path
-) -> None:
-    assert cli("model", "create", "m", str(adapter), "--base-model", "nope").code == 3
-    catalog.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_PEFT_ADDON"})
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err == (f"Error: {BASE} is a LoRA itself: --base-model wants a base model (code = InvalidArgument)\n")
-    assert catalog.changes == []
-
-
-def test_an_adapter_that_does_not_fit_its_base_is_refused_before_anything_is_sent(
-    cli: Cli, catalog: Api, adapter: Path, tmp_path: Path
-) -> None:
-    catalog.offer(BASE, make_base(tmp_path / "base", hidden=96))
-    for flags in ([], ["--dry-run"]):
-        ran = cli("model", "create", "m", str(adapter), "--base-model", BASE, *flags)
-        assert (ran.code, ran.out, catalog.changes) == (2, "", [])
-        assert ran.err.startswith("Error: ")
-        assert "of shape" in ran.err
-    catalog.offer(BASE, SAMPLES / "base")
-    assert cli("model", "create", "m", str(adapter), "--base-model", BASE).code == 0
-
-
-def test_where_the_base_cannot_be_read_the_one_that_the_adapter_records_is_compared(
-    cli: Cli, catalog: Api, adapter: Path, tmp_path: Path
-) -> None:
-    change(adapter, base_model_name_or_path=str(make_base(tmp_path / "base", hidden=96)))
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out, catalog.changes) == (2, "", [])
-    change(adapter, base_model_name_or_path=str(SAMPLES / "base"))
-    assert cli("model", "create", "m", str(adapter), "--base-model", BASE).code == 0
-
-
-def test_weights_are_read_for_an_upload_and_not_for_a_dry_run(cli: Cli, catalog: Api, adapter: Path) -> None:
-    weights = adapter / "adapter_model.safetensors"
-    tensors = load_file(weights)
-    save_file({name: value * float("nan") for name, value in tensors.items()}, weights)
-    argv = ["model", "create", "m", str(adapter), "--base-model", BASE]
-    assert cli(*argv, "--dry-run").code == 0
-    ran = cli(*argv)
-    assert (ran.code, ran.out, catalog.changes) == (2, "", [])
-    assert f"holds NaN or infinity, as do {len(tensors) - 1} other tensors" in ran.err
-    assert cli(*argv, "--skip-checks").code == 0
-
-
-def test_what_both_sides_warn_of_is_said_once(cli: Cli, catalog: Api, adapter: Path) -> None:
-    weights = adapter / "adapter_model.safetensors"
-    save_file({name: value * 0 for name, value in load_file(weights).items()}, weights)
-    said = "adapter: does nothing: every B (or A, or lora_alpha) is zero (it was saved before it was trained; "
-    catalog.on(
-        "GET", f"/v1/{NAME}:validateUpload", {"warnings": [f"{said}deploy the base model, or the trained adapter)"]}
-    )
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.err.count("does nothing")) == (0, 1)
-
-
-def test_a_row_that_cannot_be_deleted_does_not_hide_why_it_should_be(cli: Cli, catalog: Api, adapter: Path) -> None:
-    catalog.on("GET", f"/v1/{NAME}:validateUpload", answer(400, {"code": 9, "message": "wrong base"}))
-    catalog.on("DELETE", f"/v1/{NAME}", answer(403, {"code": 7, "message": "not yours"}))
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out) == (5, "")
-    assert ran.err.splitlines()[-2:] == [
-        f"Warning: {NAME} could not be deleted: not yours. To do it: firectl model delete {NAME}",
-        "Error: wrong base (code = FailedPrecondition)",
-    ]
-
-
-def test_an_insistent_caller_can_send_what_cannot_even_be_read(cli: Cli, catalog: Api, adapter: Path) -> None:
-    (adapter / "adapter_config.json").write_text("{")
-    argv = ["model", "create", "m", str(adapter), "--base-model", BASE]
-    assert cli(*argv).code == 2
-    ran = cli(*argv, "--skip-checks")
-    assert (ran.code, ran.err.splitlines()[0][:41]) == (0, "Warning: adapter: adapter_config.json is ")
-    assert next(sent.json for sent in catalog.changes)["model"]["peftDetails"] == {"baseModel": BASE}
-
-
-def test_a_base_model_is_described_by_its_config_and_its_tensors(cli: Cli, catalog: Api, tmp_path: Path) -> None:
-    folder = make_base(tmp_path / "base", dtype="bfloat16")
-    ran = cli("-a", "fireworks", "model", "create", "b", str(folder), "--dry-run")
-    assert ran.json["path"] == "/v1/accounts/fireworks/models"
-    details = ran.json["body"]["model"]["baseModelDetails"]
-    assert ran.json["body"]["model"]["kind"] == "HF_BASE_MODEL"
-    assert (details["checkpointFormat"], details["modelType"]) == ("HUGGINGFACE", "llama")
-    assert int(details["parameterCount"]) > 10_000
-
-
-def test_files_that_the_server_refuses_leave_no_row(cli: Cli, catalog: Api, adapter: Path) -> None:
-    refusal = answer(400, {"code": 9, "message": "wrong base"})
-    catalog.on("GET", f"/v1/{NAME}:validateUpload", refusal)
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out) == (5, "")
-    assert ran.err.splitlines()[-1] == "Error: wrong base (code = FailedPrecondition)"
-    assert (catalog.changes[-1].method, catalog.changes[-1].path) == ("DELETE", f"/v1/{NAME}")
-
-
-@pytest.mark.parametrize(
-    ("method", "call", "reason"),
-    [("POST", "getUploadEndpoint", "MODEL_FILES_SETTLED"), ("GET", "validateUpload", "UPLOAD_BEGUN_ANEW")],
-)
-def test_a_row_that_somebody_else_uploads_too_is_not_deleted(
-    cli: Cli, catalog: Api, adapter: Path, method: str, call: str, reason: str
-) -> None:
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "domain": "firectl", "reason": reason}
-    catalog.on(method, f"/v1/{NAME}:{call}", answer(400, {"code": 9, "message": "theirs", "details": [info]}))
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out) == (5, "")
-    assert ran.err.splitlines()[-1] == "Error: theirs (code = FailedPrecondition)"
-    assert not [request for request in catalog.changes if request.method == "DELETE"]
-
-
-def test_an_upload_that_is_cut_off_keeps_the_row_and_says_how_to_go_on(cli: Cli, catalog: Api, adapter: Path) -> None:
-    catalog.on("PUT", "/put/adapter_config.json", answer(403, {"code": 7, "message": "expired"}))
-    ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
-    assert (ran.code, ran.out) == (4, "")
-    assert (
-        f"{NAME} is not complete. To go on: firectl model upload {NAME} {adapter}; "
-        f"to drop it: firectl model delete {NAME}\n"
-    ) in ran.err
-    assert not [request for request in catalog.changes if request.method == "DELETE"]
-
-
 def test_an_upload_of_a_model_that_is_there_keeps_its_row_when_it_is_refused(
     cli: Cli, catalog: Api, adapter: Path
 ) -> None:
@@ -273,22 +51,6 @@ def test_an_upload_of_a_model_that_is_there_keeps_its_row_when_it_is_refused(
     catalog.on("GET", f"/v1/{NAME}:validateUpload", answer(400, {"code": 9, "message": "wrong base"}))
     assert cli("model", "upload", "m", str(adapter)).code == 5
     assert not [request for request in catalog.changes if request.method == "DELETE"]
-
-
-def test_an_insistent_caller_gets_a_warning_in_place_of_the_refusal(cli: Cli, catalog: Api, adapter: Path) -> None:
-    weights = adapter / "adapter_model.safetensors"
-    tensors = load_file(weights)
-    rank_two = {name: value[:2] if "lora_A" in name else value[:, :2] for name, value in tensors.items()}
-    save_file({name: value.copy() for name, value in rank_two.items()}, weights)
-    change(adapter, r=2)
-    argv = ["model", "create", "m", str(adapter), "--base-model", BASE, "--dry-run"]
-    ran = cli(*argv)
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("Error: adapter_config.json: r: the rank of ")
-    ran = cli(*argv, "--skip-checks")
-    assert ran.code == 0
-    assert ran.err.startswith("Warning: adapter_config.json: r: the rank of ")
-    assert ran.json["body"]["model"]["peftDetails"]["r"] == 2
 
 
 def test_names_that_cannot_be_ids_are_refused(cli: Cli, catalog: Api, adapter: Path) -> None:
@@ -309,25 +71,43 @@ def test_a_download_onto_a_file_is_told_to_name_a_folder(cli: Cli, catalog: Api,
     assert (tmp_path / "here").read_text() == "mine"
 
 
-def test_a_verify_shows_a_model_whose_files_are_right(cli: Cli, catalog: Api) -> None:
-    catalog.on("POST", f"/v1/{NAME}:verify", {"name": NAME, "kind": "HF_PEFT_ADDON", "state": "READY"})
-    ran = cli("model", "verify", "m")
-    assert (ran.code, ran.out, ran.err) == (0, f"Name: {NAME}\nKind: HF_PEFT_ADDON\nState: READY\n", "")
+def test_models_are_imported_shown_fetched_and_deleted(running: Cli, made: Path, tmp_path: Path) -> None:
+    base = running("-a", "fireworks", "-p", "local", "model", "create", "base", str(made / "base"), "-o", "json")
+    assert base.code == 0, base.err
+    assert (base.json["name"], base.json["state"], base.json["kind"]) == (BASE, "READY", "HF_BASE_MODEL")
+    assert base.err.splitlines()[-1].startswith("uploading 100% of ")
 
+    flags = ["--base-model", BASE, "--display-name", "My LoRA", "--public=false"]
+    ran = running("-p", "local", "model", "create", "lora", str(made / "adapter"), *flags)
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert lines[:5] == [
+        "Name: accounts/local/models/lora",
+        "Display Name: My LoRA",
+        "Kind: HF_PEFT_ADDON",
+        "State: READY",
+        "Status:",
+    ]
+    assert f"  Base Model: {BASE}" in lines
+    assert "  R: 8" in lines
+    assert "Warning" not in ran.err
 
-def test_a_verify_of_damaged_files_ends_with_the_file_that_is_damaged(cli: Cli, catalog: Api) -> None:
-    status = {"code": "DATA_LOSS", "message": f"model {NAME}: the file a.safetensors is missing"}
-    catalog.on("POST", f"/v1/{NAME}:verify", {"name": NAME, "state": "FAILED", "status": status})
-    ran = cli("model", "verify", "m")
-    assert (ran.code, ran.out) == (1, "")
-    assert ran.err == (
-        f"Error: model {NAME}: the file a.safetensors is missing (code = DataLoss)\nHint: firectl model verify {NAME}\n"
+    assert running("-p", "local", "model", "list", "-o", "name").out == "accounts/local/models/lora\n"
+    assert running("-p", "local", "model", "list", "-a", "fireworks", "-o", "name").out == f"{BASE}\n"
+    assert running("-p", "local", "model", "get", "lora", "-o", "flag").out == (
+        f"lora --base-model {BASE} --display-name 'My LoRA' --public=false\n"
     )
+    changed = running("-p", "local", "model", "update", "lora", "--public", "--description", "d", "-o", "json")
+    assert (changed.json["public"], changed.json["description"]) == (True, "d")
 
+    fetched = running("-p", "local", "model", "download", "lora", str(tmp_path / "copy"), "-o", "name")
+    assert fetched.out == "accounts/local/models/lora\n", fetched.err
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / "copy" / name).read_bytes() == (made / "adapter" / name).read_bytes()
 
-def test_the_hosted_service_verifies_nothing(cli: Cli, catalog: Api) -> None:
-    catalog.hosted()
-    ran = cli("model", "verify", "m")
-    assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("Error: the hosted service has no call that reads a model's files again; ")
-    assert catalog.changes == []
+    again = running("-p", "local", "model", "create", "lora", str(made / "adapter"), "--base-model", BASE)
+    assert (again.code, again.out) == (5, "")
+    gone = running("-p", "local", "model", "delete", "lora")
+    assert (gone.code, gone.out, gone.err) == (0, "", "Deleted accounts/local/models/lora\n")
+    assert running("-p", "local", "model", "get", "lora").code == 3
+    assert running("-p", "local", "model", "delete", BASE).code == 0

@@ -1,4 +1,4 @@
-"""`firectl api-key`: whose key, what is sent, and that the secret is shown once and nowhere else."""
+"""`cli/commands/settings/api_key.py`: whose key, what is sent, and that the secret is shown once and nowhere else."""
 
 from __future__ import annotations
 
@@ -116,4 +116,4 @@ def test_a_lost_answer_to_create_is_not_sent_again_and_says_where_to_look(cli: C
 def test_a_date_that_is_none_is_refused(cli: Cli, api: Api, date: str) -> None:
     ran = cli("api-key", "create", "--expire-time", date)
     assert (ran.code, api.asked) == (2, [])
-    assert f"{date!r} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z" in ran.err
+    assert f"{date!r} is not a date such as 2027-01-31 or 2027-01-31T12:00:00Z" in ran.err
