@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.deployment.file import read_deployment, read_file
-from firectl.cli.output.render import dig
+from firectl.cli.output.render import dig, nested
 from firectl.cli.views.changes import difference
-from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, given_fields, nested
+from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, given_fields
 from firectl.errors import InputError
 
 if TYPE_CHECKING:

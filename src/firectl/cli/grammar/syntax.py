@@ -37,16 +37,12 @@ def global_options() -> list[click.Parameter]:
     """New parameters at each call: click binds each to its command."""
     return [
         _global(
-            "-a",
-            "--account-id",
-            type=Named("account"),
-            metavar="ID",
-            help="The account; default: the only one of the key.",
+            "-a", "--account-id", type=Named("account"), metavar="ID", help="The account; default: the key's only one."
         ),
         _global("--api-key", metavar="KEY", help="The API key; other users can see it while the command runs."),
         _global("-p", "--profile", type=Named("profile"), metavar="NAME", help="The section of the settings files."),
         _global("-s", "--server", metavar="HOST[:PORT]|URL", help="The API server."),
-        _global("-o", "--output", type=click.Choice(list(FORMATS)), help="How the result is written; default: text."),
+        _global("-o", "--output", type=click.Choice(list(FORMATS)), help="The format of the result; default: text."),
         _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),
         _global("-v", "--verbose", type=Boolean(), help="Show every request on stderr, and tracebacks."),
         _global("--no-color", type=Boolean(), help="No colours."),
