@@ -41,7 +41,10 @@ def test_verbose_shows_each_request_and_never_the_key(cli: Cli, api: Api) -> Non
     [
         (("deployment", "create", "my model"), "'my model' is not the name of a model"),
         (("deployment", "create", "m", "--enable-addons", "--precision", "FP8"), "quantized precisions"),
-        (("deployment", "create", "m", "--deployment-shape", "s", "--accelerator-type", "NVIDIA_L4_24GB"), "a shape"),
+        (
+            ("deployment", "create", "m", "--deployment-shape", "s", "--accelerator-type", "NVIDIA_L4_24GB"),
+            "sets the accelerator",
+        ),
         (("bench", "m #d"), "is not a route"),
         (("bench", "--compare", "live-merge", "--model", "a b"), "'a b' is not the name of a model"),
         (("bench", "m", "--rate", "5", "--concurrency", "5"), "exclude each other"),
@@ -50,7 +53,7 @@ def test_verbose_shows_each_request_and_never_the_key(cli: Cli, api: Api) -> Non
 def test_a_malformed_argument_is_refused_before_a_missing_key(cli: Cli, argv: tuple[str, ...], says: str) -> None:
     ran = cli(*argv)
     assert (ran.code, ran.out) == (2, "")
-    assert says.replace("a shape", "a deployment shape brings its accelerator") in ran.err
+    assert says in ran.err
     assert "no API key" not in ran.err
 
 

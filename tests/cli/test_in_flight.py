@@ -128,6 +128,6 @@ def test_an_interrupted_wait_for_a_scale_names_the_command_that_stops_it(
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (code, "")
     assert err.splitlines()[0] == (
-        f"{D} goes on scaling to 2 without you. To see its progress: firectl deployment get {D}; "
+        f"{D} is still scaling to 2. To see its progress: firectl deployment get {D}; "
         f"to stop it: firectl deployment scale {D} --replica-count 0"
     )

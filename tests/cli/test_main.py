@@ -147,7 +147,7 @@ def test_ctrl_c_is_130_within_a_second_and_says_what_still_runs(cli: Cli, api: A
     assert time.monotonic() - interrupted < 1
     assert (process.returncode, out) == (130, "")
     assert err == (
-        "accounts/acme/deployments/d1 goes on without you. "
+        "accounts/acme/deployments/d1 keeps running. "
         "To stop it: firectl deployment delete accounts/acme/deployments/d1\n"
         "Error: interrupted (code = Cancelled)\n"
     )

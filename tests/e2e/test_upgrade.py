@@ -291,7 +291,7 @@ def test_a_running_platform_of_the_earlier_commit_is_found_used_and_ended(earlie
     platform = platform_of(earlier)
     status = earlier.ok("local", "status", "-o", "json").json
     assert (status["state"], status["pid"]) == ("UP", platform.pid)
-    assert "The platform is running already" in earlier.ok("local", "up").err
+    assert "The platform is already running" in earlier.ok("local", "up").err
     assert platform_of(earlier) == platform
 
     for name in ("alpha", "merged"):

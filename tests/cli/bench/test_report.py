@@ -43,6 +43,6 @@ def test_ratios_of_answers_of_unlike_lengths_are_said_to_be_that(cli: Cli, api: 
     ran = cli("bench", ROUTE, "n#d", "--requests", "1", "--rounds", "1", "--warmup", "0")
     assert ran.code == 0, ran
     assert ran.out.endswith(
-        "Answers were not equally long (tokens on average: m#d 2.0, n#d 5.0), so the ratios are of unlike work.\n"
+        "Answers differ in length (mean tokens: m#d 2.0, n#d 5.0), so the ratios compare different work.\n"
         "To make them equal: --ignore-eos\n"
     )

@@ -43,7 +43,7 @@ def test_a_file_gives_what_flags_do_not(cli: Cli, api: Api, tmp_path: Path) -> N
         "placement": {"region": "US_IOWA_1"},
     }
     assert ran.err == (
-        f"{file}: left out what the server decides: create_time, name, replica_stats, state, status\n"
+        f"{file}: left out fields that only the server sets: create_time, name, replica_stats, state, status\n"
         "Nothing was sent.\n"
     )
 
@@ -52,9 +52,9 @@ def test_a_file_gives_what_flags_do_not(cli: Cli, api: Api, tmp_path: Path) -> N
     ("content", "message"),
     [
         ("{", "is not JSON: "),
-        ("[]", "holds no JSON object"),
-        ('{"maxReplicas": 1}', "d.json: there is no field 'maxReplicas' (code = InvalidArgument)\nHint: did you mean "),
-        ('{"autoscalingPolicy": {"scaleUp": "9s"}}', "d.json: autoscalingPolicy: there is no field 'scaleUp'"),
+        ("[]", "must hold a JSON object"),
+        ('{"maxReplicas": 1}', "d.json: unknown field 'maxReplicas' (code = InvalidArgument)\nHint: did you mean "),
+        ('{"autoscalingPolicy": {"scaleUp": "9s"}}', "d.json: autoscalingPolicy: unknown field 'scaleUp'"),
         ('{"maxReplicaCount": "many"}', "d.json: maxReplicaCount: Input should be a valid integer"),
         ('{"autoscalingPolicy": {"scaleUpWindow": "10m"}}', "'10m' is not a duration such as 600s"),
         ('{"autoscalingPolicy": 3}', "d.json: autoscalingPolicy: Input should be"),

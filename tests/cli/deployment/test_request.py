@@ -64,7 +64,7 @@ Placement:
         ("--region mars",
          "invalid value for '--region': 'mars' is not global, us, europe, apac or a region such as us-iowa-1"),
         ("--deployment-shape s --accelerator-type NVIDIA_H100_80GB",
-         "a deployment shape brings its accelerator: --accelerator-type cannot be given with it"),
+         "a deployment shape sets the accelerator: leave out --accelerator-type or --deployment-shape"),
         ("--expire-time soon", "expire_time: "),
     ],
 )  # fmt: skip
@@ -129,8 +129,8 @@ def test_an_update_to_a_preset_that_no_shape_has_sends_nothing(cli: Cli, api: Ap
     ran = cli("deployment", "update", "d1", "--deployment-shape", "fast")
     assert (ran.code, api.changes) == (2, [])
     assert ran.err == (
-        "Error: the deployment names no model, so no shape can be chosen for 'fast' (code = InvalidArgument)\n"
-        "Hint: firectl deployment-shape list, and then --deployment-shape NAME\n"
+        "Error: no shape can be chosen for 'fast', because the deployment has no model (code = InvalidArgument)\n"
+        "Hint: firectl deployment-shape list, then --deployment-shape NAME\n"
     )
 
 
@@ -184,7 +184,7 @@ def test_flags_without_a_field_are_refused_hosted_and_without_effect_here(cli: C
     for flags in (["-c", "mine"], ["--preemptible"]):
         ran = cli("deployment", "create", "m", *flags)
         assert (ran.code, ran.out) == (2, "")
-        assert "the API's create has no known field for --" in ran.err
+        assert "is not supported: the API has no field for it" in ran.err
 
 
 def test_an_update_that_came_to_something_else_is_a_warning_that_names_both(cli: Cli, api: Api) -> None:

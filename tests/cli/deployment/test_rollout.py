@@ -63,8 +63,8 @@ def test_a_delete_of_what_was_deleted_says_so_and_hard_still_takes_it_away(cli: 
     api.on("GET", PATH, {"name": NAME, "state": "DELETED"})
     ran = cli("deployment", "delete", "d1")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == (f"{NAME} was deleted already\nTo bring it back: firectl deployment undelete {NAME}\n")
-    assert cli("deployment", "delete", "d1", "--hard").err == f"Deleted {NAME} for good\n"
+    assert ran.err == (f"{NAME} was already deleted\nTo bring it back: firectl deployment undelete {NAME}\n")
+    assert cli("deployment", "delete", "d1", "--hard").err == f"Deleted {NAME} permanently\n"
 
 
 def test_a_wait_says_in_which_stage_replicas_are_and_why(cli: Cli, api: Api) -> None:

@@ -79,8 +79,8 @@ def test_where_none_fits_nothing_is_sent_and_both_ways_out_are_named(cli: Cli, s
     assert (ran.code, ran.out) == (2, "")
     wanted = {"--enable-addons": " with BF16 that takes addons", "--precision FP4": " with FP4", "": ""}[flags]
     assert ran.err == (
-        "Error: neither --deployment-shape nor --accelerator-type is given, and no validated shape of "
-        f"{BASE}{wanted} is there to choose (code = InvalidArgument)\n"
+        f"Error: {BASE} has no validated shape{wanted}, and neither --deployment-shape nor --accelerator-type is given "
+        f"(code = InvalidArgument)\n"
         f"Hint: {MATCH} {BASE}, or give --accelerator-type and --accelerator-count\n"
     )
     assert service.changes == []
@@ -125,7 +125,7 @@ def test_ctrl_c_while_waiting_on_the_service_says_that_it_bills_and_how_to_stop_
     assert time.monotonic() - interrupted < 1
     assert (process.returncode, out) == (130, "")
     assert err == (
-        f"{name} goes on without you, and bills. To stop it: firectl deployment delete {name}\n"
+        f"{name} keeps running, and bills. To stop it: firectl deployment delete {name}\n"
         "Error: interrupted (code = Cancelled)\n"
     )
 

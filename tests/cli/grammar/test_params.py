@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-import pytest
 
 from firectl.cli.app import App
 from firectl.cli.grammar import params
@@ -40,19 +39,6 @@ def test_dry_run_and_yes_reach_the_app_and_not_the_command() -> None:
 def test_decorators_apply_in_the_order_written() -> None:
     command = click.command()(params.together(params.option("--a"), params.option("--b"))(lambda **_: None))
     assert [param.name for param in command.params] == ["a", "b"]
-
-
-def test_a_wait_has_a_limit_in_seconds_and_perhaps_a_probe() -> None:
-    assert run(params.waiting("10m"), "--wait")[1] == {"wait": True, "wait_timeout": 600.0}
-    proving = run(params.waiting("10m", probe=True), "--wait-timeout", "90s", "--wait", "--no-probe")[1]
-    assert proving == {"wait": True, "wait_timeout": 90.0, "no_probe": True}
-
-
-@pytest.mark.parametrize(("argv", "warns"), [(["--wait"], False), ([], True), (["--wait=false"], True)])
-def test_a_limit_without_a_wait_is_a_warning(capsys: pytest.CaptureFixture[str], argv: list[str], warns: bool) -> None:
-    run(params.waiting("10m"), "--wait-timeout", "5s", *argv)
-    said = "Warning: --wait-timeout has no effect without --wait\n"
-    assert capsys.readouterr().err == (said if warns else "")
 
 
 def test_the_flags_of_a_list_are_not_sent_unless_given() -> None:

@@ -25,7 +25,7 @@ def test_a_merge_says_what_it_changed_and_the_second_time_that_it_is_there(
     assert "\nVerified: true\n" in ran.out
     assert ran.out.endswith("  Same Next Token: 100.0%\n")
     again = cli(*argv, "-o", "json")
-    assert (again.code, again.err) == (0, f"{tmp_path / 'out'} is this very merge already: nothing was written\n")
+    assert (again.code, again.err) == (0, f"{tmp_path / 'out'} already holds this merge: nothing was written\n")
     record = json.loads((tmp_path / "out" / "firectl_merge.json").read_text())
     del record["stamp"], record["files"]  # for the folder alone
     assert again.json == {**record, "out": str(tmp_path / "out")}
@@ -58,8 +58,8 @@ def test_adapters_with_weights_are_added_up_and_agree_with_peft(cli: Cli, made: 
     ("argv", "said"),
     [
         ([], "Error: no adapter is given"),
-        (["--adapter", "x=much"], "Error: the weight of --adapter x=much is no number"),
-        (["--adapter", "x=inf"], "Error: the weight of --adapter x=inf is out of bounds"),
+        (["--adapter", "x=much"], "Error: the weight of --adapter x=much is not a number"),
+        (["--adapter", "x=inf"], "Error: the weight of --adapter x=inf is out of range"),
         (["nowhere"], "Error: adapter folder nowhere does not exist"),
     ],
     ids=str,

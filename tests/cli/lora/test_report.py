@@ -26,7 +26,7 @@ def test_what_the_service_ignores_and_which_way_takes_it_is_said_with_what_to_do
         "Note: adapter_config.json: target_modules: 'lm_head' cannot be adapted in multi-LoRA",
         "  To do: live merge applies it: deploy the adapter itself",
         f"Note: weights: {NOT_READ}",
-        f"  To do: to find them now: firectl lora check {made / 'head'} --base-model {made / 'base'} --deep",
+        f"  To do: to read them now: firectl lora check {made / 'head'} --base-model {made / 'base'} --deep",
     ]
     assert "Scaling: 5.65685\n" in ran.out
     assert "Live Merge: true\nMulti LoRA: false\n" in ran.out
@@ -54,8 +54,8 @@ def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE, "-o", "json")
     assert (ran.code, ran.err) == (0, "")
     assert [finding["what"] for finding in ran.json["findings"]] == [
-        f"records 'org/tiny', which is not how {BASE} is called; names prove nothing",
-        "shapes were not compared: the API does not let its files be read",
+        f"records 'org/tiny', which is not the name of {BASE}; names prove nothing",
+        "shapes were not compared: the API does not allow reading its files",
         NOT_READ,
     ]
     ran = cli("lora", "check", str(made / "head"), "--base-model", BASE, "-o", "json")
@@ -67,7 +67,7 @@ def test_a_base_that_is_no_folder_and_cannot_be_asked_for_is_said_to_be_that(cli
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", "bsae")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(
-        "Error: bsae is no folder here, and the API cannot be asked for a model of that name: no API key"
+        "Error: bsae is not a local folder, and the API cannot be asked for a model of that name: no API key"
     )
 
 
@@ -82,7 +82,7 @@ def test_a_base_of_the_api_that_is_a_lora_is_bad(cli: Cli, api: Api, made: Path)
     api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_PEFT_ADDON", "state": "READY"})
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE)
     assert ran.code == 2
-    assert f"Error: --base-model: {BASE} is a LoRA itself" in ran.out
+    assert f"Error: --base-model: {BASE} is itself a LoRA" in ran.out
 
 
 def test_the_headers_of_a_base_that_the_api_lets_be_read_are_compared(
@@ -135,9 +135,7 @@ def test_a_recorded_base_of_plainly_another_name_is_noted(
     name = f"accounts/fireworks/models/{base}"
     api.on("GET", f"/v1/{name}", {"name": name, "kind": "HF_BASE_MODEL", "state": "READY"})
     ran = cli("lora", "check", str(adapter), "--base-model", name)
-    note = (
-        f"Note: base_model_name_or_path: records '{recorded}', which is not how {name} is called; names prove nothing"
-    )
+    note = f"Note: base_model_name_or_path: records '{recorded}', which is not the name of {name}; names prove nothing"
     assert (ran.code, note in ran.out) == (0, differs)
     url = f"https://huggingface.co/{recorded}"
     api.on("GET", f"/v1/{name}", {"name": name, "kind": "HF_BASE_MODEL", "state": "READY", "huggingFaceUrl": url})

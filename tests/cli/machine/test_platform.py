@@ -38,7 +38,7 @@ def test_a_platform_that_hangs_is_killed_in_the_end(here: Cli) -> None:
     assert (up.code, up.out) == (7, "")
     assert up.err.startswith("Error: a platform holds this folder and does not answer (code = Unavailable)\n")
     down = here("local", "down")
-    assert (down.code, down.err) == (0, "the platform does not stop by itself: killing it\n")
+    assert (down.code, down.err) == (0, "the platform does not stop: killing it\n")
     assert here("local", "up", "-o", "json").json["url"] == url
 
 
@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_refused_or_left_for_another(here: Cli) -> None:
         (here.home / "local" / "platform.json").write_text(json.dumps(info))
         ran = here("local", "up", "-o", "json")
         assert ran.code == 0
-        assert ran.err.startswith(f"port {port}, where the platform was, is in use now: it gets another one\n")
+        assert ran.err.startswith(f"port {port}, which the platform had, is in use now: it gets another one\n")
         assert ran.json["url"] != info["url"]
         assert ran.json["account"] == "mine", "it keeps its account"
         ran = here("local", "up", "-a", "other")

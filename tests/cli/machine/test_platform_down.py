@@ -19,7 +19,7 @@ from tests.cli.conftest import Cli
 from tests.ran import Ran
 
 SLOWLY = 60
-KILLED = "the platform does not stop by itself: killing it\n"
+KILLED = "the platform does not stop: killing it\n"
 
 
 @contextlib.contextmanager
@@ -77,8 +77,8 @@ def is_refused(cli: Cli, down: Ran, found: str) -> None:
     lock = local(cli, "platform.lock")
     assert (down.code, down.out) == (7, "")
     assert down.err == (
-        f"Error: a platform holds {lock} and cannot be asked to stop. No process was ended, because it is not known "
-        f"which one it is: {found} (code = Unavailable)\n"
+        f"Error: a platform holds {lock} and does not answer. No process was ended, because the process of "
+        f"the platform is not known: {found} (code = Unavailable)\n"
         f"Hint: lsof {lock} shows the process to end; or run firectl local down again once the platform answers\n"
     )
 

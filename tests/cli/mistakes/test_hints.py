@@ -196,7 +196,7 @@ def test_ctrl_c_during_a_wait_for_an_unload_says_what_still_runs(cli: Cli, api: 
     out, err = process.communicate(timeout=5)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[0] == (
-        "accounts/acme/models/m goes on being unloaded without you. "
+        "accounts/acme/models/m is still being unloaded. "
         "To see whether it is gone: firectl deployed-model get accounts/acme/deployedModels/m-1"
     )
 

@@ -45,7 +45,7 @@ def test_the_base_that_an_adapter_records_is_taken_if_it_is_a_name_of_the_api(
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines()[-2:] == [
         f"Error: {adapter} is a LoRA, and its base model is not known: it records 'meta/some-base', "
-        "which is no model of the API (code = InvalidArgument)",
+        "which is not a model of the API (code = InvalidArgument)",
         "Hint: --base-model accounts/fireworks/models/BASE_MODEL_ID",
     ]
 
@@ -92,7 +92,7 @@ def test_a_base_that_is_no_base_or_not_there_is_refused_before_anything_changes(
     catalog.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_PEFT_ADDON"})
     ran = cli("model", "create", "m", str(adapter), "--base-model", BASE)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == (f"Error: {BASE} is a LoRA itself: --base-model wants a base model (code = InvalidArgument)\n")
+    assert ran.err == (f"Error: --base-model must be a base model, and {BASE} is a LoRA (code = InvalidArgument)\n")
     assert catalog.changes == []
 
 

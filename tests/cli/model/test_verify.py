@@ -30,5 +30,5 @@ def test_the_hosted_service_verifies_nothing(cli: Cli, catalog: Api) -> None:
     catalog.hosted()
     ran = cli("model", "verify", "m")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("Error: the hosted service has no call that reads a model's files again; ")
+    assert ran.err.startswith("Error: the hosted service cannot verify stored files; ")
     assert catalog.changes == []

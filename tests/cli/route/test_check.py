@@ -67,7 +67,7 @@ def test_what_is_no_request_is_an_error(cli: Cli, text: str) -> None:
 def test_one_of_the_two_is_wanted(cli: Cli, argv: list[str]) -> None:
     ran = cli("route", "check", *argv)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("Error: give either a route or --request (code = InvalidArgument)\n")
+    assert ran.err.startswith("Error: give either a route or --request, and not both (code = InvalidArgument)\n")
 
 
 @pytest.fixture

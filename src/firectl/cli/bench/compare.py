@@ -1,6 +1,6 @@
-"""`bench --compare`: the ways of the tutorial set up side by side on the local platform, measured, and taken down.
+"""`bench --compare`: deploys the ways of the tutorial on the local platform, measures them and deletes them.
 
-Deployments of its own alone; what is there already is neither used nor touched.
+Uses only deployments that it created itself.
 """
 
 from __future__ import annotations
@@ -8,30 +8,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.bench import report
+from firectl.cli.bench.run import ReportOptions, endpoint, measure, prepare, show
 from firectl.cli.deployment import rollout
+from firectl.cli.grammar.waiting import Waiting
+from firectl.cli.output import render
 from firectl.cli.output.counted import counted
 from firectl.cli.output.output import View
 from firectl.errors import FirectlError, InputError
 from firectl.names import canonical_route, random_id
+from firectl.schemas.words import ModelKind
 
 if TYPE_CHECKING:
     from firectl.bench import Load, Target
-    from firectl.cli.bench.run import Wishes
 
 LIVE_MERGE, MULTI_LORA, BASE = "live-merge", "multi-lora", "base"
 WAYS = (LIVE_MERGE, MULTI_LORA, BASE)
-DEPLOY_SECONDS = 600.0
+WAIT = Waiting(600.0, probe=True)
 DELETE_SECONDS = 60.0
 
 
 @dataclass
 class Setup:
-    """What was set up: target → how long it took in seconds, and the deployments that are to go again."""
+    """What was deployed: way → deployment, and the seconds that each step took."""
 
     models: tuple[str, ...]
     base: str
@@ -51,28 +54,32 @@ class Setup:
 
 
 def ways_of(text: str) -> tuple[str, ...]:
-    """The ways that `--compare` names; InputError for any other word."""
+    """The ways that `--compare` names. InputError for an unknown or repeated one."""
     ways = tuple(text.split(","))
     strange = [way for way in ways if way not in WAYS]
     if strange or len(set(ways)) < len(ways):
-        what = f"{strange[0]!r} cannot be compared" if strange else "one is named twice"
+        what = (
+            f"expected {', '.join(WAYS)}, got {strange[0]!r}"
+            if strange
+            else "each way can be named once, and one is named twice"
+        )
         raise InputError(f"--compare {text}: {what}", hint=f"--compare {LIVE_MERGE},{MULTI_LORA}")
     return ways
 
 
 def refuse_hosted(app: App) -> None:
-    """On somebody else's machine deployments cost money by the minute: they are for a person to create and delete."""
+    """InputError on the hosted service, where deployments cost money: a person must create and delete them."""
     if app.is_hosted:
         raise InputError(
-            "--compare creates deployments and deletes them; on the hosted service they bill from create to delete, "
-            "so it does this on a platform of this machine alone",
+            "--compare creates and deletes deployments, which bill on the hosted service; it works only on a local "
+            "platform",
             hint="firectl local up, or deploy both ways yourself and name them: firectl bench ROUTE ROUTE",
         )
 
 
 @contextmanager
 def set_up(app: App, ways: Sequence[str], models: Sequence[str], base: str | None, *, keep: bool) -> Iterator[Setup]:
-    """Every way deployed, each with proof that it serves; deleted at the end, unless `keep`."""
+    """Every way deployed and proven to serve. Deletes the deployments at the end, unless `keep`."""
     setup = _read_models(app, models, base)
     try:
         if LIVE_MERGE in ways:
@@ -86,7 +93,7 @@ def set_up(app: App, ways: Sequence[str], models: Sequence[str], base: str | Non
         yield setup
     finally:
         app.left_running[:] = [
-            f"{name} is still there. To delete it: firectl deployment delete {name} --hard --ignore-checks"
+            f"{name} still exists. To delete it: firectl deployment delete {name} --hard --ignore-checks"
             for name in setup.deployments.values()
         ]
         if keep:
@@ -98,19 +105,17 @@ def set_up(app: App, ways: Sequence[str], models: Sequence[str], base: str | Non
 
 
 def _read_models(app: App, models: Sequence[str], base: str | None) -> Setup:
-    """The LoRAs by their full names, and the one base that they are for."""
-    from firectl.schemas.words import ModelKind
-
+    """Checks that the models are LoRAs of one base."""
     bases: dict[str, str] = {}
     for given in models:
         found = app.client.models.get(given)
         if found.kind != ModelKind.ADDON or found.peft_details is None or not found.peft_details.base_model:
-            raise InputError(f"{found.name} is no LoRA: there is nothing to merge or load", hint="firectl model list")
+            raise InputError(f"expected a LoRA with a known base model, got {found.name}", hint="firectl model list")
         bases[found.name or given] = found.peft_details.base_model
     wanted = base or next(iter(bases.values()))
     for name, own in bases.items():
         if own != wanted:
-            raise InputError(f"{name} is for {own}, not for {wanted}: they cannot share a deployment")
+            raise InputError(f"{name} is for the base {own}, not {wanted}: all LoRAs must have the same base")
     return Setup(tuple(bases), wanted)
 
 
@@ -121,20 +126,19 @@ def _deploy(app: App, setup: Setup, way: str, model: str) -> None:
     started = time.monotonic()
     made = app.client.deployments.create(asked, deployment_id=f"bench-{way}-{random_id()}")
     setup.deployments[way] = made.name or ""
-    rollout.await_deployment(app, made, DEPLOY_SECONDS, probe=True)
+    rollout.await_deployment(app, made, WAIT)
     setup.seconds[way] = time.monotonic() - started
 
 
 def _load(app: App, setup: Setup, model: str) -> None:
     started = time.monotonic()
     row = app.client.deployed_models.load(model, setup.deployments[MULTI_LORA])
-    rollout.await_loaded(app, row, DEPLOY_SECONDS, rollout.load_route(app, row))
+    rollout.await_loaded(app, row, WAIT, rollout.load_route(app, row))
     setup.load_seconds.append(time.monotonic() - started)
 
 
 def _target(app: App, setup: Setup, way: str) -> Target:
     from firectl.bench import Target
-    from firectl.cli.bench.run import endpoint
 
     if way == LIVE_MERGE:
         routes: tuple[str, ...] = (canonical_route(setup.models[0], setup.deployments[LIVE_MERGE]),)
@@ -151,61 +155,38 @@ def _take_down(app: App, setup: Setup) -> None:
             app.client.deployments.delete(name, hard=True, ignore_checks=True)
             app.client.deployments.wait_deleted(name, DELETE_SECONDS)
         except FirectlError as error:
-            app.output.warn(f"{name} was not deleted: {error.message}")
+            app.output.warn(f"{name} could not be deleted: {error.message}")
             app.output.say(f"To delete it: firectl deployment delete {name} --hard --ignore-checks")
             continue
         app.output.note(f"Deleted {name}")
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
-    from firectl.cli.output import render
-
     results = document["results"]
     ways = list(dict.fromkeys(result["target"] for result in results))
-    titles = {LIVE_MERGE: "LIVE MERGE", MULTI_LORA: "MULTI-LORA", BASE: "BASE"}
-    rows = [(what, *(cells[way] for way in ways)) for what, cells in _comparison(document["comparison"], results)]
-    yield from render.table(("", *(titles[way] for way in ways)), rows)
+    shown = [0, *(1 + WAYS.index(way) for way in ways)]
+    header, *rows = ([row[at] for at in shown] for row in _comparison(document["comparison"], results))
+    yield from render.table(header, rows)
     yield ""
     yield from report.lines(document)
 
 
-def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows of the tutorial's table, with what was measured in place of words."""
-    loaded, seconds = len(made["load_lora_seconds"]), made["deploy_seconds"]
-    yield (
-        "How it works",
-        {
-            LIVE_MERGE: "merged into the base at deploy time",
-            MULTI_LORA: "loaded beside the base, applied at request time",
-            BASE: "no LoRA",
-        },
-    )
-    yield "Number of LoRAs", {LIVE_MERGE: "1", MULTI_LORA: f"{loaded} here", BASE: "0"}
-    yield (
-        "Time to deploy",
-        {
-            LIVE_MERGE: f"{seconds.get(LIVE_MERGE, 0):.1f} s",
-            MULTI_LORA: f"{seconds.get(MULTI_LORA, 0):.1f} s" + _loads(made["load_lora_seconds"]),
-            BASE: f"{seconds.get(MULTI_LORA, 0):.1f} s",
-        },
-    )
+def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The tutorial's table with measured numbers: a header, then rows, each with a cell for every way of WAYS."""
+    seconds, loads = made["deploy_seconds"], made["load_lora_seconds"]
+    merged, shared = (f"{seconds.get(way, 0):.1f} s" for way in (LIVE_MERGE, MULTI_LORA))
+    then = f", then {max(loads):.1f} s a LoRA at most" if loads else ""
+    yield "", "LIVE MERGE", "MULTI-LORA", "BASE"
+    beside = "loaded beside the base, applied at request time"
+    yield "How it works", "merged into the base at deploy time", beside, "no LoRA"
+    yield "Number of LoRAs", "1", f"{len(loads)} here", "0"
+    yield "Time to deploy", merged, shared + then, shared
     for level in dict.fromkeys(report.load_of(result) for result in results):
         at = {result["target"]: result for result in results if report.load_of(result) == level}
-        yield f"Time to first token, {level}", {way: _first_token(result) for way, result in at.items()}
-        yield f"Throughput, {level}", {way: _throughput(result) for way, result in at.items()}
+        for what, cell in (("Time to first token", _first_token), ("Throughput", _throughput)):
+            yield f"{what}, {level}", *(cell(at[way]) if way in at else "-" for way in WAYS)
     count = len(made["models"])
-    yield (
-        f"Deployments for {counted(count, 'LoRA')}",
-        {
-            LIVE_MERGE: str(count),
-            MULTI_LORA: "1",
-            BASE: "-",
-        },
-    )
-
-
-def _loads(seconds: Sequence[float]) -> str:
-    return f", then {max(seconds):.1f} s a LoRA at most" if seconds else ""
+    yield f"Deployments for {counted(count, 'LoRA')}", str(count), "1", "-"
 
 
 def _first_token(result: Mapping[str, Any]) -> str:
@@ -234,26 +215,26 @@ def run_comparison(
     models: Sequence[str],
     base: str | None,
     load: Load,
-    wishes: Wishes,
+    options: ReportOptions,
     timeout: float,
     *,
     keep: bool,
 ) -> None:
-    """`--compare` from deploy to delete. Every answer is as long as asked: ways whose answers end early at different
-    lengths cannot be compared."""
-    from dataclasses import replace
-
-    from firectl.cli.bench.run import measure, prepare, show
-
+    """Runs `--compare` from deploy to delete. Sets ignore_eos, because only answers of equal length compare."""
     ways = ways_of(compare)
     if routes:
-        raise InputError("--compare makes its own routes", hint="name routes, or --compare with --model")
+        raise InputError(
+            "--compare creates its own routes and takes none",
+            hint="firectl bench --compare live-merge,multi-lora --model LORA",
+        )
     if not models:
-        raise InputError("--compare needs a LoRA", hint="add --model MODEL, and repeat it to load several")
+        raise InputError(
+            "--compare needs at least one --model", hint="firectl bench --compare live-merge,multi-lora --model LORA"
+        )
     models = [app.full_name(model, "models") for model in models]
     base = app.full_name(base, "models") if base else None
     refuse_hosted(app)
     load = replace(load, ignore_eos=True)
     with set_up(app, ways, models, base, keep=keep) as setup:
-        report = measure(app, prepare(app, setup.targets, load, timeout), load)
-        show(app, report, wishes, {"comparison": setup.to_document()}, VIEW)
+        result = measure(app, prepare(app, setup.targets, load, timeout), load)
+        show(app, result, options, {"comparison": setup.to_document()}, VIEW)

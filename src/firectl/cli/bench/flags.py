@@ -1,4 +1,4 @@
-"""What a command line of `bench` asks for: kinds of flag values, and the load that they make.
+"""The flags of `bench`: their types, and the load that they make.
 
 Refuses what cannot be measured before anything is sent.
 """
@@ -6,6 +6,7 @@ Refuses what cannot be measured before anything is sent.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
     from firectl.bench import Lengths, Load, Mix
 
 SECONDS = 10.0
-"""How long each target is measured at each level when nothing is said."""
+"""The default time for each target at each level."""
 TIMEOUT = 60.0
 MOST_LEVELS = 32
 MOST_STREAMS = 4096
 MOST_RATE = 10_000.0
 LARGEST_FILE = 64 << 20
+_FIELDS = (
+    "concurrency", "arrival", "requests", "rounds", "warmup", "max_tokens", "ignore_eos", "stream", "temperature",
+    "max_in_flight", "seed",
+)  # fmt: skip
+"""Flags that are called as the field of the load that they set."""
 
 
 class LengthsType(ParamType):
@@ -63,19 +69,19 @@ class Levels(ParamType):
             except ValueError:
                 self.fail(f"{piece!r} is not a number, in {value!r}", param, ctx)
             if not 0 < number <= self.most:
-                self.fail(f"{piece!r} is not above 0 and at most {self.most:g}", param, ctx)
+                self.fail(f"{piece!r} is out of range: expected above 0 and at most {self.most:g}", param, ctx)
             if self.whole and number != int(number):
                 self.fail(f"{piece!r} is not a whole number", param, ctx)
             numbers.append(int(number) if self.whole else number)
         if len(set(numbers)) < len(numbers):
             self.fail(f"{value!r} names a level twice", param, ctx)
         if len(numbers) > MOST_LEVELS:
-            self.fail(f"{len(numbers)} levels, and at most {MOST_LEVELS} are measured in one run", param, ctx)
+            self.fail(f"{len(numbers)} levels: one run measures at most {MOST_LEVELS}", param, ctx)
         return tuple(numbers)
 
 
 class MixType(ParamType):
-    """`each`, or how one load is spread over the routes."""
+    """`each` (None), or how one load is spread over the routes."""
 
     name = "mix"
 
@@ -87,11 +93,11 @@ class MixType(ParamType):
         try:
             return parse_mix(str(value))
         except ValueError as error:
-            self.fail(f"{error}; or each: every route measured by itself", param, ctx)
+            self.fail(f"{error}; or each, to measure every route by itself", param, ctx)
 
 
 class Allowance(ParamType):
-    """How many errors are borne: a number, or a share of all requests as `5%`."""
+    """How many errors are allowed: a number, or a share of all requests such as `5%`."""
 
     name = "n|n%"
 
@@ -104,14 +110,13 @@ class Allowance(ParamType):
         if not (digits.isascii() and digits.replace(".", "", 1 if share else 0).isdigit() and len(digits) < 10):
             self.fail(f"{text!r} is neither a number of requests nor a share such as 5%", param, ctx)
         if share and float(digits) > 100:
-            self.fail(f"{text!r} is more than all", param, ctx)
+            self.fail(f"{text!r} is more than 100%", param, ctx)
         return (float(digits) / 100, "share") if share else (float(digits), "number")
 
 
 def build_load(app: App, given: Mapping[str, Any]) -> Load:
-    """The load that the flags mean, what was not given filled in. InputError for flags that exclude each other."""
+    """The load that the flags mean. InputError for flags that exclude each other."""
     from firectl.bench import Load
-    from firectl.bench.load import MAX_TOKENS, PROMPT
 
     set_ = {name: value for name, value in given.items() if value is not None}
     for one, other in (
@@ -123,43 +128,33 @@ def build_load(app: App, given: Mapping[str, Any]) -> Load:
         if one in set_ and other in set_:
             flags = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
             raise InputError(f"{flags} exclude each other", hint="firectl bench --help")
-    if "arrival" in set_ and "rate" not in set_:
-        raise InputError("--arrival is about a rate: streams send when they are answered", hint="add --rate 5")
-    if "max_in_flight" in set_ and "rate" not in set_:
-        raise InputError(
-            "--max-in-flight is about a rate: streams have one request each unanswered", hint="add --rate 5"
-        )
-    unbounded = "requests" not in set_ and "duration" not in set_
-    return Load(
-        concurrency=() if "rate" in set_ else set_.get("concurrency", (1,)),
-        rates=set_.get("rate", ()),
-        arrival=set_.get("arrival", "constant"),
-        requests=set_.get("requests"),
-        seconds=SECONDS if unbounded else set_.get("duration"),
-        rounds=set_.get("rounds"),
-        warmup=set_.get("warmup"),
-        prompt=set_.get("prompt_tokens") or set_.get("prompt_characters") or PROMPT,
-        prompt_in_tokens="prompt_tokens" in set_,
-        prompts=read_prompts(set_["prompts"]) if "prompts" in set_ else (),
-        max_tokens=set_.get("max_tokens", MAX_TOKENS),
-        ignore_eos=set_.get("ignore_eos", False),
-        stream=set_.get("stream", True),
-        chat=set_.get("api", "chat") == "chat",
-        temperature=set_.get("temperature", 0.0),
-        timeout=app.flags.get("timeout") or TIMEOUT,
-        max_in_flight=set_.get("max_in_flight", 1000),
-        seed=set_["seed"] if "seed" in set_ else new_seed(),
-    )
+    for name in ("arrival", "max_in_flight"):
+        if name in set_ and "rate" not in set_:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} needs --rate: a stream sends when it was answered", hint="add --rate 5")
+    fields = {name: set_[name] for name in _FIELDS if name in set_}
+    if "rate" in set_:
+        fields |= {"concurrency": (), "rates": set_["rate"]}
+    if "requests" not in set_ or "duration" in set_:
+        fields["seconds"] = set_.get("duration", SECONDS)
+    for name in ("prompt_characters", "prompt_tokens"):
+        if name in set_:
+            fields |= {"prompt": set_[name], "prompt_in_tokens": name == "prompt_tokens"}
+    if "prompts" in set_:
+        fields["prompts"] = read_prompts(set_["prompts"])
+    # A new seed each time: no server has cached the texts of the run before. It is short enough to type.
+    fields.setdefault("seed", secrets.randbelow(1_000_000))
+    return Load(**fields, chat=set_.get("api", "chat") == "chat", timeout=app.flags.get("timeout") or TIMEOUT)
 
 
 def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: str | None, keep: bool | None) -> None:
-    """InputError where there is nothing to measure, or what only --compare takes."""
+    """InputError without a route, or for a flag that needs --compare."""
     if models or base is not None or keep is not None:
         flag = "--model" if models else "--base" if base is not None else "--keep"
-        raise InputError(f"{flag} is for --compare", hint="firectl bench --compare live-merge,multi-lora --model LORA")
+        raise InputError(f"{flag} needs --compare", hint="firectl bench --compare live-merge,multi-lora --model LORA")
     for word in routes:
         if word in ("true", "false"):
-            raise InputError(f"{word!r} is no route: a switch has its value behind a =", hint=f"--stream={word}")
+            raise InputError(f"{word!r} is not a route: a switch takes its value after =", hint=f"--stream={word}")
     if not routes:
         raise InputError("no route to measure", hint="firectl bench MODEL#DEPLOYMENT, or --compare with --model LORA")
 
@@ -167,20 +162,13 @@ def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: s
 def refuse_mix_of_one(routes: Sequence[str], mix: Mix | None) -> None:
     """InputError for a load that is spread over a single route."""
     if mix is not None and len(set(routes)) == 1:
-        raise InputError("--mix spreads one load over several routes, and there is one", hint="name more routes")
-
-
-def new_seed() -> int:
-    """Another one each time, so that no server remembers the texts of the run before; short enough to type again."""
-    import secrets
-
-    return secrets.randbelow(1_000_000)
+        raise InputError("--mix needs several routes, got one", hint="name more routes")
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
-    """The texts in a file: a line each, or of a .jsonl file a JSON string or an object with `prompt` on each line."""
+    """The prompts of a file, one per line. In a .jsonl file a line is a JSON string or an object with `prompt`."""
     if path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB")
+        raise InputError(f"{path} is too large: at most {LARGEST_FILE >> 20} MiB")
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
@@ -188,7 +176,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     if path.suffix == ".jsonl":
         lines = [_prompt_of(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
     if not lines:
-        raise InputError(f"{path} holds no prompts", hint="write one a line")
+        raise InputError(f"{path} holds no prompts", hint="write one per line")
     return tuple(lines)
 
 
@@ -199,12 +187,12 @@ def _prompt_of(line: str, where: str) -> str:
         raise InputError(f"{where} is not JSON") from None
     prompt = found.get("prompt") if isinstance(found, dict) else found
     if not isinstance(prompt, str) or not prompt:
-        raise InputError(f"{where} is neither a JSON string nor an object with a text in `prompt`")
+        raise InputError(f"{where}: expected a JSON string, or an object with a string in `prompt`")
     return prompt
 
 
 def check_files(csv: Path | None, plot: Path | None) -> None:
-    """InputError, before any load is sent, where a result could not be written in the end."""
+    """InputError if a result file could not be written at the end."""
     for path in filter(None, (csv, plot)):
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written: " + ("a folder" if path.is_dir() else "no such folder"))
@@ -213,7 +201,9 @@ def check_files(csv: Path | None, plot: Path | None) -> None:
     from firectl.bench.files import PLOTS, check_plot
 
     if plot.suffix.lower() not in PLOTS:
-        raise InputError(f"{plot}: a plot is written as {' or '.join(PLOTS)}", hint=f"--plot {plot.stem}.png")
+        raise InputError(
+            f"{plot}: expected a file name that ends in {' or '.join(PLOTS)}", hint=f"--plot {plot.stem}.png"
+        )
     try:
         check_plot()
     except ImportError:

@@ -1,6 +1,6 @@
-"""What people see while a load is sent: a table that fills in a terminal, elsewhere a line for each round.
+"""Progress of a load on stderr: a table in a terminal, elsewhere one line per round.
 
-rich is imported only for a terminal. Everything goes to stderr.
+Imports rich only for a terminal.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
     from firectl.bench import Cell
 
-Hear = Callable[["Cell"], None]
+OnCell = Callable[["Cell"], None]
 
 
 @contextmanager
-def watch(progress: Progress, output: Output) -> Iterator[tuple[Hear | None, Hear]]:
-    """(what is called each second or None, what is called after each round)."""
+def watch(progress: Progress, output: Output) -> Iterator[tuple[OnCell | None, OnCell]]:
+    """(called each second, or None; called after each round)."""
     if not progress.is_live:
         yield None, lambda cell: output.note(_line(cell))
         return
     from rich.live import Live
 
     cells: dict[int, tuple[str, ...]] = {}
-    # Drawn only when told to: a thread of its own would take its turns between two answers.
+    # No refresh thread: it would compete with the load generator.
     with Live(console=progress.console(), auto_refresh=False, transient=True) as live:
 
-        def hear(cell: Cell) -> None:
+        def update(cell: Cell) -> None:
             cells[id(cell)] = _row(cell)
             live.update(_table(cells.values()), refresh=True)
 
-        yield hear, hear
+        yield update, update
 
 
 def _line(cell: Cell) -> str:
@@ -49,7 +49,7 @@ def _line(cell: Cell) -> str:
 
 
 def _row(cell: Cell) -> tuple[str, ...]:
-    """All rounds of a cell so far; the pauses between tokens are many and wait for the report."""
+    """The figures of a cell over all its rounds so far."""
     from firectl.bench.connection import now
 
     samples = [sample for round_ in cell.rounds for sample in round_.samples]

@@ -1,6 +1,6 @@
-"""How a report of `bench` reads: tables side by side, in milliseconds; and the tutorial's comparison with numbers.
+"""The text of a `bench` report: targets side by side, latencies in milliseconds.
 
-Works on the document alone, so that what people and scripts see is the same.
+Reads only the JSON document, so that people and scripts see the same figures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LATENCIES = (
 )
 PERCENTILES = ("p50", "p90", "p95", "p99")
 UNLIKE = 1.02
-"""Mean lengths of answers that differ by more are said."""
+"""A larger ratio between the mean lengths of answers is reported."""
 
 
 def lines(document: Document) -> Iterator[str]:
@@ -50,7 +50,7 @@ _THROUGHPUT = ("TARGET", "LOAD", "REQUESTS", "FAILED", "QPS", "PROMPT TOKENS/S",
 
 
 def labels(results: Sequence[Document]) -> dict[str, str]:
-    """Target → a short name for it, where that is one's own."""
+    """Target → its short name, or its full name if the short ones are not unique."""
     names = list(dict.fromkeys(result["target"] for result in results))
     short = {name: "#".join(part.rpartition("/")[2] for part in name.split("#")) for name in names}
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
@@ -63,7 +63,7 @@ def load_of(result: Document) -> str:
 
 
 def _in_levels(results: Sequence[Document]) -> list[Document]:
-    """Targets side by side: level by level."""
+    """The results sorted by level, so that targets stand side by side."""
     return sorted(results, key=lambda result: result.get("rate") or result.get("concurrency") or 0)
 
 
@@ -91,7 +91,7 @@ def _latencies(results: Sequence[Document], short: Mapping[str, str], many: bool
 
 
 def _by_route(results: Sequence[Document]) -> Iterator[str]:
-    """Of each route in a mix: its share, and what it was like there."""
+    """The figures of each route in a mix."""
     rows = [
         (
             route["route"],
@@ -112,17 +112,17 @@ def _by_route(results: Sequence[Document]) -> Iterator[str]:
 
 
 def _unlike(results: Sequence[Document], short: Mapping[str, str]) -> Iterator[str]:
-    """A warning about ratios of answers that are not equally long: whoever stops early looks quick."""
+    """A warning if answers differ in length: a target that stops early looks fast."""
     lengths: dict[str, list[int]] = {}
     for result in results:
         tokens, answers = lengths.setdefault(short[result["target"]], [0, 0])
-        counted = result["succeeded"] - result["without_usage"]
-        lengths[short[result["target"]]] = [tokens + result["generated_tokens"], answers + counted]
+        known = result["succeeded"] - result["without_usage"]
+        lengths[short[result["target"]]] = [tokens + result["generated_tokens"], answers + known]
     means = {name: tokens / answers for name, (tokens, answers) in lengths.items() if answers}
     if len(means) > 1 and max(means.values()) > UNLIKE * min(means.values()):
         yield ""
         said = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
-        yield f"Answers were not equally long (tokens on average: {said}), so the ratios are of unlike work."
+        yield f"Answers differ in length (mean tokens: {said}), so the ratios compare different work."
         yield "To make them equal: --ignore-eos"
 
 
@@ -138,8 +138,7 @@ def _errors(document: Document) -> Iterator[str]:
     if document["interrupted"]:
         left = sum(result.get("unfinished", 0) for result in document["results"])
         yield ""
-        were = counted(left, "request", "was", "were")
-        yield f"Interrupted: these are the figures of what was done by then; {were} under way."
+        yield f"Interrupted: these are the figures so far; {counted(left, 'request', 'was', 'were')} unanswered."
 
 
 def ms(seconds: float | None) -> str | None:

@@ -1,12 +1,12 @@
-"""One run of `bench`: routes completed and asked once, the load sent, the report written, the verdict.
+"""One run of `bench`: complete and probe the routes, send the load, write the report, judge it.
 
-Asks with the client, loads with firectl.bench; Ctrl-C writes what there is.
+Probes with the client and sends the load with firectl.bench. Ctrl-C writes the results so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from firectl.bench import Endpoint, Load, Mix, Report, Target, Tokenizing
 
 SHORT, LONG = 60, 460
-"""Characters of the two prompts that show how many tokens a text has."""
+"""Characters of the two prompts that measure the tokens per character."""
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What happens with the report: files to write, and how many errors are borne as (number, share or number)."""
+class ReportOptions:
+    """What to do with a report. `max_errors`: (1.0, "number") or (0.01, "share")."""
 
     csv: Path | None
     plot: Path | None
@@ -39,7 +39,7 @@ def endpoint(app: App) -> Endpoint:
 
 
 def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]:
-    """A target for each route, or with a mix one of all; InputError for a string that is no route."""
+    """One target per route, or one for all with a mix. InputError for an invalid route."""
     from firectl.bench import Target
 
     for route in routes:
@@ -49,7 +49,7 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]
         if given != route:
             app.output.note(f"Route: {route}")
     if len(set(complete)) < len(complete):
-        raise InputError("a route is named twice", hint="name each once")
+        raise InputError("a route is named twice: each may be named once")
     where = endpoint(app)
     if mix is not None:
         return [Target(f"mix of {len(complete)}", tuple(complete), where, mix)]
@@ -57,25 +57,21 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]
 
 
 def prepare(app: App, targets: Sequence[Target], load: Load, timeout: float) -> list[Target]:
-    """Asks every route once, so that a load meets what is there and up; learns how many tokens a text has, if needed.
+    """Probes every route once, and measures the tokens per character if the load needs it.
 
-    A deployment that is starting is waited for, `timeout` seconds at most. An error that a load could meet now and
-    then is left for the load to count; what is wrong for good is raised.
+    Waits at most `timeout` seconds for a deployment that is starting. Raises permanent errors; transient ones are left
+    for the load to count.
     """
-    from dataclasses import replace
-
-    ready: list[Target] = []
     for target in targets:
         for route in target.routes:
             _ask(app, route, load, 1, timeout)
-        if load.prompt_in_tokens:
-            target = replace(target, tokenizing=_tokenizing(app, target.routes[0], load, timeout))
-        ready.append(target)
-    return ready
+    if not load.prompt_in_tokens:
+        return list(targets)
+    return [replace(target, tokenizing=_tokenizing(app, target.routes[0], load, timeout)) for target in targets]
 
 
 def _ask(app: App, route: str, load: Load, characters: int, timeout: float) -> Mapping[str, Any] | None:
-    """The usage of a short answer; None where the server was too busy to give one."""
+    """The usage of a short answer. None after a transient error."""
     from random import Random
 
     from firectl.bench.plan import some_text
@@ -98,7 +94,7 @@ def _ask(app: App, route: str, load: Load, characters: int, timeout: float) -> M
             if isinstance(error, NetworkError) or not is_transient(error):
                 error.hint = error.hint or f"firectl route check '{route}' --live"
                 raise
-            app.output.note(f"{route} answered HTTP {error.http_status} to a first request: {error.message}")
+            app.output.note(f"{route} answered the first request with HTTP {error.http_status}: {error.message}")
             return None
     return answer.usage
 
@@ -106,20 +102,15 @@ def _ask(app: App, route: str, load: Load, characters: int, timeout: float) -> M
 def _tokenizing(app: App, route: str, load: Load, timeout: float) -> Tokenizing:
     from firectl.bench import Tokenizing
 
-    short, long = (_prompt_tokens(_ask(app, route, load, size, timeout)) for size in (SHORT, LONG))
-    if short is None or long is None or long <= short:
-        raise InputError(f"{route} does not say how many tokens a prompt has", hint="use --prompt-characters instead")
+    short, long = ((_ask(app, route, load, size, timeout) or {}).get("prompt_tokens") for size in (SHORT, LONG))
+    if not isinstance(short, int) or not isinstance(long, int) or long <= short:
+        raise InputError(f"{route} does not report the tokens of a prompt", hint="use --prompt-characters instead")
     per_token = (LONG - SHORT) / (long - short)
     return Tokenizing(per_token, short - SHORT / per_token)
 
 
-def _prompt_tokens(usage: Mapping[str, Any] | None) -> int | None:
-    found = (usage or {}).get("prompt_tokens")
-    return found if isinstance(found, int) else None
-
-
 def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
-    """The report of a run; of one that Ctrl-C ended, what there was by then."""
+    """The report of a run. After Ctrl-C, a report of the results so far."""
     import asyncio
     import math
 
@@ -129,7 +120,6 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
 
     said = [f"{counted(len(targets), 'target')}, {', '.join(map(str, load.levels))}"]
     if load.seconds is not None:
-        # What was asked for; how long a request may take is a limit for when something is wrong, and no estimate.
         sending = math.ceil(len(targets) * len(load.levels) * load.seconds)
         said.append(f"stops sending after {format_duration(sending)}, the warm-up apart")
     app.output.note("; ".join([*said, f"to send the same again: --seed {load.seed}"]))
@@ -141,54 +131,57 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
         except KeyboardInterrupt:
             return report_of(run, interrupted=True)
         finally:
-            # After a Ctrl-C before its first step Python would complain that nobody has waited for it.
+            # Ctrl-C before the first step leaves the coroutine unawaited, of which Python would warn.
             work.close()
     return report_of(run)
 
 
 def show(
-    app: App, report: Report, wishes: Wishes, extra: Mapping[str, Any] | None = None, view: View = bench_report.VIEW
+    app: App,
+    report: Report,
+    options: ReportOptions,
+    extra: Mapping[str, Any] | None = None,
+    view: View = bench_report.VIEW,
 ) -> None:
-    """Writes the report where it is wanted, then says whether it is a failure: KeyboardInterrupt after a Ctrl-C,
-    FirectlError (exit 1) when no request or too few were answered."""
+    """Writes the report. Then raises KeyboardInterrupt after Ctrl-C, or FirectlError for too many errors."""
     from firectl.bench.files import write_csv, write_plot
 
     app.emit({**(extra or {}), **report.to_document()}, view)
-    if wishes.csv is not None:
-        write_csv(report, wishes.csv)
-        app.output.note(f"Wrote {wishes.csv}")
-    if wishes.plot is not None and any(result.figures.succeeded for result in report.results):
-        write_plot(report, wishes.plot)
-        app.output.note(f"Wrote {wishes.plot}")
+    if options.csv is not None:
+        write_csv(report, options.csv)
+        app.output.note(f"Wrote {options.csv}")
+    if options.plot is not None and any(result.figures.succeeded for result in report.results):
+        write_plot(report, options.plot)
+        app.output.note(f"Wrote {options.plot}")
     for result in report.results:
         if result.figures.without_usage:
             app.output.warn(
-                f"{result.target.name}: {result.figures.without_usage} answers did not say how many tokens they have; "
-                "no figure of tokens holds them"
+                f"{result.target.name}: {result.figures.without_usage} answers did not report their tokens "
+                "and are missing from the token figures"
             )
         if result.figures.sent_late and result.figures.send_lag is not None:
             app.output.warn(
                 f"{result.target.name}, {result.level}: one request in a hundred was sent "
-                f"{bench_report.ms(result.figures.send_lag.p99)} ms late or more (send_lag); the load was not the one "
-                "that was asked for, so take a lower --rate, or a machine with nothing else to do"
+                f"{bench_report.ms(result.figures.send_lag.p99)} ms late or more (send_lag), so the load was lower "
+                "than requested: use a lower --rate, or an idle machine"
             )
     if report.interrupted:
         raise KeyboardInterrupt
-    judge(report, wishes.max_errors)
+    judge(report, options.max_errors)
 
 
 def judge(report: Report, max_errors: tuple[float, str]) -> None:
-    """FirectlError when nothing succeeded at a target, or more failed than is borne."""
+    """FirectlError if no request to a target succeeded, or if more failed than allowed."""
     if report.gave_up is not None:
-        raise FirectlError(f"given up: {report.gave_up}", hint="firectl route check ROUTE --live")
+        raise FirectlError(f"the run was given up: {report.gave_up}", hint="firectl route check ROUTE --live")
     for result in report.results:
         if result.figures.succeeded == 0:
-            raise FirectlError(f"no request to {result.target.name} at {result.level} was answered")
+            raise FirectlError(f"all requests to {result.target.name} at {result.level} failed")
     most, unit = max_errors
-    borne = most * report.requests if unit == "share" else most
-    if report.failed > borne:
-        wanted = f"{most:.3g} of all" if unit == "share" else f"{most:.0f}"
+    allowed = most * report.requests if unit == "share" else most
+    if report.failed > allowed:
+        limit = f"{100 * most:g}%" if unit == "share" else f"{most:.0f}"
         raise FirectlError(
-            f"{report.failed} of {report.requests} requests failed, and at most {wanted} may",
-            hint="--max-errors 100% takes every error as a figure",
+            f"{report.failed} of {report.requests} requests failed, more than --max-errors {limit}",
+            hint="--max-errors 100% allows any number of errors",
         )

@@ -1,4 +1,4 @@
-"""What runs now and so costs money, said after a list: a deployment that was forgotten bills until somebody looks."""
+"""What a list of deployments says about running costs: a forgotten deployment bills until it is stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
-    """A note on stderr about the rows that were listed; none where nothing runs, or where it costs nothing."""
+    """Notes on stderr which of the listed rows bill now. Says nothing if none runs or running costs nothing."""
     running = [(row, count) for row in rows if (count := replicas(row))]
     if not running or not app.bills:
         return
@@ -31,5 +31,6 @@ def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
 
 
 def replicas(row: Deployment) -> int:
-    """How many replicas hold hardware: those that serve, and those on the way."""
-    return max(row.replica_count or 0, (row.replica_stats and row.replica_stats.ready_replica_count) or 0)
+    """The number of replicas that hold hardware: ready ones and starting ones."""
+    ready = row.replica_stats.ready_replica_count if row.replica_stats else None
+    return max(row.replica_count or 0, ready or 0)

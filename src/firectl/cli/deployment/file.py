@@ -1,6 +1,6 @@
-"""A deployment from JSON that a person wrote or saved: read strictly, so that a typo is an error and not a default.
+"""Reads a deployment from a JSON file strictly: a typo is an error, and so is a value that the flag would refuse.
 
-What a flag refuses is refused here too. Sends nothing.
+Sends nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from firectl.schemas.deployment import Deployment
 
 _COUNTS = frozenset(("replicas", "replicaCount", "replica_count", "count"))
-"""What is written for the number of replicas, which a deployment has as two bounds."""
+"""Fields that people write for the number of replicas; a deployment has two bounds instead."""
 
 
 def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
-    """The JSON of a file in snake_case; either case may be written.
+    """The fields in the file, in snake_case. The file may use camelCase or snake_case.
 
-    What only the server decides is left out and noted, so that what `deployment get -o json` saved can be used.
+    Output-only fields are left out and noted, so that a saved `deployment get -o json` can be used.
     """
     import json
 
@@ -40,21 +40,21 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise InputError(f"{path} holds no JSON object")
+        raise InputError(f"{path} must hold a JSON object")
     _refuse_unknown(Deployment, document, str(path))
     written = _as_flags(read_deployment(document, f"{path}: ").to_document(), path)
     left_out = sorted(OUTPUT_ONLY["deployments"] & written.keys())
     if left_out:
-        note(f"{path}: left out what the server decides: {', '.join(left_out)}")
+        note(f"{path}: left out fields that only the server sets: {', '.join(left_out)}")
     return {field: value for field, value in written.items() if field not in OUTPUT_ONLY["deployments"]}
 
 
 def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same with enums as their flags spell them; InputError naming the field whose flag would refuse its value."""
+    """The same, with enums in their wire spelling. InputError names the field whose flag would refuse its value."""
     ctx = click.get_current_context(silent=True)
     for flag in FLAGS:
         value = dig(written, flag.path)
-        # A duration is read in seconds too, and is best refused as it was written.
+        # A refused duration is quoted as it was written.
         value = value if isinstance(flag.type, WireDuration) else typed(flag, value)
         if value is None or not isinstance(flag.type, click.ParamType):
             continue
@@ -68,7 +68,7 @@ def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_deployment(document: Mapping[str, Any], where: str = "") -> Deployment:
-    """The deployment that a document means; InputError naming the field that is of another kind, after `where`."""
+    """The deployment in a document. InputError: `where`, then the field of the wrong type."""
     from pydantic import ValidationError
 
     from firectl.schemas.deployment import Deployment
@@ -94,7 +94,7 @@ def _refuse_unknown(schema: type[Wire], document: Mapping[str, Any], where: str)
             near = get_close_matches(key, known.keys() - decided, n=1)
             meant = "minReplicaCount and maxReplicaCount" if key in _COUNTS else near[0] if near else ""
             hint = f"did you mean {meant}?" if meant else None
-            raise InputError(f"{where}: there is no field {key!r}", hint=hint)
+            raise InputError(f"{where}: unknown field {key!r}", hint=hint)
         inner = next((kind for kind in get_args(field.annotation) if hasattr(kind, "model_fields")), None)
         if inner is not None and isinstance(value, Mapping):
             _refuse_unknown(inner, value, f"{where}: {key}")

@@ -1,4 +1,4 @@
-"""What follows a create or a load: the wait, the proof that it serves, and the route to send requests to.
+"""What follows a change: the wait, the proof that requests are answered, and the route to send them to.
 
 Sends only reads and probes; prints only on stderr.
 """
@@ -8,16 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from firectl.cli import in_flight
 from firectl.cli.app import App
+from firectl.cli.grammar.waiting import Waiting
 from firectl.cli.views import tables
+from firectl.errors import ApiError, Code, InputError
 from firectl.names import canonical_route
+from firectl.schemas.words import DeploymentState, LoadState, ModelKind
 
 if TYPE_CHECKING:
+    from firectl.client.proof import Proof
     from firectl.client.resource import Resource
-    from firectl.errors import ApiError
     from firectl.schemas.base import Wire
     from firectl.schemas.deployed_model import DeployedModel
     from firectl.schemas.deployment import Deployment
@@ -30,19 +33,13 @@ W = TypeVar("W", bound="Wire")
 def _watched(
     app: App, resources: Resource[W], doing: str, name: str, left: str
 ) -> Iterator[tuple[Callable[[W], None], Callable[[str], None]]]:
-    """Around a wait: what it calls with each change, and what says anything else of `name`.
-
-    `left` is what an interrupted command says.
-    """
+    """Progress of a wait: (called with each change, says a line). `left`: what an interrupted command says."""
     with app.leaving(left), app.progress.steps(f"{doing} {name}") as steps:
         yield lambda now: steps.say(f"{name}: {resources.describe(now)}"), steps.say
 
 
 def require_adapter(app: App, model: str) -> None:
-    """InputError where a base is to be loaded. Where nobody knows, the load itself has the word."""
-    from firectl.errors import ApiError, Code, InputError
-    from firectl.schemas.words import ModelKind
-
+    """InputError if `model` is a base model. A model that cannot be read is left for the load to refuse."""
     try:
         found = app.client.models.get(model)
     except ApiError as error:
@@ -51,15 +48,15 @@ def require_adapter(app: App, model: str) -> None:
         raise
     if found.kind == ModelKind.BASE:
         raise InputError(
-            f"{found.name} is a base model, not an adapter: only adapters are loaded onto a deployment",
+            f"{found.name} is a base model: expected an adapter to load onto the deployment",
             hint="firectl model list --filter 'kind = HF_PEFT_ADDON'",
         )
 
 
-def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:
-    """Says where to send requests, and waits if asked; the deployment as it is then."""
+def follow_create(app: App, made: Deployment, wait: Waiting | None) -> Deployment:
+    """Notes where to send requests and waits if asked. Returns the deployment as it is then."""
     name = made.name or ""
-    done = await_deployment(app, made, timeout, probe) if wait else made
+    done = await_deployment(app, made, wait) if wait else made
     if made.base_model:
         app.output.note(f"Route: {canonical_route(made.base_model, name)}")
     if not wait:
@@ -67,14 +64,12 @@ def follow_create(app: App, made: Deployment, wait: bool | None, timeout: float,
     return done
 
 
-def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float, *, probe: bool) -> DeployedModel:
-    """The same for a LoRA that was loaded."""
-    from firectl.schemas.words import LoadState
-
+def follow_load(app: App, row: DeployedModel, wait: Waiting | None) -> DeployedModel:
+    """The same for a loaded LoRA."""
     if row.state == LoadState.DEPLOYED:
-        app.output.note(f"{row.model} is loaded already on {row.deployment}")
+        app.output.note(f"{row.model} is already loaded on {row.deployment}")
     way = load_route(app, row)
-    done = await_loaded(app, row, timeout, way if probe else None) if wait else row
+    done = await_loaded(app, row, wait, way) if wait else row
     app.output.note(f"Route: {way[0]}")
     if not wait and done.state == LoadState.DEPLOYING:
         app.output.note(f"It is being loaded. To see how far it is: firectl deployed-model get {row.name}")
@@ -82,16 +77,14 @@ def follow_load(app: App, row: DeployedModel, wait: bool | None, timeout: float,
 
 
 def say_what_is_lost(app: App, back: Deployment) -> None:
-    """What did not come back with an undelete, as the server says it."""
+    """Warns of what an undelete did not restore, in the server's words."""
     said = back.status.message if back.status else None
     if said and said != "undeleted":
         app.output.warn(f"{back.name}: {said}")
 
 
 def say_what_came_back(app: App, name: str) -> None:
-    """The adapters on a deployment that was brought back. Best effort: it is back without this too."""
-    from firectl.errors import ApiError
-
+    """Notes the adapters on an undeleted deployment. Best effort: an error here is ignored."""
     try:
         rows = list(app.client.deployed_models.list(filter=f'deployment = "{name}"'))
     except ApiError:
@@ -102,95 +95,93 @@ def say_what_came_back(app: App, name: str) -> None:
 
 
 def was_deleted(app: App, name: str) -> bool:
-    """Whether a deployment is DELETED already, so that deleting it is no news."""
-    from firectl.errors import ApiError, Code
-    from firectl.schemas.words import DeploymentState
-
+    """Whether a deployment is already DELETED."""
     try:
         return app.client.deployments.get(name).state == DeploymentState.DELETED
     except ApiError as error:
         if error.code is Code.NOT_FOUND:
-            return False  # the delete itself says so
+            return False  # the delete reports it
         raise
 
 
-def follow_delete(app: App, name: str, wait: bool | None, timeout: float, *, hard: bool, again: bool) -> None:
-    """Waits if asked, and says what became of it; `again`: it was deleted before this."""
+def follow_delete(app: App, name: str, wait: Waiting | None, *, hard: bool, again: bool) -> None:
+    """Waits if asked, then notes the result. `again`: the deployment was deleted before this command."""
     if wait:
-        left = f"{name} goes on being deleted without you. To see: firectl deployment get {name}"
+        left = f"{name} is still being deleted. To see: firectl deployment get {name}"
         with _watched(app, app.client.deployments, "deleting", name, left) as (on_change, _):
-            app.client.deployments.wait_deleted(name, timeout, on_change=on_change)
+            app.client.deployments.wait_deleted(name, wait.seconds, on_change=on_change)
     if again and not hard:
-        said = f"{name} was deleted already"
+        said = f"{name} was already deleted"
     else:
-        said = f"Deleted {name} for good" if hard else f"Deleted {name}"
+        said = f"Deleted {name} permanently" if hard else f"Deleted {name}"
     app.emit_deleted(said, lambda: app.client.deployments.left_of(name), tables.DEPLOYMENT)
     if not hard:
         app.output.note(f"To bring it back: firectl deployment undelete {name}")
 
 
-def follow_prepare(app: App, name: str, wait: bool | None, timeout: float) -> Model:
-    """The model as it is, or once it is READY if asked to wait; says where there is nothing to prepare."""
+def follow_prepare(app: App, name: str, wait: Waiting | None) -> Model:
+    """The model as it is, or once READY if asked to wait. On the local platform, notes that nothing is to do."""
     if not app.is_hosted:
         app.output.note(
-            "Nothing to prepare: the local platform serves weights in the precision that they are stored in, "
-            "and a LoRA in that of its base"
+            "Nothing to prepare: the local platform serves weights in their stored precision, and a LoRA in its base's"
         )
     if not wait:
         return app.client.models.get(name)
-    left = f"{name} goes on being prepared without you. To see how far: firectl model get {name}"
+    left = f"{name} is still being prepared. To see: firectl model get {name}"
     with _watched(app, app.client.models, "preparing", name, left) as (on_change, _):
-        return app.client.models.wait(name, timeout, on_change=on_change)
+        return app.client.models.wait(name, wait.seconds, on_change=on_change)
 
 
-def follow_unload(app: App, row: DeployedModel, wait: bool | None, timeout: float) -> None:
+def follow_unload(app: App, row: DeployedModel, wait: Waiting | None) -> None:
     if wait:
         see = f"firectl deployed-model get {row.name}"
-        left = f"{row.model} goes on being unloaded without you. To see whether it is gone: {see}"
+        left = f"{row.model} is still being unloaded. To see whether it is gone: {see}"
         with _watched(app, app.client.deployed_models, "unloading", row.model or "", left) as (on_change, _):
-            app.client.deployed_models.wait_unloaded(row.name or "", timeout, on_change=on_change)
+            app.client.deployed_models.wait_unloaded(row.name or "", wait.seconds, on_change=on_change)
     said = f"Unloaded {row.model} from {row.deployment}"
     app.emit_deleted(said, lambda: app.client.deployed_models.left_of(row.name or ""), tables.DEPLOYED_MODEL)
 
 
-def follow_scale(app: App, name: str, count: int, wait: bool | None, timeout: float, *, probe: bool) -> Deployment:
-    """The deployment as it is, or once so many replicas are ready, if asked to wait."""
+def follow_scale(app: App, name: str, count: int, wait: Waiting | None) -> Deployment:
+    """The deployment as it is, or once `count` replicas are ready if asked to wait."""
     if not wait:
         return app.client.deployments.get(name)
-    end = time.monotonic() + timeout
-    left = f"{name} goes on scaling to {count} without you{in_flight.stop_scaling(app, name, count)}"
+    end = time.monotonic() + wait.seconds
+    left = f"{name} is still scaling to {count}{in_flight.stop_scaling(app, name, count)}"
     with _watched(app, app.client.deployments, "scaling", name, left) as (on_change, say):
-        scaled = app.client.deployments.wait(name, timeout, replicas=count, on_change=on_change)
-        if probe:
+        scaled = app.client.deployments.wait(name, wait.seconds, replicas=count, on_change=on_change)
+        if wait.probe:
             _prove_deployment(app, scaled, end, say)
     return scaled
 
 
-def await_deployment(app: App, made: Deployment, timeout: float, probe: bool) -> Deployment:
-    """The deployment once READY and, with `probe`, seen to answer. `timeout` in seconds is for all of it."""
-    name, end = made.name or "", time.monotonic() + timeout
-    left = f"{name} goes on without you{in_flight.bills(app)}. To stop it: firectl deployment delete {name}"
+def await_deployment(app: App, made: Deployment, wait: Waiting) -> Deployment:
+    """The deployment once READY and, if `wait` says so, proven to answer."""
+    name, end = made.name or "", time.monotonic() + wait.seconds
+    left = f"{name} keeps running{in_flight.bills(app)}. To stop it: firectl deployment delete {name}"
     with _watched(app, app.client.deployments, "waiting for", name, left) as (on_change, say):
-        ready = app.client.deployments.wait(name, timeout, on_change=on_change)
-        if probe:
+        ready = app.client.deployments.wait(name, wait.seconds, on_change=on_change)
+        if wait.probe:
             _prove_deployment(app, ready, end, say)
     return ready
 
 
-def await_loaded(app: App, row: DeployedModel, timeout: float, way: tuple[str, str | None] | None) -> DeployedModel:
-    """The deployed model once DEPLOYED and, where `way` is what `load_route` found, shown to differ from its base."""
-    name, end, model = row.name or "", time.monotonic() + timeout, row.model or ""
+def await_loaded(app: App, row: DeployedModel, wait: Waiting, way: tuple[str, str | None]) -> DeployedModel:
+    """The deployed model once DEPLOYED and, if `wait` says so, proven to differ from its base. `way`: of load_route."""
+    name, end, model = row.name or "", time.monotonic() + wait.seconds, row.model or ""
     unload = f"firectl unload-lora {model} --deployment {row.deployment or ''}"
-    left = f"{model} goes on loading without you. To undo it: {unload}"
+    left = f"{model} is still loading. To undo it: {unload}"
     with _watched(app, app.client.deployed_models, "loading", model, left) as (on_change, say):
-        loaded = app.client.deployed_models.wait(name, timeout, on_change=on_change)
-        if way is not None:
-            _prove(app, *way, end, say, lambda: True, merged=model, undo=unload)
+        loaded = app.client.deployed_models.wait(name, wait.seconds, on_change=on_change)
+        if wait.probe:
+            route, base = way
+            proof = _prove(app, route, end, say, adapter_of=base, merged=model, undo=unload)
+            app.output.note(f"Proof: {proof.detail}")
     return loaded
 
 
 def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
-    """(the route to a loaded model, the route to the base beside it or None where it is merged into it)."""
+    """(the route to a loaded model, the route to its base). None: the base is not served beside it."""
     model, deployment = row.model or "", row.deployment or ""
     there = app.client.deployments.get(deployment)
     if there.enable_hot_reload_latest_addon:
@@ -199,40 +190,26 @@ def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
 
 
 def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[str], None]) -> None:
-    """Where it has replicas, a request to what it was created for."""
+    """Sends a request to the model that the deployment was created for, unless it has no replicas."""
     from firectl.client.deployment import wants_replicas
-    from firectl.schemas.words import ModelKind
 
-    if (model := ready.base_model) and wants_replicas(ready):
-        route = canonical_route(model, ready.name or "")
-        delete = f"firectl deployment delete {ready.name}"
+    model = ready.base_model
+    if not model or not wants_replicas(ready):
+        return
+    route = canonical_route(model, ready.name or "")
+    proof = _prove(app, route, end, say, undo=f"firectl deployment delete {ready.name}")
+    # Of a base model, an answer is all that can be proven.
+    is_base = proof.kind == "answered_only" and (
+        ready.enable_addons or app.client.models.get(model).kind != ModelKind.ADDON
+    )
+    app.output.note("Proof: it answers" if is_base else f"Proof: {proof.detail}")
 
-        def is_adapter() -> bool:
-            return not ready.enable_addons and app.client.models.get(model).kind == ModelKind.ADDON
 
-        _prove(app, route, None, end, say, is_adapter, undo=delete)
-
-
-def _prove(
-    app: App,
-    route: str,
-    base: str | None,
-    end: float,
-    say: Callable[[str], None],
-    is_adapter: Callable[[], bool],
-    *,
-    merged: str | None = None,
-    undo: str,
-) -> None:
-    """`is_adapter` is asked only where nothing proves that the route is an adapter's."""
+def _prove(app: App, route: str, end: float, say: Callable[[str], None], **how: Any) -> Proof:
+    """`how`: what prove_serving also takes."""
     from firectl.client.proof import prove_serving
 
     def on_wait(error: ApiError) -> None:
         say(f"not yet: {error.message}")
 
-    seconds = max(1.0, end - time.monotonic())
-    proof = prove_serving(
-        app.client, route, adapter_of=base, merged=merged, timeout=seconds, undo=undo, on_wait=on_wait
-    )
-    proven = proof.kind != "answered_only" or is_adapter()
-    app.output.note(f"Proof: {proof.detail}" if proven else "Proof: it answers")
+    return prove_serving(app.client, route, timeout=max(1.0, end - time.monotonic()), on_wait=on_wait, **how)

@@ -1,20 +1,20 @@
-"""Which deployment shapes fit a model, and which one a short name such as `fast` stands for. Changes nothing."""
+"""Which deployment shapes fit a model, and which one a preset such as `fast` means. Changes nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firectl import names
 from firectl.cli.app import App
 from firectl.cli.views.deployment_flags import PRESETS
 from firectl.errors import InputError
+from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, is_quantized
 
 if TYPE_CHECKING:
     from firectl.schemas.shape import DeploymentShapeVersion
 
 
 def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
-    """The validated shape versions for a model, those for exactly its base first. A LoRA counts as its base."""
+    """The validated shape versions for a model; those made for its base come first. A LoRA counts as its base."""
     found = app.client.models.get(model)
     base = (found.peft_details.base_model if found.peft_details else None) or found.name or model
     details = (found if base == found.name else app.client.models.get(base)).base_model_details
@@ -22,7 +22,7 @@ def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
     owners = dict.fromkeys((base.split("/")[1], app.client.account))
     rows = (row for owner in owners for row in app.client.deployment_shape_versions.list(account=owner))
     fitting: dict[bool, list[DeploymentShapeVersion]] = {True: [], False: []}
-    # What an account can see may be another account's: the same version can come twice.
+    # An account also sees shapes of other accounts, so the same version can come twice.
     for row in {row.name: row for row in rows}.values():
         shape = row.snapshot
         if shape is None or not (row.validated or row.latest_validated):
@@ -31,17 +31,17 @@ def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
             fitting[True].append(row)
         elif shape.base_model is None and kind is not None and (shape.model_type, shape.parameter_count) == kind:
             fitting[False].append(row)
-    # Of either kind first what the service validated last.
+    # In each group, the latest validated version comes first.
     return [row for rows in fitting.values() for row in sorted(rows, key=lambda row: not row.latest_validated)]
 
 
 def resolve_shape(app: App, text: str, model: str | None) -> str:
-    """`--deployment-shape` as a full name: a preset by what fits `model`, an ID in the caller's account."""
+    """`--deployment-shape` as a full name. A preset means the first fitting shape of `model`."""
     if text in PRESETS:
         if model is None:
             raise InputError(
-                f"the deployment names no model, so no shape can be chosen for {text!r}",
-                hint="firectl deployment-shape list, and then --deployment-shape NAME",
+                f"no shape can be chosen for {text!r}, because the deployment has no model",
+                hint="firectl deployment-shape list, then --deployment-shape NAME",
             )
         preset = PRESETS[text]
         for version in matching_versions(app, model):
@@ -51,32 +51,27 @@ def resolve_shape(app: App, text: str, model: str | None) -> str:
             f"no validated shape of {model} has the preset {text!r}",
             hint=f"firectl deployment-shape-version match --model {model}",
         )
-    if names.is_id(text):
-        return app.client.deployment_shapes.full_name(text)
-    if "/versions/" in text:
-        return app.client.deployment_shape_versions.full_name(text)
-    return app.client.deployment_shapes.full_name(text)
+    shapes = app.client.deployment_shape_versions if "/versions/" in text else app.client.deployment_shapes
+    return shapes.full_name(text)
 
 
 def choose_version(app: App, model: str, *, addons: bool, precision: str | None) -> str:
     """The shape version for a create that names neither shape nor accelerator, which the service would refuse.
 
-    A person picks it; a script gets the first that fits, and is told on stderr which, and how to choose otherwise.
-    InputError when none fits.
+    Asks in a terminal; a script gets the first that fits. Notes the choice on stderr. InputError if none fits.
     """
     found = matching_versions(app, model)
     if addons:
-        found = [row for row in found if row.snapshot and row.snapshot.precision == "BF16"]
-        found = [row for row in found if row.snapshot and row.snapshot.enable_addons is not False]
-        # Servers that leave false out say nothing of a shape that takes none: one that says yes goes first.
+        plain = [row for row in found if row.snapshot and row.snapshot.precision == "BF16"]
+        found = [row for row in plain if row.snapshot and row.snapshot.enable_addons is not False]
+        # Some servers leave out false values, so shapes that say yes come first.
         found.sort(key=lambda row: not (row.snapshot and row.snapshot.enable_addons))
     if precision:
         found = [row for row in found if row.snapshot and row.snapshot.precision == precision]
     if not found:
         wanted = f" with {precision}" if precision else " with BF16 that takes addons" if addons else ""
         raise InputError(
-            f"neither --deployment-shape nor --accelerator-type is given, and no validated shape of {model}{wanted} "
-            "is there to choose",
+            f"{model} has no validated shape{wanted}, and neither --deployment-shape nor --accelerator-type is given",
             hint=f"firectl deployment-shape-version match --model {model}, or give --accelerator-type and "
             "--accelerator-count",
         )
@@ -89,7 +84,7 @@ def choose_version(app: App, model: str, *, addons: bool, precision: str | None)
 
 
 def described(version: DeploymentShapeVersion) -> str:
-    """A version in a line: its name, hardware and precision."""
+    """One line: name, hardware and precision."""
     shape = version.snapshot
     if shape is None:
         return version.name or ""
@@ -99,9 +94,7 @@ def described(version: DeploymentShapeVersion) -> str:
 
 
 def refuse_quantized(app: App, shape: str, model: str) -> None:
-    """InputError when a shape's precision rules addons out, naming those that do not."""
-    from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, is_quantized
-
+    """InputError if the precision of a shape rules addons out; the hint names shapes that allow them."""
     version = shape if "/versions/" in shape else f"{shape}/versions/latest"
     snapshot = app.client.deployment_shape_versions.get(version).snapshot
     if snapshot is None or not is_quantized(snapshot.precision):
@@ -115,7 +108,7 @@ def refuse_quantized(app: App, shape: str, model: str) -> None:
 
 
 def for_base(app: App, base_model: str | None, filter: str | None) -> str | None:
-    """`--filter` narrowed to the versions for one base model."""
+    """`filter`, narrowed to the versions for one base model."""
     if base_model is None:
         return filter
     mine = f'snapshot.base_model = "{app.client.models.full_name(base_model)}"'

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar.types import Boolean, Count, PlainId, Seconds
+from firectl.cli.grammar.types import Boolean, Count, PlainId
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,33 +50,6 @@ dry_run = switch(
 """The client stops before the first request that changes something; the command does not see the flag."""
 
 assume_yes = switch("--yes", "Do not ask for confirmation.", expose_value=False, callback=_on_app("yes"))
-
-
-def _needs_wait(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
-    app = ctx.find_object(App)
-    if given and not ctx.params.get("wait") and app is not None and not ctx.resilient_parsing:
-        # Not an error: existing scripts pass it alone.
-        app.output.warn("--wait-timeout has no effect without --wait")
-    return value
-
-
-def waiting(default: str, *, probe: bool = False) -> Callable[[F], F]:
-    """`--wait` and `--wait-timeout` (seconds as a float), and with `probe` also `--no-probe`."""
-    extra = [switch("--no-probe", "Trust READY; do not send requests to prove that it serves.")] if probe else []
-    return together(
-        # Eager: read before --wait-timeout, in any order on the command line.
-        switch("--wait", "Wait until it is done.", is_eager=True),
-        click.option(
-            "--wait-timeout",
-            type=Seconds(),
-            default=default,
-            metavar="DURATION",
-            help=f"The longest wait ({default}).",
-            callback=_needs_wait,
-        ),
-        *extra,
-    )
 
 
 listing = together(

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from firectl.cli.app import pass_app
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import remember, words_after
 from firectl.cli.grammar.types import Boolean, Named, Seconds
@@ -170,11 +171,11 @@ class NounGroup(_Parsing, click.Group):
 def verb(
     name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
 ) -> Callable[[Callable[..., Any]], Verb]:
-    """Makes a function a command that stands on its own; its docstring is the help."""
+    """Makes a function, which gets the App first, a command of its own; its docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> Verb:
         made = click.command(name or function.__name__.rstrip("_").replace("_", "-"), cls=Verb, hidden=hidden)
-        command: Verb = made(function)
+        command: Verb = made(pass_app(function))
         command.formats = formats
         return command
 

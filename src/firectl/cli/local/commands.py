@@ -1,4 +1,4 @@
-"""What `firectl local` does around the platform's process: the profile, the next steps, the variables for a shell."""
+"""The verbs of `firectl local`: the platform's process plus the profile, notes and shell variables around it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from firectl.cli.output.output import View
 from firectl.errors import Exit, InputError
 
 if TYPE_CHECKING:
-    from firectl.cli.machine.platform import Running
+    from firectl.cli.machine.platform import RunningPlatform
 
 PROFILE = "local"
 
 
 def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str, Any]:
-    """A platform that answers and a profile that leads to it, whether or not there were any before."""
+    """Starts the platform unless it runs, and writes the profile that leads to it."""
     platform = app.local_platform
     with app.progress.steps("starting the platform"):
         running = platform.up(port, app.flags.get("account_id"), _options(limits))
@@ -31,7 +31,7 @@ def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str
 
 
 def show_log(app: App, replica: str | None, lines: int, *, follow: bool) -> int:
-    """Writes a log's end, and goes on if asked: then Ctrl-C is how it ends, and no error."""
+    """Writes the end of a log. With `follow`, Ctrl-C ends it without an error message."""
     try:
         app.output.stream(app.local_platform.logs(replica, lines, follow=follow))
     except KeyboardInterrupt:
@@ -83,7 +83,7 @@ SIZES = View(text=_in_words)
 
 
 def variables(app: App) -> dict[str, str]:
-    """What an SDK reads to go to the platform; InputError when there is none."""
+    """The environment variables that point an SDK at the platform. InputError if none runs."""
     running = app.local_platform.running()
     if running is None:
         raise InputError("no platform runs on this machine", hint="firectl local up")
@@ -103,9 +103,9 @@ EXPORTS = View(text=_exports)
 
 
 def serve(app: App, port: int | None, limits: Mapping[str, int | None]) -> int:
-    """Runs the platform until it ends; its exit status."""
+    """Runs the platform until it ends. Returns its exit status."""
 
-    def started(running: Running) -> None:
+    def started(running: RunningPlatform) -> None:
         _keep_profile(app, running)
         app.output.note(f"The platform is at {running.url}; Ctrl-C stops it")
 
@@ -113,12 +113,11 @@ def serve(app: App, port: int | None, limits: Mapping[str, int | None]) -> int:
 
 
 def _options(limits: Mapping[str, int | None]) -> list[str]:
-    """The limits that were given, as the platform's own command line spells them."""
-    given = {f"--{name.replace('_', '-')}": value for name, value in limits.items() if value is not None}
-    return [word for name, value in given.items() for word in (name, str(value))]
+    """The given limits as command-line words for the platform."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in limits.items() if value is not None]
 
 
-def _keep_profile(app: App, running: Running) -> None:
+def _keep_profile(app: App, running: RunningPlatform) -> None:
     from firectl import config
 
     values = {"api_key": app.local_platform.key(), "account_id": running.account, "base_url": running.url}
@@ -127,7 +126,7 @@ def _keep_profile(app: App, running: Running) -> None:
         config.write_profile(PROFILE, values, app.environ)
 
 
-def _document(app: App, running: Running) -> dict[str, Any]:
+def _document(app: App, running: RunningPlatform) -> dict[str, Any]:
     return {
         "state": "UP",
         "url": running.url,

@@ -1,6 +1,6 @@
-"""The tutorial as a person would type it: which commands quickstart runs, in what order, and what came of them.
+"""`firectl quickstart`: the commands of the tutorial, run in order as child processes, and their answers.
 
-Runs the command line itself in child processes, so that what is shown is what ran. Must not call the API on its own.
+Every command shown is the command that ran. Must not call the API itself.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MULTI_LORA = "quickstart-multi-lora"
 _OURS = frozenset({"sample-llama", "sample-pirate", "sample-poet", LIVE_MERGE, MULTI_LORA})
 _GOOD = frozenset({"READY", "CREATING", "UPDATING"})
 FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE")
-"""Settings of the caller's own service, which the tour must not reach."""
+"""Settings of the caller, which must not reach the tour's platform."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One request and what answered it: `route` is the `model` field that was sent."""
+class TourAnswer:
+    """One request and its answer. `route`: the `model` field that was sent."""
 
     model: str
     deployment: str
@@ -43,14 +43,11 @@ class Answer:
 
 
 class StepFailed(FirectlError):
-    """A command of the tour failed; its own error went to stderr just before."""
+    """A command of the tour failed; it has printed its error on stderr."""
 
 
 class Tour:
-    """`home` is the FIREWORKS_HOME of the tour's own platform; `show` receives each line a person would type.
-
-    `flags` go to every command that it runs, and are not shown.
-    """
+    """`home`: FIREWORKS_HOME of the tour's platform. `show` gets each command line, without the added `flags`."""
 
     def __init__(
         self,
@@ -68,10 +65,7 @@ class Tour:
         self.show(f"export FIREWORKS_HOME={shlex.quote(str(home))}")
 
     def run(self, adapters: tuple[str, ...], question: str) -> dict[str, Any]:
-        """The whole tutorial, as the document that quickstart prints.
-
-        The first of `adapters` is also deployed on its own, merged.
-        """
+        """Runs the tutorial and returns quickstart's document. The first of `adapters` is also deployed merged."""
         started = time.monotonic()
         self._enter_platform()
         there = self._names_there()
@@ -106,7 +100,7 @@ class Tour:
         }
 
     def leave(self) -> None:
-        """Stops everything the tour started."""
+        """Stops everything that the tour started."""
         self._firectl("local", "down")
 
     def _enter_platform(self) -> None:
@@ -124,14 +118,11 @@ class Tour:
         return f"accounts/{self.env['FIREWORKS_ACCOUNT_ID']}/deployments/{deployment_id}"
 
     def _names_there(self) -> set[str]:
-        """What an earlier quickstart left in place: a second one goes on from there.
-
-        What it left half done is deleted, to be made again.
-        """
+        """Full names that an earlier quickstart left, to be used again. Deletes what it left incomplete."""
         there: set[str] = set()
         models = (["model", "list"], ["-a", "fireworks", "model", "list"])
         for listing in (*models, ["deployment", "list", "--show-deleted"]):
-            # Nobody sees this command, so nobody should see its advice.
+            # --quiet: this command is not shown, so its hints would confuse.
             for row in json.loads(self._run([*listing, "--no-paginate", "-o", "json", "--quiet"]).stdout or "[]"):
                 name, state = row["name"], row.get("state")
                 if state in _GOOD:
@@ -140,13 +131,13 @@ class Tour:
                     self._firectl(*_delete(name))
         return there
 
-    def _ask(self, model: str, deployment: str, route: str, question: str) -> Answer:
+    def _ask(self, model: str, deployment: str, route: str, question: str) -> TourAnswer:
         raw = self._firectl("chat", route, question, "--temperature", "0", "-o", "json")
         message = json.loads(raw)["choices"][0]["message"]["content"]
-        return Answer(model=model, deployment=deployment, route=route, answer=message.strip())
+        return TourAnswer(model=model, deployment=deployment, route=route, answer=message.strip())
 
     def _firectl(self, *argv: str) -> str:
-        """Shows and runs one command; what it says on stderr reaches the person as it comes."""
+        """Shows and runs one command. Its stderr is passed through."""
         self.show(shlex.join(("firectl", *argv)))
         done = self._run(list(argv))
         if done.returncode == Exit.DONE:
@@ -165,20 +156,20 @@ class Tour:
 
 
 def _delete(name: str) -> tuple[str, ...]:
-    """The command that removes what is left of a resource."""
+    """The command that deletes an incomplete resource."""
     if "/deployments/" in name:
         return ("deployment", "delete", name, "--hard", "--ignore-checks", "--wait")
     return ("model", "delete", name)
 
 
 def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
-    """Runs the tutorial for `firectl quickstart`; StepFailed when one of its commands fails."""
+    """Runs the tutorial. StepFailed if one of its commands fails."""
     from firectl import config
     from firectl.samples import ADAPTERS, FOLDER
 
     home = config.home(app.environ) / "quickstart"
     down = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local down"
-    app.left_running.append(f"What the quickstart started is still running, for you to try. To stop it: {down}")
+    app.left_running.append(f"The quickstart's platform is still running. To stop it: {down}")
     flags = ("--quiet",) if app.output.quiet else ()
     tour = Tour(home, FOLDER, lambda line: app.output.note(f"$ {line}"), app.environ, flags)
     try:
@@ -190,15 +181,18 @@ def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
 
 
 def _table(document: Mapping[str, Any]) -> Iterator[str]:
-    answers = [("base model", "", document["base"]), ("live merge", None, document["live_merge"])]
-    answers += [("multi-LoRA", None, answer) for answer in document["multi_lora"]]
+    ways = [("base model", document["base"]), ("live merge", document["live_merge"])]
+    ways += [("multi-LoRA", answer) for answer in document["multi_lora"]]
     rows = [
-        (how, (answer["model"].rpartition("/")[2] if adapter is None else adapter), answer["answer"], answer["route"])
-        for how, adapter, answer in answers
+        (
+            way,
+            "" if answer is document["base"] else answer["model"].rpartition("/")[2],
+            answer["answer"],
+            answer["route"],
+        )
+        for way, answer in ways
     ]
-    yield ""
-    yield f"Asked each of them: {document['question']}"
-    yield ""
+    yield from ("", f"Asked each of them: {document['question']}", "")
     yield from render.table(("SERVED AS", "ADAPTER", "ANSWER", "ROUTE"), rows)
 
 

@@ -1,4 +1,4 @@
-"""`lora merge`: which adapters with which weights, how far it is, and what came of it."""
+"""`lora merge`: the adapters and their weights, the progress, and the record of the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firectl.errors import Exit, InputError
 
 
 def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, float]]:
-    """(folder, weight) of the argument, which counts whole, and of each `--adapter A=0.7`."""
+    """(folder, weight) of the argument, whose weight is 1, and of each `--adapter A=0.7`."""
     found = [(adapter, 1.0)] if adapter is not None else []
     for text in weighted:
         path, separator, number = text.rpartition("=")
@@ -21,9 +21,11 @@ def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, fl
         try:
             weight = float(number)
         except ValueError:
-            raise InputError(f"the weight of --adapter {text} is no number", hint="--adapter ./adapter=0.7") from None
+            raise InputError(
+                f"the weight of --adapter {text} is not a number", hint="--adapter ./adapter=0.7"
+            ) from None
         if not abs(weight) < 1e6:
-            raise InputError(f"the weight of --adapter {text} is out of bounds", hint="--adapter ./adapter=0.7")
+            raise InputError(f"the weight of --adapter {text} is out of range", hint="--adapter ./adapter=0.7")
         found.append((Path(path), weight))
     if not found:
         raise InputError("no adapter is given", hint="firectl lora merge ADAPTER --base-model DIR --out DIR")
@@ -31,14 +33,14 @@ def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, fl
 
 
 def merge_folders(app: App, adapters: Sequence[tuple[Path, float]], base: Path, out: Path) -> dict[str, Any]:
-    """Merge with progress on stderr; the record of the merge, and where it is."""
+    """Merges with progress on stderr. Returns the record of the merge, with `out`."""
     from firectl.lora.merge.merge import merge
 
     there = out.exists()
     with app.progress.transfer("merging") as transfer:
         record = merge(adapters, base, out, lambda done, total: transfer.one(out.name, done, total))
     if there:
-        app.output.note(f"{out} is this very merge already: nothing was written")
+        app.output.note(f"{out} already holds this merge: nothing was written")
     if record.tensors_changed == 0:
         app.output.warn("the adapter changes nothing: the result is the base model")
     for note in record.notes:
@@ -47,7 +49,7 @@ def merge_folders(app: App, adapters: Sequence[tuple[Path, float]], base: Path, 
 
 
 def verify_folder(adapters: Sequence[tuple[Path, float]], base: Path, out: Path) -> dict[str, Any]:
-    """How far the result answers from PEFT with the same adapters. InputError where torch or peft is missing."""
+    """The difference between the result and PEFT with the same adapters. InputError without torch or peft."""
     from firectl.lora.parity import verify
 
     return verify(adapters, base, out)

@@ -1,4 +1,4 @@
-"""`lora parity`: which prompts, and how the comparison reads."""
+"""`lora parity`: the prompts, the text of the comparison, and when it is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLUMNS = ("LEFT", "RIGHT", "MAX DIFFERENCE", "MEAN DIFFERENCE", "SAME NEXT TOK
 
 
 def compare_ways(adapter: Path, base: Path, prompts: Sequence[str], file: Path | None) -> dict[str, Any]:
-    """The report on one adapter; `prompts` and the lines of `file` are asked, or fixed sentences."""
+    """The report on one adapter, for `prompts` and the lines of `file`; without either, for fixed sentences."""
     from firectl.lora.parity import PROMPTS, parity
 
     asked = [*prompts, *(_lines_of(file) if file is not None else ())]
@@ -22,26 +22,28 @@ def compare_ways(adapter: Path, base: Path, prompts: Sequence[str], file: Path |
 
 
 def judge(report: Mapping[str, Any], adapter: Path) -> None:
-    """InputError, exit code 2, for a report that is not good; what is wrong with the adapter is in its message."""
+    """InputError (exit code 2) for a report that is not valid."""
     if report["valid"]:
         return
     if not report["changes"]:
         raise InputError(
-            f"{adapter} changes no answer: what was asked is answered as the base alone answers",
+            f"{adapter} changes no answer: on these prompts it answers as its base does",
             hint=f"firectl lora check {shlex.quote(str(adapter))} --deep",
         )
     if report["agrees"] is None:
-        raise InputError(f"{adapter}: there were no two ways to compare", hint="see what was not compared, and why")
-    raise InputError(f"{adapter}: the ways to apply it do not give the same answers")
+        raise InputError(
+            f"{adapter}: fewer than two ways could be compared", hint="the report says which were not, and why"
+        )
+    raise InputError(f"{adapter}: the ways to apply it give different answers")
 
 
 def _lines_of(file: Path) -> list[str]:
     try:
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except ValueError:
-        raise InputError(f"{file} is not UTF-8 text", hint="one prompt a line") from None
+        raise InputError(f"{file} is not UTF-8 text", hint="write one prompt per line") from None
     if not lines:
-        raise InputError(f"{file} has no prompts in it", hint="one prompt a line")
+        raise InputError(f"{file} holds no prompts", hint="write one prompt per line")
     return lines
 
 

@@ -1,6 +1,6 @@
-"""`lora check`: an adapter's folder, alone or beside its base, as a document and as text.
+"""`lora check`: the report on an adapter's folder, alone or beside its base, as JSON and as text.
 
-The base is a folder here or a model that the API knows; of the latter the headers are read where the API gives them.
+The base is a local folder, or a model of the API, whose file headers are read if the API allows it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 
 def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
-    """The report on the adapter. `base` is a folder, or the name of a model, which is asked for over the API.
+    """The report on the adapter. `base`: a folder, or the name of a model of the API.
 
-    InputError where there is no such folder, ApiError where the API does not know the base: neither says anything
-    about the adapter.
+    InputError if the folder does not exist, ApiError if the API does not know the model.
     """
     from firectl.lora.check.check import check, with_findings
     from firectl.lora.read.folder import open_folder
@@ -39,9 +38,7 @@ def examine(app: App, adapter: Path, base: str | None, deep: bool) -> Report:
         report = check(adapter, base, deep=deep)
     else:
         report = _on_a_base_of_the_api(app, adapter, base, deep)
-    unseen = [_not_compared(adapter)] if base is None else []
-    unread = [] if deep else [_not_read(adapter, base)]
-    return with_findings(report, [*unseen, *unread]) if report.ok else report
+    return with_findings(report, [*_not_checked(adapter, base, deep)]) if report.ok else report
 
 
 def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Report:
@@ -55,38 +52,35 @@ def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Rep
         return with_findings(check(adapter, deep=deep, model_type=model_type), findings)
     with seen_base(app, full) as seen:
         if seen is None:
-            unseen = "shapes were not compared: the API does not let its files be read"
+            unseen = "shapes were not compared: the API does not allow reading its files"
             findings.append(Finding("note", "--base-model", unseen, "give its folder"))
         return with_findings(check(adapter, seen, deep=deep, model_type=model_type), findings)
 
 
 def _client(app: App, base: str) -> Client:
-    """The client, with an error that says why the API is asked at all where it cannot be."""
+    """The client. An error without a key also says why the API is needed."""
     try:
         return app.client
     except InputError as error:
         error.message = (
-            f"{base} is no folder here, and the API cannot be asked for a model of that name: {error.message}"
+            f"{base} is not a local folder, and the API cannot be asked for a model of that name: {error.message}"
         )
         raise
 
 
-def _not_compared(adapter: Path) -> Finding:
-    """What an adapter alone cannot show: whether all its tensors are there, and of the base's shapes."""
+def _not_checked(adapter: Path, base: str | None, deep: bool) -> Iterator[Finding]:
+    """A note for each check that the flags left out, with the command that runs it."""
     from firectl.lora.read.findings import Finding
 
-    command = shlex.join(["firectl", "lora", "check", str(adapter), "--base-model"])
-    what = "was not compared: what is missing, or of other shapes than the base's, shows beside it alone"
-    return Finding("note", "base model", what, f"to compare them: {command} DIR|NAME")
-
-
-def _not_read(adapter: Path, base: str | None) -> Finding:
-    """What a check of names and shapes alone cannot vouch for: an import reads the weights, and may refuse them."""
-    from firectl.lora.read.findings import Finding
-
-    words = ["firectl", "lora", "check", str(adapter), *(["--base-model", base] if base else []), "--deep"]
-    what = "were not read: an import reads them, refuses NaN and infinity, and warns of a change of nothing"
-    return Finding("note", "weights", what, f"to find them now: {shlex.join(words)}")
+    words = ["firectl", "lora", "check", str(adapter)]
+    if base is None:
+        what = "was not compared: only beside it do missing tensors and other shapes show"
+        command = f"{shlex.join([*words, '--base-model'])} DIR|NAME"
+        yield Finding("note", "base model", what, f"to compare them: {command}")
+    if not deep:
+        words += ["--base-model", base] if base else []
+        what = "were not read: an import reads them, refuses NaN and infinity, and warns of a change of nothing"
+        yield Finding("note", "weights", what, f"to read them now: {shlex.join([*words, '--deep'])}")
 
 
 def verdict(report: Report) -> int:
@@ -98,7 +92,7 @@ def _is_folder(base: str) -> bool:
 
 
 def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding]]:
-    """The model_type of a base that the API has, and what its details say about the adapter."""
+    """(model_type of a base of the API, findings from its details)."""
     from firectl.lora.read.findings import Finding
     from firectl.schemas.words import ModelKind, ModelState
 
@@ -107,25 +101,24 @@ def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding
     except ApiError as error:
         if error.code is not Code.NOT_FOUND:
             raise
-        # That the API does not know the base says nothing about the adapter.
         error.hint = (
             f"firectl lora check {adapter} --base-model DIR for a folder; a public base is accounts/fireworks/models/…"
         )
         raise
     findings = []
     if model.kind == ModelKind.ADDON:
-        findings.append(Finding("error", "--base-model", f"{full} is a LoRA itself", "name its base model"))
+        findings.append(Finding("error", "--base-model", f"{full} is itself a LoRA", "name its base model"))
     elif model.state != ModelState.READY:
         findings.append(Finding("warning", "--base-model", f"{full} is {model.state}, not READY"))
     if model.supports_lora is False:
-        findings.append(Finding("error", "--base-model", f"{full} takes no LoRA", "use a base that supports them"))
+        findings.append(Finding("error", "--base-model", f"{full} does not support LoRA", "use a base that does"))
     findings += _other_base(_recorded(adapter), full, model)
     details = model.base_model_details
     return (details.model_type if details is not None else None), findings
 
 
 def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
-    """Where the name that the adapter records is another: a warning of two names of the API, else a note."""
+    """A finding if the adapter records another base: a warning if both are names of the API, else a note."""
     from firectl.lora.check.origin import names_differ
     from firectl.lora.read.findings import Finding
     from firectl.lora.read.folder import quoted
@@ -137,12 +130,12 @@ def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
     names = [full.rpartition("/")[2], *filter(None, (model.display_name, model.hugging_face_url))]
     if not names_differ(recorded, names):
         return []
-    what = f"records {quoted(recorded or '')}, which is not how {full} is called; names prove nothing"
+    what = f"records {quoted(recorded or '')}, which is not the name of {full}; names prove nothing"
     return [Finding("note", where, what, "make sure that it is the same model")]
 
 
 def _recorded(adapter: Path) -> str | None:
-    """What the adapter records as its base, None where that cannot be read."""
+    """The base that the adapter records, or None."""
     from firectl.errors import AdapterError
     from firectl.lora.read.adapter import Adapter
 

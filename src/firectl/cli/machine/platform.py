@@ -1,6 +1,6 @@
-"""The platform's process on this machine: started detached, found again, stopped. It is spoken to over HTTP alone.
+"""The platform's process on this machine: starts it detached, finds it again and stops it. Talks to it over HTTP only.
 
-What counts as alive is an answer from /health or the lock it holds, never a process ID.
+It is alive if /health answers or its lock is held, never because of a process ID.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from firectl.cli.machine.process import (
     STOP_SECONDS,
     any_port,
     ask,
-    could_lock,
     end_process,
     ended_by_signals,
     environment,
     is_free,
+    is_locked,
     port_of,
     same_process,
     signal_until,
@@ -43,11 +43,11 @@ DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
 KILL_SECONDS = 5.0
 _ERROR = re.compile(r"Error: (?P<message>.*) \(code = \w+\)(?:; (?P<hint>.+))?")
-"""The last line of a platform that refuses to start."""
+"""The last line of the log of a platform that refuses to start."""
 
 
-class Running(NamedTuple):
-    """Where a platform that answers is, and whose it is."""
+class RunningPlatform(NamedTuple):
+    """A platform: its URL, account, version and process ID."""
 
     url: str
     account: str
@@ -56,7 +56,7 @@ class Running(NamedTuple):
 
 
 class LocalPlatform:
-    """`home`: the platform's data folder. `note` is told, in a line each, what people should know."""
+    """`home`: the platform's data folder. `note` prints one line for people."""
 
     def __init__(self, home: Path, note: Callable[[str], None]) -> None:
         from firectl.server.disk.paths import Paths
@@ -69,8 +69,8 @@ class LocalPlatform:
     def log(self) -> Path:
         return self.paths.log
 
-    def running(self) -> Running | None:
-        """The platform that answers here, None when none does within a second."""
+    def running(self) -> RunningPlatform | None:
+        """The platform of this home, or None if none answers within a second."""
         last = self._last()
         return last if last is not None and _answers(last.url) else None
 
@@ -81,8 +81,8 @@ class LocalPlatform:
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{self.paths.credentials} holds no key", hint="firectl local up") from None
 
-    def status(self, running: Running) -> dict[str, Any]:
-        """What the platform says of itself."""
+    def status(self, running: RunningPlatform) -> dict[str, Any]:
+        """The status that the platform reports."""
         return ask(running.url, "GET", "/v1/local", self.key())
 
     def disk(self) -> dict[str, int]:
@@ -93,7 +93,7 @@ class LocalPlatform:
         return {folder.name: bytes_in(folder) for folder in kinds} | {"trash": Trash(self.paths).size()}
 
     def prune(self) -> int:
-        """Empties the trash, whether the platform runs or not; the bytes that this freed."""
+        """Empties the trash and returns the bytes freed. The platform need not run."""
         from firectl.server.disk.trash import Trash
 
         try:
@@ -102,28 +102,32 @@ class LocalPlatform:
             where = error.filename or self.paths.trash
             raise InputError(f"{where} cannot be removed: {error.strerror}", hint="firectl local df") from error
 
-    def up(self, port: int | None, account: str | None, options: Sequence[str] = ()) -> Running:
-        """A platform that answers, started with `options` unless there is one; the same either way."""
-        with self._alone():
+    def up(self, port: int | None, account: str | None, options: Sequence[str] = ()) -> RunningPlatform:
+        """The running platform, started with `options` if there is none."""
+        with self._starting():
             running = self.running()
             if running is None:
                 _refuse_incomplete_install()
                 running = self._start(port, account, options)
             elif options or (port is not None and port != port_of(running.url)):
                 raise InputError(
-                    f"a platform is running already, at {running.url}", hint="firectl local down, then up again"
+                    f"a platform is already running at {running.url}", hint="firectl local down, then up again"
                 )
             else:
-                self._note("The platform is running already")
-        self._refuse_other_account(running.account, account)
+                self._note("The platform is already running")
+        if account is not None and account != running.account:
+            raise InputError(
+                f"the platform in {self.home} belongs to the account {running.account!r}, not {account!r}",
+                hint="set FIREWORKS_HOME to another folder for another account",
+            )
         return running
 
     def down(self) -> bool:
-        """Stops it and returns once it holds neither lock nor port; False when there was nothing to stop."""
+        """Stops the platform and waits until its lock and port are free. False if none was running."""
         if not until(lambda: not self._is_about_to_start(), STOP_SECONDS):
-            raise WaitTimeout("another firectl local up is still at work", hint="firectl local logs")
+            raise WaitTimeout("another firectl local up is still running", hint="firectl local logs")
         was_held, end = self._lock_is_held(), time.monotonic() + KILL_SECONDS
-        # One that is just starting does not answer yet, and one that is just ending does not answer any more.
+        # A platform that is starting or ending does not answer.
         while (asked := self._ask_to_end()) is None and self._lock_is_held() and time.monotonic() < end:
             time.sleep(0.05)
         if asked is None and not was_held:
@@ -135,14 +139,14 @@ class LocalPlatform:
         return True
 
     def serve(
-        self, port: int | None, account: str | None, options: Sequence[str], started: Callable[[Running], None]
+        self, port: int | None, account: str | None, options: Sequence[str], started: Callable[[RunningPlatform], None]
     ) -> int:
-        """Runs the platform in the foreground until it ends or is told to; its exit status."""
+        """Runs the platform in the foreground until it ends. Returns its exit status."""
         _refuse_incomplete_install()
         with ended_by_signals(), ExitStack() as starting:
-            starting.enter_context(self._alone())
+            starting.enter_context(self._starting())
             if self.running() is not None or self._lock_is_held():
-                raise InputError("a platform is running already", hint="firectl local down")
+                raise InputError("a platform is already running", hint="firectl local down")
             chosen = self._choose_port(port)
             child = subprocess.Popen(
                 [*self._command(chosen, account), *options, "--echo"], stdin=subprocess.DEVNULL, env=environment()
@@ -156,7 +160,7 @@ class LocalPlatform:
                 end_process(child)
 
     def logs(self, replica: str | None, lines: int, follow: bool) -> Iterator[str]:
-        """The last lines of the platform's log or of a replica's, then, with `follow`, each piece that is added."""
+        """The last lines of the platform's log, or of a replica's; with `follow`, also everything added later."""
         path = self._log_of(replica)
         with path.open("rb") as file:
             if not path.stat().st_size:
@@ -169,7 +173,7 @@ class LocalPlatform:
                 time.sleep(0.2)
 
     def _log_of(self, replica: str | None) -> Path:
-        """A replica is named as its log is, `DEPLOYMENT-N`; a deployment alone means its first."""
+        """The path of a log. `replica` is `DEPLOYMENT-N`; DEPLOYMENT alone means its first replica."""
         found = {path.stem: path for path in sorted(self.paths.logs.glob("*.log"))}
         wanted = [self.log.stem] if replica is None else [replica, f"{replica}-0"]
         path = next((found[name] for name in wanted if name in found), None)
@@ -178,12 +182,12 @@ class LocalPlatform:
                 raise InputError(f"no platform has run here yet: {self.home} holds no log", hint="firectl local up")
             known = [name for name in found if name != self.log.stem]
             raise InputError(
-                f"there is no log of a replica {replica}",
+                f"replica {replica} has no log",
                 hint=f"replicas with a log: {', '.join(known)}" if known else "firectl local logs",
             )
         return path
 
-    def _start(self, port: int | None, account: str | None, options: Sequence[str]) -> Running:
+    def _start(self, port: int | None, account: str | None, options: Sequence[str]) -> RunningPlatform:
         if self._lock_is_held():
             raise NetworkError(
                 Code.UNAVAILABLE, "a platform holds this folder and does not answer", hint="firectl local down"
@@ -208,18 +212,18 @@ class LocalPlatform:
         except BaseException:
             end_process(child)
             raise
-        # It outlives this process, which must not wait for it, nor complain that it did not.
+        # It outlives this process. A return code stops Popen from warning about a child that nobody waited for.
         child.returncode = 0
         return running
 
     def _command(self, port: int, account: str | None) -> list[str]:
         last = self._last()
         owner = account or (last.account if last else DEFAULT_ACCOUNT)
-        # -P: a file named like a library in the working folder must not be imported in its place.
+        # -P: do not import files from the working folder.
         command = [sys.executable, "-P", "-m", "firectl.server", "--home", str(self.home)]
         return [*command, "--port", str(port), "--account", owner]
 
-    def _until_up(self, child: subprocess.Popen[bytes], port: int) -> Running:
+    def _until_up(self, child: subprocess.Popen[bytes], port: int) -> RunningPlatform:
         url = f"http://127.0.0.1:{port}"
 
         def ready() -> bool:
@@ -239,7 +243,7 @@ class LocalPlatform:
         )
 
     def _last_words(self) -> tuple[str, str]:
-        """The last line of the log, of an error its message and its hint."""
+        """(the last line of the log, "") or, if that is an error, (its message, its hint)."""
         with self.log.open("rb") as file:
             lines = tail(file, 20).strip().splitlines()
         said = lines[-1].strip() if lines else ""
@@ -256,42 +260,35 @@ class LocalPlatform:
             before = port_of(last.url)
             if is_free(before):
                 return before
-            self._note(f"port {before}, where the platform was, is in use now: it gets another one")
+            self._note(f"port {before}, which the platform had, is in use now: it gets another one")
         return any_port()
 
-    def _refuse_other_account(self, has: str, wanted: str | None) -> None:
-        if wanted is not None and wanted != has:
-            raise InputError(
-                f"the platform in {self.home} belongs to the account {has!r}, not {wanted!r}",
-                hint="set FIREWORKS_HOME to another folder for another account",
-            )
-
-    def _last(self) -> Running | None:
-        """What the platform that runs here, or ran last, said of itself."""
+    def _last(self) -> RunningPlatform | None:
+        """The platform that runs in this home, or ran last; None if none ever did."""
         try:
             said = json.loads(self.paths.info.read_bytes())
             account = str(said["account"]).removeprefix("accounts/")
-            return Running(str(said["url"]).rstrip("/"), account, str(said["version"]), int(said["pid"]))
+            return RunningPlatform(str(said["url"]).rstrip("/"), account, str(said["version"]), int(said["pid"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _is_gone(self, running: Running | None) -> bool:
+    def _is_gone(self, running: RunningPlatform | None) -> bool:
         return not self._lock_is_held() and (running is None or is_free(port_of(running.url)))
 
     def _lock_is_held(self) -> bool:
-        return _is_held(self.paths.lock)
+        return is_locked(self.paths.lock)
 
     @property
     def _up_lock(self) -> Path:
-        """Held by a `local up` or `local serve` until its platform answers."""
+        """`local up` and `local serve` hold it until their platform answers."""
         return self.home / "up.lock"
 
     def _is_about_to_start(self) -> bool:
-        """Whether a `local up` is at work, and its platform has not taken its lock yet."""
-        return _is_held(self._up_lock) and not self._lock_is_held()
+        """Whether a `local up` runs whose platform does not hold its lock yet."""
+        return is_locked(self._up_lock) and not self._lock_is_held()
 
-    def _ask_to_end(self) -> Running | None:
-        """The platform that was asked over HTTP to end; None when there is none that answers and takes our key."""
+    def _ask_to_end(self) -> RunningPlatform | None:
+        """Asks the platform over HTTP to end. None if it does not answer or refuses the key."""
         running = self.running()
         if running is not None:
             try:
@@ -301,9 +298,9 @@ class LocalPlatform:
         return running
 
     def _end_by_signal(self) -> None:
-        """Ends the process that holds the lock; NetworkError, and no signal, when it cannot be told which that is.
+        """Ends the process that holds the lock. NetworkError, and no signal, if that process is not known.
 
-        platform.json does not tell: until the platform answers, it names the process of an earlier run.
+        platform.json cannot tell: until the platform answers, it names the process of an earlier run.
         """
         file = self.paths.process
         try:
@@ -318,17 +315,17 @@ class LocalPlatform:
         if process is None:
             raise NetworkError(
                 Code.UNAVAILABLE,
-                f"a platform holds {self.paths.lock} and cannot be asked to stop. No process was ended, because it is "
-                f"not known which one it is: {found}",
+                f"a platform holds {self.paths.lock} and does not answer. No process was ended, because the process of "
+                f"the platform is not known: {found}",
                 hint=f"lsof {shlex.quote(str(self.paths.lock))} shows the process to end; "
                 "or run firectl local down again once the platform answers",
             )
-        self._note("the platform does not stop by itself: killing it")
+        self._note("the platform does not stop: killing it")
         signal_until(process, lambda: not self._lock_is_held(), KILL_SECONDS)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keeps two starts at the same time from starting two platforms, and lets `down` wait for one."""
+    def _starting(self) -> Iterator[None]:
+        """Keeps concurrent starts from starting two platforms, and lets `down` wait for a start."""
         try:
             from filelock import FileLock, Timeout
         except ModuleNotFoundError:
@@ -341,7 +338,7 @@ class LocalPlatform:
         try:
             lock.acquire()
         except Timeout:
-            raise WaitTimeout("another firectl local up is still at work", hint="firectl local logs") from None
+            raise WaitTimeout("another firectl local up is still running", hint="firectl local logs") from None
         try:
             yield
         finally:
@@ -356,10 +353,6 @@ def _refuse_incomplete_install() -> None:
         raise InputError(
             f"the platform on this machine needs packages that are not installed: {', '.join(missing)}", hint=INSTALL
         )
-
-
-def _is_held(lock: Path) -> bool:
-    return lock.exists() and not could_lock(lock)
 
 
 def _answers(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Processes, ports, locks and log files on this machine, as `firectl local` needs them. Knows no platform."""
+"""Processes, ports, locks and log files on this machine. Knows nothing about the platform."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 
 
 def environment() -> dict[str, str]:
-    """The environment of the platform: without secrets, and with a PYTHONPATH that holds in any folder."""
+    """This process's environment without secrets, and with absolute paths in PYTHONPATH."""
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in _SECRETS)}
     if kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep))
@@ -29,10 +29,10 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the block as Ctrl-C does, so that the child does not outlive us."""
+    """Makes SIGTERM and SIGHUP end the block as Ctrl-C does, so that the caller can end its child."""
 
     def end(signum: int, frame: Any) -> None:
-        # Whoever listened before knows what it means for the exit code.
+        # The previous handler sets the exit code.
         if callable(listener := before[signum]):
             listener(signum, frame)
         raise KeyboardInterrupt
@@ -59,23 +59,23 @@ def end_process(child: subprocess.Popen[bytes]) -> None:
 
 
 def same_process(pid: int, created: float) -> Any:
-    """The psutil.Process with this ID, None unless it was created at that time: an ID is reused after its process."""
+    """The psutil.Process with this ID and creation time, else None: IDs are reused."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        # Two readings are equal but for rounding, unless the clock was set between them: then no process is found.
+        # Readings differ by rounding only. If the clock was set in between, no process matches.
         return process if abs(process.create_time() - created) < 0.001 else None
     except (psutil.Error, ValueError):
         return None
 
 
 def signal_until(process: Any, ended: Callable[[], bool], seconds: float) -> None:
-    """SIGTERM to a psutil.Process, then SIGKILL, each with so long to take effect."""
+    """Sends SIGTERM to a psutil.Process, then SIGKILL. Each has `seconds` to take effect."""
     import psutil
 
     for send in (process.terminate, process.kill):
-        # psutil sends nothing to a process that took over the ID after same_process looked.
+        # psutil does not signal another process that reused the ID.
         with suppress(psutil.Error):
             send()
         if until(ended, seconds):
@@ -119,7 +119,7 @@ def is_free(port: int) -> bool:
     import socket
 
     with socket.socket() as probe:
-        # As the server binds: a port whose last connections linger is free all the same.
+        # As the server binds: a port in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -137,30 +137,32 @@ def any_port() -> int:
         return port
 
 
-def could_lock(path: Path) -> bool:
-    """Whether nobody holds the lock that is this file. Any number may ask at once."""
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file. Concurrent callers do not disturb each other."""
+    if not path.exists():
+        return False
     try:
         import fcntl
     except ImportError:
-        return _could_lock_without_fcntl(path)
+        return _is_locked_without_fcntl(path)
     descriptor = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        return True
     finally:
         os.close(descriptor)
-    return True
+    return False
 
 
-def _could_lock_without_fcntl(path: Path) -> bool:
+def _is_locked_without_fcntl(path: Path) -> bool:
     from filelock import FileLock, Timeout
 
     try:
         with FileLock(path, timeout=0):
-            return True
+            return False
     except Timeout:
-        return False
+        return True
 
 
 def tail(file: IO[bytes], lines: int) -> str:

@@ -1,6 +1,6 @@
-"""A folder of weights as a model of the API: what kind it is, whether it can work, and the whole way from row to READY.
+"""Imports a folder of weights: what kind of model it holds, whether it can work, and the way from row to READY.
 
-Refuses before anything is sent; leaves no row behind whose files the server refused.
+Refuses before anything is sent. Deletes a row whose files the server refused.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from firectl.cli import in_flight
 from firectl.cli.app import App
 from firectl.cli.output.counted import counted
 from firectl.errors import ApiError, Code, InputError, NetworkError
+from firectl.names import ResourceName
+from firectl.schemas.words import ModelKind, Reason
 
 if TYPE_CHECKING:
     from firectl.schemas.model import Model
@@ -22,7 +24,7 @@ REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.OUT_
 
 
 def describe_folder(app: App, path: Path, base_model: str | None, embedding: bool | None, check: bool) -> Model:
-    """The model that a folder holds, as far as it can be read. InputError when it cannot work or cannot be sent."""
+    """The model in a folder. InputError if it cannot work or cannot be sent."""
     from firectl.client.transfer.files import scan
 
     scan(path)
@@ -32,10 +34,8 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 
 
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
-    """Creates the row, sends the files, has them validated; the model as it is then. `poll`: seconds for validating."""
-    from firectl.schemas.words import Reason
-
-    _say_what_is_sent(app, path)
+    """Creates the row, uploads and validates the files. `poll`: seconds for the validation. Returns the model."""
+    _plan_files(app, path)
     with app.leaving(in_flight.model(app.client.models.full_name(model_id), path)):
         name = app.client.models.create(model_id, model).name or ""
         left = (
@@ -47,7 +47,7 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
                 upload_folder(app, name, path, resumable, poll)
             except ApiError as error:
                 if error.reason in (Reason.MODEL_FILES_SETTLED, Reason.UPLOAD_SUPERSEDED):
-                    # Somebody else has uploaded it meanwhile, or does: the row is theirs.
+                    # Another upload owns the row.
                     raise
                 if error.code in REFUSALS and not isinstance(error, NetworkError):
                     _drop(app, name)
@@ -61,7 +61,7 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
 
 
 def _drop(app: App, name: str) -> None:
-    """Deletes the row. That it stays is said beside the error that led here, and must not take its place."""
+    """Deletes the row. A failure is only a warning: it must not hide the error that led here."""
     try:
         app.client.models.delete(name)
     except ApiError as error:
@@ -69,20 +69,20 @@ def _drop(app: App, name: str) -> None:
 
 
 def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
-    """Sends the files of a folder and has them validated. Says on stderr what the server warns of."""
-    _say_what_is_sent(app, path)
+    """Uploads the files of a folder and validates them. Prints the server's warnings on stderr."""
+    _plan_files(app, path)
     with app.progress.transfer("uploading") as transfer:
         done = app.client.models.upload(
             name, path, resumable=resumable, on_progress=transfer.show, validate_timeout=poll
         )
     for warning in done.warnings or []:
-        # The base is settled by now, whatever the adapter records of it.
+        # The base is known by now: what the adapter records does not matter.
         if RECORDED_BASE not in warning:
             app.output.warn(warning)
 
 
-def _say_what_is_sent(app: App, path: Path) -> None:
-    """For a dry run, which ends before it comes to the files."""
+def _plan_files(app: App, path: Path) -> None:
+    """Tells a dry run which files would be sent."""
     from firectl.client.transfer.files import scan
 
     if app.dry_run:
@@ -91,18 +91,15 @@ def _say_what_is_sent(app: App, path: Path) -> None:
 
 def download_folder(app: App, name: str, path: Path) -> None:
     """Fetches every file of a model into a folder."""
-    left = f"{path} is not complete. What came is kept: firectl model download {name} {path}"
+    left = f"{path} is not complete. To resume: firectl model download {name} {path}"
     with app.leaving(left), app.progress.transfer("downloading") as transfer:
         done = app.client.models.download(name, path, on_progress=transfer.show)
-    app.output.note(f"{counted(len(done.written), 'file')} written to {path}" + _kept(len(done.there)))
-
-
-def _kept(count: int) -> str:
-    return f"; {counted(count, 'file')} there already, with the same content" if count else ""
+    kept = f"; {counted(len(done.there), 'file')} already there with the same content" if done.there else ""
+    app.output.note(f"{counted(len(done.written), 'file')} written to {path}{kept}")
 
 
 def model_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that are fields of a model, without those that were not given."""
+    """The given flags that are fields of a model."""
     return {field: value for field, value in given.items() if value is not None}
 
 
@@ -112,19 +109,18 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
     from firectl.lora.check.check import raise_for_errors
     from firectl.lora.read.adapter import Adapter
     from firectl.schemas.model import Model, PeftDetails
-    from firectl.schemas.words import ModelKind
 
     if not check:
-        return _insisted(app, path, base_model)
+        return _unchecked(app, path, base_model)
     adapter = Adapter.open(path)
     raise_for_errors(examine(adapter))
     base = _base_of(app, path, base_model, adapter.config.base_name)
     with seen_base(app, base, adapter.config.base_name) as seen:
-        # The weights are read once, for what is about to be sent; a dry run stays with the headers.
+        # A dry run reads only the headers.
         report = examine(adapter, seen, deep=not app.dry_run)
     raise_for_errors(report)
     for finding in report.warnings:
-        # What the adapter records of its base is of no interest to someone who names the base.
+        # --base-model overrides what the adapter records.
         if not (base_model and RECORDED_BASE in finding.where):
             app.output.warn(finding.sentence)
     targets = list(report.facts["target_modules"])
@@ -133,12 +129,11 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
     )
 
 
-def _insisted(app: App, path: Path, base_model: str | None) -> Model:
-    """The same for a caller who wants it sent as it is: what is wrong is a warning, and is found in headers alone."""
+def _unchecked(app: App, path: Path, base_model: str | None) -> Model:
+    """The same for --skip-checks: errors become warnings, and only headers are read."""
     from firectl.lora.check.check import Report
     from firectl.lora.check.check import check as examine
     from firectl.schemas.model import Model, PeftDetails
-    from firectl.schemas.words import ModelKind
 
     try:
         report = examine(path)
@@ -156,27 +151,24 @@ def _insisted(app: App, path: Path, base_model: str | None) -> Model:
 
 
 def _other_base(app: App, base: str, *, recorded: bool) -> str:
-    """What to do where the base of an adapter is not there."""
+    """The hint for an adapter whose base does not exist."""
     from firectl.cli.views.listing import PUBLIC_ACCOUNT
 
     account, _, model_id = base.split("/")[1:]
     if account != PUBLIC_ACCOUNT:
         return f"--base-model accounts/{PUBLIC_ACCOUNT}/models/{model_id}, if it is a public one"
     there = "firectl model list --filter 'kind = HF_BASE_MODEL'"
-    another = f"name one that is there: --base-model MODEL, from {there} or firectl -a {PUBLIC_ACCOUNT} model list"
+    another = f"name one that exists: --base-model MODEL, from {there} or firectl -a {PUBLIC_ACCOUNT} model list"
     first = "the adapter records that base; " if recorded else ""
     own = "" if app.is_hosted else f"; or import it: firectl -a {PUBLIC_ACCOUNT} model create {model_id} DIR"
     return f"{first}{another}{own}"
 
 
 def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> str:
-    """The full name of an adapter's base, known to the server as a base."""
-    from firectl.names import ResourceName
-    from firectl.schemas.words import ModelKind
-
+    """The full name of an adapter's base. ApiError if it does not exist, InputError if it is not a base model."""
     named = ResourceName.read(recorded or "")
     if given is None and (named is None or named.collection != "models"):
-        says = f"it records {recorded!r}, which is no model of the API" if recorded else "it records none"
+        says = f"it records {recorded!r}, which is not a model of the API" if recorded else "it records none"
         raise InputError(
             f"{path} is a LoRA, and its base model is not known: {says}",
             hint="--base-model accounts/fireworks/models/BASE_MODEL_ID",
@@ -189,14 +181,13 @@ def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> s
             error.hint = _other_base(app, base, recorded=given is None)
         raise
     if found.kind == ModelKind.ADDON:
-        raise InputError(f"{base} is a LoRA itself: --base-model wants a base model")
+        raise InputError(f"--base-model must be a base model, and {base} is a LoRA")
     return base
 
 
 def _base(path: Path, embedding: bool | None) -> Model:
     from firectl.lora.read.base_model import BaseModel
     from firectl.schemas.model import BaseModelDetails, Model
-    from firectl.schemas.words import ModelKind
 
     base = BaseModel.open(path)
     details = BaseModelDetails(

@@ -1,4 +1,4 @@
-"""The base model of an adapter, as far as it can be seen from here: a folder to compare shapes with, or nothing."""
+"""The base model that an adapter is compared with before an upload, read from its file headers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[BaseModel | None]:
-    """The base `name` (a full name) by its headers, where the API lets them be read.
+    """The base `name` (a full name), from headers that the API provides.
 
-    Where it does not, the folder on this machine that the adapter records as its base; None without one.
+    If the API refuses them, the local folder that the adapter records as its base, else None.
     """
     from firectl.client.transfer.outline import fetch_outline
 
@@ -28,13 +28,13 @@ def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[Base
             fetch_outline(app.client, name, Path(folder))
             base = _opened(Path(folder))
         except ApiError:
-            # Not every account may read every base; the server compares once more, after the upload.
+            # Not every account may read every base; the server compares again after the upload.
             base = _opened(Path(recorded)) if recorded and Path(recorded).is_absolute() else None
         yield base
 
 
 def _opened(folder: Path) -> BaseModel | None:
-    """None for a base whose tensors cannot be compared with an adapter's: other files than safetensors, quantised."""
+    """None for a base that cannot be compared with an adapter: quantised, or not safetensors."""
     from firectl.lora.read.base_model import BaseModel
 
     try:

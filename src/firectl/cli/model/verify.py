@@ -1,4 +1,4 @@
-"""`model verify`: are the stored files still what was uploaded?"""
+"""`model verify`: whether the stored files are still what was uploaded."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from firectl.cli.app import App
 from firectl.errors import ApiError, Code, FirectlError
+from firectl.schemas.words import ModelState
 
 if TYPE_CHECKING:
     from firectl.schemas.model import Model
 
 
 def verify_files(app: App, name: str) -> Model:
-    """The model, if its files are right. DATA_LOSS naming the file that is not; UNIMPLEMENTED hosted."""
-    from firectl.schemas.words import ModelState
-
+    """The model, if its files are intact. DATA_LOSS names the damaged file; UNIMPLEMENTED on the hosted service."""
     if app.is_hosted:
         raise ApiError(
             Code.UNIMPLEMENTED,
-            "the hosted service has no call that reads a model's files again; a platform of firectl local has",
+            "the hosted service cannot verify stored files; only the local platform can",
             hint=f"firectl model download {name} DIR compares each file with its hash",
         )
     found = app.client.models.verify(name)

@@ -1,4 +1,4 @@
-"""One question to a route: the message, the wait for a deployment that is coming up, the answer as it comes."""
+"""One chat request: read the message, wait for a deployment that is starting, stream the answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from firectl.cli.app import App
 from firectl.errors import ApiError, Code, InputError
 from firectl.names import parse_route
+from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
     from firectl.client.inference import Answer
@@ -21,7 +22,7 @@ EXAMPLE = "firectl chat MODEL#DEPLOYMENT 'Hello!'"
 
 
 def read_message(message: str | None) -> str:
-    """The message given, or stdin for `-` and when there is none and stdin is no terminal."""
+    """`message`, or stdin for `-`. Without a message, stdin unless it is a terminal."""
     if message is not None and message != "-":
         return message
     if message is None and sys.stdin.isatty():
@@ -33,7 +34,7 @@ def read_message(message: str | None) -> str:
 
 
 def request(message: str, system: str | None, temperature: float | None, max_tokens: int | None) -> dict[str, Any]:
-    """What goes into the body beside the route."""
+    """The body of the request without the route."""
     messages = [{"role": "system", "content": system}] if system else []
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     given = {name: value for name, value in sampling.items() if value is not None}
@@ -41,9 +42,8 @@ def request(message: str, system: str | None, temperature: float | None, max_tok
 
 
 def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> None:
-    """Writes the answer: the raw JSON for `-o json`, otherwise the text as it comes. `seconds`: the longest wait."""
+    """Writes the answer: raw JSON for `-o json`, else text as it arrives. `seconds`: the longest wait."""
     from firectl.client.inference import STARTING
-    from firectl.schemas.words import Reason
 
     route = app.client.inference.route(target)
     if route != target:
@@ -61,7 +61,6 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
         if error.reason == Reason.DEPLOYMENT_PARKED:
             error.hint = _unpark(route)
         if error.reason in STARTING:
-            # Scaled to zero, still starting: which it is, and what to do, is not in the answer.
             error.hint = f"firectl route check {shlex.quote(route)} --live shows what it waits for"
         raise
     app.output.stream(_text(stream))
@@ -70,7 +69,7 @@ def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> N
 def _unpark(route: str) -> str:
     deployment = parse_route(route).deployment
     if deployment is None:
-        return f"firectl route check {shlex.quote(route)} --live says which deployment that is, and what to run"
+        return f"firectl route check {shlex.quote(route)} --live shows the deployment and what to run"
     return f"firectl deployment update {deployment} --max-replica-count 1"
 
 
@@ -82,14 +81,15 @@ def _text(pieces: Any) -> Iterator[str]:
 
 
 def _once_up(app: App, ask: Callable[[], T], seconds: float) -> T:
-    """The answer once the deployment is up; other errors, and the last one when the time is over, as they are."""
+    """The answer once the deployment is up. Raises other errors, and the last one after `seconds`."""
     from firectl.client.inference import until_up
 
-    said: list[str] = []
+    waiting = False
 
     def on_wait(error: ApiError) -> None:
-        if not said:
+        nonlocal waiting
+        if not waiting:
             app.output.note(f"waiting: {error.message}")
-        said.append(error.message)
+        waiting = True
 
     return until_up(ask, seconds, on_wait=on_wait)

@@ -1,6 +1,6 @@
-"""`route check`: what is right and wrong with a string, or with the body of a request, as a document and as text.
+"""`route check`: the report on a route, or on the body of a request, as JSON and as text.
 
-Offline and standard library only; what the API knows of it is live_route.py's.
+Offline, standard library only. Checks against the API are in lookup/live_route.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ LARGEST_REQUEST = 64 * 1024 * 1024
 
 
 def check_given(app: App, text: str | None, request: str | None, live: bool | None) -> dict[str, Any]:
-    """The report on the one of the two that was given; `live` adds what the API knows."""
+    """The report on `text` or `request`, exactly one of which must be given. `live` adds checks against the API."""
     if (text is None) == (request is None):
-        raise InputError("give either a route or --request", hint="firectl route check --help")
+        raise InputError("give either a route or --request, and not both", hint="firectl route check --help")
     if text is not None and not live and (full := check(text, None))["valid"]:
-        # Full names need no account, and so no settings either.
+        # Full names need no account, so no settings are read.
         return full
     account = app.account if live else app.configured.account_id.value
     report = check(text, account) if text is not None else check_request(request or "", account)
@@ -35,22 +35,22 @@ def check_given(app: App, text: str | None, request: str | None, live: bool | No
 
 
 def check(text: str, account: str | None) -> dict[str, Any]:
-    """The report on a string, as `-o json` shows it."""
+    """The report on a route, as `-o json` shows it."""
     return dict(check_route(text, account).to_document())
 
 
 def check_request(source: str, account: str | None) -> dict[str, Any]:
-    """The report on the `model` of a request body, from a file or `-`; the old `deployedModel` is an error.
+    """The report on the `model` of a request body, read from a file or `-`. The old key `deployedModel` is an error.
 
-    Positions are those in the model, but that of the old key, which names its `field`, is the one in the request.
+    Positions count in `model`, except for an error with a `field`, whose position counts in the whole request.
     """
     text, body = _read(source)
     old, model = body.get("deployedModel"), body.get("model")
     if old is None and not isinstance(model, str):
-        raise InputError("the request has no model: it must be a string", hint='"model": "MODEL#DEPLOYMENT"')
+        raise InputError("the request has no `model` that is a string", hint='"model": "MODEL#DEPLOYMENT"')
     report = check(model if isinstance(model, str) else "", account)
     if old is not None:
-        # Which deployment a deployed model is on, only the API knows.
+        # Only the API knows the deployment of a deployed model.
         instead = report["canonical"] if report["deployment"] else None
         report["valid"] = False
         report["errors"] = [
@@ -67,7 +67,7 @@ def check_request(source: str, account: str | None) -> dict[str, Any]:
 
 
 def _read(source: str) -> tuple[str, dict[str, Any]]:
-    """A request as it is written, and what it says."""
+    """(text of the request, its JSON object)."""
     import json
 
     try:
@@ -87,7 +87,7 @@ def _read(source: str) -> tuple[str, dict[str, Any]]:
 
 
 def verdict(report: Mapping[str, Any]) -> int:
-    """0 good, 2 bad; with checks against the API 3 when something is missing, 5 when it is there but not ready."""
+    """The exit code. 0: valid, 2: invalid; with `checks` also 3: something does not exist, 5: not ready."""
     if not report["valid"]:
         return Exit.USAGE
     failed = [check["code"] for check in report.get("checks", ()) if not check["ok"]]

@@ -254,7 +254,7 @@ def test_scale_sends_the_count_and_shows_the_deployment(cli: Cli, api: Api) -> N
 def test_delete_does_not_ask_without_a_terminal(cli: Cli, api: Api) -> None:
     api.on("DELETE", PATH, {})
     ran = cli("deployment", "delete", "d1", "--hard", "--ignore-checks")
-    assert (ran.code, ran.out, ran.err) == (0, "", f"Deleted {NAME} for good\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", f"Deleted {NAME} permanently\n")
     assert api.query() == {"hard": "true", "ignoreChecks": "true"}
 
 

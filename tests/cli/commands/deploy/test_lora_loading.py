@@ -101,7 +101,7 @@ def test_a_base_is_no_adapter_and_is_refused_before_anything_changes(cli: Cli, l
         ran = cli("load-lora", "m", "--deployment", "d", *dry)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == (
-            f"Error: {MODEL} is a base model, not an adapter: only adapters are loaded onto a deployment "
+            f"Error: {MODEL} is a base model: expected an adapter to load onto the deployment "
             "(code = InvalidArgument)\nHint: firectl model list --filter 'kind = HF_PEFT_ADDON'\n"
         )
     assert loaded.changes == []
@@ -155,7 +155,7 @@ def test_what_is_loaded_already_is_said_to_be_that(cli: Cli, loaded: Api) -> Non
     loaded.on("POST", ALL, WIRE)
     ran = cli("load-lora", "m", "--deployment", "d")
     assert (ran.code, ran.out) == (0, TEXT)
-    assert ran.err.splitlines()[0] == f"{MODEL} is loaded already on {DEPLOYMENT}"
+    assert ran.err.splitlines()[0] == f"{MODEL} is already loaded on {DEPLOYMENT}"
 
 
 @pytest.mark.parametrize("wait", [["--wait-timeout", "5m"], ["--wait-timeout", "5m", "--wait=false"]])

@@ -28,7 +28,7 @@ def test_up_is_safe_to_run_twice_and_down_leaves_nothing(here: Cli) -> None:
     assert first.json["account"] == "local"
     process = pid(here)
     second = here("local", "up", "-o", "json")
-    assert (second.json, second.err) == (first.json, f"The platform is running already\n{first.err}")
+    assert (second.json, second.err) == (first.json, f"The platform is already running\n{first.err}")
     assert pid(here) == process
 
     status = here("local", "status", "-o", "json").json
@@ -66,7 +66,7 @@ def test_serve_runs_in_the_foreground_and_ends_with_its_command(here: Cli, kind:
         url = here("local", "status", "-o", "json").json["url"]
         assert here("account", "list", "-o", "name").out == "accounts/local\n"
         second = here("local", "serve")
-        assert (second.code, "a platform is running already" in second.err) == (2, True)
+        assert (second.code, "a platform is already running" in second.err) == (2, True)
         process.send_signal(kind)
         assert process.wait(30) == code
         assert not is_open(url)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from firectl.cli.app import App, pass_app
+from firectl.cli.app import App
+from firectl.cli.deployment.shapes import for_base, matching_versions
 from firectl.cli.grammar.params import argument, listing, option
 from firectl.cli.grammar.syntax import NAMED, NounGroup
 from firectl.cli.grammar.types import Named
 from firectl.cli.views import tables
+from firectl.cli.views.listing import show_list
 
 deployment_shape_version = NounGroup(
     "deployment-shape-version", "Versions of deployment shapes, and which fit a model."
@@ -17,7 +19,6 @@ deployment_shape_version = NounGroup(
 
 @deployment_shape_version.verb(formats=NAMED)
 @argument("version", type=Named("deployment-shape-version"))
-@pass_app
 def get(app: App, version: str) -> None:
     """Show one version of a deployment shape.
 
@@ -29,35 +30,22 @@ def get(app: App, version: str) -> None:
 @deployment_shape_version.verb("list", formats=NAMED)
 @argument("shape", type=Named("deployment-shape"), required=False)
 @listing
-@option("--base-model", type=Named("model"), metavar="MODEL", help="Only versions for this base model.")
-@pass_app
+@option("--base-model", type=Named("model"), help="Only versions for this base model.")
 def list_(app: App, shape: str | None, base_model: str | None, filter: str | None, **asked: Any) -> None:
     """List the versions of a shape, or of all shapes.
 
     $ firectl deployment-shape-version list -a fireworks
     """
-    from firectl.cli.deployment.shapes import for_base
-    from firectl.cli.views.listing import show_list
-
     narrowed = for_base(app, base_model, filter)
     versions = app.client.deployment_shape_versions
     show_list(app, versions, tables.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, **asked)
 
 
 @deployment_shape_version.verb(formats=NAMED)
-@option(
-    "--model",
-    required=True,
-    type=Named("model"),
-    metavar="MODEL",
-    help="The model to deploy; a LoRA counts as its base.",
-)
-@pass_app
+@option("--model", required=True, type=Named("model"), help="The model to deploy; a LoRA counts as its base.")
 def match(app: App, model: str) -> None:
     """List the validated versions that a model can be deployed on, those for exactly its base first.
 
     $ firectl deployment-shape-version match --model accounts/fireworks/models/my-base
     """
-    from firectl.cli.deployment.shapes import matching_versions
-
     app.emit(matching_versions(app, model), tables.DEPLOYMENT_SHAPE_VERSION)

@@ -1,38 +1,31 @@
-"""`firectl load-lora` and `unload-lora`: adapters onto and off a running deployment. Also verbs of `model`."""
+"""`firectl load-lora` and `unload-lora`: adapters on a running deployment. Also verbs of `model`."""
 
 from __future__ import annotations
 
 from firectl.cli import in_flight
-from firectl.cli.app import App, pass_app
-from firectl.cli.grammar.params import argument, dry_run, option, switch, waiting
+from firectl.cli.app import App
+from firectl.cli.deployment.rollout import follow_load, follow_unload, require_adapter
+from firectl.cli.grammar.params import argument, dry_run, option, switch
 from firectl.cli.grammar.syntax import verb
 from firectl.cli.grammar.types import Named
+from firectl.cli.grammar.waiting import Waiting, waiting
 from firectl.cli.views import tables
 
 
 @verb()
 @argument("model", type=Named("model"))
-@option(
-    "--deployment",
-    required=True,
-    type=Named("deployment"),
-    metavar="DEPLOYMENT",
-    help="The deployment to load it onto.",
-)
+@option("--deployment", required=True, type=Named("deployment"), help="The deployment to load it onto.")
 @switch("--public", "Let other accounts send requests to it.")
-@switch("--replace-merged-addon", "Hot reload: merge it, in place of the one merged before.")
+@switch("--replace-merged-addon", "Hot reload: merge it in place of the one merged now.")
 @waiting("30m", probe=True)
 @dry_run
-@pass_app
 def load_lora(
     app: App,
     model: str,
     deployment: str,
     public: bool | None,
     replace_merged_addon: bool | None,
-    wait: bool | None,
-    wait_timeout: float,
-    no_probe: bool | None,
+    wait: Waiting | None,
 ) -> None:
     """Load a LoRA onto a deployment that takes addons.
 
@@ -40,30 +33,23 @@ def load_lora(
 
     $ firectl load-lora my-lora --deployment my-deployment --wait
     """
-    from firectl.cli.deployment.rollout import follow_load, require_adapter
-
     require_adapter(app, model)
     names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.load(*names)):
-        row = app.client.deployed_models.load(*names, public=public, replace_merged_addon=replace_merged_addon)
-        app.emit(follow_load(app, row, wait, wait_timeout, probe=not no_probe), tables.DEPLOYED_MODEL)
+        row = app.client.deployed_models.load(*names, replace_merged_addon=replace_merged_addon)
+        app.emit(follow_load(app, row, wait), tables.DEPLOYED_MODEL)
 
 
 @verb()
 @argument("model", type=Named("model"))
-@option(
-    "--deployment", required=True, type=Named("deployment"), metavar="DEPLOYMENT", help="The deployment to take it off."
-)
+@option("--deployment", required=True, type=Named("deployment"), help="The deployment to take it off.")
 @waiting("30m")
 @dry_run
-@pass_app
-def unload_lora(app: App, model: str, deployment: str, wait: bool | None, wait_timeout: float) -> None:
+def unload_lora(app: App, model: str, deployment: str, wait: Waiting | None) -> None:
     """Take a LoRA off a deployment.
 
     $ firectl unload-lora my-lora --deployment my-deployment --wait
     """
-    from firectl.cli.deployment.rollout import follow_unload
-
     names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.unload(*names)):
-        follow_unload(app, app.client.deployed_models.unload(*names), wait, wait_timeout)
+        follow_unload(app, app.client.deployed_models.unload(*names), wait)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from firectl.cli.app import App, pass_app
+from firectl.cli.app import App
 from firectl.cli.grammar.params import option, switch
 from firectl.cli.grammar.syntax import DOCUMENT, verb
+from firectl.cli.local import tour
 
 
 @verb(formats=DOCUMENT)
-@option("--question", default="Hello!", metavar="TEXT", help="What to ask each of them (Hello!).")
+@option("--question", default="Hello!", help="What to ask each of them (Hello!).")
 @switch("--teardown", "Stop everything at the end.", default=None)
-@pass_app
 def quickstart(app: App, question: str, teardown: bool | None) -> None:
     """Run the whole tutorial on this machine with sample models: live merge, multi-LoRA, and a request to each.
 
@@ -18,8 +18,6 @@ def quickstart(app: App, question: str, teardown: bool | None) -> None:
 
     $ firectl quickstart
     """
-    from firectl.cli.local import tour
-
     app.emit(tour.take(app, question, teardown=bool(teardown)), tour.SHOWN)
     for line in app.left_running:
         app.output.note(line)

@@ -5,32 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from firectl.cli import in_flight
-from firectl.cli.app import App, pass_app
+from firectl.cli.app import App
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
 from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Named
 from firectl.cli.views import tables
+from firectl.cli.views.listing import show_list
 
-api_key = NounGroup("api-key", "API keys: make one, see which there are, revoke one.")
+api_key = NounGroup("api-key", "API keys: create, list and revoke.")
 
 whose = option(
-    "--user",
-    "--service-account",
-    "user",
-    type=Named("user"),
-    metavar="USER",
-    help="Whose key; default: the account's only user.",
+    "--user", "--service-account", "user", type=Named("user"), help="Whose key; default: the account's only user."
 )
 
 
 @api_key.verb()
 @whose
-@option("--display-name", "--key-name", "display_name", metavar="TEXT", help="What it is called (default).")
-@option("--expire-time", type=Moment(), metavar="DATE", help="When it stops working: 2027-01-31, or with a time.")
+@option("--display-name", "--key-name", "display_name", help="Its name (default).")
+@option("--expire-time", type=Moment(), help="When it stops working: 2027-01-31, or with a time.")
 @dry_run
-@pass_app
 def create(app: App, user: str | None, **given: Any) -> None:
-    """Make an API key and print it, once: nobody can show it again. With -o name and -o flag it goes to stderr.
+    """Create an API key and print it once: it cannot be shown again. With -o name or -o flag it goes to stderr.
 
     $ firectl api-key create --display-name ci --expire-time 2030-01-31
     """
@@ -42,21 +37,18 @@ def create(app: App, user: str | None, **given: Any) -> None:
         app.output.note("Keep the key now: it is not shown again")
         app.emit(made, tables.API_KEY)
     if app.output.format not in DOCUMENT:
-        # These formats have no place for it, and there is no second chance.
+        # These formats have no place for the key, and it cannot be shown again.
         app.output.say(f"Key: {made.key}")
 
 
 @api_key.verb("list")
 @whose
 @listing
-@pass_app
 def list_(app: App, user: str | None, **asked: Any) -> None:
     """List the API keys of a user, without the keys themselves.
 
     $ firectl api-key list
     """
-    from firectl.cli.views.listing import show_list
-
     show_list(app, app.client.api_keys, tables.API_KEY, user=user or app.client.users.only(), **asked)
 
 
@@ -65,9 +57,8 @@ def list_(app: App, user: str | None, **asked: Any) -> None:
 @whose
 @assume_yes
 @dry_run
-@pass_app
 def delete(app: App, key_id: str, user: str | None) -> None:
-    """Revoke an API key, by its ID: whoever uses it is refused from then on.
+    """Revoke an API key by its ID: requests with it are refused from then on.
 
     $ firectl api-key delete my-key-id --yes
     """

@@ -1,14 +1,14 @@
-"""What the official tool does with a browser or an installer of its own: here, one line that says how to do it."""
+"""Commands of the official tool that need a browser or an installer; here they say what to run instead."""
 
 from __future__ import annotations
 
-from firectl.cli.app import App, pass_app
+from firectl.cli.app import App
 from firectl.cli.grammar.syntax import TEXT, verb
 from firectl.errors import InputError
 
 
 @verb(formats=TEXT, hidden=True)
-def signin() -> None:
+def signin(app: App) -> None:
     """Sign in with a key: there is no browser flow here.
 
     $ firectl set-api-key - < key.txt
@@ -20,7 +20,6 @@ def signin() -> None:
 
 
 @verb(formats=TEXT, hidden=True)
-@pass_app
 def upgrade(app: App) -> None:
     """Print the command that upgrades firectl: pip does it.
 

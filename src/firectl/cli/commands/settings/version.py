@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from firectl._version import __version__
-from firectl.cli.app import App, pass_app
+from firectl.cli.app import App
 from firectl.cli.grammar.syntax import DOCUMENT, verb
 from firectl.cli.output.output import View
 
 
 @verb(formats=DOCUMENT)
-@pass_app
 def version(app: App) -> None:
     """Print the version.
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import click
 
-from firectl.cli.app import App, pass_app
+from firectl.cli.app import App
 from firectl.cli.grammar.params import argument, option
 from firectl.cli.grammar.syntax import DOCUMENT, verb
 from firectl.cli.grammar.types import Count, Named, Seconds
+from firectl.cli.route import ask
 
 
 @verb(formats=DOCUMENT)
 @argument("target", type=Named("route"))
 @argument("message", required=False)
-@option("--system", metavar="TEXT", help="The system message.")
+@option("--system", help="The system message.")
 @option("--temperature", type=click.FloatRange(min=0, max=2), metavar="N", help="0: always the likeliest token.")
-@option("--max-tokens", type=Count(1), metavar="N", help="The longest answer.")
-@option("--wait-timeout", type=Seconds(), default="5m", metavar="DURATION", help="The longest wait for a start (5m).")
-@pass_app
+@option("--max-tokens", type=Count(1), help="The longest answer, in tokens.")
+@option("--wait-timeout", type=Seconds(), default="5m", help="The longest wait for a deployment to start (5m).")
 def chat(
     app: App,
     target: str,
@@ -29,13 +29,12 @@ def chat(
 ) -> None:
     """Send one message to TARGET and print the answer as it comes.
 
-    TARGET is a route: MODEL#DEPLOYMENT, a model or a deployment; short names are completed with the account. A
-    deployment that is starting or scaled to zero is waited for. MESSAGE - reads stdin. -o json gives the raw answer.
+    TARGET is a route: MODEL#DEPLOYMENT, a model or a deployment; short names are completed with the account. The
+    command waits for a deployment that is starting or scaled to zero. MESSAGE - reads stdin. -o json gives the raw
+    answer.
 
     $ firectl chat my-lora#my-deployment 'Hello!'
     $ echo 'Hello!' | firectl chat my-lora - --temperature 0 -o json
     """
-    from firectl.cli.route import ask
-
     asked = ask.request(ask.read_message(message), system, temperature, max_tokens)
     ask.answer(app, target, asked, wait_timeout)
