@@ -185,7 +185,7 @@ def _not_here(name: str) -> Verb | None:
     if name not in NOT_HERE:
         return None
 
-    def refuse(words: tuple[str, ...]) -> None:
+    def refuse(app: object, words: tuple[str, ...]) -> None:
         raise InputError(f"firectl has no {name!r}", hint=f"use {NOT_HERE[name]}")
 
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)

@@ -36,7 +36,7 @@ def load_lora(
     require_adapter(app, model)
     names = app.client.models.full_name(model), app.client.deployments.full_name(deployment)
     with app.leaving(in_flight.load(*names)):
-        row = app.client.deployed_models.load(*names, replace_merged_addon=replace_merged_addon)
+        row = app.client.deployed_models.load(*names, public=public, replace_merged_addon=replace_merged_addon)
         app.emit(follow_load(app, row, wait), tables.DEPLOYED_MODEL)
 
 
