@@ -15,7 +15,7 @@ import click
 from firectl.cli.app import App
 from firectl.cli.grammar.syntax import GlobalOption, NounGroup, Verb, split_help
 from firectl.cli.output.formats import FORMATS
-from firectl.cli.tree import COMMANDS, VERBS, Entry, load, root
+from firectl.cli.tree import COMMANDS, VERBS, CommandEntry, load, root
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "commands.md"
@@ -132,7 +132,7 @@ def _words(words: Iterator[str] | tuple[str, ...]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-def _shown() -> list[Entry]:
+def _shown() -> list[CommandEntry]:
     return [entry for entry in COMMANDS if not entry.hidden]
 
 

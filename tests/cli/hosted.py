@@ -1,4 +1,4 @@
-"""An API on 127.0.0.1 that answers what a test tells it to, and remembers what it was asked."""
+"""An API on 127.0.0.1 that gives the answers that a test sets, and records the requests."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ NOT_FOUND = answer(404, {"code": 5, "message": "not found", "details": []})
 
 
 class Api:
-    """`on("GET", "/v1/x", body)` sets an answer, a JSON object or a Reply; of several each in turn, the last again.
+    """`on("GET", "/v1/x", body)` sets an answer, a JSON object or a Reply; several come in turn, the last repeatedly.
 
-    It passes for a platform of `firectl local` until it is told to be `hosted()`.
+    It acts as a platform of `firectl local` until `hosted()` is called.
     """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], list[Reply]] = {}
         self._offered: dict[str, bytes] = {}
         self.given = 0
-        """Bytes of offered files that were sent."""
+        """How many bytes of offered files were sent."""
         self.on("GET", "/v1/local", {"replicas": {}})
         self.server = ScriptServer(self._answer)
 
@@ -43,7 +43,7 @@ class Api:
 
     @property
     def changes(self) -> list[Received]:
-        """The requests that were no GET."""
+        """The requests other than GET."""
         return [request for request in self.server.received if request.method != "GET"]
 
     def query(self, at: int = -1) -> dict[str, str]:
@@ -51,7 +51,7 @@ class Api:
         return {name: values[-1] for name, values in pairs.items()}
 
     def offer(self, model: str, folder: Path) -> None:
-        """A READY base whose files are the folder's, each to be had in ranges."""
+        """Adds a READY base with the files of a folder, each downloadable in ranges."""
         self.on("GET", f"/v1/{model}", {"name": model, "kind": "HF_BASE_MODEL", "state": "READY"})
         self._offered = {path.name: path.read_bytes() for path in folder.iterdir()}
         urls = {name: f"{self.url}/get/{name}?signature=x" for name in self._offered}

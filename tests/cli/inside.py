@@ -1,6 +1,6 @@
-"""One command line run inside this process: what it printed and how it ended, with exactly the environment it is given.
+"""Runs a command line inside this process, with exactly the given environment: its output and its exit code.
 
-Starting a process costs 0.3 s; this costs milliseconds. Sees no terminal, and stdin ends after what it is given.
+Starting a process takes 0.3 s; this takes milliseconds. There is no terminal, and stdin holds only the given text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def run_inside(argv: Sequence[str], environ: Mapping[str, str], stdin: str = "")
 
 
 def exit_code(argv: Sequence[str]) -> int:
-    """Runs `firectl ARGV` on whatever streams there are; nothing but an exit may come out of it."""
+    """Runs `firectl ARGV` on the current streams; it must end in SystemExit."""
     try:
         main(argv)
     except SystemExit as ended:
@@ -38,7 +38,7 @@ def exit_code(argv: Sequence[str]) -> int:
 
 @contextmanager
 def standing_in(environ: Mapping[str, str], stdin: IO[str], out: io.TextIOBase, err: io.TextIOBase) -> Iterator[None]:
-    """The environment and the streams of this process, for as long as it lasts."""
+    """Replaces the environment and the streams of this process while it is open."""
     before = dict(os.environ), sys.stdin, sys.stdout, sys.stderr
     os.environ.clear()
     os.environ.update(environ)
@@ -56,7 +56,7 @@ def _stream() -> io.TextIOWrapper:
 
 
 class _Apart(io.TextIOBase):
-    """A stream that keeps what each thread writes apart."""
+    """A stream that keeps the text of each thread separate."""
 
     encoding = "utf-8"
 
@@ -76,7 +76,7 @@ class _Apart(io.TextIOBase):
 
 
 def run_many(lines: Sequence[Sequence[str]], environ: Mapping[str, str], threads: int) -> list[tuple[Ran, float]]:
-    """Many command lines at once: what each came to, in their order, and the seconds it took."""
+    """Runs many command lines at once: the result of each, in their order, and the seconds it took."""
     out, err = _Apart(), _Apart()
 
     def run(argv: Sequence[str]) -> tuple[Ran, float]:

@@ -20,7 +20,7 @@ from tests.client.script_server import ScriptServer, answer
 from tests.ran import Ran
 
 NOT_TRIED = {"local", "quickstart", "bench"}
-"""What would start something, or send for as long as it is told to: tried with what keeps it from doing so."""
+"""Commands that start processes or send a load: tested with a flag that is always refused."""
 NOUNS = [name for entry in COMMANDS if entry.name not in NOT_TRIED for name in (entry.name, *entry.aliases)]
 FLAGS = [
     "-o", "-ojson", "--output", "-q", "-qv", "--quiet=maybe", "-a", "--account-id=", "-p", "-s", "--timeout",
@@ -40,8 +40,7 @@ STARTING = [
     "logs", "env",
 ]  # fmt: skip
 KEPT_BACK = ["--no-such-flag", "--no-such=1", "--concurrency=0", "--port=0", "--rate=x"]
-"""Each is refused by every command that starts something, whatever stands beside it. Twice: one may be a flag's value.
-"""
+"""Each is refused by every command that starts something. Given twice, since the first may be a flag's value."""
 HELD = st.builds(
     lambda words, last: [*words, last, last],
     st.lists(st.sampled_from([*STARTING, *FLAGS, *WORDS, "m#d"]).filter(lambda word: word != "--"), max_size=6),
@@ -51,7 +50,7 @@ EXITS = {0, 1, 2, 3, 4, 5, 6, 7, 8}
 
 
 SENDS_AWAY = ("-s", "--s", "-p", "--p")
-"""How the flags begin that name another server: with one of those there is no key, so nothing can be sent."""
+"""The beginnings of flags that name another server. With one of them no key is set, so nothing can be sent."""
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +62,9 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nowhere]:
 
 
 class Nowhere:
-    """An API that answers `{}` to everything, and an empty folder that is home and current at once.
+    """An API that answers `{}` to everything, and an empty folder that is both the home and the current folder.
 
-    An audit hook of Python's own sees every connection that is made while `watching`.
+    An audit hook sees every connection made while `watching`.
     """
 
     def __init__(self, folder: Path) -> None:

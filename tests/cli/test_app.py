@@ -41,20 +41,20 @@ def test_verbose_shows_each_request_and_never_the_key(cli: Cli, api: Api) -> Non
     [
         (("deployment", "create", "my model"), "'my model' is not the name of a model"),
         (("deployment", "create", "m", "--enable-addons", "--precision", "FP8"), "quantized precisions"),
-        (("deployment", "create", "m", "--deployment-shape", "s", "--accelerator-type", "NVIDIA_L4_24GB"), "a shape"),
+        (("deployment", "create", "m", "--deployment-shape", "s", "--accelerator-type", "X"), "sets the accelerator"),
         (("bench", "m #d"), "is not a route"),
         (("bench", "--compare", "live-merge", "--model", "a b"), "'a b' is not the name of a model"),
         (("bench", "m", "--rate", "5", "--concurrency", "5"), "exclude each other"),
     ],
 )
-def test_what_is_wrong_in_itself_is_said_before_a_key_is_missed(cli: Cli, argv: tuple[str, ...], says: str) -> None:
+def test_a_malformed_argument_is_refused_before_a_missing_key(cli: Cli, argv: tuple[str, ...], says: str) -> None:
     ran = cli(*argv)
     assert (ran.code, ran.out) == (2, "")
-    assert says.replace("a shape", "a deployment shape brings its accelerator") in ran.err
+    assert says in ran.err
     assert "no API key" not in ran.err
 
 
-def test_a_key_too_short_to_be_one_is_not_cut_out_of_words(cli: Cli, api: Api) -> None:
+def test_a_key_too_short_to_be_one_is_not_redacted(cli: Cli, api: Api) -> None:
     api.on("GET", f"{MINE}/models", {"models": []})
     ran = cli("model", "list", "--api-key", "mod", "--verbose")
     assert ran.err.startswith("GET /v1/accounts/acme/models 200 ")
@@ -83,7 +83,7 @@ def environ(url: str) -> dict[str, str]:
         ("https://notfireworks.ai", True),
     ],
 )
-def test_whether_it_costs_money_is_judged_by_the_address(cli: Cli, url: str, bills: bool) -> None:
+def test_the_address_decides_whether_a_deployment_bills(cli: Cli, url: str, bills: bool) -> None:
     assert App(environ(url)).bills is bills
 
 
@@ -126,7 +126,7 @@ def test_without_a_terminal_nothing_is_asked() -> None:
     assert app.choose("Which one", ["first", "second"]) == 0
 
 
-def test_the_key_is_cut_out_of_any_text(cli: Cli) -> None:
+def test_the_key_is_redacted_in_any_text(cli: Cli) -> None:
     app = App(environ("http://127.0.0.1:1"))
     assert app.redact(f"Bearer {KEY}") == "Bearer [key]"
     app.set_flag("api_key", "fw_another_key_1234")

@@ -1,4 +1,4 @@
-"""Whatever comes instead of an answer: every command ends in time, with its exit code, and never with half a result.
+"""Faults in place of an answer: every command ends in time, with its exit code, and never with half a result.
 
 Each row is a command and a fault; the fault comes in place of one of the command's requests, the others are answered.
 """
@@ -24,11 +24,11 @@ from tests.ran import Ran
 TIMEOUT = 0.5
 """Seconds of --timeout."""
 LONGEST = 15.0
-"""Three tries, and the two waits between them, on a machine that does much else."""
+"""Three tries and the two waits between them, on a busy machine."""
 
 
 class Command(NamedTuple):
-    """A command line, and the request of it (method, end of the path) in whose place the fault comes."""
+    """A command line, and the request (method, end of the path) that the fault replaces."""
 
     argv: str
     method: str
@@ -57,13 +57,13 @@ COMMANDS = {
     "chat": Command("chat m#d1 hi --wait-timeout 1s", "POST", "/chat/completions"),
 }
 READS_NOTHING = {"scale", "unload-deletes"}
-"""Their answer is `{}`, and any object is as good."""
+"""Their answer is `{}`; any object is accepted."""
 
 STATUSES = (400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 418, 422, 429, 499, 500, 501, 502, 503, 504)
 
 
 def failing(status: int, body: object) -> Reply:
-    """An error answer. Those that the client tries again ask it to be quick about it; 500 is left to its own pace."""
+    """An error answer. Retryable ones ask for a short wait, except 500."""
     return answer(status, body, {} if status == 500 else {"retry-after-ms": "5"})
 
 
@@ -106,7 +106,7 @@ NO_ANSWER = {
     "endless head": Reply(b"HTTP/1.1 200 OK\r\n" + b"X-Filler: y\r\n" * 20_000, "close"),
     "bad chunks": Reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nnope\r\n", "close"),
 }
-"""No answer came: exit 7, after three tries."""
+"""No answer: exit 7, after three tries."""
 
 NO_API = {
     "a web page": answer(200, b"<!DOCTYPE html><title>Sign in</title>", {"Content-Type": "text/html"}),
@@ -128,7 +128,7 @@ NO_API = {
     "308 without a place": answer(308, b""),
     "304": answer(304, b""),
 }
-"""Something else than the API is on the line: exit 1, at once."""
+"""An answer of something other than the API: exit 1, at once."""
 
 WRONG = {
     "wrong types": answer(
@@ -141,7 +141,7 @@ WRONG = {
     "another resource": answer(200, {"name": "accounts/acme/users/u", "state": "READY"}),
     "an empty object": answer(200, {}),
 }
-"""The API's form, and not what was asked for: exit 1."""
+"""An answer in the API's form that is not what was asked for: exit 1."""
 
 
 class Row(NamedTuple):
@@ -203,7 +203,7 @@ ROWS = [*rows()]
 
 
 class BadServer:
-    """Account `f7` meets the fault of row 7 where its command's request comes; everything else is answered well."""
+    """Account `f7` gets the fault of row 7 for its command's request, and a good answer to every other."""
 
     def __init__(self) -> None:
         self.elsewhere = ScriptServer(lambda _: answer(200, GOOD))
@@ -247,7 +247,7 @@ class BadServer:
 
 @pytest.fixture(scope="module")
 def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BadServer, list[tuple[Ran, float]]]]:
-    """Every row, run: they mostly wait, so all wait at once."""
+    """The results of all rows, run at once, since they mostly wait."""
     bad = BadServer()
     home = tmp_path_factory.mktemp("failures")
     environ = {
@@ -289,7 +289,7 @@ def test_the_key_follows_no_redirect(met: tuple[BadServer, list[tuple[Ran, float
     assert met[0].elsewhere.received == []
 
 
-def test_what_passes_was_tried_three_times_and_what_does_not_once(
+def test_a_transient_failure_is_tried_three_times_and_any_other_once(
     met: tuple[BadServer, list[tuple[Ran, float]]],
 ) -> None:
     for number, row in enumerate(ROWS):
@@ -299,7 +299,7 @@ def test_what_passes_was_tried_three_times_and_what_does_not_once(
 
 
 def test_a_server_that_hangs_up_on_everyone_is_given_up_by_real_processes(cli: Cli) -> None:
-    """Reset before a byte of the request is read, refused, silent: with stdin closed and no terminal."""
+    """Servers that reset, refuse or stay silent, with stdin closed and no terminal."""
     listener = socket.create_server(("127.0.0.1", 0))
     silent = socket.create_server(("127.0.0.1", 0))
     free = socket.create_server(("127.0.0.1", 0))

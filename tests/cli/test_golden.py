@@ -1,4 +1,4 @@
-"""Every verb's text and JSON, as the pages in tests/cli/golden have them, and that no verb is missing there."""
+"""Every verb's text and JSON equal the pages in tests/cli/golden, and no verb is missing there."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ SCHEMAS: dict[str, type[Wire]] = {
     "prepare-model": Model,
     "scale": Deployment,
 }
-"""What the JSON of a verb, or of all verbs of a noun, must be to the letter."""
+"""The schema that the JSON of a verb, or of all verbs of a noun, must match exactly."""
 
 DATA_KEYS = ("load_targets", "default_sampling_params", "files", "deltas")
 """Fields whose keys are data."""
 
 
 class Shown(NamedTuple):
-    """What a command line of a page asks for."""
+    """What a command line of a page runs."""
 
     verb: str
     format: str
@@ -67,7 +67,7 @@ class Shown(NamedTuple):
 
 
 def shown_by(command: str) -> Iterator[Shown]:
-    """Each firectl in a line: the verb's name in the tree, whatever alias or older grammar was typed."""
+    """Each firectl in a line: the verb's name in the tree, for any alias and both grammars."""
     line = re.sub(r"'[^']*'", "quoted", command)
     lines = [*re.findall(r"\$\(([^)]*)\)", line), re.sub(r"\$\([^)]*\)", "found", line)]
     for part in re.findall(r"\bfirectl ([^|;&\n]*)", "\n".join(lines)):

@@ -23,11 +23,11 @@ from tests.tiny import make_adapter, make_base
 ACME = "/v1/accounts/acme"
 D, M, BASE = "accounts/acme/deployments/d1", "accounts/acme/models/m", "accounts/acme/models/base"
 PAUSE = answer(503, {"code": 14, "message": "busy"}, {"retry-after": "30"})
-"""The next try comes in half a minute."""
+"""The next try follows in half a minute."""
 
 
 def cut_off(api: Api, argv: str, kind: signal.Signals = signal.SIGINT) -> tuple[int, list[str]]:
-    """(exit code, lines of stderr) of a command that is sent a signal once it has sent something that changes."""
+    """(exit code, lines of stderr) of a command that gets a signal after its first changing request."""
     before = len(api.changes)
     command = [sys.executable, "-m", "firectl", *shlex.split(argv)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -85,7 +85,7 @@ def test_what_may_have_been_done_is_named(
 
 @pytest.mark.parametrize("reply", [HANG, PAUSE], ids=["no answer", "pause before the next try"])
 @pytest.mark.parametrize("flags", ["", "--wait"])
-def test_a_deployment_that_nobody_named_is_named_with_what_it_costs(cli: Cli, api: Api, reply: Any, flags: str) -> None:
+def test_a_deployment_with_a_generated_id_is_named_with_its_cost(cli: Cli, api: Api, reply: Any, flags: str) -> None:
     api.hosted()
     api.on("GET", f"/v1/{BASE}", {"name": BASE, "kind": "HF_BASE_MODEL"})
     shape = {"name": "accounts/acme/deploymentShapes/s/versions/1", "snapshot": {"baseModel": BASE}, "validated": True}
@@ -115,7 +115,7 @@ def test_sigterm_is_143_and_says_what_may_have_been_done(cli: Cli, api: Api) -> 
 
 
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_scale_that_is_waited_for_names_the_command_that_stops_it(
+def test_an_interrupted_wait_for_a_scale_names_the_command_that_stops_it(
     cli: Cli, api: Api, kind: signal.Signals, code: int
 ) -> None:
     api.on("PATCH", f"/v1/{D}:scale", {})

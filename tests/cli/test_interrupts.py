@@ -1,4 +1,4 @@
-"""Signals end a command wherever it waits. About `cli/interrupts.py`, which runs in processes of its own here."""
+"""Signals end a command wherever it waits. About `cli/interrupts.py`, which runs in separate processes here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize(("kind", "says"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
 @pytest.mark.parametrize("what", ["socket", "lock"])
-def test_a_signal_that_comes_a_moment_before_the_wait_ends_it(what: str, kind: str, says: str) -> None:
+def test_a_signal_just_before_a_wait_ends_the_wait(what: str, kind: str, says: str) -> None:
     done = subprocess.run([sys.executable, "-c", WAITS, what, kind], capture_output=True, text=True, timeout=10)
     assert (done.stdout, done.stderr) == (f"{says}\n", "")
 

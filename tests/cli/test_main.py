@@ -38,7 +38,7 @@ def test_the_docs_have_the_exit_code_of_every_code() -> None:
 
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.name)
-def test_an_error_of_the_server_is_said_in_its_words_with_its_exit_code(cli: Cli, api: Api, code: Code) -> None:
+def test_an_error_of_the_server_has_its_message_and_its_exit_code(cli: Cli, api: Api, code: Code) -> None:
     body = {"code": code.number, "message": "no such luck", "details": []}
     api.on("GET", PATH, answer(code.http_status, body, {"x-should-retry": "false"}))
     ran = cli(*GET)
@@ -133,7 +133,7 @@ def test_a_mistake_of_ours_is_called_that_and_its_traceback_is_a_flag_away(cli: 
         assert KEY not in loud.stderr + loud.stdout
 
 
-def test_ctrl_c_is_130_within_a_second_and_says_what_goes_on(cli: Cli, api: Api) -> None:
+def test_ctrl_c_is_130_within_a_second_and_says_what_still_runs(cli: Cli, api: Api) -> None:
     made = {"name": "accounts/acme/deployments/d1", "state": "CREATING", "baseModel": "accounts/acme/models/m"}
     api.on("POST", "/v1/accounts/acme/deployments", made)
     api.on("GET", PATH, made)
@@ -182,5 +182,5 @@ def test_a_warning_survives_quiet_and_a_hint_does_not(cli: Cli, api: Api) -> Non
     assert ran.err.startswith("Warning: a key on the command line can be seen by other users")
 
 
-def test_412_is_a_conflict_whatever_its_code() -> None:
+def test_412_is_a_conflict_with_any_code() -> None:
     assert ApiError(Code.UNKNOWN, "suspended", http_status=412).exit_code is Exit.CONFLICT

@@ -1,4 +1,4 @@
-"""Creates through a line that breaks, before and after the work is done, make exactly as many as were asked for."""
+"""Creates over a connection that resets, before and after the work is done, make exactly as many as requested."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.tiny import make_base
 
 SEED = 8
 OFTEN = 0.4
-"""How many of the requests are lost; none a third time in a row, where the client gives up and says so."""
+"""The share of requests that are lost; never one three times in a row, since the client then gives up."""
 
 
 class BreakingLine:
-    """Hands requests on to a platform, and resets the connection of some: before that, or instead of the answer."""
+    """Forwards requests to a platform, and resets the connection of some before forwarding or instead of answering."""
 
     def __init__(self, target: str) -> None:
         self.target = target

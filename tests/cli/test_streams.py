@@ -37,7 +37,7 @@ def test_a_closed_stdin_is_an_empty_one(cli: Cli, api: Api, words: str, what: st
     assert ran.err.startswith(f"Error: no {what}: stdin is empty (code = InvalidArgument)\nHint: firectl ")
 
 
-def test_nobody_is_asked_where_stdin_is_closed(cli: Cli, api: Api) -> None:
+def test_a_closed_stdin_is_asked_no_question(cli: Cli, api: Api) -> None:
     api.on("GET", f"/v1/{DEPLOYMENT}", {"name": DEPLOYMENT, "state": "READY"})
     api.on("DELETE", f"/v1/{DEPLOYMENT}", {})
     ran = shell("deployment delete d", "<&-")

@@ -1,4 +1,4 @@
-"""What is different in a terminal: progress is live, and what destroys asks first."""
+"""In a terminal progress is live, and a command that deletes asks first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNDELETE = f"To bring it back: firectl deployment undelete {NAME}"
 
 @pytest.fixture
 def terminal(cli: Cli) -> Callable[..., tuple[int, str]]:
-    """Runs firectl in a terminal of 200 columns, typing `keys` into it; its exit code and all it wrote."""
+    """Runs firectl in a terminal of 200 columns, typing `keys` into it; the exit code and all output."""
 
     def run(*argv: str, keys: str = "") -> tuple[int, str]:
         screen, end = pty.openpty()
@@ -89,7 +89,7 @@ def test_a_table_is_not_cut_to_the_screen(terminal: Callable[..., tuple[int, str
     assert Path(long).name in screen.splitlines()[1]
 
 
-def test_who_names_no_shape_picks_one_and_enter_is_the_first(
+def test_without_a_shape_a_person_picks_one_and_enter_is_the_first(
     terminal: Callable[..., tuple[int, str]], api: Api
 ) -> None:
     model = "accounts/acme/models/m"

@@ -79,7 +79,7 @@ def test_version_and_help_take_a_value_as_every_boolean_flag_does(cli: Cli) -> N
     ],
     ids=" ".join,
 )
-def test_what_asks_nobody_loads_nothing_heavy(cli: Cli, argv: list[str]) -> None:
+def test_a_command_without_a_request_imports_nothing_heavy(cli: Cli, argv: list[str]) -> None:
     script = (
         "import sys, json, atexit\n"
         "sys.argv[0] = 'firectl'\n"
@@ -96,7 +96,7 @@ def test_what_asks_nobody_loads_nothing_heavy(cli: Cli, argv: list[str]) -> None
     if argv[0] in ("--version", "--help"):
         assert ours == START
     if argv[:2] == ["route", "check"] and "a/" in argv[2]:
-        # Neither settings nor explanations: the string is right, and nobody asked about the rest.
+        # A valid string needs neither settings nor explanations.
         assert ours == START | ROUTE_CHECK
         assert not {"dataclasses", "pathlib", "urllib.parse", "ssl"} & loaded
 
@@ -137,7 +137,7 @@ def test_old_commands_and_top_level_ones_reach_the_same_verbs(
         ("sftj", "the service's web console or its REST API, https://docs.fireworks.ai"),
     ],
 )
-def test_commands_of_the_official_tool_that_are_not_here_say_what_to_use(cli: Cli, word: str, use: str) -> None:
+def test_a_command_of_the_official_tool_that_is_missing_names_what_to_use(cli: Cli, word: str, use: str) -> None:
     ran = cli(word, "list", "--whatever", "x")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"Error: firectl has no {word!r} (code = InvalidArgument)\nHint: use {use}\n"

@@ -1,4 +1,4 @@
-"""Transcripts: command lines and all that came of them, kept as pages in tests/cli/golden/.
+"""Transcripts: command lines and their output, kept as pages in tests/cli/golden/.
 
     # A remark.
     $ firectl deployment get parked
@@ -6,7 +6,7 @@
     ! Route: ...                                    stderr
     exit 3                                          where it is not 0
 
-A new case is its `$` line; the rest is written by running it, and read by you in the diff:
+To add a case, write its `$` line; a run writes the rest, which you read in the diff:
 
     python -m tests.cli.transcripts                 # every page; or name some: deployment model
 
@@ -41,7 +41,7 @@ BASE = "accounts/fireworks/models/sample-llama"
 
 
 def squeezed(row: str) -> str:
-    """A row of a table without its measured numbers, nor the width of its columns, which hangs on them."""
+    """A row of a table without its measured numbers and without the column widths that depend on them."""
     return re.sub(r" {2,}", "  ", re.sub(r"\b\d+\.\d+\b", "<n>", row))
 
 
@@ -56,7 +56,7 @@ RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("the hash of numbers whose last bits differ between processors", r'(?<="result_hash": ")sha256:\w+', "<hash>"),
     ("the version", rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "<version>"),
     ("random letters of an ID", r"\b(sample-(?:llama|poet|pirate)|mine)-[a-z0-9]{8}\b", r"\1-<random>"),
-    ("where a list goes on", r"(?<=--page-token )[\w=-]{20,}", "<token>"),
+    ("the token of a next page", r"(?<=--page-token )[\w=-]{20,}", "<token>"),
     ("the version of a shape", r"(?<=/versions/)[0-9a-f]{8}\b", "<hash>"),
     ("the ID of an answer", r"\bchatcmpl-[0-9a-f]{32}", "chatcmpl-<hash>"),
     ("the ID of a request", r"\b[0-9a-f]{32}\b", "<request>"),
@@ -79,12 +79,12 @@ RULES: tuple[tuple[str, str, str | Callable[[re.Match[str]], str]], ...] = (
     ("progress, whose lines depend on speed", r"(?m)^((up|down)loading|merging) \d+% .*\n", ""),
     ("the states that a wait sees", r"(?m)^accounts/\S+: [A-Z]{4,}\b.*\n", ""),
 )
-"""(what varies, how it looks, what stands in the page)."""
+"""(what varies, its pattern, the text in the page)."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One command line of a page, and what the page says came of it, as its lines."""
+    """One command line of a page, and its expected lines."""
 
     command: str
     said: str
@@ -92,13 +92,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where pages are run. `environ` is the whole environment of their commands."""
+    """Where pages run. `environ`: the whole environment of their commands."""
 
     folder: Path
     environ: Mapping[str, str]
 
     def run(self, command: str) -> Ran:
-        """A `$` line; the streams as they came."""
+        """Runs a `$` line; the streams unchanged."""
         first, pipe, rest = command.partition(" | ")
         if not command.startswith("firectl ") or re.search(r"[<>;&]", first):
             return self._in_a_shell(command)
@@ -117,7 +117,7 @@ class Stage:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def begin(self, page: str) -> None:
-        """Waits for what a page's text needs."""
+        """Waits for the deployment that a page needs."""
         if "shared" in page:
             end = time.monotonic() + 120
             while (state := self.run("firectl deployment get shared -o json").json["state"]) != "READY":
@@ -125,7 +125,7 @@ class Stage:
                 time.sleep(0.2)
 
     def said(self, ran: Ran) -> str:
-        """What a page says of it."""
+        """The lines of a page for a result."""
         lines = [f"  {line}" for line in self._without_what_varies(ran.out).splitlines() if line.strip()]
         lines += [f"! {line}" for line in self._without_what_varies(ran.err).splitlines()]
         return "\n".join([*lines, *([f"exit {ran.code}"] if ran.code else [])])
@@ -137,13 +137,13 @@ class Stage:
         return text
 
     def inventory(self) -> list[str]:
-        """What a page must leave as it was."""
+        """The resources that a page must leave unchanged."""
         lists = ("model list", "-a fireworks model list", "deployment list", "deployed-model list")
         return [self.run(f"firectl {words} -o name").out for words in lists]
 
 
 def cases(page: str) -> list[Case]:
-    """The cases of a page's text."""
+    """The cases in a page's text."""
     found = []
     for block in re.split(r"(?m)^\$ ", page)[1:]:
         command, _, rest = block.partition("\n")
@@ -154,7 +154,7 @@ def cases(page: str) -> list[Case]:
 
 @contextlib.contextmanager
 def stage() -> Iterator[Stage]:
-    """A platform of its own with the samples on it; down and gone afterwards."""
+    """A new platform with the samples on it; stopped and removed at the end."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary).resolve()
         for name in ("base", "poet", "pirate"):
@@ -181,7 +181,7 @@ def _set(stage: Stage, command: str) -> None:
 
 
 def rewrite(stage: Stage, path: Path) -> None:
-    """Runs a page, and writes it anew with what came of it; remarks stay where they are."""
+    """Runs a page and rewrites it with the results; remarks keep their places."""
     page = path.read_text(encoding="utf-8")
     stage.begin(page)
     head, *blocks = re.split(r"(?m)^\$ ", page)

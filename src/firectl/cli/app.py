@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from firectl.client.client import Client
     from firectl.client.http.sender import Exchange
     from firectl.config import Flags, Settings
-
-R = TypeVar("R")
 
 
 class App:
@@ -254,16 +252,6 @@ class App:
         if exchange.retry_in is not None:
             line += f", again in {exchange.retry_in:.1f} s"
         self.output.say(self.redact(line))
-
-
-def pass_app(function: Callable[..., R]) -> Callable[..., R]:
-    """A decorator: the command gets the App of its invocation as the first argument."""
-
-    @wraps(function)
-    def with_app(*args: Any, **kwargs: Any) -> R:
-        return function(click.get_current_context().find_object(App) or App(), *args, **kwargs)
-
-    return with_app
 
 
 def _host(url: str) -> str:

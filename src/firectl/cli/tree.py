@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import click
 
 from firectl._version import __version__
-from firectl.cli.grammar.syntax import NounGroup, UnknownWord, Verb
+from firectl.cli.grammar.syntax import NounGroup, Verb
 from firectl.cli.grammar.typed import words_after
 from firectl.errors import InputError
 from firectl.names.nouns import HOSTED, NOUNS
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A word after `firectl`. `module`: below cli/commands; `attribute`: the click command in it."""
 
     name: str
@@ -26,12 +26,12 @@ class Entry(NamedTuple):
     help: str
     aliases: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
-    """The verbs of a noun; those that are words of the table live there."""
+    """The verbs of a noun; a verb that is also a word of the table is loaded from its entry."""
     hidden: bool = False
 
     @property
     def section(self) -> str:
-        """Where the help lists it: by the folder of its module."""
+        """The section of the help: by the folder of its module."""
         return SECTIONS[self.module.partition(".")[0]]
 
 
@@ -45,28 +45,28 @@ SECTIONS = {
 
 _IN_ANY_ORDER = (
     *(
-        Entry(noun.word, f"{noun.group}.{noun.page}", noun.page, noun.help, (noun.plural, *noun.aliases), noun.verbs)
-        for noun in NOUNS
-        if noun.group
+        CommandEntry(it.word, f"{it.group}.{it.page}", it.page, it.help, (it.plural, *it.aliases), it.verbs)
+        for it in NOUNS
+        if it.group
     ),
-    Entry("load-lora", "deploy.lora_loading", "load_lora", "Load a LoRA onto a deployment that takes addons."),
-    Entry("unload-lora", "deploy.lora_loading", "unload_lora", "Take a LoRA off a deployment."),
-    Entry("scale", "deploy.deployment", "scale", "Set how many replicas a deployment has."),
-    Entry("deployment-metrics", "deploy.deployment_metrics", "deployment_metrics", "Tokens and requests over time.",
-          aliases=("deployment-metric",), verbs=("list",)),
-    Entry("prepare-model", "models.model", "prepare", "Prepare a model for deployment in a precision."),
-    Entry("lora", "models.lora", "lora", "An adapter's folder: check it, merge it, compare it."),
-    Entry("chat", "talk.chat", "chat", "Send one message to a route."),
-    Entry("bench", "talk.bench", "bench", "Send a load to routes and measure them side by side."),
-    Entry("route", "talk.route", "route", "Check the string that goes into `model`."),
-    Entry("local", "machine.local", "local", "The platform on this machine."),
-    Entry("quickstart", "machine.quickstart", "quickstart", "The whole tutorial, here, with sample weights."),
-    Entry("whoami", "settings.whoami", "whoami", "Which account and server commands go to, and why."),
-    Entry("set-api-key", "settings.set_api_key", "set_api_key", "Keep an API key in the profile."),
-    Entry("completion", "settings.completion", "completion", "Shell completion for bash, zsh and fish."),
-    Entry("version", "settings.version", "version", "Print the version."),
-    Entry("signin", "settings.elsewhere", "signin", "Sign in.", hidden=True),
-    Entry("upgrade", "settings.elsewhere", "upgrade", "Upgrade this tool.", hidden=True),
+    CommandEntry("load-lora", "deploy.lora_loading", "load_lora", "Load a LoRA onto a deployment that takes addons."),
+    CommandEntry("unload-lora", "deploy.lora_loading", "unload_lora", "Take a LoRA off a deployment."),
+    CommandEntry("scale", "deploy.deployment", "scale", "Set how many replicas a deployment has."),
+    CommandEntry("deployment-metrics", "deploy.deployment_metrics", "deployment_metrics",
+                 "Tokens and requests over time.", aliases=("deployment-metric",), verbs=("list",)),
+    CommandEntry("prepare-model", "models.model", "prepare", "Prepare a model for deployment in a precision."),
+    CommandEntry("lora", "models.lora", "lora", "An adapter's folder: check it, merge it, compare it."),
+    CommandEntry("chat", "talk.chat", "chat", "Send one message to a route."),
+    CommandEntry("bench", "talk.bench", "bench", "Send a load to routes and measure them side by side."),
+    CommandEntry("route", "talk.route", "route", "Check the string that goes into `model`."),
+    CommandEntry("local", "machine.local", "local", "The platform on this machine."),
+    CommandEntry("quickstart", "machine.quickstart", "quickstart", "The whole tutorial, here, with sample weights."),
+    CommandEntry("whoami", "settings.whoami", "whoami", "Which account and server commands go to, and why."),
+    CommandEntry("set-api-key", "settings.set_api_key", "set_api_key", "Keep an API key in the profile."),
+    CommandEntry("completion", "settings.completion", "completion", "Shell completion for bash, zsh and fish."),
+    CommandEntry("version", "settings.version", "version", "Print the version."),
+    CommandEntry("signin", "settings.elsewhere", "signin", "Sign in.", hidden=True),
+    CommandEntry("upgrade", "settings.elsewhere", "upgrade", "Upgrade this tool.", hidden=True),
 )  # fmt: skip
 COMMANDS = [entry for section in SECTIONS.values() for entry in _IN_ANY_ORDER if entry.section == section]
 """As the help lists them: by section, nouns first."""
@@ -99,12 +99,12 @@ NOT_HERE = {
 _BY_NAME = {name: entry for entry in COMMANDS for name in (entry.name, *entry.aliases)}
 
 
-def entry_of(word: str) -> Entry | None:
+def entry_of(word: str) -> CommandEntry | None:
     """The entry of a word or an alias."""
     return _BY_NAME.get(word)
 
 
-def load(entry: Entry) -> click.Command:
+def load(entry: CommandEntry) -> click.Command:
     """The command itself; imports its module."""
     module = importlib.import_module(f"firectl.cli.commands.{entry.module}")
     command: click.Command = getattr(module, entry.attribute)
@@ -137,7 +137,8 @@ class Root(NounGroup):
             ctx.exit()
         elif args[0] == "help":
             args = [*args[1:], "--help"]
-        if len(args) > 1 and args[0] in VERBS and _is_resource(args[1]):
+        noun = entry_of(args[1]) if len(args) > 1 and args[0] in VERBS else None
+        if noun is not None and noun.verbs:
             # `scale` is also a command; in `scale deployment D` it is the verb of the older grammar.
             return args[0], VerbFirst(args[0]), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
@@ -160,7 +161,7 @@ class Root(NounGroup):
 
 
 class VerbFirst(NounGroup):
-    """The older grammar, `firectl VERB NOUN`: the same commands, found the other way round."""
+    """The older grammar, `firectl VERB NOUN`: the same commands, found by their verb."""
 
     wants = "noun"
 
@@ -173,25 +174,10 @@ class VerbFirst(NounGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = entry_of(cmd_name)
-        return self._find(ctx, entry) if entry is not None else _not_here(cmd_name)
-
-    def _find(self, ctx: click.Context, entry: Entry) -> click.Command | None:
+        if entry is None:
+            return _not_here(cmd_name)
         noun = load(entry) if self.name in entry.verbs else None
         return noun.get_command(ctx, str(self.name)) if isinstance(noun, NounGroup) else None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        entry = entry_of(args[0]) if args else None
-        if entry is not None and self._find(ctx, entry) is None:
-            raise UnknownWord(args[0], self.list_commands(ctx), ctx)
-        return super().resolve_command(ctx, args)
-
-
-def _is_resource(word: str) -> bool:
-    """Whether a word is a noun that the older grammar knows, singular or plural."""
-    entry = _BY_NAME.get(word)
-    return entry is not None and bool(entry.verbs)
 
 
 def _not_here(name: str) -> Verb | None:
@@ -199,7 +185,7 @@ def _not_here(name: str) -> Verb | None:
     if name not in NOT_HERE:
         return None
 
-    def refuse(words: tuple[str, ...]) -> None:
+    def refuse(app: object, words: tuple[str, ...]) -> None:
         raise InputError(f"firectl has no {name!r}", hint=f"use {NOT_HERE[name]}")
 
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)

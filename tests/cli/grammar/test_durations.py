@@ -1,4 +1,4 @@
-"""Go's durations: what is read, what is refused, and that each comes back from its text."""
+"""Go's durations: valid and invalid text, and round trips."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from firectl.cli.grammar.durations import LONGEST, format_duration, parse_durati
         ("+1m", 60),
     ],
 )
-def test_durations_are_gos(text: str, seconds: float) -> None:
+def test_durations_are_read_as_in_go(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "-5m", "5 m", "1d", "m", "1h1", "1e3s", "٣s", "1m-", "99999999h", "+-1m"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_other_text_is_not_a_duration(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a duration such as 30s, 10m or 1h30m|ten years"):
         parse_duration(text)
 

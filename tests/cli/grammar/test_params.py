@@ -15,7 +15,7 @@ from firectl.cli.grammar.syntax import Verb
 def run(decorate: Callable[[Any], Any], *argv: str) -> tuple[App, dict[str, Any]]:
     """The App of a command with these flags, and the parameters that reached it."""
     app, given = App({}), {}
-    click.command(cls=Verb)(decorate(lambda **values: given.update(values))).main(
+    click.command(cls=Verb)(decorate(lambda app, **values: given.update(values))).main(
         list(argv), standalone_mode=False, obj=app
     )
     return app, given

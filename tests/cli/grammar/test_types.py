@@ -51,7 +51,7 @@ def test_a_map_of_load_targets_is_read_as_it_was_written(targets: dict[str, floa
 @pytest.mark.parametrize(
     "text", ["", "default", "=1", "default=", "default=x", "default=nan", "default=-1", "a=1,,b=2"]
 )
-def test_what_is_no_map_of_numbers_is_refused(text: str) -> None:
+def test_other_text_is_not_a_map_of_numbers(text: str) -> None:
     with pytest.raises(click.BadParameter):
         NumberMap().convert(text, None, None)
 
@@ -69,7 +69,7 @@ def test_regions_are_read_in_any_case(text: str, placement: dict[str, str]) -> N
     assert Region().convert(text, None, None) == placement
 
 
-def test_enums_are_read_in_any_case_and_one_that_is_not_known_is_sent_with_a_warning(cli: Cli, api: Api) -> None:
+def test_enums_are_read_in_any_case_and_an_unknown_one_is_sent_with_a_warning(cli: Cli, api: Api) -> None:
     assert Known(PRECISIONS).convert("bf16", None, None) == "BF16"
     argv = ["deployment", "create", "m", "--deployment-id", "d", "--accelerator-type", "nvidia-h100-80g", "--dry-run"]
     ran = cli(*argv)

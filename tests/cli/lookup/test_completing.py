@@ -26,7 +26,7 @@ PUBLIC = "/v1/accounts/fireworks/models"
 
 
 def asking(line: str, shell: str = "bash") -> dict[str, str]:
-    """The environment in which a shell asks what could stand at the end of `line`."""
+    """The environment in which a shell asks for completions of the end of `line`."""
     words = line.split(" ")
     if shell == "fish":
         return {"_FIRECTL_COMPLETE": "fish_complete", "COMP_WORDS": line, "COMP_CWORD": words[-1]}
@@ -45,7 +45,7 @@ def offered(cli: Cli, line: str, shell: str = "bash") -> list[str]:
 
 @pytest.fixture
 def stocked(api: Api) -> Api:
-    """Two models of one's own and a public base, and what is made of them."""
+    """Two models of the account, a public base, and resources made of them."""
     api.on("GET", MODELS, {"models": [{"name": f"{OWN}/models/{model}"} for model in ("my-lora", "other")]})
     api.on("GET", PUBLIC, {"models": [{"name": "accounts/fireworks/models/base"}]})
     api.on("GET", f"/v1/{OWN}/deployments", {"deployments": [{"name": f"{OWN}/deployments/d1"}]})
@@ -134,7 +134,7 @@ def test_profiles_are_offered_without_asking_anybody(cli: Cli, stocked: Api) -> 
 @pytest.mark.parametrize(
     "bad", [HANG, RESET, answer(500, b"<html>"), answer(401, {"code": 16, "message": "no"}), answer(200, b"[1]")]
 )
-def test_a_server_on_a_bad_day_costs_no_more_than_a_moment_and_says_nothing(cli: Cli, api: Api, bad: object) -> None:
+def test_a_failing_server_delays_completion_briefly_and_prints_nothing(cli: Cli, api: Api, bad: object) -> None:
     api.on("GET", f"/v1/{OWN}/deployments", bad)
     started = time.monotonic()
     assert offered(cli, "firectl deployment get ") == []
@@ -149,7 +149,7 @@ def test_without_a_key_or_with_settings_that_are_wrong_nothing_is_offered(cli: C
 
 
 @pytest.mark.parametrize("line", ["firectl depl", "firectl deployment create --ac", "firectl -o j"])
-def test_only_a_name_costs_the_libraries_that_a_request_needs(cli: Cli, line: str) -> None:
+def test_only_names_import_the_libraries_of_a_request(cli: Cli, line: str) -> None:
     script = (
         "import sys, json, atexit\n"
         "atexit.register(lambda: sys.stderr.write(json.dumps(sorted(sys.modules))))\n"

@@ -1,4 +1,4 @@
-"""The command that lists the resources beside one."""
+"""The command that lists the collection of a resource."""
 
 from __future__ import annotations
 

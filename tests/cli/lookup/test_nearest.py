@@ -34,7 +34,7 @@ def client(api: Api) -> Iterator[Client]:
         ("deployment create sample-lama", "POST", "deployments", "accounts/fireworks/models/sample-llama"),
     ],
 )
-def test_a_mistyped_name_is_told_what_it_resembles(
+def test_a_mistyped_name_gets_the_similar_one_as_a_hint(
     cli: Cli, api: Api, argv: str, method: str, path: str, meant: str
 ) -> None:
     public = {"name": "accounts/fireworks/models/sample-llama"}
@@ -48,7 +48,7 @@ def test_a_mistyped_name_is_told_what_it_resembles(
     assert ran.err.splitlines()[-1].startswith(f"Hint: did you mean {meant}? To list all: firectl ")
 
 
-def test_a_model_where_its_record_is_wanted_is_told_how_to_find_the_records(cli: Cli, api: Api) -> None:
+def test_a_model_in_place_of_a_deployed_model_gets_the_list_of_its_loads(cli: Cli, api: Api) -> None:
     row = {"name": "accounts/acme/deployedModels/m-1", "model": "accounts/acme/models/m"}
     api.on("GET", f"{MINE}/deployedModels", {"deployedModels": [row]})
     assert cli("deployed-model", "get", "m").err.splitlines()[-1] == (

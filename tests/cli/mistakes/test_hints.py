@@ -48,7 +48,7 @@ def refused(status: int, code: int, message: str) -> object:
         ("deployment-shape get nope", "GET", "deploymentShapes/nope", "no", "firectl deployment-shape list"),
     ],
 )  # fmt: skip
-def test_what_is_not_found_is_followed_by_the_command_that_shows_what_there_is(
+def test_a_missing_resource_is_followed_by_the_command_that_lists_the_existing_ones(
     cli: Cli, api: Api, argv: str, method: str, path: str, message: str, hint: str
 ) -> None:
     api.on(method, f"{MINE}/{path}", refused(404, 5, message))
@@ -57,7 +57,7 @@ def test_what_is_not_found_is_followed_by_the_command_that_shows_what_there_is(
     assert ran.err == f"Error: {message} (code = NotFound)\nHint: {hint}\n"
 
 
-def test_a_folder_where_a_name_is_wanted_is_to_be_imported_first(cli: Cli, api: Api, tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_name_is_to_be_imported_first(cli: Cli, api: Api, tmp_path: Path) -> None:
     folder = str(tmp_path)
     swapped = cli("model", "create", folder, "my-lora")
     assert (swapped.code, swapped.err) == (
@@ -94,7 +94,7 @@ def test_a_load_onto_another_base_names_the_deployment_that_it_needs(cli: Cli, a
     )
 
 
-def test_a_server_that_does_not_answer_is_said_with_where_it_came_from(cli: Cli, api: Api) -> None:
+def test_a_server_that_does_not_answer_is_named_with_its_source(cli: Cli, api: Api) -> None:
     away = cli("model", "list", "-s", "http://127.0.0.1:1")
     assert away.code == 7
     assert away.err.splitlines()[-1] == (
@@ -102,7 +102,7 @@ def test_a_server_that_does_not_answer_is_said_with_where_it_came_from(cli: Cli,
     )
 
 
-def test_a_count_of_replicas_in_a_file_is_told_the_two_bounds(cli: Cli, api: Api, tmp_path: Path) -> None:
+def test_a_count_of_replicas_in_a_file_gets_the_two_bounds_as_a_hint(cli: Cli, api: Api, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('{"replicas": 2}')
     ran = cli("deployment", "create", "m", "--file", str(tmp_path / "d.json"))
     assert (ran.code, ran.err.splitlines()[-1]) == (2, "Hint: did you mean minReplicaCount and maxReplicaCount?")
@@ -146,7 +146,7 @@ def test_what_exists_already_is_named_with_the_command_that_shows_it(cli: Cli, a
 
 
 @pytest.mark.parametrize("argv", ["deployment delete d", "delete deployment d"])
-def test_a_refused_delete_ends_in_the_command_that_deletes_all_the_same(cli: Cli, api: Api, argv: str) -> None:
+def test_a_refused_delete_ends_in_the_command_that_deletes_anyway(cli: Cli, api: Api, argv: str) -> None:
     said = "deployment has received inference requests in the last hour, pass --ignore-checks to skip this check"
     api.on("DELETE", f"{MINE}/deployments/d", refused(400, 9, said))
     ran = cli(*argv.split())
@@ -177,12 +177,12 @@ def test_an_update_of_nothing_names_the_help_with_the_flags(cli: Cli, api: Api) 
     assert api.asked == []
 
 
-def test_an_empty_account_is_said_in_the_words_of_the_flag(cli: Cli, api: Api) -> None:
+def test_an_empty_account_is_reported_by_the_name_of_its_flag(cli: Cli, api: Api) -> None:
     ran = cli("-a", "", "model", "list")
     assert (ran.code, ran.err.splitlines()[0]) == (2, "Error: --account-id is empty (code = InvalidArgument)")
 
 
-def test_ctrl_c_while_an_unload_is_waited_for_says_what_goes_on_and_how_to_see_it(cli: Cli, api: Api) -> None:
+def test_ctrl_c_during_a_wait_for_an_unload_says_what_still_runs(cli: Cli, api: Api) -> None:
     row = {"name": "accounts/acme/deployedModels/m-1", "model": "accounts/acme/models/m",
            "deployment": "accounts/acme/deployments/d", "state": "UNDEPLOYING"}  # fmt: skip
     api.on("GET", f"{MINE}/deployedModels", {"deployedModels": [row]})

@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("chat", {"target": "poets"}, None),
     ],
 )
-def test_a_missing_folder_is_told_what_it_resembles(
+def test_a_missing_folder_gets_the_similar_one_as_a_hint(
     here: Path, verb: str, given: dict[str, str | None], hint: str | None
 ) -> None:
     assert folder_meant(verb, given) == hint

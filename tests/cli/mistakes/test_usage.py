@@ -84,9 +84,7 @@ from tests.cli.conftest import Cli
         ("chat x -o name", "firectl chat cannot write 'name', only text, json, yaml", "firectl chat --help"),
     ],
 )
-def test_a_wrong_command_line_says_what_is_wrong_and_what_to_write(
-    cli: Cli, argv: str, message: str, hint: str
-) -> None:
+def test_a_wrong_command_line_says_what_is_wrong_and_what_to_type(cli: Cli, argv: str, message: str, hint: str) -> None:
     ran = cli(*argv.split())
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"Error: {message} (code = InvalidArgument)\nHint: {hint}\n"
@@ -108,6 +106,6 @@ def test_a_wrong_command_line_says_what_is_wrong_and_what_to_write(
          "deployment-shape, deployment-shape-version, model, account"),
     ],
 )  # fmt: skip
-def test_a_command_line_as_another_tool_has_it_is_told_how_it_is_written_here(cli: Cli, argv: str, hint: str) -> None:
+def test_a_command_line_of_another_tool_gets_the_one_of_this_as_a_hint(cli: Cli, argv: str, hint: str) -> None:
     ran = cli(*argv.split())
     assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (2, "", f"Hint: {hint}")

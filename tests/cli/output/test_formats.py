@@ -73,7 +73,7 @@ def test_json_is_json_in_any_encoding_of_the_terminal() -> None:
 def test_what_has_no_name_or_no_flags_says_what_to_use_instead() -> None:
     with pytest.raises(InputError, match="the result has no name"):
         written("name", {"state": "UP"})
-    with pytest.raises(InputError, match="there are no flags that create such a resource"):
+    with pytest.raises(InputError, match="no flags create such a resource"):
         written("flag", Account(name="accounts/a"), tables.ACCOUNT)
 
 

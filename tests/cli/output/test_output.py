@@ -1,4 +1,4 @@
-"""What is printed where: the result on stdout, all else on stderr, whatever becomes of either."""
+"""Where output goes: the result to stdout, everything else to stderr, closed streams included."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_progress_is_quiet_when_asked() -> None:
     assert err.getvalue() == ""
 
 
-def test_a_transfer_is_lines_of_tenths_unless_it_is_over_in_a_moment() -> None:
+def test_a_large_transfer_is_a_line_for_each_tenth_and_a_small_one_a_single_line() -> None:
     def lines(total: int) -> list[str]:
         err = io.StringIO()
         with Progress(Output(stderr=err)).transfer("uploading") as transfer:
@@ -40,7 +40,7 @@ def test_a_transfer_is_lines_of_tenths_unless_it_is_over_in_a_moment() -> None:
     ]
 
 
-def test_what_was_there_already_is_no_transfer() -> None:
+def test_bytes_that_were_there_already_are_not_shown_as_moved() -> None:
     err = io.StringIO()
     with Progress(Output(stderr=err)).transfer("downloading") as transfer:
         for done in (40_000_000, 80_000_000):
@@ -48,7 +48,7 @@ def test_what_was_there_already_is_no_transfer() -> None:
     assert err.getvalue() == "downloading 50% of 80.0 MB (a)\n"
 
 
-def test_bytes_are_counted_for_people() -> None:
+def test_sizes_are_in_powers_of_ten() -> None:
     assert [size(count) for count in (0, 999, 1000, 1_234_567, 5 * 10**12, 10**16)] == [
         "0 B", "999 B", "1.0 kB", "1.2 MB", "5.0 TB", "10000.0 TB",
     ]  # fmt: skip

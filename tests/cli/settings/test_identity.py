@@ -95,7 +95,7 @@ def test_a_key_on_the_command_line_warns_and_works(cli: Cli, api: Api, monkeypat
 
 
 @pytest.mark.parametrize(("key", "stdin"), [("-", ""), ("-", " \n"), ("two words", ""), ("-", "a\x00b\n")])
-def test_what_is_no_key_is_refused_and_not_repeated(cli: Cli, key: str, stdin: str) -> None:
+def test_a_malformed_key_is_refused_and_not_repeated(cli: Cli, key: str, stdin: str) -> None:
     ran = cli("set-api-key", key, stdin=stdin)
     assert (ran.code, ran.out) == (2, "")
     assert "two words" not in ran.err

@@ -63,11 +63,11 @@ def test_every_flag_of_create_has_a_value_here() -> None:
 
 
 @pytest.mark.parametrize("flag", TYPED)
-def test_a_flag_comes_back(cli: Cli, api: Api, flag: str) -> None:
+def test_a_flag_survives_the_round_trip(cli: Cli, api: Api, flag: str) -> None:
     assert comes_back(cli, api, [f"{flag}={TYPED[flag]}"])
 
 
-def test_many_flags_come_back_together(cli: Cli, api: Api) -> None:
+def test_many_flags_survive_the_round_trip_together(cli: Cli, api: Api) -> None:
     dice = random.Random(7)
     for _ in range(30):
         chosen = dice.sample(sorted(TYPED), dice.randint(2, len(TYPED)))

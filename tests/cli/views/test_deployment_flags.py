@@ -8,7 +8,8 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, Flag, flag_options, given_fields, nested
+from firectl.cli.output.render import nested
+from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, Flag, flag_options, given_fields
 from firectl.schemas.deployment import Deployment
 
 

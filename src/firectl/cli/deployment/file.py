@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from firectl.cli.grammar.types import Known, WireDuration
-from firectl.cli.output.render import dig
+from firectl.cli.output.render import dig, nested
 from firectl.cli.views.as_flags import typed
-from firectl.cli.views.deployment_flags import FLAGS, nested
+from firectl.cli.views.deployment_flags import FLAGS
 from firectl.errors import InputError
 from firectl.schemas.words import OUTPUT_ONLY
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from firectl.cli.app import App
 from firectl.cli.deployment.file import read_deployment, read_file
 from firectl.cli.deployment.shapes import choose_version, refuse_quantized, resolve_shape
-from firectl.cli.output.render import dig
+from firectl.cli.output.render import dig, nested
 from firectl.cli.views.changes import difference
-from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, given_fields, nested
+from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, given_fields
 from firectl.errors import InputError
 from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, ModelKind, is_quantized
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from firectl.cli.app import pass_app
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import remember, words_after
 from firectl.cli.grammar.types import Boolean, Named, Seconds
@@ -38,16 +37,12 @@ def global_options() -> list[click.Parameter]:
     """New parameters at each call: click binds each to its command."""
     return [
         _global(
-            "-a",
-            "--account-id",
-            type=Named("account"),
-            metavar="ID",
-            help="The account; default: the only one of the key.",
+            "-a", "--account-id", type=Named("account"), metavar="ID", help="The account; default: the key's only one."
         ),
         _global("--api-key", metavar="KEY", help="The API key; other users can see it while the command runs."),
         _global("-p", "--profile", type=Named("profile"), metavar="NAME", help="The section of the settings files."),
         _global("-s", "--server", metavar="HOST[:PORT]|URL", help="The API server."),
-        _global("-o", "--output", type=click.Choice(list(FORMATS)), help="How the result is written; default: text."),
+        _global("-o", "--output", type=click.Choice(list(FORMATS)), help="The format of the result; default: text."),
         _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),
         _global("-v", "--verbose", type=Boolean(), help="Show every request on stderr, and tracebacks."),
         _global("--no-color", type=Boolean(), help="No colours."),
@@ -101,7 +96,7 @@ class _Parsing(click.Command):
 
 
 class Verb(_Parsing):
-    """A command that does something. `formats`: the values of `-o` that its result has."""
+    """A command that does something; its function gets the App first. `formats`: the values of `-o` for its result."""
 
     def __init__(self, *args: Any, formats: frozenset[str] = RESOURCE, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -114,7 +109,7 @@ class Verb(_Parsing):
         if wanted not in self.formats:
             known = ", ".join(name for name in FORMATS if name in self.formats)
             raise click.UsageError(f"{ctx.command_path} cannot write {wanted!r}, only {known}", ctx)
-        return super().invoke(ctx)
+        return ctx.invoke(self.callback, app, **ctx.params) if self.callback else None
 
 
 class NounGroup(_Parsing, click.Group):
@@ -178,10 +173,8 @@ def verb(
     """Makes a function, which gets the App first, a command of its own; its docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> Verb:
-        made = click.command(name or function.__name__.rstrip("_").replace("_", "-"), cls=Verb, hidden=hidden)
-        command: Verb = made(pass_app(function))
-        command.formats = formats
-        return command
+        called = name or function.__name__.rstrip("_").replace("_", "-")
+        return click.command(called, cls=Verb, hidden=hidden, formats=formats)(function)
 
     return decorate
 

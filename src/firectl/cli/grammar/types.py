@@ -74,7 +74,7 @@ class WireDuration(_Duration):
 
 
 class Named(ParamType):
-    """A name, as it was typed. A shell offers those of `kind`: a noun, or a key of lookup/completing.py."""
+    """A name, as it was typed. A shell completes the names of `kind`: a noun, or a key of lookup/completing.py."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -46,10 +46,10 @@ def answer(app: App, root: click.Command, instruction: str) -> int:
 
 
 def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
-    """The names of a kind that begin with what was typed; none when they cannot be had in time."""
+    """The names of a kind that begin with the typed text; none when fetching them fails or takes too long."""
     look = _LOOK.get(what) or _of(BY_WORD[what].resource)
     if what != "profile":
-        # Outside of the time allowed: it takes what it takes, and cannot hang.
+        # Not within the time limit: imports cannot hang.
         from firectl.client import client, resource  # noqa: F401
     found: list[str] = []
 
@@ -74,7 +74,7 @@ def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> 
     if len(begun) > 2:
         owners = [begun[1]]
     else:
-        # The service's public catalogue is long; a platform's holds what was imported here.
+        # The service's public catalogue is long; a local platform's holds only imported models.
         public = BY_COLLECTION[resource.collection].is_public and (bool(begun[1:]) or not app.bills)
         owners = [account, *[PUBLIC_ACCOUNT] * public]
     for owner in owners:
@@ -129,7 +129,7 @@ _LOOK: dict[str, Callable[[App, str], Names]] = {
     "account": _accounts,
     "profile": _profiles,
 }
-"""The kinds that are more, or less, than the names of a noun."""
+"""The kinds whose candidates are not just the names of a noun."""
 
 
 class _Completion(shells.ShellComplete):

@@ -1,4 +1,4 @@
-"""The command that lists the resources beside one."""
+"""The command that lists the collection of a resource."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from firectl.cli.views.listing import PUBLIC_ACCOUNT
 from firectl.names.nouns import NOUNS, Noun
 
 LISTED: Mapping[str, Noun] = {noun.collection: noun for noun in NOUNS if noun.has_name and noun.has_list}
-"""The collections of full names that a command lists, and the noun of each."""
+"""The collections that a command lists by full name, and the noun of each."""
 
 
 def list_command(name: str, account: str | None) -> str:

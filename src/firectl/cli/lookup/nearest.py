@@ -1,4 +1,4 @@
-"""Which existing name a missing name was meant to be: lists the names beside it once, and picks the most similar.
+"""Which existing name a missing name was meant to be: lists its collection once, and picks the most similar.
 
 Runs after a command failed: sends few requests, has a time limit, and any failure of its own means no suggestion.
 """

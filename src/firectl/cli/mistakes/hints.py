@@ -14,7 +14,7 @@ from typing import Any
 from firectl.cli.app import App
 from firectl.cli.lookup.lists import LISTED, list_command
 from firectl.cli.tree import VERBS
-from firectl.errors import ApiError, Code, InputError, NetworkError
+from firectl.errors import ApiError, Code, FirectlError, InputError, NetworkError
 from firectl.names import is_id, resolve
 from firectl.names.nouns import BY_WORD
 
@@ -45,9 +45,7 @@ def next_command(app: App, error: ApiError) -> str | None:
     if error.code is Code.ALREADY_EXISTS:
         return _what_is_there(error.message, verb, given)
     if error.code is Code.PERMISSION_DENIED:
-        return (
-            "firectl whoami shows the account and where the key comes from; firectl account list shows what it can see"
-        )
+        return "firectl whoami shows the account and where the key comes from; firectl account list shows its accounts"
     if error.code is Code.FAILED_PRECONDITION and verb == "deployment undelete":
         return f"firectl deployment get {_word(given, 'deployment')} shows its state"
     if error.code is Code.FAILED_PRECONDITION and verb.endswith("load-lora") and "deployment" in given:
@@ -127,12 +125,10 @@ def _import_first(folder: str) -> str:
 def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
     """For a refused load: why the two do not fit, and what to do."""
     from firectl.cli.lookup.live_route import misfit
-    from firectl.errors import FirectlError
 
-    try:
+    with suppress(FirectlError):
         return misfit(app.client, model, deployment)
-    except FirectlError:
-        return None
+    return None
 
 
 def _ran(app: App) -> tuple[str, dict[str, Any]]:
@@ -161,7 +157,7 @@ def _what_there_is(message: str, verb: str, given: dict[str, Any], account: str 
 
 
 def _list_of(verb: str) -> str:
-    """The list of the noun that the verb is of; the help where there is none."""
+    """The list command of the verb's noun; the verb's help when the noun has no list."""
     noun = BY_WORD.get(verb.partition(" ")[0])
     return f"firectl {noun.word} list" if noun is not None and noun.has_list else f"firectl {verb} --help"
 

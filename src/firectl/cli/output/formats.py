@@ -1,6 +1,6 @@
-"""How is a result written? One entry for each value of `-o`.
+"""How a result is written: one entry for each value of `-o`.
 
-Pure: results in, text out. Must not know any resource: what it shows of one is a View.
+Pure: results in, text out. Knows no resource: what it shows of one is a View.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Document = Mapping[str, Any]
 
 
 class View(NamedTuple):
-    """How one kind of result is shown to people; scripts get the document itself.
+    """How people see one kind of result; scripts get the document itself.
 
     `columns`: (header, dotted path) of each column of a list. `counts`: dotted paths that text shows as 0 when the wire
-    left them out. `maps`: fields whose keys are data. `flags`: the arguments that would create the resource again.
-    `text`: the lines of a result that is no resource.
+    omits them. `maps`: fields whose keys are data. `flags`: the arguments that would create the resource again.
+    `text`: the lines of a result that is not a resource.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -51,16 +51,8 @@ def document_of(result: object) -> Document:
 
 
 def with_counts(document: Document, counts: Iterable[str]) -> dict[str, Any]:
-    """The document with 0 for every count that the wire left out."""
-    filled = dict(document)
-    for path in counts:
-        first, _, rest = path.partition(".")
-        if rest:
-            inner = filled.get(first)
-            filled[first] = with_counts(inner if isinstance(inner, Mapping) else {}, [rest])
-        elif filled.get(first) is None:
-            filled[first] = 0
-    return filled
+    """The document with 0 for every count that the wire omitted."""
+    return render.nested({path: 0 for path in counts if render.dig(document, path) is None}, document)
 
 
 def to_json(data: object, *, indent: int | None, ascii_only: bool) -> str:
@@ -84,12 +76,12 @@ def _each(result: object) -> Iterator[Document]:
 def _text(result: object, view: View, ascii_only: bool) -> str:
     if isinstance(result, list):
         headers = [header for header, _ in view.columns]
-        rows = [[_cell(document, path, path in view.counts) for _, path in view.columns] for document in _each(result)]
-        return _lines(render.table(headers, rows))
+        filled = [with_counts(document, view.counts) for document in _each(result)]
+        return _lines(render.table(headers, [[render.dig(row, path) for _, path in view.columns] for row in filled]))
     document = document_of(result)
     if view.text is not None:
         return _lines(view.text(document))
-    # An empty place for every field of the schema: a count that text adds stands where it belongs.
+    # With every field of the schema, so that an added count appears in its place.
     fields = getattr(type(result), "model_fields", {})
     in_order = {**{field: document.get(field) for field in fields}, **document}
     return _lines(render.lines(with_counts(in_order, view.counts), view.maps))
@@ -123,15 +115,10 @@ FORMATS: Mapping[str, Format] = {
 
 RESOURCE = frozenset(FORMATS)
 NAMED = frozenset(name for name in FORMATS if FORMATS[name].needs != "flags")
-"""For what has a name and is not created here."""
+"""For a result with a name that no command creates."""
 DOCUMENT = frozenset(name for name in FORMATS if not FORMATS[name].needs)
-"""For what is no resource: it has neither a name nor flags that would create it."""
+"""For a result that is not a resource: it has no name, and no flags create it."""
 TEXT = frozenset(("text",))
-
-
-def _cell(document: Document, path: str, is_count: bool) -> object:
-    value = render.dig(document, path)
-    return 0 if value is None and is_count else value
 
 
 def _name_of(document: Document) -> str:
@@ -145,5 +132,5 @@ def _flags_of(document: Document, view: View) -> str:
     import shlex
 
     if view.flags is None:
-        raise InputError("there are no flags that create such a resource", hint="-o json")
+        raise InputError("no flags create such a resource", hint="-o json")
     return shlex.join(view.flags(document))

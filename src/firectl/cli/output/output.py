@@ -1,6 +1,6 @@
 """What a command says: its result on stdout in the format asked for, everything else on stderr.
 
-Must not know any resource, nor how a format looks: formats.py writes, this file prints.
+Knows no resource and no format: formats.py writes, this file prints.
 """
 
 from __future__ import annotations
@@ -50,20 +50,21 @@ class Output:
                 raise TypeError(f"cannot emit a {type(result).__name__}")
             result = [*result]
         encoding = (getattr(self.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-        self._write(FORMATS[self.format].write(result, view, encoding != "utf8"))
+        self.raw(FORMATS[self.format].write(result, view, encoding != "utf8"))
 
     def stream(self, pieces: Iterable[str]) -> None:
         """Writes text as it arrives, and ends the line."""
         ended = True
         for piece in pieces:
-            self._write(piece)
+            self.raw(piece)
             ended = piece.endswith("\n") if piece else ended
         if not ended:
-            self._write("\n")
+            self.raw("\n")
 
     def raw(self, text: str) -> None:
         """Writes text unchanged, such as lines for a shell to read."""
-        self._write(text)
+        self.stdout.write(text)
+        self.stdout.flush()
 
     def note(self, text: str) -> None:
         """A hint or a step of progress, for people."""
@@ -97,10 +98,6 @@ class Output:
         self.say(f"Error: {_one_line(error.message)} (code = {error.code.title})")
         if error.hint:
             self.say(f"Hint: {_one_line(error.hint)}")
-
-    def _write(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
 
 
 def error_document(error: FirectlError) -> dict[str, Any]:

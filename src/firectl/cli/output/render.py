@@ -1,4 +1,4 @@
-"""A document (JSON-like data in snake_case) as text: `Label: value` lines and plain tables.
+"""A document (JSON-like data in snake_case) as text: `Label: value` lines and plain tables; its fields by dotted path.
 
 Pure: prints nothing and knows no resource.
 """
@@ -6,6 +6,7 @@ Pure: prints nothing and knows no resource.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 INDENT = "  "
 
@@ -77,3 +78,16 @@ def dig(document: Mapping[str, object], path: str) -> object:
     for step in path.split("."):
         found = found.get(step) if isinstance(found, Mapping) else None
     return found
+
+
+def nested(fields: Mapping[str, Any], onto: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """{dotted path: value} as a document, laid over `onto`."""
+    document: dict[str, Any] = dict(onto or {})
+    for path, value in fields.items():
+        first, _, rest = path.partition(".")
+        if rest:
+            inner = document.get(first)
+            document[first] = nested({rest: value}, inner if isinstance(inner, Mapping) else None)
+        else:
+            document[first] = value
+    return document

@@ -109,16 +109,3 @@ def given_fields(flags: Iterable[Flag], given: Mapping[str, Any]) -> dict[str, A
         elif not flag.many and value is not None:
             fields[flag.path] = value
     return fields
-
-
-def nested(fields: Mapping[str, Any], onto: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """{dotted path: value} as a document, laid over `onto`."""
-    document: dict[str, Any] = dict(onto or {})
-    for path, value in fields.items():
-        first, _, rest = path.partition(".")
-        if rest:
-            inner = document.get(first)
-            document[first] = nested({rest: value}, inner if isinstance(inner, Mapping) else None)
-        else:
-            document[first] = value
-    return document

@@ -1,4 +1,4 @@
-"""What do people see of each resource? The columns of its noun, and which counts are always there. Data alone."""
+"""What people see of each resource: the columns of its noun, and the counts that are always shown. Only data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPLICA_COUNTS = (
 
 
 def of(word: str, **more: Any) -> View:
-    """The view of a noun, with its columns; `more` are other fields of the view."""
+    """The view of a noun, with its columns; `more`: other fields of the view."""
     columns = BY_WORD[word].columns
     return View(tuple((it, it.lower().replace(" ", "_")) if isinstance(it, str) else it for it in columns), **more)
 
