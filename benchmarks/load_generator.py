@@ -16,7 +16,7 @@ import time
 
 import httpx
 
-from firectl.bench import Endpoint, Load, Target, measure
+from firectl.bench import BenchTarget, Endpoint, Load, measure
 
 PIECES = 64
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 200}], "stream": True}).encode()
@@ -62,7 +62,7 @@ async def serve(step: float) -> None:
 
 
 def ours(port: int, streams: int, each: int) -> None:
-    target = Target("t", ("m",), Endpoint(f"http://127.0.0.1:{port}/v1"))
+    target = BenchTarget("t", ("m",), Endpoint(f"http://127.0.0.1:{port}/v1"))
     report = measure([target], Load(concurrency=(streams,), requests=streams * each, warmup=0))
     assert report.failed == 0
 

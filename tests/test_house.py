@@ -73,8 +73,8 @@ HOUSE = {
     ),
     "engine/adapters": Room("errors lora schemas.openai schemas.words engine.load engine.options engine.schedule"),
     "engine/http": Room(
-        "errors schemas.openai schemas.words sse engine.adapters engine.generation engine.journal engine.replica "
-        "engine.schedule engine.text",
+        "errors schemas.openai schemas.words sse engine.adapters engine.event_log engine.generation "
+        "engine.model_server engine.schedule engine.text",
         "starlette",
     ),
     # The platform: HTTP in, rules, SQL; pure lifecycle; processes. Never the client, the CLI or torch.
@@ -105,7 +105,7 @@ HOUSE = {
         "yaml",
     ),
     "cli/output": Room("errors", inside_functions="client.transfer rich yaml"),
-    "cli/grammar": Room("errors schemas.words cli.app", "click", inside_functions="names schemas.base"),
+    "cli/grammar": Room("errors schemas.words cli.app cli.output", "click", inside_functions="names schemas.base"),
     "cli/machine": Room("_version errors", inside_functions="config server.disk filelock psutil"),
     "cli/views": Room("errors names schemas.words cli.app cli.grammar cli.output", "click", inside_functions="schemas"),
     "cli/commands": Room("_version errors names schemas.words cli", "click", inside_functions="schemas config cli"),

@@ -35,7 +35,7 @@ def test_byte_by_byte() -> None:
 
 
 def test_an_event_that_does_not_end_is_an_error() -> None:
-    with pytest.raises(ValueError, match="too long"):
+    with pytest.raises(ValueError, match="at most 16 MiB, got more"):
         list(sse.data([b"data: ", *[b"x" * (1 << 20)] * 17]))
 
 

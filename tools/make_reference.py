@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 
 from firectl.cli.app import App
-from firectl.cli.grammar.syntax import GlobalOption, Noun, Verb, split_help
+from firectl.cli.grammar.syntax import GlobalOption, NounGroup, Verb, split_help
+from firectl.cli.output.formats import FORMATS
 from firectl.cli.tree import COMMANDS, VERBS, Entry, load, root
-from firectl.schemas.words import FORMATS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "commands.md"
@@ -47,7 +47,7 @@ def _contents() -> Iterator[str]:
 def _global_flags() -> Iterator[str]:
     yield "## Flags that every command takes"
     yield _flags(root, shared=True)
-    yield f"`-o` is one of {_words(FORMATS)}; a command that can write only some of them says so below."
+    yield f"`-o` is one of {_words(tuple(FORMATS))}; a command that can write only some of them says so below."
 
 
 def _exit_codes() -> Iterator[str]:
@@ -78,7 +78,7 @@ def _command(path: str, command: click.Command, aliases: tuple[str, ...], seen: 
         yield f"The same as [`{known}`](#{known.replace(' ', '-')})."
         return
     seen[id(command)] = path
-    if isinstance(command, Noun):
+    if isinstance(command, NounGroup):
         prose, _ = split_help(command.help or "")
         yield f"{prose} Also: {_words(aliases)}." if aliases else prose
         for name, verb in command.visible(_context(path, command)):

@@ -55,7 +55,7 @@ def main(base: str, threads: str, *adapters: str) -> None:
 
     _set_threads(int(threads))
     from firectl.engine.adapters.read import AdapterReader
-    from firectl.engine.engine import Engine, Progress
+    from firectl.engine.engine import Engine, StepResult
     from firectl.engine.http.prompts import completion_sequences
     from firectl.engine.load import load
     from firectl.engine.options import EngineOptions
@@ -68,7 +68,7 @@ def main(base: str, threads: str, *adapters: str) -> None:
     watch = _Watch(loaded.runner)
     ended = threading.Semaphore(0)
 
-    def publish(batch: list[Progress]) -> None:
+    def publish(batch: list[StepResult]) -> None:
         for progress in batch:
             if progress.last:
                 ended.release()

@@ -13,7 +13,7 @@ __all__ = ["Client", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    # Client pulls in httpx and pydantic; `firectl --version` must not pay for them.
+    # Client imports httpx and pydantic, which `firectl --version` does not need.
     if name == "Client":
         from firectl.client import Client
 

@@ -1,6 +1,6 @@
-"""Where the process begins, as `firectl` and as `python -m firectl`: Ctrl-C is heard before anything large is imported.
+"""Where does the process begin? Here, as `firectl` and as `python -m firectl`, ready for Ctrl-C before large imports.
 
-Must import nothing but what ends a process.
+Must import only what ends a process.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line of this process, and exits."""
+    """Run the command line of this process, and exit."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # An exception would come out of somebody's import, or be lost in a callback of the import system.
+        # An exception would appear inside an import, or be lost in a callback of the import system.
         signal.signal(signal.SIGINT, _end)
     from firectl.cli.main import main as command
 

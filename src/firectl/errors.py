@@ -1,13 +1,13 @@
-"""What can go wrong, how it is said, and which exit code it gives.
+"""What can go wrong, and which exit code does it give?
 
-FirectlError                     code, message, hint, details; to_wire() and from_wire() make the round trip
+FirectlError                     code, message, hint, details; to_wire() and from_wire() are inverse
 ├── InputError                   the command line or a local file is wrong, nothing was sent      exit 2
-│   └── AdapterError             an adapter or a base model cannot be used as it is               exit 2
-├── ApiError                     the server said no                                               exit by code
-│   └── NetworkError             no usable answer came (refused, reset, timed out, not JSON)       exit 7 or 1
-├── ResourceFailed               the resource went to FAILED while waited for                     exit 1
+│   └── AdapterError             an adapter or a base model cannot be used                        exit 2
+├── ApiError                     the server refused                                               exit by code
+│   └── NetworkError             no usable answer (refused, reset, timed out, not JSON)           exit 7 or 1
+├── ResourceFailed               a wait ended: the resource became FAILED                         exit 1
 ├── NotProven                    it is READY, but the adapter does not answer                     exit 1
-└── WaitTimeout                  the time of --wait-timeout ran out                               exit 8
+└── WaitTimeout                  the time of --wait-timeout is over                               exit 8
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
 class Code(Enum):
-    """gRPC status codes with their number and the HTTP status that carries them (google/rpc/code.proto)."""
+    """gRPC status codes: (number, HTTP status), as in google/rpc/code.proto."""
 
     CANCELLED = (1, 499)
     UNKNOWN = (2, 500)
@@ -49,53 +49,41 @@ class Code(Enum):
 
     @property
     def title(self) -> str:
-        """The code as people read it: `NotFound`."""
+        """The name in messages: `NotFound`."""
         return "".join(word.capitalize() for word in self.name.split("_"))
 
     @classmethod
     def of(cls, value: object, http_status: int | None = None) -> Code:
-        """The code named by a gRPC number or name, else the one its HTTP status means, else UNKNOWN."""
+        """The code of a gRPC number or name, otherwise of the HTTP status, otherwise UNKNOWN."""
         for code in cls:
             if value == code.number and not isinstance(value, bool):
                 return code
             if isinstance(value, str) and value.upper() == code.name:
                 return code
-        return _BY_STATUS.get(http_status or 0, _by_status_class(http_status or 0))
+        return _of_status(http_status or 0)
 
 
 _BY_STATUS = {
     400: Code.INVALID_ARGUMENT,
-    401: Code.UNAUTHENTICATED,
     402: Code.FAILED_PRECONDITION,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
     405: Code.UNIMPLEMENTED,
     408: Code.DEADLINE_EXCEEDED,
     409: Code.ALREADY_EXISTS,
     412: Code.FAILED_PRECONDITION,
-    413: Code.INVALID_ARGUMENT,
-    415: Code.INVALID_ARGUMENT,
-    422: Code.INVALID_ARGUMENT,
-    429: Code.RESOURCE_EXHAUSTED,
-    499: Code.CANCELLED,
     500: Code.INTERNAL,
-    501: Code.UNIMPLEMENTED,
     502: Code.UNAVAILABLE,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
 }
+"""The code of an HTTP status, if it is not the only code with that status or no code has it."""
 
 
-def _by_status_class(http_status: int) -> Code:
-    if 400 <= http_status < 500:
-        return Code.INVALID_ARGUMENT
-    if http_status >= 500:
-        return Code.INTERNAL
-    return Code.UNKNOWN
+def _of_status(http_status: int) -> Code:
+    by_class = Code.INTERNAL if http_status >= 500 else Code.INVALID_ARGUMENT if http_status >= 400 else Code.UNKNOWN
+    by_number = next((code for code in Code if code.http_status == http_status), by_class)
+    return _BY_STATUS.get(http_status, by_number)
 
 
 class Exit(IntEnum):
-    """What a script sees. The table in docs/errors.md is checked against this."""
+    """The exit codes. docs/errors.md is checked against them."""
 
     DONE = 0
     FAILED = 1
@@ -126,7 +114,7 @@ EXIT_OF_CODE: Mapping[Code, Exit] = {
 
 
 class FirectlError(Exception):
-    """An error that a person can act on: what happened in their words, and a hint that is a command."""
+    """An error for a person: what happened in their words, and a hint that is a command."""
 
     exit_code: Exit = Exit.FAILED
 
@@ -146,7 +134,7 @@ class FirectlError(Exception):
 
 
 class InputError(FirectlError):
-    """The command line or local input is wrong; nothing was sent or written."""
+    """The command line or a local file is wrong. Nothing was sent or written."""
 
     exit_code = Exit.USAGE
 
@@ -155,11 +143,11 @@ class InputError(FirectlError):
 
 
 class AdapterError(InputError):
-    """An adapter or base model folder that cannot be used: names the file, the field or the tensor."""
+    """An adapter or base model cannot be used. The message names the file, the field or the tensor."""
 
 
 class ApiError(FirectlError):
-    """An error answer of a server, or raised inside the local platform to become one."""
+    """An error answer of a server. The local platform raises it to send one."""
 
     def __init__(
         self,
@@ -176,26 +164,43 @@ class ApiError(FirectlError):
         self.http_status = http_status if http_status is not None else code.http_status
         self.request_id = request_id
         self.reason = reason
-        """A finer code than gRPC's, as inference errors carry it: `DEPLOYMENT_SCALING_UP`."""
+        """A finer code than gRPC's, in inference errors: `DEPLOYMENT_SCALING_UP`."""
+        self.maybe_done = False
+        """Whether an earlier attempt of the same request may have worked, its answer lost."""
         self.exit_code = EXIT_OF_CODE.get(code, Exit.FAILED)
         if self.http_status == 412:
             self.exit_code = Exit.CONFLICT
 
 
+def invalid(message: str, hint: str | None = None) -> ApiError:
+    """INVALID_ARGUMENT: the request itself is wrong, whatever the state of the platform."""
+    return ApiError(Code.INVALID_ARGUMENT, message, hint=hint)
+
+
+def failed_precondition(message: str, hint: str | None = None) -> ApiError:
+    """FAILED_PRECONDITION: the request is right, but not for the resource as it is now."""
+    return ApiError(Code.FAILED_PRECONDITION, message, hint=hint)
+
+
+def not_found(what: str) -> ApiError:
+    """NOT_FOUND; `what` is a kind and a name, `model accounts/a/models/m`."""
+    return ApiError(Code.NOT_FOUND, f"{what} not found")
+
+
 class NetworkError(ApiError):
-    """No usable answer: refused, reset, timed out, or something else than the API was on the line."""
+    """No usable answer: refused, reset, timed out, or not from the API."""
 
 
 class ResourceFailed(FirectlError):
-    """A resource that was waited for went to a failed state; the message is the server's reason."""
+    """A resource became FAILED during a wait. The message has the server's reason."""
 
 
 class NotProven(FirectlError):
-    """A deployment says READY, yet the adapter does not answer through its route."""
+    """A deployment is READY, but the adapter does not answer through its route."""
 
 
 class WaitTimeout(FirectlError):
-    """`--wait-timeout` ran out; the resource is left as it is, and named in the message."""
+    """The time of a wait is over. The message names the resource, which stays as it is."""
 
     exit_code = Exit.WAIT_TIMEOUT
 
@@ -206,20 +211,14 @@ class WaitTimeout(FirectlError):
 def to_wire(error: FirectlError, request_id: str | None = None) -> dict[str, Any]:
     """The control plane's error envelope, `{"code": <grpc int>, "message", "details"}`.
 
-    Hint and reason ride in `details` as an ErrorInfo, so that they come back out of `from_wire`.
+    Hint and reason are in `details` as an ErrorInfo, for `from_wire`.
     """
     details = [dict(detail) for detail in error.details]
     reason = getattr(error, "reason", None)
     if error.hint or reason:
         metadata = {"hint": error.hint} if error.hint else {}
-        details.append(
-            {
-                "@type": ERROR_INFO,
-                "domain": "firectl",
-                "reason": reason or error.code.name,
-                "metadata": metadata,
-            }
-        )
+        reason = reason or error.code.name
+        details.append({"@type": ERROR_INFO, "domain": "firectl", "reason": reason, "metadata": metadata})
     body: dict[str, Any] = {"code": error.code.number, "message": error.message, "details": details}
     if request_id:
         body["request_id"] = request_id
@@ -235,9 +234,9 @@ def to_inference_wire(error: FirectlError, param: str | None = None) -> dict[str
 
 
 def from_wire(http_status: int, body: object, request_id: str | None = None) -> ApiError:
-    """The error that a JSON error answer means, in any of the three envelopes the API uses.
+    """The error in a JSON error answer, in any of the API's three envelopes.
 
-    `body` is decoded JSON of any shape; whatever it lacks comes from the HTTP status.
+    `body` is any decoded JSON. What it lacks comes from the HTTP status.
     """
     fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     inner = fields.get("error")
@@ -266,7 +265,7 @@ def from_wire(http_status: int, body: object, request_id: str | None = None) -> 
 
 
 def message_of(body: object) -> str | None:
-    """The message of a JSON error answer, in any envelope that the API or an engine uses; None where it has none."""
+    """The message of a JSON error answer, in any envelope of the API or an engine; None without one."""
     if not isinstance(body, Mapping):
         return None
     inner = body.get("error")

@@ -1,6 +1,6 @@
-"""Server-sent events, read and written, for client, platform, engine and bench alike.
+"""Reads and writes server-sent events, for client, platform, engine and bench.
 
-Works on bytes, not on lines of text: str.splitlines also breaks at U+2028 and its like, which JSON carries in strings.
+Works on bytes: str.splitlines also breaks at U+2028 and the like, which JSON strings may contain.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 DONE = b"[DONE]"
-"""The data of the last event of a stream of the inference API."""
+"""The data of the last event in a stream of the inference API."""
 LONGEST_EVENT = 16 << 20
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -18,28 +18,28 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def event(data: bytes) -> bytes:
-    """An event as it is sent; `data` is one line."""
+    """The bytes of an event. `data` must be one line."""
     return b"data: " + data + b"\n\n"
 
 
 class Reader:
-    """Puts the events of a stream together, wherever its chunks are cut."""
+    """Assembles the events of a stream from chunks of any size."""
 
     def __init__(self) -> None:
         self.rest = b""
-        """What came after the last complete event."""
+        """The bytes after the last complete event."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that are complete now, each without the blank line that ends it; ValueError for one too long."""
+        """The events that are now complete, without their blank lines. ValueError for one above 16 MiB."""
         came = self.rest + chunk
         if len(came) > LONGEST_EVENT:
-            raise ValueError("an event is too long")
+            raise ValueError(f"expected an event of at most {LONGEST_EVENT >> 20} MiB, got more")
         *events, self.rest = _BLANK_LINE.split(came) if b"\r" in came else came.split(b"\n\n")
         return events
 
 
 def data_of(event: bytes) -> bytes | None:
-    """The data lines of an event, joined; comments and other fields are skipped. None where it has no data."""
+    """The data lines of an event, joined, without comments and other fields. None without data."""
     if event.startswith(b"data: ") and b"\n" not in event and b"\r" not in event:
         return event[6:]
     lines = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from firectl.bench import Endpoint, Target
+from firectl.bench import BenchTarget, Endpoint
 from tests.client.script_server import HANG, RESET, Received, Reply, ScriptServer, answer
 
 TOKENS = 5
@@ -60,5 +60,5 @@ def reply(request: Received) -> Reply:
     return REPLIES[request.json["model"]]
 
 
-def target(server: ScriptServer, *routes: str, **fields: Any) -> Target:
-    return Target(fields.pop("name", routes[0]), routes, Endpoint(f"{server.url}/inference/v1", "key"), **fields)
+def target(server: ScriptServer, *routes: str, **fields: Any) -> BenchTarget:
+    return BenchTarget(fields.pop("name", routes[0]), routes, Endpoint(f"{server.url}/inference/v1", "key"), **fields)

@@ -1,4 +1,4 @@
-"""What is sent, when and how often, and what each answer comes to: real sockets, and a server that misbehaves."""
+"""What is sent, when and how often: real sockets, and a server that misbehaves (`bench/generator.py`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from firectl.bench import Endpoint, Generator, Load, Mix, Target, fixed, measure, report_of
-from firectl.bench.samples import ERRORS
-from tests.bench.model_server import PROMPT_TOKENS, TOKENS, reply, target
+from firectl.bench import Generator, Load, Mix, fixed, measure, report_of
+from tests.bench.model_server import reply, target
 from tests.client.script_server import Received, Reply, ScriptServer
 
 LOAD = Load(requests=12, concurrency=(3,), warmup=0, timeout=0.3, seed=1)
@@ -19,23 +18,6 @@ LOAD = Load(requests=12, concurrency=(3,), warmup=0, timeout=0.3, seed=1)
 
 def models(server: ScriptServer) -> list[str]:
     return [request.json["model"] for request in server.received]
-
-
-def test_whole_answers_add_up(server: ScriptServer) -> None:
-    figures = measure([target(server, "good")], LOAD).results[0].figures
-    assert (figures.requests, figures.succeeded, figures.errors) == (12, 12, ())
-    assert figures.prompt_tokens == 12 * PROMPT_TOKENS
-    assert figures.generated_tokens == 12 * TOKENS
-    assert figures.qps * figures.seconds == pytest.approx(12)
-    assert figures.generated_tokens_per_second * figures.seconds == pytest.approx(12 * TOKENS)
-    first, between, whole = figures.time_to_first_token, figures.inter_token_latency, figures.end_to_end_latency
-    assert first is not None
-    assert between is not None
-    assert whole is not None
-    assert (first.count, between.count, whole.count) == (12, 12 * (TOKENS - 1), 12)
-    for spread in (first, between, whole):
-        assert 0 <= spread.p50 <= spread.p90 <= spread.p95 <= spread.p99 <= spread.max
-    assert first.max <= whole.max
 
 
 def test_a_request_is_what_the_load_says(server: ScriptServer) -> None:
@@ -54,68 +36,6 @@ def test_a_request_is_what_the_load_says(server: ScriptServer) -> None:
         "temperature": 0.0,
         "ignore_eos": True,
     }
-
-
-def test_answers_that_are_not_streamed_have_no_first_token(server: ScriptServer) -> None:
-    load = replace(LOAD, stream=False, chat=False, temperature=None)
-    figures = measure([target(server, "whole")], load).results[0].figures
-    assert (figures.succeeded, figures.time_to_first_token, figures.inter_token_latency) == (12, None, None)
-    assert figures.generated_tokens == 12 * TOKENS
-    assert server.received[0].path == "/inference/v1/completions"
-    assert set(server.received[0].json) == {"model", "max_tokens", "stream", "prompt"}
-
-
-@pytest.mark.parametrize(
-    ("model", "kind", "says"),
-    [
-        ("http_429", "http_429", "the queue is full"),
-        ("http_503", "http_503", "no replica"),
-        ("connection", "connection", "the connection was"),
-        ("timeout", "timeout", "0.3 s"),
-        ("cut_short", "cut_short", "the connection was closed"),
-        ("unended", "cut_short", "[DONE]"),
-        ("stream_error", "stream_error", "the replica ended"),
-        ("wrong_answer", "wrong_answer", "<html>"),
-        ("garbage", "wrong_answer", "{nonsense"),
-    ],
-)
-def test_an_error_is_counted_by_its_kind_with_what_was_said(
-    server: ScriptServer, model: str, kind: str, says: str
-) -> None:
-    report = measure([target(server, "good", model, name="both")], replace(LOAD, concurrency=(2,)))
-    figures = report.results[0].figures
-    assert (figures.requests, figures.succeeded, figures.errors) == (12, 6, ((kind, 6),))
-    assert says in report.errors[kind]
-    assert kind in ERRORS or kind == "http_503"
-    assert figures.generated_tokens == 6 * TOKENS, "an answer that broke off counts for nothing"
-    assert len(server.received) == 12, "nothing is sent again"
-    by_route = dict(report.results[0].by_route)
-    assert (by_route["good"].failed, by_route[model].succeeded) == (0, 0)
-
-
-def test_nobody_there_is_an_error_of_the_connection_and_the_run_is_given_up() -> None:
-    nobody = Target("nobody", ("m",), Endpoint("http://127.0.0.1:9/v1"))
-    report = measure([nobody], replace(LOAD, requests=1000))
-    assert report.results[0].figures.errors[0][0] == "connection"
-    assert report.requests < 40
-    assert report.gave_up is not None
-    assert "none answered" in report.gave_up
-
-
-def test_an_answer_that_does_not_count_its_tokens_is_in_no_figure_of_tokens(server: ScriptServer) -> None:
-    figures = measure([target(server, "no usage")], LOAD).results[0].figures
-    assert (figures.succeeded, figures.without_usage, figures.generated_tokens) == (12, 12, 0)
-
-
-def test_a_server_that_closes_after_each_answer_costs_no_request(server: ScriptServer) -> None:
-    patient = replace(LOAD, timeout=10)
-    assert measure([target(server, "closing")], patient).results[0].figures.succeeded == 12
-    assert len(server.connections) == 12
-
-
-def test_connections_are_kept(server: ScriptServer) -> None:
-    measure([target(server, "good")], LOAD)
-    assert len(server.connections) <= 3
 
 
 def test_as_many_are_on_their_way_as_there_are_streams() -> None:

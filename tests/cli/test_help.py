@@ -23,13 +23,14 @@ START = {
     "firectl._version", "firectl.cli", "firectl.cli.app", "firectl.cli.grammar", "firectl.cli.grammar.durations",
     "firectl.cli.grammar.spelling", "firectl.cli.grammar.syntax", "firectl.cli.grammar.typed",
     "firectl.cli.grammar.types", "firectl.cli.interrupts", "firectl.cli.main",
-    "firectl.cli.output", "firectl.cli.output.output", "firectl.cli.output.render", "firectl.cli.tree",
-    "firectl.errors", "firectl.schemas", "firectl.schemas.words",
+    "firectl.cli.output", "firectl.cli.output.formats", "firectl.cli.output.output", "firectl.cli.output.render",
+    "firectl.cli.tree", "firectl.errors", "firectl.names", "firectl.names.nouns", "firectl.schemas",
+    "firectl.schemas.words",
 }  # fmt: skip
 ROUTE_CHECK = {
     "firectl.cli.commands", "firectl.cli.commands.talk", "firectl.cli.commands.talk.route",
-    "firectl.cli.grammar.params", "firectl.cli.route", "firectl.cli.route.check", "firectl.names",
-    "firectl.names.ids", "firectl.names.routes",
+    "firectl.cli.grammar.params", "firectl.cli.route", "firectl.cli.route.check", "firectl.names.ids",
+    "firectl.names.routes",
 }  # fmt: skip
 
 

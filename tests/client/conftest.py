@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from firectl import Client
+from tests.client.clock import Clock
 from tests.client.script_server import KEY, Reply, Script, ScriptServer
 from tests.client.storage import Storage
 
@@ -55,6 +56,11 @@ def connect() -> Iterator[Callable[..., Client]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from firectl import Client
-from firectl.client.inference import Answer, until_up
+from firectl.client.inference import Completion, until_up
 from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
+from tests.client.clock import Clock
 from tests.client.script_server import Received, Reply, ScriptServer, answer
-from tests.client.test_wait import Clock
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
@@ -59,7 +59,7 @@ def test_a_completion_is_answered_whole(serve: Serve, connect: Connect) -> None:
 
 
 def test_an_answer_without_choices_is_unexpected(serve: Serve, connect: Connect) -> None:
-    with pytest.raises(NetworkError, match="holds no choices"):
+    with pytest.raises(NetworkError, match="expected choices"):
         connect(serve(answer(200, {})).url).inference.completions(ROUTE, "hello")
 
 
@@ -136,7 +136,7 @@ def test_an_error_on_the_way_is_the_servers_error(serve: Serve, connect: Connect
 @pytest.mark.parametrize(
     ("reply", "said", "exit_code"),
     [
-        (stream(piece("a"), done=False), "the stream broke off before the answer was complete", Exit.RETRY_LATER),
+        (stream(piece("a"), done=False), "the stream ended before the answer was complete", Exit.RETRY_LATER),
         (stream(piece("a"), done=False, end="reset"), "closed the connection before its answer", Exit.RETRY_LATER),
         (stream(piece("a"), done=False, end="close"), "closed the connection before its answer", Exit.RETRY_LATER),
         (stream(piece("a"), '{"choices": [', done=False), "an event that is not JSON", Exit.FAILED),
@@ -196,7 +196,7 @@ def test_a_deployment_that_scales_up_is_waited_for_with_a_limit(serve: Serve, co
     up = answer(200, {"choices": [{"text": "hi"}]})
     waits: list[str | None] = []
 
-    def ask(*replies: Reply) -> Answer:
+    def ask(*replies: Reply) -> Completion:
         inference = connect(serve(*replies).url, max_retries=0).inference
         return until_up(
             lambda: inference.completions(ROUTE, "x"),

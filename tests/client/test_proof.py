@@ -14,8 +14,8 @@ import pytest
 from firectl import Client
 from firectl.client.proof import PROMPTS, Proof, distance, prove_serving
 from firectl.errors import ApiError, Code, Exit, NotProven, WaitTimeout
+from tests.client.clock import Clock
 from tests.client.script_server import Received, Reply, ScriptServer, answer
-from tests.client.test_wait import Clock
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
@@ -79,11 +79,6 @@ class Models:
             rows = [{"token": token, "logprob": value} for token, value in listed.items()]
             logprobs = {"content": [{"token": "picked", "top_logprobs": rows}]}
         return {"index": index, "text": "picked", "logprobs": logprobs}
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -108,9 +108,13 @@ def test_the_old_request_key_is_refused_with_what_to_send_instead(platform: Shel
     [
         (("deployment", "get", "Bad_ID"), 2, "Bad_ID"),
         (("deployment", "get", "x" * 64), 2, "63"),
-        (("deployment", "get", "accounts/local/models/sample-poet"), 2, "here a deployment is wanted"),
-        (("model", "get", "accounts/local/deployments/d"), 2, "here a model is wanted"),
-        (("load-lora", "sample-poet", "--deployment", "accounts/local/models/m"), 2, "here a deployment is wanted"),
+        (("deployment", "get", "accounts/local/models/sample-poet"), 2, "expected a deployment, got the model"),
+        (("model", "get", "accounts/local/deployments/d"), 2, "expected a model, got the deployment"),
+        (
+            ("load-lora", "sample-poet", "--deployment", "accounts/local/models/m"),
+            2,
+            "expected a deployment, got the model",
+        ),
         (("deployment", "create", "accounts/local/models/-x"), 2, "hyphen"),
         (("model", "get", "not-there"), 3, "not-there"),
         (("load-lora", "sample-poet", "--deployment", "not-there"), 3, "not-there"),

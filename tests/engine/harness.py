@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from firectl.engine.adapters.read import AdapterReader
-from firectl.engine.engine import Engine, Progress
+from firectl.engine.engine import Engine, StepResult
 from firectl.engine.load import LoadedModel, load
 from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.adapter import EngineAdapter
@@ -23,13 +23,14 @@ from firectl.engine.schedule.sequence import Sequence, random_for
 from firectl.engine.text.stream import TextStream
 from firectl.errors import ApiError
 from firectl.schemas.openai import Sampling, TokenLogprob
+from tests.engine.process import read_metric
 
 GREEDY = Sampling(temperature=0.0, ignore_eos=True)
 
 
 @dataclass
 class Result:
-    """What one sequence came to."""
+    """The result of one sequence."""
 
     text: str = ""
     tokens: list[int] = field(default_factory=list)
@@ -40,22 +41,22 @@ class Result:
 
 
 class Inbox:
-    """Where an engine publishes to; `wait` gives a sequence's result once it is whole."""
+    """Collects what an engine publishes; `wait` returns a sequence's result when it is complete."""
 
     def __init__(self) -> None:
         self._results: dict[Sequence, Result] = {}
         self._changed = threading.Condition()
-        self.steps: queue.SimpleQueue[list[Progress]] = queue.SimpleQueue()
+        self.steps: queue.SimpleQueue[list[StepResult]] = queue.SimpleQueue()
 
-    def publish(self, batch: list[Progress]) -> None:
+    def publish(self, batch: list[StepResult]) -> None:
         with self._changed:
-            for progress in batch:
-                result = self._results.setdefault(progress.sequence, Result())
-                result.text += progress.text
-                result.pieces.append(progress.text)
-                result.logprobs += progress.logprobs
-                result.finish = progress.finish
-                result.error = progress.error
+            for step in batch:
+                result = self._results.setdefault(step.sequence, Result())
+                result.text += step.text
+                result.pieces.append(step.text)
+                result.logprobs += step.logprobs
+                result.finish = step.finish
+                result.error = step.error
             self._changed.notify_all()
         self.steps.put(batch)
 
@@ -71,6 +72,11 @@ class Inbox:
         return result
 
 
+def metric(engine: Engine, name: str) -> float:
+    """A value as the engine's /metrics shows it."""
+    return read_metric(engine.metrics.page().decode(), name)
+
+
 class Harness:
     """A loaded base, its adapters, and an engine for each `running` block."""
 
@@ -80,9 +86,7 @@ class Harness:
         self._reader = AdapterReader(self.loaded, self.options.max_lora_rank)
 
     def adapter(self, folder: Path, name: str | None = None) -> EngineAdapter:
-        adapter = self._reader.read(name or folder.name, self._reader.find(folder))
-        self.loaded.runner.attach(adapter)
-        return adapter
+        return self._reader.read(name or folder.name, self._reader.find(folder))
 
     def sequence(
         self,
@@ -109,13 +113,13 @@ class Harness:
             engine.stop()
 
     def run(self, sequences: Items[Sequence], **options: int) -> list[Result]:
-        """All of the sequences at once, to their ends."""
+        """Run all of the sequences at once, to their ends."""
         with self.running(**options) as (engine, inbox):
             engine.submit(sequences)
             return [inbox.wait(sequence) for sequence in sequences]
 
     def logits(self, sequences: Items[Sequence], cuts: Items[tuple[int, ...]]) -> list[torch.Tensor]:
-        """The logits after each prompt, read side by side in one batch, each cut into chunks at its own places."""
+        """The logits after each prompt, packed side by side, each cut into chunks at its `cuts`."""
         runner = self.loaded.runner
         runner.forget()
         memory = KVSlots(self.loaded.max_length * len(sequences), self.loaded.max_length, len(sequences))

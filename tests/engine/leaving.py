@@ -1,4 +1,4 @@
-"""Clients that leave: what they asked for is given up within a few steps of their going."""
+"""Clients that disconnect: the engine cancels their requests within a few steps."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from tests.engine.process import EngineProcess
 SLOTS = 8
 """Of the `engine` fixture."""
 STEPS = 10
-"""Steps of every slot from a closed connection to a free slot: the step under way, and those that fit in before the
-loop that reads the connections has its turn. A test of the engine without HTTP has the one step."""
+"""Steps of every slot from a closed connection to a free slot: the current step, and those before the event loop reads
+the connection. A test of the engine without HTTP allows one step."""
 FASTEST = 0.0005
-"""Seconds: no step of the tiny model takes less. Between a look at the figures and the clients' end the engine goes on,
-and on a loaded machine that takes a while."""
+"""Seconds of the fastest step of the tiny model. The engine continues between the last look at its metrics and the end
+of the clients, which takes a while on a loaded machine."""
 
 
 @contextmanager
 def leaving(engine: EngineProcess) -> Iterator[Callable[[], None]]:
-    """For a block at whose end clients are gone. What it is given is called last, before they go: it waits until the
-    engine answers in all its slots."""
+    """For a block in which clients disconnect. It calls `begun` just before: that waits until all slots are in use."""
     before = engine.metric("vllm:generation_tokens_total")
     seen: list[tuple[float, float]] = []
 

@@ -19,7 +19,7 @@ SOURCES = Path(__file__).parents[2] / "src"
 
 
 class EngineProcess:
-    """`program` is what Python is told to run: the engine, unless a test puts something around it."""
+    """`program` is what Python runs: the engine, or a test's wrapper of it."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class EngineProcess:
         self.wait_for(lambda: self.http.get("/health").status_code == 200, timeout)
 
     def wait_for(self, condition: Any, timeout: float = 30) -> None:
-        """Poll until the condition holds; fails when the process ends or the time does."""
+        """Poll until the condition holds; fails when the process or the time ends."""
         deadline = time.monotonic() + timeout
         while not condition():
             assert self.process.poll() is None, "the engine ended"
@@ -83,10 +83,7 @@ class EngineProcess:
             return [_decode(line) for line in answer.iter_lines() if line]
 
     def metric(self, name: str, labels: str = '{model_name="base"}') -> float:
-        for line in self.http.get("/metrics").text.splitlines():
-            if line.startswith(f"{name}{labels} "):
-                return float(line.rsplit(" ", 1)[1])
-        return 0.0
+        return read_metric(self.http.get("/metrics").text, name, labels)
 
     def idle(self) -> bool:
         return self.metric("vllm:num_requests_running") + self.metric("vllm:num_requests_waiting") == 0
@@ -115,6 +112,11 @@ class EngineProcess:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def read_metric(page: str, name: str, labels: str = '{model_name="base"}') -> float:
+    """A value on a page of Prometheus' text form; 0 for one that is not there."""
+    return next((float(line.split()[-1]) for line in page.splitlines() if line.startswith(f"{name}{labels} ")), 0.0)
 
 
 def _decode(line: str) -> Any:

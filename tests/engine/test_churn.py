@@ -1,4 +1,4 @@
-"""Adapters come, go and change under load: every answer is by one that its name meant while it was asked."""
+"""Adapters are loaded, unloaded and replaced under load: each answer is by an adapter that its name meant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Choir:
-    """An engine that has room for less than half of its voices."""
+    """An engine whose memory holds less than half of its adapters."""
 
     engine: EngineProcess
     voices: dict[str, Path]
@@ -45,14 +45,14 @@ def choir(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Choir]:
 
 
 class Meaning:
-    """What each name may answer with: what it means, and while that is being changed, what it will mean."""
+    """What each name may answer with: its adapter, and during a change also the next one."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self._now: dict[str, set[str | None]] = {word: {word} for word in words}
         self._asking: list[tuple[str, set[str | None]]] = []
 
     def asked(self, name: str) -> set[str | None]:
-        """What a request that is sent now may be answered with; grows until `answered`."""
+        """The possible answers to a request that is sent now; grows until `answered`."""
         may = set(self._now[name])
         self._asking.append((name, may))
         return may
@@ -67,7 +67,7 @@ class Meaning:
                 may.add(word)
 
     def changed(self, name: str, word: str | None) -> None:
-        """Acknowledged: who asks from now on hears nothing of what was before."""
+        """The change is acknowledged: later requests may not get the old answer."""
         self._now[name] = {word}
 
     def one(self, name: str) -> str | None:
@@ -76,7 +76,7 @@ class Meaning:
 
 
 async def churn(choir: Choir, answers: int) -> tuple[int, int, int]:
-    """Ask until so many were answered; (answers, requests refused as their adapter was gone, changes meanwhile)."""
+    """Ask until so many were answered; (answers, requests for unloaded adapters, changes)."""
     words, dice = list(choir.voices), random.Random(5)
     meaning = Meaning(words)
     answered = refused = changes = 0
@@ -116,7 +116,7 @@ async def churn(choir: Choir, answers: int) -> tuple[int, int, int]:
         changes += 1
 
     async def change_on(http: httpx.AsyncClient) -> None:
-        """A change each PAUSE, whether the ones before are done or not; of one name only one at a time."""
+        """One change each PAUSE, without waiting for the last; one at a time for each name."""
         under_way: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             while True:

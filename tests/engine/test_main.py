@@ -1,207 +1,40 @@
-"""The life of an engine process: it listens before it loads, says why it cannot, and ends with its parent."""
+"""The command line of an engine, and the page that explains it."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from dataclasses import replace
+import re
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from firectl.engine.load import load
+from firectl.engine.__main__ import parse
 from firectl.engine.options import EngineOptions
-from firectl.errors import AdapterError
-from tests.engine.process import SOURCES, EngineProcess
-from tests.tiny import make_base
+
+PAGE = Path(__file__).parents[2] / "docs" / "engine.md"
 
 
-def test_it_listens_before_it_loads_and_ends_with_its_parent(base: Path) -> None:
-    began = time.monotonic()
-    with EngineProcess(base) as engine:
-        health = engine.http.get("/health")
-        asked = time.monotonic() - began
-        assert (health.status_code, health.json()) == (503, {"status": "loading"})
-        early = engine.post("/v1/completions", {"model": "base", "prompt": "x"})
-        assert early.status_code == 503
-        assert early.json()["error"]["code"] == "ENGINE_LOADING"
-        engine.wait_ready()
-        # The imports alone take seconds; the answer did not wait for them.
-        assert asked < (time.monotonic() - began) / 2
-        assert engine.http.get("/health").json() == {"status": "ok"}
-        no_lora = engine.post("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/a"})
-        assert no_lora.status_code == 400
-        assert "--enable-lora" in no_lora.json()["error"]["message"]
-        # The end of stdin is the end of its parent, whatever is in flight.
-        body = {"model": "base", "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
-        with engine.http.stream("POST", "/v1/completions", json=body) as answer:
-            lines = answer.iter_lines()  # kept: httpx closes the connection when this iterator goes
-            next(lines)
-            assert engine.process.stdin is not None
-            engine.process.stdin.close()
-            assert engine.process.wait(5) == 0
+def test_the_page_names_every_flag_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", PAGE.read_text("utf-8"))) == flags
 
 
-def test_with_a_key_every_v1_request_needs_it_and_a_signal_ends_it_in_order(base: Path) -> None:
-    key = "Bearer fw_sécret".encode()
-    with EngineProcess(base, env={"VLLM_API_KEY": "fw_sécret"}) as engine:
-        engine.wait_ready()
-        for wrong in ({}, {b"authorization": b"Bearer wrong"}, {b"authorization": key[7:]}):
-            refused = engine.http.get("/v1/models", headers=wrong)
-            assert refused.status_code == 401
-            assert refused.json()["error"]["code"] == "UNAUTHENTICATED"
-        assert engine.http.get("/v1/models", headers={b"authorization": key}).status_code == 200
-        assert engine.http.get("/metrics").status_code == 200
-        engine.process.send_signal(signal.SIGTERM)
-        code, errors = engine.end()
-        assert code in (0, -signal.SIGTERM)
-        assert errors == ""
-
-
-def _no_weights(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-
-
-def _a_layer_short(folder: Path) -> None:
-    _edit(folder, num_hidden_layers=3)
-
-
-def _no_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-
-
-def _quantised(folder: Path) -> None:
-    _edit(folder, quantization_config={"quant_method": "fp8"})
-
-
-def _unknown(folder: Path) -> None:
-    _edit(folder, model_type="wizard")
-
-
-def _edit(folder: Path, **changes: object) -> None:
-    config = folder / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+def test_defaults_are_those_of_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "")
+    assert parse(["--model", "m", "--served-model-name", "n"]) == EngineOptions(Path("m"), "n")
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    given = parse(["--model", "m", "--served-model-name", "n", "--kv-memory-mib", "3", "--max-num-batched-tokens", "9"])
+    assert (given.api_key, given.kv_memory, given.max_step_tokens) == ("secret", 3 * 2**20, 9)
+    assert "secret" not in repr(given)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (_no_weights, "model.safetensors (or model.safetensors.index.json) is missing"),
-        (_a_layer_short, "lacks 9 tensors of the model, such as model.layers.2.input_layernorm.weight"),
-        (_no_tokenizer, "there is no tokenizer beside the model"),
-        (_quantised, "the weights are quantised (fp8)"),
-        (_unknown, "wizard"),
-    ],
+    "wrong",
+    [["--port", "65536"], ["--max-num-seqs", "0"], ["--dtype", "int4"], ["--threads", "two"], ["--colour", "red"]],
 )
-def test_a_model_that_cannot_be_served_is_refused_with_the_reason(damage: Any, message: str, tmp_path: Path) -> None:
-    base = make_base(tmp_path / "base")
-    damage(base)
-    with pytest.raises(AdapterError) as refused:
-        load(EngineOptions(base, "base"))
-    assert message in refused.value.message
-
-
-def test_a_process_that_cannot_load_its_model_says_so_in_one_line_of_json_at_once(tmp_path: Path) -> None:
-    base = make_base(tmp_path / "base")
-    (base / "config.json").write_text("{")
-    with EngineProcess(base) as engine:
-        code, errors = engine.end()
-    assert code == 1
-    assert len(errors.splitlines()) == 1
-    error = json.loads(errors)["error"]
-    assert "config.json" in error["message"]
-    assert error["code"] == "INVALID_ARGUMENT"
-
-
-def test_a_context_longer_than_the_model_or_the_memory_allows_is_refused(base: Path) -> None:
-    options = EngineOptions(base, "base")
-    with pytest.raises(AdapterError, match="--max-model-len 513 is more than the 512 tokens this model can do"):
-        load(replace(options, max_model_len=513))
-    with pytest.raises(AdapterError, match="--max-model-len 512 needs 262144 bytes for keys"):
-        load(replace(options, max_model_len=512, kv_memory=2**17))
-    shortened = load(replace(options, kv_memory=2**17))
-    # 2 layers of 2 heads of 16 floats of 4 bytes, for keys and for values.
-    assert shortened.max_length == shortened.kv_tokens == 2**17 // (2 * 2 * 16 * 4 * 2) == 256
-
-
-def test_a_port_that_is_taken_is_said_and_a_wrong_flag_is_too(base: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        command = [sys.executable, "-m", "firectl.engine", "--model", str(base), "--served-model-name", "b"]
-        env = os.environ | {"PYTHONPATH": str(SOURCES)}
-        port = str(taken.getsockname()[1])
-        done = subprocess.run([*command, "--port", port], env=env, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert f"cannot listen on 127.0.0.1:{port}" in json.loads(done.stderr)["error"]["message"]
-        done = subprocess.run([*command, "--port", "-1"], env=env, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (2, "")
-
-
-SABOTAGE = """
-import gc, sys, threading, time, urllib.error, urllib.request
-from firectl.engine import serve
-from firectl.engine.__main__ import parse
-
-def sabotage():
-    sys.stdin.readline()
-    engine = next(each for each in gc.get_objects() if type(each).__name__ == "Engine")
-    engine.submit([None])
-
-threading.Thread(target=sabotage, daemon=True).start()
-sys.exit(serve.serve(parse(sys.argv[1:])))
-"""
-
-
-def test_when_the_engine_fails_those_in_flight_are_told_and_the_process_ends(base: Path) -> None:
-    with EngineProcess(base, program=("-c", SABOTAGE)) as engine:
-        engine.wait_ready()
-        body = {"model": "base", "prompt": "x", "max_tokens": 500, "ignore_eos": True, "stream": True}
-        with engine.http.stream("POST", "/v1/completions", json=body) as answer:
-            lines = answer.iter_lines()
-            next(lines)
-            assert engine.process.stdin is not None
-            engine.process.stdin.write(b"now\n")
-            engine.process.stdin.flush()
-            events = [line for line in lines if line]
-        failed = json.loads(events[-1].removeprefix("data: "))["error"]
-        assert failed["code"] == "ENGINE_FAILED"
-        assert failed["type"] == "server_error"
-        health = engine.http.get("/health")
-        assert health.status_code == 503
-        assert "the engine failed: AttributeError" in health.json()["status"]
-        late = engine.post("/v1/completions", body)
-        assert (late.status_code, late.json()["error"]["code"]) == (503, "ENGINE_STOPPED")
-        code, errors = engine.end()
-    assert code == 1
-    assert json.loads(errors.splitlines()[-1])["error"]["code"] == "ENGINE_FAILED"
-
-
-def test_a_request_sent_byte_by_byte_is_answered_and_half_a_one_is_let_go(engine: EngineProcess) -> None:
-    body = b'{"model":"base","prompt":"x","max_tokens":1}'
-    raw = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    with socket.create_connection(("127.0.0.1", engine.port)) as slow:
-        for byte in raw + body:
-            slow.sendall(bytes([byte]))
-        answer = b"".join(iter(lambda: slow.recv(4096), b""))
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    with socket.create_connection(("127.0.0.1", engine.port)) as half:
-        half.sendall(raw + body[:10])
-    assert httpx.get(f"{engine.url}/health").status_code == 200
-
-
-def test_answers_on_a_kept_connection_wait_for_no_acknowledgement(engine: EngineProcess) -> None:
-    took = []
-    for _ in range(30):
-        started = time.perf_counter()
-        assert engine.http.get("/health").status_code == 200
-        took.append(time.perf_counter() - started)
-    # A client's kernel lets one wait 40 ms once the connection is no longer new.
-    assert min(took[-10:]) < 0.03
+def test_a_wrong_flag_is_refused_by_its_name(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        parse(["--model", "m", "--served-model-name", "n", *wrong])
+    assert refused.value.code == 2
+    assert wrong[0] in capsys.readouterr().err

@@ -14,7 +14,7 @@ import pytest
 
 from tests.engine.leaving import SLOTS, leaving
 from tests.engine.process import EngineProcess
-from tests.schemas.openai.test_params import BAD_CHAT, BAD_COMPLETION, USER
+from tests.schemas.openai.bad_requests import BAD_CHAT, BAD_COMPLETION, BAD_IN_BOTH, USER
 
 CHAT = {"model": "base", "messages": USER}
 COMPLETION = {"model": "base", "prompt": "hi"}
@@ -45,7 +45,8 @@ BODIES: list[tuple[bytes, str]] = [
 
 def refused_fields() -> Iterator[tuple[str, dict[str, Any], str]]:
     """(path, body, the field that is wrong): each asked for whole and, where it makes no difference, as a stream."""
-    for path, good, cases in (("chat/completions", CHAT, BAD_CHAT), ("completions", COMPLETION, BAD_COMPLETION)):
+    chat = [*BAD_IN_BOTH, *BAD_CHAT]
+    for path, good, cases in (("chat/completions", CHAT, chat), ("completions", COMPLETION, BAD_COMPLETION)):
         for fields, param in cases:
             yield path, good | fields, param
             if not fields.keys() & {"stream", "stream_options"}:

@@ -10,8 +10,8 @@ import torch
 
 from firectl.lora.merge.merge import merge
 from firectl.samples import ADAPTERS, sample_path
-from tests.engine.compute.transformers.test_runner import CUTS, PROMPTS, reference
 from tests.engine.harness import Harness
+from tests.engine.parity import CUTS, PROMPTS, reference
 from tests.tiny import ALL_TARGETS, make_adapter, make_base
 
 

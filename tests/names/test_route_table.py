@@ -46,7 +46,7 @@ def test_an_accepted_string_is_valid_and_means_what_the_page_says(
         "model": None if kind == "deployment" else model,
         "deployment": None if kind == "model" else deployment,
         "errors": [],
-        "warnings": [warning.to_document() for warning in report.warnings],
+        "warnings": [warning._asdict() for warning in report.warnings],
     }
     assert [str(warning.position) for warning in report.warnings] == ([warning_at] if warning_at else [])
     assert all(warning.suggestion == canonical for warning in report.warnings)

@@ -1,4 +1,4 @@
-"""One platform for the whole room, as a process; tests use names of their own and leave each other alone."""
+"""One platform process for all tests of server/; each test uses its own names, so that tests do not interfere."""
 
 from __future__ import annotations
 
@@ -53,3 +53,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., PlatformProcess]]:
     yield begin
     for process in running:
         process.stop()
+
+
+@pytest.fixture
+def model(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The ID of a model that waits for files."""
+    model_id = f"up-{abs(hash(request.node.name))}"
+    api.create_model(model_id)
+    yield model_id
+    api.call("DELETE", f"models/{model_id}")

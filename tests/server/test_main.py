@@ -1,4 +1,4 @@
-"""The platform as a process: one a folder, private files, nothing acknowledged lost, a clean end."""
+"""`server/__main__.py`: one process per folder, private files, nothing acknowledged lost, a clean end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,8 @@ def test_a_second_platform_on_the_folder_is_refused_and_the_first_goes_on(start:
     assert ended.returncode == 5
     assert ended.stdout == ""
     assert ended.stderr == (
-        f"Error: a platform runs on {platform.home} already at {platform.url} (code = FailedPrecondition); "
-        "firectl local down ends it\n"
+        f"Error: a platform is already running on {platform.home} at {platform.url} (code = FailedPrecondition); "
+        "firectl local down stops it\n"
     )
     assert bare.get(f"{platform.url}/health").status_code == 200
 
@@ -53,7 +54,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     assert ended.returncode == 5
     assert ended.stderr == (
         f"Error: port {port} of 127.0.0.1 cannot be used: Address already in use (code = FailedPrecondition); "
-        "choose another with --port, or leave it out\n"
+        "choose another with --port, or omit --port\n"
     )
 
 
@@ -113,7 +114,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     platform = PlatformProcess(folder / "local")
     api, key = platform.api, platform.key
     assert platform.process.stdout is not None
-    platform.process.stdout.close()  # as whoever started it does when it ends
+    platform.process.stdout.close()  # as its parent does when it ends
     api.ready_model(write_base(folder / "base"))
     other = api.ok("POST", "users/owner/apiKeys", {})["key"]
     for path in ("v1/accounts", key, f"v1/accounts?api_key={key}", "v1/x%0A2026-01-01 INFO forged"):
@@ -270,4 +271,15 @@ def test_what_the_platform_allows_itself_can_be_set(start: Start) -> None:
     assert api.ok("GET", "/v1/local")["replicas"]["max"] == 1
     api.create_model("m")
     said = api.refused("POST", "models/m:getUploadEndpoint", {"filenameToSize": {"f": "11"}})
-    assert said.message == "the model's files would be 11 bytes; this platform takes 10 a model (--max-model-bytes)"
+    assert said.message == "the model's files would be 11 bytes; this platform accepts 10 per model (--max-model-bytes)"
+
+
+def test_answers_on_a_kept_connection_wait_for_no_acknowledgement(platform: PlatformProcess) -> None:
+    took = []
+    with httpx.Client(base_url=platform.url) as kept:
+        for _ in range(30):
+            started = time.perf_counter()
+            assert kept.get("/health").status_code == 200
+            took.append(time.perf_counter() - started)
+    # A client's kernel lets one wait 40 ms once the connection is no longer new.
+    assert min(took[-10:]) < 0.03

@@ -23,7 +23,7 @@ from firectl.server.store import Store
 from firectl.server.store.rows import AccountRow
 from tests.server.folders import write_base
 from tests.server.process import ENVIRONMENT, START_SECONDS, PlatformProcess
-from tests.server.store.test_database import DEPLOYMENT, MODEL, NOW
+from tests.server.store.rows import DEPLOYMENT, MODEL, NOW
 
 Start = Callable[..., PlatformProcess]
 MERGED = f"merged/{'b' * 16}-{'a' * 16}"

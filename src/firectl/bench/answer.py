@@ -1,6 +1,6 @@
-"""Is it an answer, and when did its pieces come: reads one answer, whole or streamed, as its bytes arrive.
+"""Is it the answer of a model, and when did its pieces arrive? Reads one answer as its bytes arrive.
 
-Must not know connections. A wrong answer is a kind of error in the sample, never an exception.
+Must not know connections. A wrong answer is an error in the sample, never an exception.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ LARGEST = 64 << 20
 LONGEST_MESSAGE = 200
 
 
-class Answer:
-    """Fills `sample` from the bytes of its answer: `head`, then `data` as often as some come, then `end`."""
+class StreamedAnswer:
+    """Fills `sample` from the bytes of an answer. Call `head`, then `data` for each piece, then `end`."""
 
     def __init__(self, sample: Sample, *, stream: bool) -> None:
         self.sample = sample
@@ -35,7 +35,7 @@ class Answer:
         if not self._stream:
             self._whole += piece
             if len(self._whole) > LARGEST:
-                self.fail(WRONG_ANSWER, "the answer does not end")
+                self.fail(WRONG_ANSWER, f"expected at most {LARGEST >> 20} MiB, got more")
             return
         try:
             events = self._events.feed(piece)
@@ -59,10 +59,10 @@ class Answer:
             if self.sample.arrivals or not self._events.rest:
                 self.fail(CUT_SHORT, "the stream ended without [DONE]")
             else:
-                self.fail(WRONG_ANSWER, f"no stream of events: {_shown(self._events.rest)}")
+                self.fail(WRONG_ANSWER, f"expected a stream of events, got {_shown(self._events.rest)}")
 
     def fail(self, kind: str, message: str) -> None:
-        """The first thing that goes wrong is what counts."""
+        """Records an error, unless there is one already."""
         if self.sample.error is None:
             self.sample.error = kind
             self.sample.message = message
@@ -73,11 +73,11 @@ class Answer:
             return
         document = _parse(data)
         if not isinstance(document, dict):
-            self.fail(WRONG_ANSWER, f"an event that is no JSON object: {_shown(data)}")
+            self.fail(WRONG_ANSWER, f"expected an event with a JSON object, got {_shown(data)}")
         elif document.get("error"):
             self.fail(STREAM_ERROR, _message(document, data))
         elif not isinstance(document.get("choices"), list):
-            self.fail(WRONG_ANSWER, f"an event without choices: {_shown(data)}")
+            self.fail(WRONG_ANSWER, f"expected an event with choices, got {_shown(data)}")
         else:
             if _has_text(document["choices"]):
                 self.sample.arrivals.append(now)
@@ -86,7 +86,7 @@ class Answer:
     def _read_whole(self) -> None:
         document = _parse(self._whole)
         if not isinstance(document, dict) or not document.get("choices"):
-            self.fail(WRONG_ANSWER, f"an answer without choices: {_shown(self._whole)}")
+            self.fail(WRONG_ANSWER, f"expected an answer with choices, got {_shown(self._whole)}")
             return
         self._usage(document)
 
@@ -98,7 +98,7 @@ class Answer:
 
 
 def _has_text(choices: list[Any]) -> bool:
-    """Whether a piece brought something of the answer: the first of a chat only says who speaks."""
+    """Whether a piece has text: the first piece of a chat only has the role."""
     for choice in choices:
         if isinstance(choice, dict):
             delta = choice.get("delta")
@@ -120,7 +120,7 @@ def _parse(data: bytes) -> object:
 
 
 def _message(document: object, data: bytes) -> str:
-    """What the server says is wrong, in any of the API's envelopes; else the beginning of what it sent."""
+    """The server's error message, in any of the API's envelopes, otherwise the start of the body."""
     message = message_of(document)
     return message[:LONGEST_MESSAGE] if message else _shown(data)
 

@@ -1,7 +1,7 @@
-"""How a request travels: HTTP/1.1 on kept connections, as little work for each piece of an answer as can be.
+"""How does a request travel? HTTP/1.1 on kept connections, with little work for each piece of an answer.
 
-h11 on asyncio's transport: what arrives is read where it arrives, without waking a task, so that the time it gets is
-its own. docs/bench.md has what that costs, beside httpx. Nothing is ever sent twice.
+Uses h11 on asyncio's transport: bytes are read and timed where they arrive, without waking a task. docs/bench.md has
+the cost, compared with httpx. Never retries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from firectl.bench.answer import Answer
+from firectl.bench.answer import StreamedAnswer
 from firectl.bench.load import Endpoint
 from firectl.bench.samples import CONNECTION, CUT_SHORT, WRONG_ANSWER
 
@@ -24,20 +24,22 @@ READ = 16 << 10
 now = time.perf_counter
 
 
-class Connection(asyncio.BufferedProtocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """One connection, one exchange at a time."""
 
     def __init__(self) -> None:
         self.is_free = False
-        """Whether another request can be sent: the connection is open and its last answer was read to the end."""
+        """Whether it can take another request: it is open and its last answer was read to the end."""
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
         self._buffer = memoryview(bytearray(READ))
         self._transport: asyncio.Transport | None = None
-        self._answer: Answer | None = None
+        self._answer: StreamedAnswer | None = None
         self._ended: asyncio.Future[None] | None = None
 
-    async def ask(self, path: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, answer: Answer) -> None:
-        """Sends a POST and returns when its answer is complete, or failed; the sample then says which."""
+    async def ask(
+        self, path: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, answer: StreamedAnswer
+    ) -> None:
+        """Sends a POST and returns when the answer is complete or has failed; the sample says which."""
         assert self._transport is not None
         assert self.is_free
         self.is_free = False
@@ -61,15 +63,14 @@ class Connection(asyncio.BufferedProtocol):
         self.is_free = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # One buffer for all there is to read: asyncio's own way asks for 256 kB anew each time, which takes longer than
-        # to read what came.
+        # One buffer for all reads. asyncio allocates 256 kB for each, which takes longer than reading.
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._read(bytes(self._buffer[:nbytes]), now())
 
     def eof_received(self) -> None:
-        # Where neither a length nor chunks were announced, this is how a body ends.
+        # This ends a body without a length or chunks.
         self._read(b"", now())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read(self, data: bytes, when: float) -> None:
         answer = self._answer
         if answer is None:
-            # Nothing was asked for: whatever this is, the next answer could be mistaken for it.
+            # Unrequested bytes could be taken for the next answer.
             self.close()
             return
         try:
@@ -114,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
 
     def _again(self) -> None:
-        """Ready for the next exchange, where both sides keep the connection."""
+        """Prepares the next exchange, if both sides keep the connection."""
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self.is_free = True
@@ -132,8 +133,8 @@ class Connection(asyncio.BufferedProtocol):
             self._ended.set_result(None)
 
 
-class Connections:
-    """The connections to one endpoint: as many as there are requests at once, used again and again."""
+class ConnectionPool:
+    """The connections to one endpoint, reused: as many as there are requests at once."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         parts = urlsplit(endpoint.base_url)
@@ -150,14 +151,11 @@ class Connections:
         ]
         if endpoint.api_key:
             self._headers.append((b"authorization", f"Bearer {endpoint.api_key}".encode()))
-        self._free: list[Connection] = []
-        self._all: set[Connection] = set()
+        self._free: list[HttpConnection] = []
+        self._all: set[HttpConnection] = set()
 
-    async def ask(self, path: str, body: bytes, answer: Answer) -> None:
-        """One exchange; every failure is in the sample. Cancelling it hangs up.
-
-        The time of the sample begins before a connection is made, if a new one is needed.
-        """
+    async def ask(self, path: str, body: bytes, answer: StreamedAnswer) -> None:
+        """One exchange. Failures are in the sample; its time includes a new connection. Cancelling disconnects."""
         sample = answer.sample
         sample.sent = now()
         try:
@@ -175,7 +173,7 @@ class Connections:
         finally:
             self._give(connection)
 
-    async def _take(self) -> Connection:
+    async def _take(self) -> HttpConnection:
         while self._free:
             connection = self._free.pop()
             if connection.is_free:
@@ -183,11 +181,11 @@ class Connections:
             self._all.discard(connection)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls)
+            _, connection = await loop.create_connection(HttpConnection, self._host, self._port, ssl=self._tls)
         self._all.add(connection)
         return connection
 
-    def _give(self, connection: Connection) -> None:
+    def _give(self, connection: HttpConnection) -> None:
         if connection.is_free:
             self._free.append(connection)
         else:

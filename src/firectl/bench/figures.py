@@ -1,6 +1,6 @@
-"""What the samples come to: rates, percentiles, errors by kind. Pure.
+"""What are the rates, percentiles and errors of the samples? Pure.
 
-Rates are whole answers over the time of their rounds, from the first request sent to the last answer complete.
+Rates are whole answers divided by the time of their rounds, from the first request to the end of the last answer.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firectl.bench.generator import Round
+from firectl.bench.generator import LoadRound
 from firectl.bench.samples import Sample
 
 PERCENTILES = (50, 90, 95, 99)
 LATE = 0.05
 LATE_SHARE = 0.1
-"""Seconds, and of the median answer's: requests of a rate that are sent later than both of these are sent too late."""
+"""Seconds, and a share of the median latency: requests of a rate are sent late if their lag exceeds both."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Seconds. `count` is how many numbers there were; percentiles are of these, none thrown away."""
+    """In seconds, over all `count` numbers."""
 
     count: int
     mean: float
@@ -35,9 +35,15 @@ class Spread:
         return {name: _rounded(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
+_DOCUMENTED = (
+    "requests", "succeeded", "failed", "errors", "seconds", "qps", "prompt_tokens", "generated_tokens",
+    "prompt_tokens_per_second", "generated_tokens_per_second", "without_usage",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
-class Figures:
-    """All of some requests. Latencies and tokens are those of whole answers; None where there is none to measure."""
+class LoadFigures:
+    """The figures of some requests. Latencies and tokens are of whole answers; None if there were none."""
 
     requests: int
     succeeded: int
@@ -46,16 +52,16 @@ class Figures:
     prompt_tokens: int
     generated_tokens: int
     without_usage: int
-    """Whole answers that did not say how many tokens they have: these are in no figure of tokens."""
+    """Whole answers that did not say their number of tokens. No figure of tokens includes them."""
     time_to_first_token: Spread | None
     inter_token_latency: Spread | None
     end_to_end_latency: Spread | None
     send_lag: Spread | None
-    """Of a rate: how much later than due requests were sent, by this program's own slowness."""
+    """With a rate: how much later than due this program sent its requests."""
 
     @property
     def sent_late(self) -> bool:
-        """Whether these are figures of this program's slowness as well as of the server's: its requests were late."""
+        """Whether this program was too slow for the rate, so that the figures are not the server's alone."""
         lag, whole = self.send_lag, self.end_to_end_latency
         return lag is not None and lag.p99 > max(LATE, LATE_SHARE * whole.p50 if whole is not None else 0.0)
 
@@ -76,19 +82,9 @@ class Figures:
         return _per(self.generated_tokens, self.seconds)
 
     def to_document(self) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "requests": self.requests,
-            "succeeded": self.succeeded,
-            "failed": self.failed,
-            "errors": dict(self.errors),
-            "seconds": _rounded(self.seconds),
-            "qps": _rounded(self.qps),
-            "prompt_tokens": self.prompt_tokens,
-            "generated_tokens": self.generated_tokens,
-            "prompt_tokens_per_second": _rounded(self.prompt_tokens_per_second),
-            "generated_tokens_per_second": _rounded(self.generated_tokens_per_second),
-            "without_usage": self.without_usage,
-        }
+        document: dict[str, Any] = {name: getattr(self, name) for name in _DOCUMENTED}
+        document["errors"] = dict(self.errors)
+        document = {name: _rounded(value) if isinstance(value, float) else value for name, value in document.items()}
         for name in ("time_to_first_token", "inter_token_latency", "end_to_end_latency", "send_lag"):
             spread: Spread | None = getattr(self, name)
             if spread is not None:
@@ -96,14 +92,14 @@ class Figures:
         return document
 
 
-def figures_of(rounds: Sequence[Round], *, route: str | None = None, has_rate: bool = False) -> Figures:
-    """The figures of these rounds; with `route`, of its requests alone, over the same time."""
+def figures_of(rounds: Sequence[LoadRound], *, route: str | None = None, has_rate: bool = False) -> LoadFigures:
+    """The figures of these rounds; with `route`, of its requests only, over the same time."""
     samples = [sample for round_ in rounds for sample in round_.samples if route in (None, sample.route)]
     whole = [sample for sample in samples if sample.error is None]
     pauses = [pause for sample in whole for pause in sample.inter_token_latencies()]
     counted = [sample for sample in whole if sample.generated_tokens is not None]
     sent = [sample for sample in samples if sample.error != "not_sent"]
-    return Figures(
+    return LoadFigures(
         requests=len(samples),
         succeeded=len(whole),
         errors=tuple(Counter(sample.error for sample in samples if sample.error is not None).most_common()),
@@ -119,7 +115,7 @@ def figures_of(rounds: Sequence[Round], *, route: str | None = None, has_rate: b
 
 
 def examples(samples: Iterable[Sample]) -> dict[str, str]:
-    """For each kind of error, what the first of its kind said."""
+    """Kind of error → the first message of that kind."""
     found: dict[str, str] = {}
     for sample in samples:
         if sample.error is not None:
@@ -128,7 +124,7 @@ def examples(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:
-    """None of none."""
+    """None without numbers."""
     ordered = sorted(numbers)
     if not ordered:
         return None
@@ -137,8 +133,7 @@ def spread(numbers: Iterable[float]) -> Spread | None:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The percentile of numbers in rising order, interpolated between the two nearest: numpy's default, type 7 of
-    Hyndman and Fan."""
+    """The percentile of ascending numbers, interpolated linearly as numpy does (type 7 of Hyndman and Fan)."""
     place = (len(ordered) - 1) * percent / 100
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
@@ -150,5 +145,4 @@ def _per(amount: float, seconds: float) -> float:
 
 
 def _rounded(number: float) -> float:
-    """To the microsecond, or six decimals of whatever it is."""
     return round(number, 6)

@@ -1,6 +1,6 @@
-"""A report as files: CSV rows, and a plot of throughput and time to first token against the load.
+"""Writes a report as CSV, and as a plot of throughput and time to first token against the load.
 
-The plot needs matplotlib, which the extra `plot` installs; `check_plot` says so before any load is sent.
+The plot needs matplotlib (the extra `plot`). `check_plot` fails without it before any load is sent.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from firectl.bench.report import Report, Result, columns, rows
+from firectl.bench.report import BenchReport, Result, columns, rows
 
 PLOTS = (".png", ".svg")
 
 
-def write_csv(report: Report, path: Path) -> None:
-    """A row for each target at each level, and for each route of a target that has several; seconds, as in JSON."""
+def write_csv(report: BenchReport, path: Path) -> None:
+    """A row for each target at each level, and for each route of a target with several. Times are in seconds."""
     flat = list(rows(report))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns(flat), restval="")
@@ -23,12 +23,12 @@ def write_csv(report: Report, path: Path) -> None:
 
 
 def check_plot() -> None:
-    """ModuleNotFoundError where nothing can be plotted."""
+    """ModuleNotFoundError without matplotlib."""
     import matplotlib  # noqa: F401
 
 
-def write_plot(report: Report, path: Path) -> None:
-    """Two charts side by side; the format is that of the file's ending, one of PLOTS."""
+def write_plot(report: BenchReport, path: Path) -> None:
+    """Two charts side by side, in the format of the file's ending (one of PLOTS)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")

@@ -1,6 +1,6 @@
-"""Sends the load: rounds in which targets take turns, streams that wait for their answers, or a rate that does not.
+"""Sends the load in rounds in which targets take turns: streams that wait for answers, or a rate that does not.
 
-Bounded in number and time whatever the servers do. Must not summarise; figures.py does.
+Bounded in requests and time, whatever the servers do. Must not summarise: figures.py does.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from firectl.bench.answer import Answer
-from firectl.bench.connection import Connections, now
-from firectl.bench.load import Endpoint, Level, Load, Target
-from firectl.bench.plan import Shot, shots
+from firectl.bench.answer import StreamedAnswer
+from firectl.bench.connection import ConnectionPool, now
+from firectl.bench.load import BenchTarget, Endpoint, Level, Load
+from firectl.bench.plan import PlannedRequest, plan_requests
 from firectl.bench.samples import NOT_SENT, TIMEOUT, Sample
 
 PAUSE = 0.1
-"""Seconds a stream waits after an error: a server that refuses at once is not hammered."""
+"""Seconds that a stream waits after an error, to spare a server that refuses at once."""
 HOPELESS = 10
-"""So many requests to a target, all failed and twice as many as there are streams: the run is given up."""
+"""The run stops after this many failures of a target (at least two per stream) without a success."""
 TICK = 1.0
 WARM_UP = -1
-"""The number of the round that does not count."""
+"""The number of the warm-up round."""
 
 
 @dataclass
-class Round:
-    """What was measured in one round; `started` and `ended` are seconds on the clock of the samples."""
+class LoadRound:
+    """What was measured in one round. `started` and `ended` are seconds on the clock of the samples."""
 
     started: float = 0.0
     ended: float = 0.0
     samples: list[Sample] = field(default_factory=list)
     unfinished: int = 0
-    """Requests that were on their way when the run was interrupted."""
+    """Requests without an answer when the run was interrupted."""
 
     @property
     def seconds(self) -> float:
@@ -45,24 +45,23 @@ class Round:
 class Cell:
     """One target at one level."""
 
-    target: Target
+    target: BenchTarget
     level: Level
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[LoadRound] = field(default_factory=list)
     answered: int = 0
     refused: int = 0
-    """Requests that were answered, and that were not, those of the warm-up too."""
+    """Requests with and without an answer, including the warm-up."""
 
 
 class Generator:
-    """Runs `load` on `targets`. What it has seen is in `cells`, in the order of levels and targets, at any time.
+    """Runs `load` on `targets`. `cells` has the results so far, in the order of levels and targets.
 
-    `on_tick` is called about once a second while requests are on their way, and `on_round` after each round; both run
-    between two answers, so they should be short.
+    `on_tick` is called about once a second, `on_round` after each round. Both delay the answers, so keep them short.
     """
 
     def __init__(
         self,
-        targets: Sequence[Target],
+        targets: Sequence[BenchTarget],
         load: Load,
         *,
         on_tick: Callable[[Cell], None] | None = None,
@@ -72,46 +71,40 @@ class Generator:
         self.load = load
         self.cells = [Cell(target, level) for level in load.levels for target in self.targets]
         self.gave_up: str | None = None
-        """Why the run was ended early, where no request to a target was answered."""
+        """Why the run stopped early: no request to a target was answered."""
         self._on_tick = on_tick
         self._on_round = on_round
-        self._pools: dict[Endpoint, Connections] = {}
+        self._pools: dict[Endpoint, ConnectionPool] = {}
         self._path = "/chat/completions" if load.chat else "/completions"
         self._in_flight = 0
 
     async def run(self) -> None:
-        """The whole run. Cancelling it hangs up and keeps what was measured."""
-        self._pools = {target.endpoint: Connections(target.endpoint) for target in self.targets}
+        """The whole run. Cancelling it disconnects and keeps what was measured."""
+        self._pools = {target.endpoint: ConnectionPool(target.endpoint) for target in self.targets}
+        shares = {level: self.load.shares(level, len(self.targets)) for level in self.load.levels}
         try:
-            for turn in self._turns():
-                if self.gave_up is not None:
-                    return
-                await turn()
+            for number in range(max(map(len, shares.values()))):
+                # Every other round runs backwards, so that drift affects all targets.
+                for index in range(len(self.cells)) if number % 2 == 0 else reversed(range(len(self.cells))):
+                    share = shares[self.cells[index].level]
+                    if number < len(share):
+                        await self._turn(index, number, *share[number])
+                    if self.gave_up is not None:
+                        return
         finally:
             for pool in self._pools.values():
                 pool.close()
-
-    def _turns(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Round by round, level by level, target by target; every other round backwards, so that drift hits all."""
-        shares = {level: self.load.shares(level, len(self.targets)) for level in self.load.levels}
-        for number in range(max(map(len, shares.values()))):
-            indices = range(len(self.cells))
-            for index in indices if number % 2 == 0 else reversed(indices):
-                cell = self.cells[index]
-                if number < len(shares[cell.level]):
-                    requests, seconds = shares[cell.level][number]
-                    yield lambda i=index, n=number, r=requests, s=seconds: self._turn(i, n, r, s)  # type: ignore[misc]
 
     async def _turn(self, index: int, number: int, requests: int, seconds: float) -> None:
         cell = self.cells[index]
         if number == 0:
             await self._warm_up(cell, index)
-        round_ = Round()
+        round_ = LoadRound()
         cell.rounds.append(round_)
         ticker = asyncio.create_task(self._tick(cell))
         round_.started = now()
         try:
-            plan = shots(self.load, cell.target, self._place(index, number))
+            plan = plan_requests(self.load, cell.target, self._place(index, number))
             if cell.level.rate is None:
                 await self._closed(cell, round_, plan, cell.level.concurrency or 1, requests, seconds)
             else:
@@ -128,50 +121,52 @@ class Generator:
         return target, level, number
 
     async def _warm_up(self, cell: Cell, index: int) -> None:
-        """Requests that do not count: connections are made, and whatever a server does first is done."""
+        """Requests that do not count: they open connections and warm the server up."""
         streams = cell.level.concurrency or 1
         requests = streams if self.load.warmup is None else self.load.warmup
         target, level, _ = self._place(index, WARM_UP)
-        plan = shots(self.load, cell.target, (target, level, WARM_UP))
-        await self._closed(cell, Round(), plan, min(streams, requests), requests, self.load.most_seconds)
+        plan = plan_requests(self.load, cell.target, (target, level, WARM_UP))
+        await self._closed(cell, LoadRound(), plan, min(streams, requests), requests, self.load.most_seconds)
 
     async def _closed(
-        self, cell: Cell, round_: Round, plan: Iterator[Shot], streams: int, requests: int, seconds: float
+        self, cell: Cell, round_: LoadRound, plan: Iterator[PlannedRequest], streams: int, requests: int, seconds: float
     ) -> None:
-        """`streams` at once; each sends its next request when its last was answered."""
+        """`streams` at once. Each sends its next request when the last one was answered."""
         until = now() + seconds
         left = islice(plan, requests)
 
         async def stream() -> None:
-            for shot in left:
+            for request in left:
                 if now() >= until or self.gave_up is not None:
                     return
-                sample = await self._send(cell.target, shot, now())
+                sample = await self._send(cell.target, request, now())
                 self._keep(cell, round_, sample)
                 if sample.error is not None:
                     await asyncio.sleep(PAUSE)
 
         await _all(stream() for _ in range(streams))
 
-    async def _open(self, cell: Cell, round_: Round, plan: Iterator[Shot], requests: int, seconds: float) -> None:
-        """Each request when it is due. The round goes on until the next one would be."""
+    async def _open(
+        self, cell: Cell, round_: LoadRound, plan: Iterator[PlannedRequest], requests: int, seconds: float
+    ) -> None:
+        """Each request when it is due. The round lasts until the next one would be due."""
         tasks: set[asyncio.Task[None]] = set()
 
-        async def one(shot: Shot, due: float) -> None:
-            self._keep(cell, round_, await self._send(cell.target, shot, due))
+        async def one(request: PlannedRequest, due: float) -> None:
+            self._keep(cell, round_, await self._send(cell.target, request, due))
 
         try:
-            for shot in plan:
-                due = round_.started + min(shot.due, seconds)
+            for request in plan:
+                due = round_.started + min(request.due, seconds)
                 await asyncio.sleep(max(0.0, due - now()))
-                if shot.number >= requests or shot.due >= seconds or self.gave_up is not None:
+                if request.number >= requests or request.due >= seconds or self.gave_up is not None:
                     break
                 if len(tasks) >= self.load.max_in_flight:
                     when = now()
                     message = f"{len(tasks)} requests are unanswered"
-                    self._keep(cell, round_, Sample(shot.route, due, when, when, error=NOT_SENT, message=message))
+                    self._keep(cell, round_, Sample(request.route, due, when, when, error=NOT_SENT, message=message))
                     continue
-                task = asyncio.create_task(one(shot, due))
+                task = asyncio.create_task(one(request, due))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
             if tasks:
@@ -180,26 +175,26 @@ class Generator:
             for task in tasks:
                 task.cancel()
 
-    async def _send(self, target: Target, shot: Shot, due: float) -> Sample:
-        sample = Sample(shot.route, due)
-        answer = Answer(sample, stream=self.load.stream)
+    async def _send(self, target: BenchTarget, request: PlannedRequest, due: float) -> Sample:
+        sample = Sample(request.route, due)
+        answer = StreamedAnswer(sample, stream=self.load.stream)
         self._in_flight += 1
         try:
             async with asyncio.timeout(self.load.timeout):
-                await self._pools[target.endpoint].ask(self._path, self._body(shot), answer)
+                await self._pools[target.endpoint].ask(self._path, self._body(request), answer)
         except TimeoutError:
             sample.done = now()
             answer.fail(TIMEOUT, f"no whole answer within {self.load.timeout:g} s")
-        # Not in a `finally`: what was cancelled is the number that stays.
+        # Not in a `finally`: the number of cancelled requests stays.
         self._in_flight -= 1
         return sample
 
-    def _body(self, shot: Shot) -> bytes:
-        body: dict[str, object] = {"model": shot.route, "max_tokens": shot.max_tokens, "stream": self.load.stream}
+    def _body(self, request: PlannedRequest) -> bytes:
+        body: dict[str, object] = {"model": request.route, "max_tokens": request.max_tokens, "stream": self.load.stream}
         if self.load.chat:
-            body["messages"] = [{"role": "user", "content": shot.prompt}]
+            body["messages"] = [{"role": "user", "content": request.prompt}]
         else:
-            body["prompt"] = shot.prompt
+            body["prompt"] = request.prompt
         if self.load.stream:
             body["stream_options"] = {"include_usage": True}
         if self.load.temperature is not None:
@@ -208,14 +203,14 @@ class Generator:
             body["ignore_eos"] = True
         return json.dumps(body).encode()
 
-    def _keep(self, cell: Cell, round_: Round, sample: Sample) -> None:
+    def _keep(self, cell: Cell, round_: LoadRound, sample: Sample) -> None:
         round_.samples.append(sample)
         if sample.error is None:
             cell.answered += 1
             return
         cell.refused += 1
         if cell.answered == 0 and cell.refused >= max(HOPELESS, 2 * (cell.level.concurrency or 1)):
-            self.gave_up = f"{cell.refused} requests to {cell.target.name} and none answered: {sample.message}"
+            self.gave_up = f"none of {cell.refused} requests to {cell.target.name} was answered: {sample.message}"
 
     async def _tick(self, cell: Cell) -> None:
         while self._on_tick is not None:
@@ -224,7 +219,7 @@ class Generator:
 
 
 async def _all(work: Iterator[Awaitable[None]]) -> None:
-    """All of it at once; the first failure, or a cancel, ends the rest."""
+    """Runs all at once. The first failure, or a cancel, ends the rest."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""How long is each prompt and answer: one number, or a distribution that numbers are drawn from. Pure."""
+"""How long are the prompts and answers? One number, or a distribution that numbers are drawn from. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FORMS = "200, uniform:50-150, normal:200,40 (mean, standard deviation) or expone
 
 @dataclass(frozen=True)
 class Lengths:
-    """Whole numbers from `least` to `most`; `a` and `b` are the distribution's own parameters.
+    """Integers from `least` to `most`. `a` and `b` are the parameters of the distribution.
 
     fixed        always a
-    uniform      every number from a to b alike
-    normal       mean a, standard deviation b; what lies more than four of those away is drawn to that border
-    exponential  mean a; what is above ten times the mean is drawn to that border
+    uniform      from a to b
+    normal       mean a, standard deviation b, clipped to four standard deviations
+    exponential  mean a, clipped to ten times the mean
     """
 
     kind: Kind
@@ -70,17 +70,17 @@ def fixed(number: int) -> Lengths:
 
 
 def parse_lengths(text: str) -> Lengths:
-    """The lengths that `text` means; ValueError with the forms there are for anything else."""
+    """Parses `text`; ValueError shows the accepted forms."""
     for kind, form in _FORMS:
         found = form.fullmatch(text)
         if found is not None:
             numbers = [float(number) for number in found.groups()]
             lengths = Lengths(kind, *numbers)
             if numbers[0] < 1:
-                raise ValueError(f"{text!r}: the first number is below 1")
+                raise ValueError(f"{text!r}: expected a first number of at least 1")
             if kind == "uniform" and numbers[1] < numbers[0]:
-                raise ValueError(f"{text!r}: the second number is below the first")
+                raise ValueError(f"{text!r}: expected a second number of at least the first")
             if max(numbers) > LONGEST or lengths.most > LONGEST:
-                raise ValueError(f"{text!r} is more than {LONGEST:,}")
+                raise ValueError(f"{text!r}: expected at most {LONGEST:,}")
             return lengths
-    raise ValueError(f"{text!r} is not a length such as {FORMS}")
+    raise ValueError(f"expected a length such as {FORMS}, got {text!r}")

@@ -1,4 +1,4 @@
-"""What is asked of whom: the load of a run, and the targets that carry it. Data alone; sends nothing."""
+"""What load goes to which targets? Data only: sends nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from firectl.bench.lengths import Lengths
 Arrival = Literal["constant", "poisson"]
 
 MOST_REQUESTS = 100_000
-"""Requests to one target at one level, when only a time was given."""
+"""Most requests to one target at one level, if only a time was given."""
 MOST_SECONDS = 600.0
-"""Seconds of one target at one level, when only a number of requests was given."""
+"""Most seconds of one target at one level, if only a number of requests was given."""
 
 PROMPT = Lengths("fixed", 200)
 MAX_TOKENS = Lengths("fixed", 64)
@@ -28,8 +28,8 @@ class Mix:
     """Which of a target's routes each request takes.
 
     round-robin  each in turn
-    uniform      any, with equal chance
-    zipf         the k-th with a chance proportional to 1 / k**exponent: a few hot, many cold
+    uniform      at random, with equal probability
+    zipf         the k-th with a probability proportional to 1 / k**exponent
     """
 
     kind: Literal["round-robin", "uniform", "zipf"] = "round-robin"
@@ -40,21 +40,21 @@ class Mix:
 
 
 def parse_mix(text: str) -> Mix:
-    """The mix that `text` means; ValueError with the forms there are for anything else."""
+    """Parses `text`; ValueError shows the accepted forms."""
     if text in ("round-robin", "uniform", "zipf"):
         return Mix(text)  # type: ignore[arg-type]
     found = _ZIPF.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not a mix: {MIXES}")
+        raise ValueError(f"expected a mix ({MIXES}), got {text!r}")
     exponent = float(found[1])
     if exponent > 10:
-        raise ValueError(f"{text!r}: an exponent above 10 leaves one route alone")
+        raise ValueError(f"{text!r}: expected a zipf exponent of at most 10")
     return Mix("zipf", exponent)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go: `base_url` up to and with the `/v1` before `/chat/completions`."""
+    """Where requests go. `base_url` ends with the `/v1` before `/chat/completions`."""
 
     base_url: str
     api_key: str | None = field(default=None, repr=False)
@@ -62,19 +62,19 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Tokenizing:
-    """How many tokens a prompt has: `overhead` (a chat template's) and one for every so many characters."""
+    """Tokens of a prompt: `overhead` (of a chat template), and one for each `characters_per_token`."""
 
     characters_per_token: float = 4.0
     overhead: float = 0.0
 
     def characters(self, tokens: int) -> int:
-        """How long a prompt of so many tokens is."""
+        """The length of a prompt with `tokens` tokens."""
         return max(1, round((tokens - self.overhead) * self.characters_per_token))
 
 
 @dataclass(frozen=True)
-class Target:
-    """One thing to measure: a route, or several that share one load as `mix` says. `name` is its name in reports."""
+class BenchTarget:
+    """One row of a report: a route, or several that share one load as `mix` says."""
 
     name: str
     routes: tuple[str, ...]
@@ -84,7 +84,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if not self.routes:
-            raise ValueError(f"{self.name}: no routes")
+            raise ValueError(f"{self.name}: expected a route, got none")
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,23 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """The load that every target gets, one after the other, level by level.
+    """The load for each target, level by level.
 
-    concurrency   streams at once, each sending its next request when the last is answered; each number is a level
-    rates         requests per second instead, sent when they are due whatever is still unanswered; each is a level
-    arrival       of rates: evenly spaced, or at random (poisson: exponential gaps of the same mean)
-    requests      to each target at each level, warm-up apart; None: as many as fit into `seconds`
-    seconds       of sending to each target at each level, all rounds together; None: until `requests` are sent
-    rounds        the measurement is cut into so many, targets taking turns in each
-    warmup        requests before the first round of each target and level that do not count; None: one a stream
+    concurrency   numbers of streams; a stream sends its next request when the last one was answered. Each is a level
+    rates         requests per second, sent when due, without waiting for answers. Each is a level
+    arrival       of rates: evenly spaced, or at random (poisson: exponential gaps with the same mean)
+    requests      to each target at each level, without warm-up; None: as many as fit into `seconds`
+    seconds       for each target at each level, all rounds together; None: until `requests` are sent
+    rounds        the number of rounds; the targets take turns in each
+    warmup        requests before the first round of each target and level; None: one for each stream
     prompt        characters of each prompt, or tokens with `prompt_in_tokens` (by the target's `tokenizing`)
-    prompts       texts to send instead, in a shuffled order; none: random words
-    max_tokens    the longest answer; with `ignore_eos` every answer is that long
-    chat          /chat/completions, else /completions
-    temperature   None: whatever the server takes by default
-    timeout       seconds that one request may take, from sending to its last byte
-    max_in_flight requests of a rate that may be unanswered; one that is due beyond it counts as the error `not_sent`
-    seed          same seed, same plan: arrivals, routes, lengths and texts
+    prompts       texts to send, in a shuffled order; without any: random words
+    max_tokens    the longest answer; with `ignore_eos` every answer has this length
+    chat          /chat/completions, otherwise /completions
+    temperature   None: the server's default
+    timeout       seconds for one request, from sending to its last byte
+    max_in_flight most unanswered requests of a rate; one that is due beyond it counts as the error `not_sent`
+    seed          the same seed gives the same arrivals, routes, lengths and texts
     """
 
     concurrency: tuple[int, ...] = (1,)
@@ -142,11 +142,11 @@ class Load:
 
     def __post_init__(self) -> None:
         if self.requests is None and self.seconds is None:
-            raise ValueError("a load has an end: requests, seconds or both")
+            raise ValueError("expected requests, seconds or both: a load needs an end")
         if not (self.concurrency or self.rates):
-            raise ValueError("no level: neither concurrency nor rates")
+            raise ValueError("expected concurrency or rates, got neither")
         if min((*self.concurrency, *self.rates, self.requests or 1, self.seconds or 1, self.rounds or 1)) <= 0:
-            raise ValueError("concurrency, rates, requests, seconds and rounds are above 0")
+            raise ValueError("concurrency, rates, requests, seconds and rounds must be above 0")
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -155,24 +155,16 @@ class Load:
         return tuple(Level(concurrency=streams) for streams in self.concurrency)
 
     @property
-    def most_requests(self) -> int:
-        return self.requests or MOST_REQUESTS
-
-    @property
     def most_seconds(self) -> float:
         return self.seconds or MOST_SECONDS
-
-    def rounds_of(self, targets: int) -> int:
-        """How many rounds there are: 3 where targets take turns, unless said otherwise."""
-        return self.rounds or (3 if targets > 1 else 1)
 
     def shares(self, level: Level, targets: int) -> Sequence[tuple[int, float]]:
         """(requests, seconds) of each round at a level.
 
-        In each round every stream has something to do: of a few requests there are fewer rounds.
+        Default: 3 rounds if targets take turns. There are fewer if a stream would have no request in a round.
         """
-        rounds = self.rounds_of(targets)
+        rounds = self.rounds or (3 if targets > 1 else 1)
         if self.requests is not None:
             rounds = max(1, min(rounds, self.requests // (level.concurrency or 1)))
-        each, more = divmod(self.most_requests, rounds)
+        each, more = divmod(self.requests or MOST_REQUESTS, rounds)
         return [(each + (number < more), self.most_seconds / rounds) for number in range(rounds)]

@@ -1,4 +1,4 @@
-"""Which requests a round sends, in order: a function of the seed alone, so that a run can be repeated. Pure."""
+"""Which requests does a round send? A pure function of the seed, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, count, cycle
 from random import Random
 
-from firectl.bench.load import Arrival, Load, Mix, Target
+from firectl.bench.load import Arrival, BenchTarget, Load, Mix
 
 WORDS = (
     "apple", "autumn", "bridge", "candle", "castle", "cloud", "copper", "desert", "dinner", "engine", "evening",
@@ -22,8 +22,8 @@ WORDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """One request to send. `due`: seconds after the round's start, 0 where a stream sends as it becomes free."""
+class PlannedRequest:
+    """`due`: seconds after the start of the round; 0 for streams, which send when they are free."""
 
     number: int
     due: float
@@ -32,11 +32,11 @@ class Shot:
     max_tokens: int
 
 
-def shots(load: Load, target: Target, at: tuple[int, int, int]) -> Iterator[Shot]:
-    """Without end: the requests of one round. `at` are the numbers of target, level and round.
+def plan_requests(load: Load, target: BenchTarget, at: tuple[int, int, int]) -> Iterator[PlannedRequest]:
+    """The endless requests of one round. `at`: the numbers of target, level and round.
 
-    Arrivals, routes and lengths are the same for every target; texts are not, so that no target can be quick because
-    a server remembers what another was asked. Each has random numbers of its own: changing one leaves the others.
+    Arrivals, routes and lengths are the same for all targets. Texts differ, so that no target profits from a server's
+    cache of another's prompts. Each has its own random numbers: changing one does not change the others.
     """
     number, level, round_ = at
 
@@ -49,11 +49,11 @@ def shots(load: Load, target: Target, at: tuple[int, int, int]) -> Iterator[Shot
     texts = _texts(load, target, random("prompts"), random(f"text/{number}"))
     answers = random("answers")
     for index, when, route, text in zip(count(), due, routes, texts, strict=False):
-        yield Shot(index, when, route, text, load.max_tokens.draw(answers))
+        yield PlannedRequest(index, when, route, text, load.max_tokens.draw(answers))
 
 
 def arrivals(rate: float | None, arrival: Arrival, random: Random) -> Iterator[float]:
-    """When requests are due, in seconds; always at once where there is no rate."""
+    """When requests are due, in seconds; always 0 without a rate."""
     if rate is None:
         yield from cycle((0.0,))
     elif arrival == "constant":
@@ -63,7 +63,7 @@ def arrivals(rate: float | None, arrival: Arrival, random: Random) -> Iterator[f
 
 
 def pick_routes(routes: Sequence[str], mix: Mix, random: Random) -> Iterator[str]:
-    """Without end: the route of each request."""
+    """The endless routes of the requests."""
     if mix.kind == "round-robin" or len(routes) == 1:
         yield from cycle(routes)
     exponent = mix.exponent if mix.kind == "zipf" else 0.0
@@ -72,7 +72,7 @@ def pick_routes(routes: Sequence[str], mix: Mix, random: Random) -> Iterator[str
         yield random.choices(routes, cum_weights=chances)[0]
 
 
-def _texts(load: Load, target: Target, lengths: Random, words: Random) -> Iterator[str]:
+def _texts(load: Load, target: BenchTarget, lengths: Random, words: Random) -> Iterator[str]:
     while load.prompts:
         yield from lengths.sample(load.prompts, len(load.prompts))
     while True:
@@ -81,7 +81,7 @@ def _texts(load: Load, target: Target, lengths: Random, words: Random) -> Iterat
 
 
 def some_text(characters: int, random: Random) -> str:
-    """Random words of exactly so many characters in all."""
+    """Random words with exactly `characters` characters."""
     pieces: list[str] = []
     length = -1
     while length < characters:

@@ -1,4 +1,4 @@
-"""The result of a run: figures for each target at each level, side by side, as a document and as rows."""
+"""The result of a run: the figures of each target at each level, as a document and as rows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from firectl.bench.figures import Figures, examples, figures_of
+from firectl.bench.figures import LoadFigures, examples, figures_of
 from firectl.bench.generator import Cell, Generator
-from firectl.bench.load import Level, Load, Target
+from firectl.bench.load import BenchTarget, Level, Load
 
 RATES = ("qps", "prompt_tokens_per_second", "generated_tokens_per_second")
 LATENCIES = ("time_to_first_token", "inter_token_latency", "end_to_end_latency")
@@ -16,14 +16,14 @@ LATENCIES = ("time_to_first_token", "inter_token_latency", "end_to_end_latency")
 
 @dataclass(frozen=True)
 class Result:
-    """One target at one level. `relative`: figure → this target's ÷ the first target's at the same level."""
+    """One target at one level. `relative`: figure → its ratio to the first target's at the same level."""
 
-    target: Target
+    target: BenchTarget
     level: Level
-    figures: Figures
-    rounds: tuple[Figures, ...]
-    by_route: tuple[tuple[str, Figures], ...]
-    """Where a target has several routes: each of them."""
+    figures: LoadFigures
+    rounds: tuple[LoadFigures, ...]
+    by_route: tuple[tuple[str, LoadFigures], ...]
+    """Of each route, if the target has several."""
     relative: dict[str, float]
     unfinished: int
 
@@ -46,11 +46,11 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     load: Load
     results: tuple[Result, ...]
     errors: dict[str, str]
-    """For each kind of error that was met, what the first of its kind said."""
+    """Kind of error → the first message of that kind."""
     gave_up: str | None
     interrupted: bool
 
@@ -63,7 +63,7 @@ class Report:
         return sum(result.figures.failed for result in self.results)
 
     def of(self, target: str, *, concurrency: int | None = None, rate: float | None = None) -> Result:
-        """The result of a target at a level; without one, its first. KeyError where there is none."""
+        """The result of a target at a level, by default at its first. KeyError if there is none."""
         wanted = Level(concurrency, rate)
         for result in self.results:
             if result.target.name == target and wanted in (Level(), result.level):
@@ -97,14 +97,14 @@ class Report:
         return document
 
 
-def report_of(run: Generator, *, interrupted: bool = False) -> Report:
-    """What a run has measured so far; of one that was interrupted, what there was by then."""
+def report_of(run: Generator, *, interrupted: bool = False) -> BenchReport:
+    """The report of what a run has measured so far."""
     results: list[Result] = []
     for cell in run.cells:
         first = next((result for result in results if result.level == cell.level), None)
         results.append(_result(cell, first))
     samples = (sample for cell in run.cells for round_ in cell.rounds for sample in round_.samples)
-    return Report(run.load, tuple(results), examples(samples), run.gave_up, interrupted)
+    return BenchReport(run.load, tuple(results), examples(samples), run.gave_up, interrupted)
 
 
 def _result(cell: Cell, first: Result | None) -> Result:
@@ -122,11 +122,11 @@ def _result(cell: Cell, first: Result | None) -> Result:
     )
 
 
-def relative_to(first: Figures, figures: Figures) -> dict[str, float]:
-    """Each rate and each median latency ÷ the first's; without those that either does not have."""
+def relative_to(first: LoadFigures, figures: LoadFigures) -> dict[str, float]:
+    """The ratio of each rate and median latency to the first's, if both have it."""
     ratios: dict[str, float] = {}
     for name in RATES:
-        # What was not measured yet is not slow.
+        # Without requests nothing was measured.
         if getattr(first, name) > 0 and figures.requests > 0:
             ratios[name] = getattr(figures, name) / getattr(first, name)
     for name in LATENCIES:
@@ -136,10 +136,10 @@ def relative_to(first: Figures, figures: Figures) -> dict[str, float]:
     return ratios
 
 
-def rows(report: Report) -> Iterator[dict[str, Any]]:
-    """A flat row for each target at each level and, where a target has several routes, for each route of it.
+def rows(report: BenchReport) -> Iterator[dict[str, Any]]:
+    """A flat row for each target at each level, and for each route of a target with several.
 
-    Columns are the document's names, joined by an underscore: `time_to_first_token_p99`.
+    Columns are the document's names joined by an underscore: `time_to_first_token_p99`.
     """
     for result in report.results:
         document = result.to_document()
@@ -153,7 +153,7 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def columns(flat: Sequence[dict[str, Any]]) -> list[str]:
-    """The columns of some rows: target, route and level first."""
+    """The columns of these rows: target, route and level first."""
     first = ["target", "route", "concurrency", "rate"]
     names = dict.fromkeys(name for row in flat for name in row)
     return [name for name in first if name in names] + [name for name in names if name not in first]

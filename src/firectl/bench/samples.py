@@ -1,4 +1,4 @@
-"""What was seen of one request: when it was sent, when each piece of its answer came, and how it ended."""
+"""What was measured of one request: when it was sent, when each piece arrived, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 
 TOGETHER = 0.0005
-"""Seconds: pieces that are read within less of each other were sent together."""
+"""Seconds. Pieces that are read within less of each other were sent together."""
 
 NOT_SENT = "not_sent"
 TIMEOUT = "timeout"
@@ -21,17 +21,17 @@ ERRORS = {
     CONNECTION: "refused, reset or closed before an answer began",
     CUT_SHORT: "the connection or the stream ended in the middle of an answer",
     STREAM_ERROR: "the server reported an error in the middle of a stream",
-    WRONG_ANSWER: "HTTP 200 with something that is no answer of a model",
+    WRONG_ANSWER: "HTTP 200 with something that is not the answer of a model",
     NOT_SENT: "due by the rate while --max-in-flight requests were unanswered",
 }
-"""Kinds of errors, and what each means; docs/bench.md shows them."""
+"""Kinds of errors and their meaning, as docs/bench.md shows them."""
 
 
 @dataclass(slots=True)
 class Sample:
-    """One request. Times are seconds on one monotonic clock; `due` is when the plan wanted it sent.
+    """One request. Times are seconds on one monotonic clock; `due` is the planned time of sending.
 
-    `arrivals`: when each piece of a stream that carried text came. `error` is one of ERRORS, None for a whole answer.
+    `arrivals`: when each piece with text arrived. `error`: one of ERRORS, None for a whole answer.
     """
 
     route: str
@@ -51,9 +51,9 @@ class Sample:
     def inter_token_latencies(self) -> list[float]:
         """Seconds between tokens, one number for each piece after the first.
 
-        Pieces that come together shared one wait: it is divided by how many they are. A piece can hold several tokens,
-        too. How many is not told, only how many all pieces hold together (usage), so each number is divided by the
-        tokens of an average piece. The mean is exact: (last - first) / (tokens - 1); a long wait remains a long one.
+        Pieces that arrive together share one wait. A piece can hold several tokens; only their total is known (usage),
+        so each number is divided by the tokens of an average piece. The mean is exact, (last - first) / (tokens - 1),
+        and a long wait stays long.
         """
         pieces = len(self.arrivals) - 1
         if pieces < 1:
@@ -65,7 +65,7 @@ class Sample:
             waiting += 1
             when = self.arrivals[number]
             together = number < pieces and self.arrivals[number + 1] - when < TOGETHER
-            # What came together with the first piece shares the wait for the next.
+            # Pieces that arrive with the first one share the wait for the next.
             if together or (number < pieces and when - end < TOGETHER):
                 continue
             found += [(when - end) / waiting / tokens] * waiting

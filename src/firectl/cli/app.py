@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from firectl.cli.output.formats import DOCUMENT, TEXT
 from firectl.cli.output.output import PLAIN, Output, View
 from firectl.errors import Code, FirectlError, InputError
 
@@ -209,7 +210,8 @@ class App:
         if self.planned_files:
             document["files"] = [{"name": name, "bytes": size} for name, size in self.planned_files.items()]
             document["total_bytes"] = sum(self.planned_files.values())
-        self.output.format = "yaml" if self.output.format == "yaml" else "json"
+        if self.output.format not in DOCUMENT - TEXT:
+            self.output.format = "json"
         self.emit(document)
         self.output.note("Nothing was sent.")
 

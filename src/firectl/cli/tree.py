@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import click
 
 from firectl._version import __version__
-from firectl.cli.grammar.syntax import Noun, UnknownWord, Verb
+from firectl.cli.grammar.syntax import NounGroup, UnknownWord, Verb
 from firectl.cli.grammar.typed import words_after
 from firectl.errors import InputError
+from firectl.names.nouns import HOSTED, NOUNS
 
 
 class Entry(NamedTuple):
@@ -23,48 +24,52 @@ class Entry(NamedTuple):
     module: str
     attribute: str
     help: str
-    section: str
     aliases: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
-    """Other words of the table that are verbs of this noun too."""
+    """The verbs of a noun; those that are words of the table live there."""
     hidden: bool = False
 
+    @property
+    def section(self) -> str:
+        """Where the help lists it: by the folder of its module."""
+        return SECTIONS[self.module.partition(".")[0]]
 
-DEPLOY, MODELS, ASK, LOCAL, SETTINGS = "Deploy", "Models", "Talk to it", "On this machine", "Settings"
 
-COMMANDS = (
-    Entry("deployment", "deploy.deployment", "deployment", "Deployments: create, scale, delete.", DEPLOY,
-          aliases=("deployments",)),
-    Entry("load-lora", "deploy.lora_loading", "load_lora", "Load a LoRA onto a deployment that takes addons.", DEPLOY),
-    Entry("unload-lora", "deploy.lora_loading", "unload_lora", "Take a LoRA off a deployment.", DEPLOY),
-    Entry("deployed-model", "deploy.deployed_model", "deployed_model", "Which models are loaded where.", DEPLOY,
-          aliases=("deployed-models",)),
-    Entry("scale", "deploy.deployment", "scale", "Set how many replicas a deployment has.", DEPLOY),
+SECTIONS = {
+    "deploy": "Deploy",
+    "models": "Models",
+    "talk": "Talk to it",
+    "machine": "On this machine",
+    "settings": "Settings",
+}
+
+_IN_ANY_ORDER = (
+    *(
+        Entry(noun.word, f"{noun.group}.{noun.page}", noun.page, noun.help, (noun.plural, *noun.aliases), noun.verbs)
+        for noun in NOUNS
+        if noun.group
+    ),
+    Entry("load-lora", "deploy.lora_loading", "load_lora", "Load a LoRA onto a deployment that takes addons."),
+    Entry("unload-lora", "deploy.lora_loading", "unload_lora", "Take a LoRA off a deployment."),
+    Entry("scale", "deploy.deployment", "scale", "Set how many replicas a deployment has."),
     Entry("deployment-metrics", "deploy.deployment_metrics", "deployment_metrics", "Tokens and requests over time.",
-          DEPLOY, aliases=("deployment-metric",)),
-    Entry("model", "models.model", "model", "Models and LoRA adapters: import, list, delete.", MODELS,
-          aliases=("models",), verbs=("load-lora", "unload-lora")),
-    Entry("prepare-model", "models.model", "prepare", "Prepare a model for deployment in a precision.", MODELS),
-    Entry("lora", "models.lora", "lora", "An adapter's folder: check it, merge it, compare it.", MODELS),
-    Entry("deployment-shape", "deploy.deployment_shape", "deployment_shape",
-          "Tested hardware and settings to deploy on.", MODELS, aliases=("ds", "deployment-shapes")),
-    Entry("deployment-shape-version", "deploy.deployment_shape_version", "deployment_shape_version",
-          "Versions of a shape; which fit a model.", MODELS, aliases=("dsv", "deployment-shape-versions")),
-    Entry("chat", "talk.chat", "chat", "Send one message to a route.", ASK),
-    Entry("bench", "talk.bench", "bench", "Send a load to routes and measure them side by side.", ASK),
-    Entry("route", "talk.route", "route", "Check the string that goes into `model`.", ASK),
-    Entry("local", "machine.local", "local", "The platform on this machine.", LOCAL),
-    Entry("quickstart", "machine.quickstart", "quickstart", "The whole tutorial, here, with sample weights.", LOCAL),
-    Entry("account", "settings.account", "account", "The accounts that the key can see.", SETTINGS,
-          aliases=("accounts",)),
-    Entry("api-key", "settings.api_key", "api_key", "API keys: make, list, revoke.", SETTINGS, aliases=("api-keys",)),
-    Entry("whoami", "settings.whoami", "whoami", "Which account and server commands go to, and why.", SETTINGS),
-    Entry("set-api-key", "settings.set_api_key", "set_api_key", "Keep an API key in the profile.", SETTINGS),
-    Entry("completion", "settings.completion", "completion", "Shell completion for bash, zsh and fish.", SETTINGS),
-    Entry("version", "settings.version", "version", "Print the version.", SETTINGS),
-    Entry("signin", "settings.elsewhere", "signin", "Sign in.", SETTINGS, hidden=True),
-    Entry("upgrade", "settings.elsewhere", "upgrade", "Upgrade this tool.", SETTINGS, hidden=True),
+          aliases=("deployment-metric",), verbs=("list",)),
+    Entry("prepare-model", "models.model", "prepare", "Prepare a model for deployment in a precision."),
+    Entry("lora", "models.lora", "lora", "An adapter's folder: check it, merge it, compare it."),
+    Entry("chat", "talk.chat", "chat", "Send one message to a route."),
+    Entry("bench", "talk.bench", "bench", "Send a load to routes and measure them side by side."),
+    Entry("route", "talk.route", "route", "Check the string that goes into `model`."),
+    Entry("local", "machine.local", "local", "The platform on this machine."),
+    Entry("quickstart", "machine.quickstart", "quickstart", "The whole tutorial, here, with sample weights."),
+    Entry("whoami", "settings.whoami", "whoami", "Which account and server commands go to, and why."),
+    Entry("set-api-key", "settings.set_api_key", "set_api_key", "Keep an API key in the profile."),
+    Entry("completion", "settings.completion", "completion", "Shell completion for bash, zsh and fish."),
+    Entry("version", "settings.version", "version", "Print the version."),
+    Entry("signin", "settings.elsewhere", "signin", "Sign in.", hidden=True),
+    Entry("upgrade", "settings.elsewhere", "upgrade", "Upgrade this tool.", hidden=True),
 )  # fmt: skip
+COMMANDS = [entry for section in SECTIONS.values() for entry in _IN_ANY_ORDER if entry.section == section]
+"""As the help lists them: by section, nouns first."""
 
 VERBS = frozenset((
     "create", "get", "list", "update", "delete", "undelete", "scale", "upload", "download", "prepare", "match",
@@ -83,11 +88,9 @@ NOT_HERE = {
     word: f"firectl local {word}" for word in ("up", "down", "status", "logs", "env", "serve")
 } | dict.fromkeys(
     (
-        "quota", "dataset", "datasets", "sftj", "supervised-fine-tuning-job", "dpo-job", "dpoj", "rftj", "rlor",
-        "reinforcement-fine-tuning-job", "rft-step", "fine-tuning-job", "batch-inference-job", "bij", "evaluator",
-        "evaluation-job", "evalj", "secret", "secrets", "user", "users", "billing", "invoice", "cluster",
-        "cluster-connection", "identity-provider", "router", "rlor-trainer-job", "audit-logs", "log", "node-pool",
-        "aws-iam-role", "deployment-template", "snapshot", "cancel", "resume", "export",
+        *(word for noun in (*NOUNS, *HOSTED) if not noun.group for word in (noun.word, noun.plural)),
+        "quota", "sftj", "dpoj", "rftj", "rlor", "rft-step", "bij", "evalj", "billing", "audit-logs", "log",
+        "aws-iam-role", "snapshot", "cancel", "resume", "export",
     ),
     "the service's web console or its REST API, https://docs.fireworks.ai",
 )  # fmt: skip
@@ -105,13 +108,14 @@ def load(entry: Entry) -> click.Command:
     """The command itself; imports its module."""
     module = importlib.import_module(f"firectl.cli.commands.{entry.module}")
     command: click.Command = getattr(module, entry.attribute)
-    if isinstance(command, Noun):
+    if isinstance(command, NounGroup):
         for name in entry.verbs:
-            command.add_command(load(_BY_NAME[name]))
+            if name not in command.commands:
+                command.add_command(load(_BY_NAME[name]))
     return command
 
 
-class Root(Noun):
+class Root(NounGroup):
     """`firectl`: reads the table, so that help and version import no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -146,7 +150,7 @@ class Root(Noun):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(len(entry.name) for entry in COMMANDS)
-        for section in dict.fromkeys(entry.section for entry in COMMANDS):
+        for section in SECTIONS.values():
             with formatter.section(section):
                 rows = [(e.name, e.help) for e in COMMANDS if e.section == section and not e.hidden]
                 formatter.write_dl([(name.ljust(width), text) for name, text in rows])
@@ -158,7 +162,7 @@ class Root(Noun):
         return super().invoke(ctx)
 
 
-class VerbFirst(Noun):
+class VerbFirst(NounGroup):
     """The older grammar, `firectl VERB NOUN`: the same commands, found the other way round."""
 
     wants = "noun"
@@ -168,7 +172,7 @@ class VerbFirst(Noun):
         self.hidden = True
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [entry.name for entry in COMMANDS if _is_resource(entry.name) and self._find(ctx, entry) is not None]
+        return [entry.name for entry in COMMANDS if self.name in entry.verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = _BY_NAME.get(cmd_name)
@@ -177,8 +181,8 @@ class VerbFirst(Noun):
         return self._find(ctx, entry)
 
     def _find(self, ctx: click.Context, entry: Entry) -> click.Command | None:
-        noun = load(entry)
-        return noun.get_command(ctx, str(self.name)) if isinstance(noun, Noun) else None
+        noun = load(entry) if self.name in entry.verbs else None
+        return noun.get_command(ctx, str(self.name)) if isinstance(noun, NounGroup) else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -192,7 +196,7 @@ class VerbFirst(Noun):
 def _is_resource(word: str) -> bool:
     """Whether a word is a noun that the older grammar knows, singular or plural."""
     entry = _BY_NAME.get(word)
-    return entry is not None and bool(entry.aliases)
+    return entry is not None and bool(entry.verbs)
 
 
 def _not_here(name: str) -> Verb:

@@ -1,4 +1,4 @@
-"""Accounts, their users, and the API keys of a user."""
+"""Accounts, their users and the users' API keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Users(Resource[User]):
     schema = User
 
     def only(self) -> str:
-        """The full name of the account's one user; InputError, with their IDs, where there is not exactly one."""
+        """The full name of the account's only user; InputError, with their IDs, if there is not exactly one."""
         ids = [(user.name or "").rpartition("/")[2] for user in self.list()]
         if len(ids) == 1:
             return self.full_name(ids[0])
@@ -40,27 +40,27 @@ class Users(Resource[User]):
 
 
 class ApiKeys(Resource[ApiKey]):
-    """The keys of one user, which every call takes by ID or full name. They have IDs, and no names."""
+    """API keys. Each call takes their user, by ID or full name. A key has an ID and no name."""
 
     collection = "apiKeys"
     schema = ApiKey
 
     def create(self, user: str, api_key: ApiKey) -> ApiKey:
-        """A new key. Its secret, `key`, is in this answer alone, so a lost answer is not asked for again."""
-        path = f"/v1/{self._client.full_name(user, 'users')}/{self.collection}"
+        """Creates a key. Only this answer holds its secret, `key`, so a lost answer is not retried."""
+        path = self._parent({"user": user})
         body = CreateApiKey(api_key=api_key).to_wire()
         try:
             made = read(ApiKey, self._client.request("POST", path, body=body, repeatable=False), path)
             if not made.key:
-                raise unreadable(path, "it holds no key")
+                raise unreadable(path, "expected a key, got none")
             return made
         except NetworkError as error:
-            error.hint = error.hint or f"it may have been made all the same: firectl api-key list --user {user}"
+            error.hint = error.hint or f"it may have been created: firectl api-key list --user {user}"
             raise
 
     def revoke(self, user: str, key_id: str) -> None:
-        """The key is not valid from now on."""
-        path = f"/v1/{self._client.full_name(user, 'users')}/{self.collection}:delete"
+        """Ends the key's validity at once."""
+        path = f"{self._parent({'user': user})}:delete"
         self._client.request("POST", path, body=DeleteApiKey(key_id=key_id).to_wire(), repeatable=True)
 
     def _parent(self, args: ListArgs) -> str:

@@ -1,6 +1,6 @@
-"""How does a call become a request, and its answer JSON? Where the API is, who asks, and in which account.
+"""How does a call become an HTTP request, and its answer JSON? With which base URL, key and account?
 
-Knows no resource: each resource is built on this. Retries are in http/sender.py and http/retry.py.
+Must not know any resource: each resource is built on this. Retries are in http/sender.py and http/retry.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from firectl import config, names
 from firectl.client.http import failures
 from firectl.client.http.connections import Connections, httpx
-from firectl.client.http.sender import Exchange, Incoming, Outgoing, Sender
+from firectl.client.http.sender import Exchange, HttpRequest, Sender, StreamedResponse
 from firectl.errors import ApiError, InputError
 
 TIMEOUT = 60.0
@@ -29,7 +29,7 @@ QueryValue = str | int | bool | Sequence[str] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A request as a dry run shows it: `query` and `body` as they would travel, without the key."""
+    """A request as a dry run shows it, without the key."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Planned:
 
 
 class DryRun(Exception):
-    """Raised by a client made with `dry_run=True` in place of sending what changes something: not an error."""
+    """Not an error: a client with `dry_run=True` raises it in place of a request that would change something."""
 
     def __init__(self, request: Planned) -> None:
         super().__init__(f"not sent: {request.method} {request.path}")
@@ -46,10 +46,10 @@ class DryRun(Exception):
 
 
 class Api:
-    """The API, hosted or local. What is not given comes from the environment and the profile (docs/configuration.md).
+    """The API, hosted or local. Missing arguments come from the environment and the profile (docs/configuration.md).
 
-    `timeout`: seconds that one try may take. `on_response` is called after every try with an Exchange. `sleep`,
-    `clock` (Unix seconds) and `random` are those of the retries. Use it in a `with`, or `close()` it.
+    `timeout`: seconds for one attempt. `on_response` gets an Exchange after every attempt. `sleep`, `clock` (Unix
+    seconds) and `random` serve the retries. Use it in a `with`, or `close()` it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Api:
         self._url = _url(self.base_url)
         self._key = settings.api_key.value
         self.account_id = settings.account_id.value
-        """The account given or configured, None when the API is to be asked; `account` asks."""
+        """The account given or configured. If None, `account` asks the API."""
         self.timeout = timeout
         self.max_retries = max_retries
         self.dry_run = dry_run
@@ -103,10 +103,12 @@ class Api:
 
     @cached_property
     def account(self) -> str:
-        """The ID of the account to act in: the one given, else the only one that the key can see."""
+        """The ID of the account: the one given, otherwise the only one that the key can see."""
         if self.account_id:
             return self.account_id
-        seen = [name.removeprefix("accounts/") for name in self._account_names()]
+        rows = self.request("GET", "/v1/accounts").get("accounts") or []
+        found = [row.get("name") for row in rows if isinstance(row, dict)]
+        seen = [name.removeprefix("accounts/") for name in found if isinstance(name, str)]
         if len(seen) == 1:
             return seen[0]
         if not seen:
@@ -119,10 +121,6 @@ class Api:
         """`my-model` → `accounts/a/models/my-model`; InputError for what cannot be a name in this collection."""
         account = self.account if names.is_id(name) else self.account_id
         return names.resolve(name, collection, account)
-
-    def _account_names(self) -> list[str]:
-        rows = self.request("GET", "/v1/accounts").get("accounts") or []
-        return [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
 
     def request(
         self,
@@ -140,26 +138,31 @@ class Api:
     ) -> dict[str, Any]:
         """The JSON object that the API answers. ApiError for an error answer, NetworkError for no or another answer.
 
-        `repeatable`: whether sending it twice equals sending it once (default: all but POST).
-        `changes`: whether it changes anything, so that a dry run stops here (default: all but GET).
-        `settled` is asked when a repeat is refused after a try whose outcome is unknown: what it returns is the answer
-        of the try that did work, None leaves the error.
+        `repeatable`: whether sending it twice has the effect of sending it once (default: all but POST).
+        `changes`: whether it changes anything, so that a dry run does not send it (default: all but GET).
+        `settled` gets the error of a retry whose earlier attempt may have worked. It returns the answer which that
+        attempt would have given, or None if the error stands.
         """
         pairs = _query(query)
         if self.dry_run and (method != "GET" if changes is None else changes):
             raise DryRun(Planned(method=method, path=path, query=pairs, body=body))
-        request = self._outgoing(method, path, pairs, body, headers, timeout, max_retries, repeatable)
-        found: list[dict[str, Any]] = []
-
-        def was_done(error: ApiError) -> bool:
-            answer = settled(error) if settled is not None else None
-            if answer is not None:
-                found.append(answer)
-            return answer is not None
-
-        answer = self.sender.send(request, settled=was_done)
-        if answer is None:
-            return found[0]
+        request = self._http_request(
+            method,
+            path,
+            pairs,
+            body,
+            headers,
+            timeout,
+            max_retries,
+            method != "POST" if repeatable is None else repeatable,
+        )
+        try:
+            answer = self.sender.send(request)
+        except ApiError as error:
+            found = settled(error) if settled is not None and error.maybe_done else None
+            if found is None:
+                raise
+            return found
         if answer.status == 204 and method == "DELETE":
             return {}
         return failures.read_json(answer.content, answer.headers, self._url, request.what)
@@ -171,12 +174,11 @@ class Api:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        max_retries: int | None = None,
-    ) -> Incoming:
-        """A POST that changes nothing and is answered bit by bit: the answer, its body still to be read."""
-        return self.sender.open(self._outgoing("POST", path, {}, body, headers, timeout, max_retries, True))
+    ) -> StreamedResponse:
+        """The answer to a POST that changes nothing, its body still to be read."""
+        return self.sender.open(self._http_request("POST", path, {}, body, headers, timeout, None, True))
 
-    def _outgoing(
+    def _http_request(
         self,
         method: str,
         path: str,
@@ -185,21 +187,21 @@ class Api:
         headers: Mapping[str, str] | None,
         timeout: float | None,
         max_retries: int | None,
-        repeatable: bool | None,
-    ) -> Outgoing:
+        repeatable: bool,
+    ) -> HttpRequest:
         if self._key is None:
             raise InputError("no API key", hint="firectl set-api-key KEY, or set FIREWORKS_API_KEY")
         own = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
         if body is not None:
             own["Content-Type"] = "application/json"
         target = quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
-        return Outgoing(
+        return HttpRequest(
             method=method,
             url=httpx.URL(self.base_url + target),
             what=f"{method} {path}",
             headers={**own, **(headers or {})},
             content=json.dumps(body, ensure_ascii=False).encode() if body is not None else None,
-            repeatable=method != "POST" if repeatable is None else repeatable,
+            repeatable=repeatable,
             timeout=timeout or self.timeout or TIMEOUT,
             max_retries=self.max_retries if max_retries is None else max_retries,
         )
@@ -213,15 +215,11 @@ def _url(text: str) -> httpx.URL:
 
 
 def _query(query: Mapping[str, QueryValue] | None) -> dict[str, str]:
-    """A query as it travels: what is None left out, booleans as `true`/`false`, lists joined by commas."""
-    pairs = {}
-    for name, value in (query or {}).items():
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            pairs[name] = "true" if value else "false"
-        elif isinstance(value, str | int):
-            pairs[name] = str(value)
-        else:
-            pairs[name] = ",".join(value)
-    return pairs
+    """The query's text: None left out, booleans as `true` and `false`, lists joined by commas."""
+    return {name: _text(value) for name, value in (query or {}).items() if value is not None}
+
+
+def _text(value: str | int | Sequence[str]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else ",".join(value)

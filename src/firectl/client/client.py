@@ -1,9 +1,10 @@
-"""The client: the API with each of its resources, built on first use."""
+"""The client: the API with each of its resources as an attribute. A resource is imported on first use."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from firectl.client.api import Api
 from firectl.errors import ApiError, Code, NetworkError
@@ -17,81 +18,55 @@ if TYPE_CHECKING:
     from firectl.client.model import Models
     from firectl.client.shape import DeploymentShapes, DeploymentShapeVersions
 
+_MODULES = {
+    "accounts": "account",
+    "users": "account",
+    "api_keys": "account",
+    "models": "model",
+    "deployments": "deployment",
+    "deployed_models": "deployed_model",
+    "deployment_shapes": "shape",
+    "deployment_shape_versions": "shape",
+    "inference": "inference",
+    "metrics": "metrics",
+}
+"""Attribute → the module of its class."""
+
 _UNKNOWN_PATH = (Code.NOT_FOUND, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT)
-"""How a service refuses a path that is none of its own."""
+"""How a service refuses a path that it does not have."""
 
 
 class Client(Api):
-    """The API, hosted or local, with its resources as attributes; arguments are those of Api."""
+    """The API, hosted or local, with its resources as attributes. The arguments are those of Api."""
 
-    @cached_property
-    def accounts(self) -> Accounts:
-        from firectl.client.account import Accounts
+    accounts: Accounts
+    users: Users
+    api_keys: ApiKeys
+    models: Models
+    deployments: Deployments
+    deployed_models: DeployedModels
+    deployment_shapes: DeploymentShapes
+    deployment_shape_versions: DeploymentShapeVersions
+    inference: Inference
+    metrics: Metrics
 
-        return Accounts(self)
+    if not TYPE_CHECKING:
 
-    @cached_property
-    def users(self) -> Users:
-        from firectl.client.account import Users
-
-        return Users(self)
-
-    @cached_property
-    def api_keys(self) -> ApiKeys:
-        from firectl.client.account import ApiKeys
-
-        return ApiKeys(self)
-
-    @cached_property
-    def models(self) -> Models:
-        from firectl.client.model import Models
-
-        return Models(self)
-
-    @cached_property
-    def deployments(self) -> Deployments:
-        from firectl.client.deployment import Deployments
-
-        return Deployments(self)
-
-    @cached_property
-    def deployed_models(self) -> DeployedModels:
-        from firectl.client.deployed_model import DeployedModels
-
-        return DeployedModels(self)
-
-    @cached_property
-    def deployment_shapes(self) -> DeploymentShapes:
-        from firectl.client.shape import DeploymentShapes
-
-        return DeploymentShapes(self)
-
-    @cached_property
-    def deployment_shape_versions(self) -> DeploymentShapeVersions:
-        from firectl.client.shape import DeploymentShapeVersions
-
-        return DeploymentShapeVersions(self)
-
-    @cached_property
-    def inference(self) -> Inference:
-        from firectl.client.inference import Inference
-
-        return Inference(self)
-
-    @cached_property
-    def metrics(self) -> Metrics:
-        from firectl.client.metrics import Metrics
-
-        return Metrics(self)
+        def __getattr__(self, name: str) -> Any:
+            if name not in _MODULES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            resource = getattr(import_module(f"firectl.client.{_MODULES[name]}"), Client.__annotations__[name])
+            self.__dict__[name] = resource(self)
+            return self.__dict__[name]
 
     @cached_property
     def is_platform(self) -> bool:
-        """Whether a platform of `firectl local` answers here, wherever here is: it alone tells about itself."""
+        """Whether the server is a platform of `firectl local`: no other has `/v1/local`."""
         try:
             return "replicas" in self.request("GET", "/v1/local")
         except NetworkError as error:
             if error.code is Code.UNKNOWN:
-                return False  # a web page, or whatever else a gateway makes of a path that it does not know
+                return False  # a web page or the like, from a gateway that does not know the path
             raise
         except ApiError as error:
             if error.code in _UNKNOWN_PATH:

@@ -1,8 +1,7 @@
-"""Deployed models: load a LoRA onto a deployment, watch it, find it, unload it."""
+"""Deployed models: load a LoRA onto a deployment, wait for it, find it, unload it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Unpack
 
 from firectl.client.deployment import Deployments
@@ -13,7 +12,7 @@ from firectl.schemas.words import LoadState
 
 WAIT_SECONDS = 1800.0
 GONE = "GONE"
-"""A state of ours: the row is not there any more."""
+"""A state of the client: the row does not exist."""
 
 
 class DeployedModels(Resource[DeployedModel]):
@@ -32,7 +31,7 @@ class DeployedModels(Resource[DeployedModel]):
         default: bool | None = None,
         replace_merged_addon: bool | None = None,
     ) -> DeployedModel:
-        """Loads a LoRA; `model` and `deployment` are IDs or full names. One that is loaded already comes back as is."""
+        """Loads a LoRA. `model` and `deployment` are IDs or full names."""
         asked = DeployedModel(
             model=self._client.full_name(model, "models"),
             deployment=self._client.full_name(deployment, "deployments"),
@@ -42,7 +41,6 @@ class DeployedModels(Resource[DeployedModel]):
             default=default,
         )
         return self._create(
-            f"/v1/accounts/{self._client.account}/{self.collection}",
             asked,
             query={"replaceMergedAddon": replace_merged_addon},
             read_back=lambda: self._find(asked.model, asked.deployment),
@@ -50,7 +48,7 @@ class DeployedModels(Resource[DeployedModel]):
         )
 
     def find(self, model: str, deployment: str) -> DeployedModel:
-        """The row of `model` on `deployment`; NOT_FOUND when it is not loaded there."""
+        """The row of `model` on `deployment`; NOT_FOUND if it is not loaded there."""
         model, deployment = self._client.full_name(model, "models"), self._client.full_name(deployment, "deployments")
         row = self._find(model, deployment)
         if row is None:
@@ -58,75 +56,57 @@ class DeployedModels(Resource[DeployedModel]):
         return row
 
     def _find(self, model: str | None, deployment: str | None) -> DeployedModel | None:
-        # Not by a filter: this must not depend on which filters a server knows.
+        # Without a filter: servers may not know it.
         rows = (row for row in self.list() if row.model == model and row.deployment == deployment)
         return next(rows, None)
 
     def unload(self, model: str, deployment: str) -> DeployedModel:
-        """Unloads `model` from `deployment`; the row that was loaded."""
+        """Unloads `model` from `deployment`, and returns its row."""
         row = self.find(model, deployment)
         self.delete(row.name or "")
         return row
 
-    def update(self, name: str, deployed_model: DeployedModel, mask: Iterable[str] | None = None) -> DeployedModel:
-        """Changes the fields named in `mask` (snake_case), else those set on `deployed_model`, and no others."""
-        return self._update(name, deployed_model, mask)
-
-    def wait(
-        self,
-        name: str,
-        timeout: float = WAIT_SECONDS,
-        **args: Unpack[WaitArgs[DeployedModel]],
-    ) -> DeployedModel:
+    def wait(self, name: str, timeout: float = WAIT_SECONDS, **args: Unpack[WaitArgs[DeployedModel]]) -> DeployedModel:
         """The row once it is DEPLOYED.
 
-        A load that fails goes away: then FAILED_PRECONDITION with the reason the server gave while the row was there.
-        So does one that waits for a deployment which may run no replica: nothing but a change of that one ends it.
-        WaitTimeout after `timeout` seconds. Network errors pass.
+        FAILED_PRECONDITION, with the server's reason, if the load fails: the row then disappears. The same if the
+        deployment is parked, because such a load never starts. WaitTimeout after `timeout` seconds. Transient errors
+        are tolerated.
         """
         full = self.full_name(name)
         reason: str | None = None
 
         def done(found: DeployedModel) -> bool:
             nonlocal reason
-            if found.status and found.status.message and found.status.code != "OK":
-                reason = found.status.message
+            status = found.status
+            if status and status.message and status.code != "OK":
+                reason = status.message
             if found.state in (LoadState.UNDEPLOYING, GONE):
-                if reason is None:
-                    raise ApiError(Code.FAILED_PRECONDITION, f"{full} was unloaded meanwhile")
-                raise ApiError(Code.FAILED_PRECONDITION, f"{full} could not be loaded: {reason}")
-            if (
-                found.state == LoadState.DEPLOYING
-                and found.status
-                and found.status.code == Code.FAILED_PRECONDITION.name
-            ):
+                what = "was unloaded during the wait" if reason is None else f"could not be loaded: {reason}"
+                raise ApiError(Code.FAILED_PRECONDITION, f"{full} {what}")
+            if found.state == LoadState.DEPLOYING and status and status.code == Code.FAILED_PRECONDITION.name:
                 self._refuse_parked(found)
             return found.state == LoadState.DEPLOYED
 
         return self._wait(full, timeout, LoadState.DEPLOYED, done, gone=DeployedModel(name=full, state=GONE), **args)
 
     def _refuse_parked(self, row: DeployedModel) -> None:
-        """FAILED_PRECONDITION where the deployment that a load waits for is parked, as of now."""
+        """FAILED_PRECONDITION if the deployment of a waiting load is parked now."""
         if not row.deployment:
             return
         try:
             parked = Deployments(self._client).get(row.deployment).max_replica_count == 0
         except ApiError:
-            return  # the wait goes on, and ends by its own rules
+            return  # the wait continues and ends by its own rules
         if parked:
             raise ApiError(
                 Code.FAILED_PRECONDITION,
-                f"{row.name} waits until {row.deployment} may run: it is parked (max replica count 0)",
+                f"{row.name} cannot be loaded: {row.deployment} is parked (max replica count 0)",
                 hint=f"firectl deployment update {row.deployment} --max-replica-count 1",
             )
 
-    def wait_unloaded(
-        self,
-        name: str,
-        timeout: float = WAIT_SECONDS,
-        **args: Unpack[WaitArgs[DeployedModel]],
-    ) -> None:
-        """Returns once the row is not there any more."""
+    def wait_unloaded(self, name: str, timeout: float = WAIT_SECONDS, **args: Unpack[WaitArgs[DeployedModel]]) -> None:
+        """Returns once the row does not exist."""
         full = self.full_name(name)
         gone = DeployedModel(name=full, state=GONE)
         self._wait(full, timeout, "unloaded", lambda found: found.state == GONE, gone=gone, existed=True, **args)

@@ -1,9 +1,8 @@
-"""Deployments: create, watch until they serve, scale, delete, and take back a delete."""
+"""Deployments: create, wait until they serve, scale, delete and undelete."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Unpack
 
 from firectl import names
@@ -13,7 +12,7 @@ from firectl.schemas.deployment import Deployment, ReplicaStats, ScaleDeployment
 from firectl.schemas.words import DeploymentState
 
 WAIT_SECONDS = 3600.0
-CLOCK_SLACK = timedelta(minutes=5)
+_GONE = frozenset({DeploymentState.DELETING, DeploymentState.DELETED})
 
 
 class Deployments(Resource[Deployment]):
@@ -31,22 +30,14 @@ class Deployments(Resource[Deployment]):
         disable_speculative_decoding: bool | None = None,
         skip_shape_validation: bool | None = None,
     ) -> Deployment:
-        """A new deployment, named `deployment_id` or 8 random characters.
+        """Creates a deployment with the ID `deployment_id` or 8 random characters.
 
-        The ID is always known before it is sent, so that a lost answer can be asked for again: exactly one is made.
+        The ID is chosen before the request is sent, so that a retry cannot create a second one.
         """
         chosen = deployment_id or names.random_id()
         names.check_id(chosen, "deployment")
-        path = f"/v1/accounts/{self._client.account}/{self.collection}"
-        started = datetime.now(UTC)
-
-        def read_back() -> Deployment | None:
-            made = self.get(f"accounts/{self._client.account}/deployments/{chosen}")
-            recent = made.create_time is None or made.create_time > started - CLOCK_SLACK
-            return made if recent and made.base_model == deployment.base_model else None
-
+        full = self.full_name(chosen)
         return self._create(
-            path,
             deployment,
             query={
                 "deploymentId": chosen,
@@ -55,27 +46,27 @@ class Deployments(Resource[Deployment]):
                 "disableSpeculativeDecoding": disable_speculative_decoding,
                 "skipShapeValidation": skip_shape_validation,
             },
-            read_back=read_back,
-            look=f"firectl deployment get {chosen}",
+            read_back=self._read_back(full, lambda made: made.base_model == deployment.base_model),
+            look=f"{self.look} {chosen}",
         )
 
     def update(
         self,
         name: str,
-        deployment: Deployment,
+        resource: Deployment,
         mask: Iterable[str] | None = None,
         *,
         skip_shape_validation: bool | None = None,
     ) -> Deployment:
-        """Changes the fields named in `mask` (snake_case paths), else those set on `deployment`, and no others."""
-        return self._update(name, deployment, mask, {"skipShapeValidation": skip_shape_validation})
+        """Changes only the fields in `mask` (snake_case paths), or without it the fields set on `resource`."""
+        return self._update(name, resource, mask, {"skipShapeValidation": skip_shape_validation})
 
     def scale(self, name: str, replica_count: int) -> None:
         body = ScaleDeployment(replica_count=replica_count).to_wire()
         self._client.request("PATCH", f"/v1/{self.full_name(name)}:scale", body=body)
 
     def delete(self, name: str, *, hard: bool | None = None, ignore_checks: bool | None = None) -> None:
-        """Deletes it, softly unless `hard`. FAILED_PRECONDITION after recent use unless `ignore_checks`."""
+        """Deletes it, for `undelete` unless `hard`. FAILED_PRECONDITION after recent use unless `ignore_checks`."""
         self._delete(name, {"hard": hard, "ignoreChecks": ignore_checks})
 
     def undelete(self, name: str) -> Deployment:
@@ -83,11 +74,7 @@ class Deployments(Resource[Deployment]):
 
         def is_back(error: ApiError) -> dict[str, object] | None:
             found = self.get(name) if error.code is Code.FAILED_PRECONDITION else None
-            return (
-                found.to_wire()
-                if found and found.state not in (DeploymentState.DELETING, DeploymentState.DELETED)
-                else None
-            )
+            return found.to_wire() if found is not None and found.state not in _GONE else None
 
         answer = self._client.request("POST", f"{path}:undelete", body={}, repeatable=True, settled=is_back)
         return self._one(answer, path, made=True)
@@ -101,11 +88,11 @@ class Deployments(Resource[Deployment]):
         replicas: int | None = None,
         **args: Unpack[WaitArgs[Deployment]],
     ) -> Deployment:
-        """The deployment once its state is in `until`; for READY also a replica must be ready, if it wants any.
+        """The deployment once its state is in `until`. READY also needs a ready replica, if it is to have any.
 
-        `replicas`: so many must be ready instead, or as many as autoscaling wants after that was asked for.
-        `on_change` gets it whenever its state, replica counts or status message changed. ResourceFailed when it goes to
-        FAILED, NOT_FOUND when it is deleted meanwhile, WaitTimeout after `timeout` seconds. Network errors pass.
+        `replicas`: how many must be ready; after autoscaling has seen that number, as many as it wants.
+        `on_change` gets the deployment when its state, replica counts or status message change. ResourceFailed if it
+        becomes FAILED, NOT_FOUND if it is deleted, WaitTimeout after `timeout` seconds. Transient errors are tolerated.
         """
         full = self.full_name(name)
         asked = False
@@ -120,31 +107,18 @@ class Deployments(Resource[Deployment]):
                 return found.state != DeploymentState.READY or not wants_replicas(found) or ready_replicas(found) > 0
             if found.state == DeploymentState.FAILED:
                 raise self._failed(full, found.status)
-            if found.state in (DeploymentState.DELETING, DeploymentState.DELETED):
-                raise _deleted(full)
+            if found.state in _GONE:
+                raise ApiError(Code.NOT_FOUND, f"{full} was deleted during the wait")
             return False
 
         gone = Deployment(name=full, state=DeploymentState.DELETED)
         return self._wait(full, timeout, " or ".join(sorted(until)), done, gone=gone, **args)
 
-    def wait_deleted(
-        self,
-        name: str,
-        timeout: float = WAIT_SECONDS,
-        **args: Unpack[WaitArgs[Deployment]],
-    ) -> None:
-        """Returns once it is DELETED or not there any more."""
+    def wait_deleted(self, name: str, timeout: float = WAIT_SECONDS, **args: Unpack[WaitArgs[Deployment]]) -> None:
+        """Returns once it is DELETED or does not exist."""
         full = self.full_name(name)
         gone = Deployment(name=full, state=DeploymentState.DELETED)
-        self._wait(
-            full,
-            timeout,
-            "deleted",
-            lambda found: found.state == DeploymentState.DELETED,
-            gone=gone,
-            existed=True,
-            **args,
-        )
+        self._wait(full, timeout, "deleted", lambda found: found.state == gone.state, gone=gone, existed=True, **args)
 
     def describe(self, row: Deployment) -> str:
         """Its state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
@@ -165,18 +139,14 @@ class Deployments(Resource[Deployment]):
 
 
 def wants_replicas(deployment: Deployment) -> bool:
-    """Whether it is meant to run now: neither parked with a maximum of 0 nor scaled to zero."""
+    """Whether it is meant to run: neither parked (maximum 0) nor scaled to zero."""
     return deployment.max_replica_count != 0 and deployment.desired_replica_count != 0
 
 
 def ready_replicas(deployment: Deployment) -> int:
-    """How many replicas serve. A server that does not count them is believed to have one when it says READY."""
+    """How many replicas serve. If the server does not count them, READY means one."""
     if deployment.replica_stats is not None:
         return deployment.replica_stats.ready_replica_count or 0
     if deployment.replica_count is not None:
         return deployment.replica_count
     return 1 if deployment.state == DeploymentState.READY else 0
-
-
-def _deleted(full: str) -> ApiError:
-    return ApiError(Code.NOT_FOUND, f"{full} was deleted meanwhile")

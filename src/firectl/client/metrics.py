@@ -1,4 +1,4 @@
-"""What deployments did over time. The hosted service has no public call for it; the local platform has one."""
+"""Metrics of deployments over time. Only the local platform has this call."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """Reads only."""
-
     def __init__(self, client: Api) -> None:
         self._client = client
 
@@ -28,7 +26,7 @@ class Metrics:
         end: datetime | None = None,
         interval: timedelta | None = None,
     ) -> DeploymentMetrics:
-        """One series for each deployment or model (`group_by`), a value for each interval."""
+        """One series for each deployment or model (`group_by`), with a value for each interval."""
         path = f"/v1/accounts/{self._client.account}/deploymentMetrics"
         query = {
             "metric": metric,

@@ -1,20 +1,20 @@
-"""Proof of serving: READY and DEPLOYED are claims; this asks the model itself whether they hold.
+"""Does a deployment serve the adapter? Asks the model itself; READY and DEPLOYED do not prove it.
 
 Decides what is proven, never what to do about it.
 """
 
 from __future__ import annotations
 
-import random as _random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from firectl import names
-from firectl.client.http.retry import backoff, is_transient
+from firectl.client.http.retry import is_transient
 from firectl.client.inference import COMPLETIONS
+from firectl.client.wait import RetryArgs, retry_while
 from firectl.errors import ApiError, Code, NotProven, WaitTimeout
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ PROMPTS = (
     "Once upon a time there was",
 )
 TOP = 5
-"""Log-probabilities asked for at each prompt: as many as every server gives."""
+"""Log-probabilities per prompt: every server gives this many."""
 FLOOR = 1e-4
-"""Nats. Answers of one model in float32 can be this far apart by rounding alone."""
+"""Nats. Rounding alone can move the answers of one model in float32 this far."""
 CLEAR = 0.05
-"""Nats. Above four times the noise and this, one round is enough, in bfloat16 too."""
+"""Nats. An effect above four times the noise plus this needs no second round, in bfloat16 too."""
 LOUDER = 1.5
-"""How many times the noise an effect must be: two measures of one noise differ by less."""
+"""The least ratio of effect to noise: two measurements of the same noise differ by less."""
 ROUNDS = 3
 NOT_FOUND_SECONDS = 300.0
-"""How long a fresh route may answer 404 before it counts as wrong."""
+"""How long a new route may answer 404 before it counts as wrong."""
 REQUEST_SECONDS = 120.0
 
 Logprobs = Mapping[str, float]
@@ -47,11 +47,11 @@ Logprobs = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What is known of a route that answers.
+    """What is proven of a route that answers.
 
-    adapter_differs  its log-probabilities differ from the base's by `effect` nats, the base's own by `noise`
-    merge_record     the server's record of the merge, in `record`, changed the weights
-    answered_only    it answers; nothing shows that the adapter is in it
+    adapter_differs  log-probabilities differ from the base's by `effect` nats; the base differs from itself by `noise`
+    merge_record     the server's record of the merge (`record`) says that the weights changed
+    answered_only    it answers; nothing shows that the adapter is applied
     """
 
     kind: Kind
@@ -78,30 +78,25 @@ def prove_serving(
     merged: str | None = None,
     timeout: float = 600.0,
     undo: str | None = None,
-    on_wait: Callable[[ApiError], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
+    **args: Unpack[RetryArgs],
 ) -> Proof:
-    """Waits until `route` answers, then proves as much as can be proven about who does.
+    """Waits until `route` answers, then proves as much as possible about the weights that answered.
 
-    `adapter_of` is the route of the base beside an adapter (multi-LoRA); without it a record of a merge is looked for,
-    and must be of the adapter `merged` (a full name) where both name one.
-    `undo` is the command for the hint when the adapter is not in the answers. `on_wait` hears each reason to wait.
-    NotProven when the adapter changes nothing, or the route stays unknown; WaitTimeout when `timeout` seconds are over;
-    ApiError, as it came, for what waiting does not mend.
+    `adapter_of`: the route of the adapter's base (multi-LoRA). Without it the server's record of a merge is read; it
+    must be of the adapter `merged` (a full name) if both name one. `undo`: the command for the hint when the adapter
+    is not applied. NotProven if the adapter changes nothing or the route stays unknown; WaitTimeout after `timeout`
+    seconds; a permanent ApiError as it is.
     """
-    probe = _Probe(client, clock, sleep, random)
-    gives_logprobs = probe.until_answered(route, clock() + timeout, on_wait)
+    probe = _Probe(client, route)
+    probe.wait_until_answered(timeout, **args)
     adapter = merged or names.parse_route(route, client.account_id).model
     if adapter_of is None:
         return _merged(client, route, adapter, "READY" if merged is None else "DEPLOYED", undo)
-    if not gives_logprobs:
+    if not probe.has_logprobs:
         return Proof(kind="answered_only", route=route)
-    noise = 0.0
-    effect = float("inf")
+    noise, effect = 0.0, float("inf")
     for _ in range(ROUNDS):
-        apart, differs = _round(probe, adapter_of, route)
+        apart, differs = _compare(probe, adapter_of, route)
         noise, effect = max(noise, apart), min(effect, differs)
         if effect == 0.0 or effect > 4 * noise + CLEAR:
             break
@@ -115,11 +110,11 @@ def prove_serving(
     return Proof(kind="adapter_differs", route=route, effect=effect, noise=noise)
 
 
-def _round(probe: _Probe, base: str, adapter: str) -> tuple[float, float]:
-    """Asks the base twice and the adapter once: how far the base is from itself, and the adapter from the base.
+def _compare(probe: _Probe, base: str, adapter: str) -> tuple[float, float]:
+    """Nats (of the base from itself, of the adapter from the base).
 
-    The base answers once alone, once beside the adapter: a batch rounds otherwise than a single request, and what the
-    batch does to the base is the measure of what it may do to the adapter.
+    The base is asked once alone and once together with the adapter: batching changes the rounding, and what it does
+    to the base is the measure of what it may do to the adapter.
     """
     alone = [probe.ask(base, [prompt])[0] for prompt in PROMPTS]
     with ThreadPoolExecutor(2) as pool:
@@ -128,111 +123,89 @@ def _round(probe: _Probe, base: str, adapter: str) -> tuple[float, float]:
 
 
 def mean_distance(first: Sequence[Logprobs], second: Sequence[Logprobs]) -> float:
-    """Nats between two series of next-token log-probabilities, on average over prompts and tokens."""
+    """Mean distance in nats between two lists of next-token log-probabilities, one entry per prompt."""
     return sum(map(distance, first, second)) / len(first)
 
 
 def distance(first: Logprobs, second: Logprobs) -> float:
-    """Nats between two lists of the likeliest tokens, on average over the tokens of either.
+    """Mean distance in nats over the tokens of both.
 
-    A token that one list lacks is, there, at most as likely as the list's last: only what is above that counts.
+    A token that is missing on one side is there at most as likely as that side's last token: only the excess counts.
     """
-    tokens = {*first, *second}
-    lowest_first, lowest_second = min(first.values()), min(second.values())
-    apart = 0.0
-    for token in tokens:
-        if token in first and token in second:
-            apart += abs(first[token] - second[token])
-        elif token in first:
-            apart += max(0.0, first[token] - lowest_second)
-        else:
-            apart += max(0.0, second[token] - lowest_first)
-    return apart / len(tokens)
+    least_first, least_second = min(first.values()), min(second.values())
+    shared = sum(abs(first[token] - second[token]) for token in first.keys() & second.keys())
+    only_first = sum(max(0.0, first[token] - least_second) for token in first.keys() - second.keys())
+    only_second = sum(max(0.0, second[token] - least_first) for token in second.keys() - first.keys())
+    return (shared + only_first + only_second) / len({*first, *second})
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Probe:
     client: Client
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    random: Callable[[], float]
+    route: str
+    has_logprobs: bool = True
+    """False for a server that refuses log-probabilities. It still proves that it serves."""
 
-    def until_answered(self, route: str, end: float, on_wait: Callable[[ApiError], None] | None) -> bool:
-        """Asks until there is an answer; whether log-probabilities may be asked for."""
-        started = self.clock()
+    def wait_until_answered(self, timeout: float, **args: Unpack[RetryArgs]) -> None:
+        clock = args.get("clock", time.monotonic)
+        started = clock()
         unknown_since: float | None = None
-        tries = 0
-        while True:
-            tries += 1
-            remaining = end - self.clock()
-            try:
-                return self._first(route, max(1.0, min(REQUEST_SECONDS, remaining)))
-            except ApiError as error:
-                now = self.clock()
-                missing = error.code is Code.NOT_FOUND
-                if not missing and not is_transient(error):
-                    raise
-                unknown_since = (now if unknown_since is None else unknown_since) if missing else None
-                if unknown_since is not None and now - unknown_since >= NOT_FOUND_SECONDS:
-                    raise NotProven(
-                        f"{route} still answers 404 after {now - unknown_since:.0f} s: {error.message}",
-                        hint=f"firectl route check {route} --live",
-                    ) from None
-                if now >= end:
-                    raise WaitTimeout(
-                        f"{route} does not answer after {now - started:.0f} s: {error.message}",
-                        hint=f"firectl route check {route} --live",
-                    ) from None
-                if on_wait is not None:
-                    on_wait(error)
-                self.sleep(min(backoff(tries, self.random), end - now))
 
-    def _first(self, route: str, timeout: float) -> bool:
+        def waits(error: ApiError) -> bool:
+            nonlocal unknown_since
+            missing = error.code is Code.NOT_FOUND
+            unknown_since = (clock() if unknown_since is None else unknown_since) if missing else None
+            if unknown_since is not None and clock() - unknown_since >= NOT_FOUND_SECONDS:
+                raise NotProven(
+                    f"{self.route} still answers 404 after {clock() - unknown_since:.0f} s: {error.message}", hint=hint
+                ) from None
+            return missing or is_transient(error)
+
+        def first() -> None:
+            seconds = max(1.0, min(REQUEST_SECONDS, started + timeout - clock()))
+            try:
+                self._post(self.route, PROMPTS[:1], seconds, 0)
+            except ApiError as error:
+                if error.code is not Code.INVALID_ARGUMENT:
+                    raise
+                self.has_logprobs = False
+                self._post(self.route, PROMPTS[:1], seconds, 0)
+
+        hint = f"firectl route check {self.route} --live"
         try:
-            self._post(route, PROMPTS[:1], {"logprobs": TOP}, timeout, 0)
+            retry_while(waits, first, timeout, **args)
         except ApiError as error:
-            if error.code is not Code.INVALID_ARGUMENT:
+            if error.code is not Code.NOT_FOUND and not is_transient(error):
                 raise
-            # A server that refuses log-probabilities still proves that it serves.
-            self._post(route, PROMPTS[:1], {}, timeout, 0)
-            return False
-        return True
+            raise WaitTimeout(
+                f"{self.route} does not answer after {clock() - started:.0f} s: {error.message}", hint=hint
+            ) from None
 
     def ask(self, route: str, prompts: Sequence[str]) -> Sequence[Logprobs]:
         """The likeliest next tokens after each prompt."""
-        answer = self._post(route, prompts, {"logprobs": TOP}, REQUEST_SECONDS, None)
-        found = _top_logprobs(answer, len(prompts))
+        found = _top_logprobs(self._post(route, prompts, REQUEST_SECONDS, None), len(prompts))
         if found is None:
             raise NotProven(f"{route} gives no log-probabilities for every prompt: its adapter cannot be checked")
         return found
 
-    def _post(
-        self,
-        route: str,
-        prompts: Sequence[str],
-        extra: Mapping[str, Any],
-        timeout: float,
-        max_retries: int | None,
-    ) -> Mapping[str, Any]:
-        # Temperature 1 is the one at which every server's log-probabilities are the model's own. An end of the answer,
-        # picked as the first token, would leave no token to report them for.
-        body = {
+    def _post(self, route: str, prompts: Sequence[str], timeout: float, max_retries: int | None) -> Mapping[str, Any]:
+        # At temperature 1 every server's log-probabilities are the model's own. An end token that is picked first would
+        # leave no token to report them for.
+        body: dict[str, Any] = {
             "model": route,
-            "prompt": [*prompts],
+            "prompt": [*prompts] if len(prompts) > 1 else prompts[0],
             "max_tokens": 1,
             "temperature": 1,
             "ignore_eos": True,
-            **extra,
         }
-        if len(prompts) == 1:
-            body["prompt"] = prompts[0]
-        return self.client.inference.post(
-            COMPLETIONS, body, headers=PROBE, timeout=timeout, max_retries=max_retries
-        ).raw
+        if self.has_logprobs:
+            body["logprobs"] = TOP
+        inference = self.client.inference
+        return inference.post(COMPLETIONS, body, headers=PROBE, timeout=timeout, max_retries=max_retries).raw
 
 
 def _top_logprobs(answer: Mapping[str, Any], count: int) -> tuple[Logprobs, ...] | None:
-    """The `TOP` likeliest tokens of each choice, in the order of the prompts; None when one has none."""
+    """The `TOP` likeliest tokens of each choice, in the order of the prompts; None if one is missing."""
     choices = [choice for choice in answer["choices"] if isinstance(choice, Mapping)]
     choices.sort(key=lambda choice: _number(choice.get("index")))
     found = tuple(filter(None, map(_choice_logprobs, choices)))
@@ -240,7 +213,7 @@ def _top_logprobs(answer: Mapping[str, Any], count: int) -> tuple[Logprobs, ...]
 
 
 def _choice_logprobs(choice: Mapping[str, Any]) -> Logprobs | None:
-    """Both forms that completions come in: `top_logprobs: [{token: logprob}]`, and chat's `content`."""
+    """The first token's, in either form: `top_logprobs: [{token: logprob}]`, or chat's `content`."""
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, Mapping):
         return None
@@ -253,13 +226,13 @@ def _choice_logprobs(choice: Mapping[str, Any]) -> Logprobs | None:
         first = {str(row.get("token")): row.get("logprob") for row in rows}
     if not isinstance(first, Mapping):
         return None
-    # Servers add the token they picked when it is not among the likeliest: it is left out.
+    # Servers add the picked token if it is not among the likeliest.
     likeliest = sorted(((_number(value), str(token)) for token, value in first.items()), reverse=True)[:TOP]
     return {token: value for value, token in likeliest} or None
 
 
 def _changes_nothing(client: Client, adapter: str | None) -> str | None:
-    """The reason that lies in the weights, where the server has read them and says so of the model; None otherwise."""
+    """What the server says of the adapter's weights; None if it says nothing."""
     try:
         status = client.models.get(adapter, max_retries=0).status if adapter is not None else None
     except ApiError:
@@ -268,9 +241,9 @@ def _changes_nothing(client: Client, adapter: str | None) -> str | None:
 
 
 def _merged(client: Client, route: str, adapter: str | None, state: str, undo: str | None) -> Proof:
-    """The record of a live merge or hot reload is the proof where there is one: hosted there is none.
+    """Proof by the server's record of a live merge or hot reload. The hosted service has none.
 
-    `adapter` is who must be merged, where that is known; `state` is what stays when nothing is proven.
+    `adapter`: the one that must be merged, if known. `state`: the state that an error names.
     """
     deployment = names.parse_route(route, client.account_id).deployment
     if deployment is None:

@@ -1,28 +1,32 @@
-"""What every resource of the API can do: get, list, create, update, delete, built once.
+"""What can every resource of the API do? Get, list, create, update, delete and wait.
 
-A resource's own file gives path, schema and its odd verbs. Answers are schemas, never dicts.
+The file of a resource adds its path, schema and special verbs. Results are schemas, never dicts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from firectl.client.wait import Wait
+from firectl.client.wait import wait_for
 from firectl.errors import ApiError, Code, NetworkError, ResourceFailed
 from firectl.schemas.base import Status, Wire
 
 if TYPE_CHECKING:
-    from firectl.client.api import Api, QueryValue
+    from firectl.client.api import QueryValue
+    from firectl.client.client import Client
 
 R = TypeVar("R", bound=Wire)
 W = TypeVar("W", bound=Wire)
 
 LARGEST_PAGE = 200
+CLOCK_SLACK = timedelta(minutes=5)
+"""How far the server's clock may be behind ours."""
 _List = list  # the name that `Resource.list` hides
 
 
@@ -36,27 +40,27 @@ class ListPage(Generic[R]):
 
 
 class ListArgs(TypedDict, total=False):
-    """What lists take. `filter` is AIP-160, `order_by` as `create_time desc, name`, `read_mask` as `name,state`."""
+    """Arguments of lists. `filter`: AIP-160; `order_by`: `create_time desc, name`; `read_mask`: `name,state`."""
 
     account: str
-    """Another account than the client's."""
+    """Default: the client's."""
     filter: str | None
     order_by: str | None
     page_size: int | None
     page_token: str | None
     read_mask: str | None
     show_deleted: bool | None
-    """Deployments alone."""
+    """For deployments."""
     target_model: str | None
-    """Shapes alone: those that fit a model, by its full name."""
+    """For shapes: those that fit a model (full name)."""
     shape: str
-    """Shape versions alone: those of one shape."""
+    """For shape versions: those of one shape."""
     user: str
-    """API keys alone: whose."""
+    """For API keys: their owner."""
 
 
 class WaitArgs(TypedDict, Generic[R], total=False):
-    """What waits take. `clock` is monotonic."""
+    """Arguments of waits. `clock` is monotonic."""
 
     on_change: Callable[[R], None] | None
     clock: Callable[[], float]
@@ -64,16 +68,16 @@ class WaitArgs(TypedDict, Generic[R], total=False):
 
 
 class Resource(Generic[R]):
-    """A collection of the API. `name` arguments are IDs, completed with the client's account, or full names."""
+    """A collection of the API. `name` arguments are IDs in the client's account or full names."""
 
     collection: ClassVar[str]
     rows: ClassVar[str | None] = None
-    """The list's key in an answer, where it is not the collection's name."""
+    """The list's key in an answer, if it is not the collection's name."""
     schema: type[R]
     look: ClassVar[str] = ""
-    """The command that shows one, without its name: where a wait runs out, it is the hint."""
+    """The command that shows one, without the name: the hint when a wait times out."""
 
-    def __init__(self, client: Api) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     def full_name(self, name: str) -> str:
@@ -96,7 +100,7 @@ class Resource(Generic[R]):
         return f"{state} ({status.message})" if status and status.message else f"{state}"
 
     def _seen(self, row: R) -> Hashable:
-        """What a wait counts as a change when it is another."""
+        """A wait reports a change when this value differs."""
         return self.describe(row)
 
     def _wait(
@@ -110,7 +114,7 @@ class Resource(Generic[R]):
         existed: bool = False,
         **args: Unpack[WaitArgs[R]],
     ) -> R:
-        """Asks until `done`. `gone` stands for a row that is not there, once it `existed`; without one that raises."""
+        """The row once it is `done`. A row that is missing after it `existed` counts as `gone`, if given."""
 
         def poll(seconds: float) -> R:
             nonlocal existed
@@ -123,23 +127,23 @@ class Resource(Generic[R]):
             existed = True
             return found
 
-        return Wait(
+        return wait_for(
+            poll,
+            done,
             what=f"{full_name} is not {wanted}",
             timeout=timeout,
-            poll=poll,
-            done=done,
             seen=self._seen,
             describe=self.describe,
             hint=f"{self.look} {full_name}",
             **args,
-        ).run()
+        )
 
     def _failed(self, full_name: str, status: Status | None) -> ResourceFailed:
         reason = (status and status.message) or "the server gives no reason"
         return ResourceFailed(f"{full_name} failed: {reason}", hint=f"{self.look} {full_name}")
 
     def left_of(self, name: str) -> R:
-        """What there is of it after a delete: its row, or its name alone. Never an error: the delete did its work."""
+        """What is left after a delete: the row, or only its name. Raises no ApiError: the delete worked."""
         full_name = self.full_name(name)
         try:
             return self.get(full_name, max_retries=0)
@@ -147,18 +151,18 @@ class Resource(Generic[R]):
             return self.schema.model_validate({"name": full_name})
 
     def _read(self, answer: object, path: str) -> R:
-        """An answer as a resource of this collection; NetworkError when it is of another one."""
+        """An answer as a resource of this collection; NetworkError if it is of another one."""
         found = read(self.schema, answer, path)
         name = getattr(found, "name", None) or ""
         if name.startswith("accounts/") and f"/{self.collection}/" not in f"/{name}":
-            raise unreadable(path, f"{name} is none of {self.collection}")
+            raise unreadable(path, f"expected one of {self.collection}, got {name}")
         return found
 
     def _one(self, answer: Mapping[str, Any], path: str, *, made: bool = False) -> R:
-        """The same for one resource: an answer that says nothing is none, nor, where it was made, one without name."""
+        """The same for one resource: the answer may not be empty and, if the resource was `made`, must name it."""
         found = self._read(answer, path)
         if not answer or (made and not getattr(found, "name", None)):
-            raise unreadable(path, f"it names none of {self.collection}")
+            raise unreadable(path, f"expected one of {self.collection}, got no name")
         return found
 
     def list_page(self, **args: Unpack[ListArgs]) -> ListPage[R]:
@@ -166,23 +170,24 @@ class Resource(Generic[R]):
         return self._page(self._parent(args), _query(args))
 
     def list(self, **args: Unpack[ListArgs]) -> Iterator[R]:
-        """Every row of every page from `page_token` on, asked for as they are needed."""
+        """The rows of all pages from `page_token` on. Pages are fetched as you iterate."""
         path, query = self._parent(args), {"pageSize": LARGEST_PAGE, **_query(args)}
         seen: set[str] = set()
         before: tuple[R, ...] = ()
         while True:
             page = self._page(path, query)
-            if page.rows and page.rows == before:
-                raise unreadable(path, "its pages go round in a circle")
+            if page.next_page_token in seen or (page.rows and page.rows == before):
+                raise unreadable(path, "pagination repeats: the server returned the same page twice")
             before = page.rows
             yield from page.rows
-            token = page.next_page_token
-            if token is None:
+            if page.next_page_token is None:
                 return
-            if token in seen:
-                raise unreadable(path, "its pages go round in a circle")
-            seen.add(token)
-            query["pageToken"] = token
+            seen.add(page.next_page_token)
+            query["pageToken"] = page.next_page_token
+
+    def update(self, name: str, resource: R, mask: Iterable[str] | None = None) -> R:
+        """Changes only the fields in `mask` (snake_case paths), or without it the fields set on `resource`."""
+        return self._update(name, resource, mask, {})
 
     def delete(self, name: str) -> None:
         self._delete(name, {})
@@ -193,12 +198,10 @@ class Resource(Generic[R]):
     def _page(self, path: str, query: Mapping[str, QueryValue]) -> ListPage[R]:
         answer = self._client.request("GET", path, query=query)
         key = self.rows or self.collection
-        rows = answer.get(key)
-        rows = [] if rows is None else rows
+        rows = [] if answer.get(key) is None else answer[key]
         if not isinstance(rows, _List):
             raise unreadable(path, f"{key} is not a list")
-        token = answer.get("nextPageToken")
-        size = answer.get("totalSize")
+        token, size = answer.get("nextPageToken"), answer.get("totalSize")
         return ListPage(
             rows=tuple(self._read(row, path) for row in rows),
             next_page_token=token if isinstance(token, str) and token else None,
@@ -207,27 +210,25 @@ class Resource(Generic[R]):
 
     def _create(
         self,
-        path: str,
         body: Wire,
         *,
         query: Mapping[str, QueryValue] | None = None,
         read_back: Callable[[], R | None],
         look: str,
     ) -> R:
-        """A create that is safe to repeat. `read_back` finds what an earlier try made, None when that is not ours.
+        """An idempotent create. `read_back` finds what an earlier attempt made; None if it is not ours.
 
-        `look` is the command that shows whether it was made, for when nobody knows.
+        `look`: the command that shows whether it was made, for an outcome that stays unknown.
         """
+        path = self._parent({})
 
         def settled(error: ApiError) -> dict[str, Any] | None:
-            if error.code is not Code.ALREADY_EXISTS:
-                return None
             try:
-                made = read_back()
+                made = read_back() if error.code is Code.ALREADY_EXISTS else None
             except ApiError as lost:
                 if lost.code is not Code.NOT_FOUND:
                     raise
-                return None
+                made = None
             return None if made is None else made.to_wire()
 
         try:
@@ -238,18 +239,26 @@ class Resource(Generic[R]):
                 return self._read(answer, path)
             return self._one(answer, path, made=True)
         except NetworkError as error:
-            error.hint = error.hint or f"it may have been made all the same: {look}"
+            error.hint = error.hint or f"it may have been created: {look}"
             raise
 
-    def _update(
-        self, name: str, resource: R, mask: Iterable[str] | None, query: Mapping[str, QueryValue] | None = None
-    ) -> R:
-        """PATCH of the fields named in `mask` (snake_case paths); of every field set on `resource` without one."""
+    def _read_back(self, name: str, same: Callable[[R], bool]) -> Callable[[], R | None]:
+        """Finds the row `name` (a full name) if it was made from now on and is the `same` as the one asked for."""
+        started = datetime.now(UTC)
+
+        def read_back() -> R | None:
+            made = self.get(name)
+            created = getattr(made, "create_time", None)
+            return made if same(made) and (created is None or created > started - CLOCK_SLACK) else None
+
+        return read_back
+
+    def _update(self, name: str, resource: R, mask: Iterable[str] | None, query: Mapping[str, QueryValue]) -> R:
         paths = [*_set_paths(resource)] if mask is None else [*mask]
         fields = {path.partition(".")[0] for path in paths}
         body = resource.model_dump(mode="json", by_alias=True, exclude_none=True, include=fields)
         path = f"/v1/{self.full_name(name)}"
-        answer = self._client.request("PATCH", path, query={"updateMask": paths, **(query or {})}, body=body)
+        answer = self._client.request("PATCH", path, query={"updateMask": paths, **query}, body=body)
         return self._one(answer, path)
 
     def _delete(self, name: str, query: Mapping[str, QueryValue]) -> None:
@@ -260,7 +269,7 @@ class Resource(Generic[R]):
 
 
 def _set_paths(resource: Wire) -> Iterator[str]:
-    """The snake_case path of every field that was given a value: of a nested message its fields, not the whole."""
+    """The snake_case path of each field that was set; of a nested message, of its fields."""
     for field in sorted(resource.model_fields_set):
         value = getattr(resource, field)
         if isinstance(value, Wire) and value.model_fields_set:
@@ -278,7 +287,7 @@ def _query(args: ListArgs) -> dict[str, QueryValue]:
 
 
 def read(schema: type[W], answer: object, path: str) -> W:
-    """JSON of a 2xx answer as its schema; NetworkError naming the field that is of another kind."""
+    """A 2xx answer as its schema; NetworkError names the field of the wrong type."""
     try:
         return schema.model_validate(answer)
     except ValidationError as error:

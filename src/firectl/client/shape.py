@@ -17,7 +17,7 @@ class DeploymentShapes(Resource[DeploymentShape]):
 
 
 class DeploymentShapeVersions(Resource[DeploymentShapeVersion]):
-    """Names are `SHAPE/versions/VERSION`, short or full; `latest` is a version. Lists take `shape`, or are of all."""
+    """Names are `SHAPE/versions/VERSION`, short or full; `latest` is a version. A list without `shape` is of all."""
 
     collection = "deploymentShapes"
     rows = "deploymentShapeVersions"
@@ -26,7 +26,7 @@ class DeploymentShapeVersions(Resource[DeploymentShapeVersion]):
     def full_name(self, name: str) -> str:
         shape, separator, version = name.partition("/versions/")
         if not separator:
-            raise InputError(f"{name!r} names no version", hint=f"write {name}/versions/{LATEST}")
+            raise InputError(f"expected SHAPE/versions/VERSION, got {name!r}", hint=f"write {name}/versions/{LATEST}")
         names.check_id(version, "version")
         return f"{self._client.full_name(shape, 'deploymentShapes')}/versions/{version}"
 

@@ -1,71 +1,103 @@
-"""How a resource is waited for: polls until it is as wanted, reports each change, and always ends.
+"""How is a wait done? Polls or retries until a result, reports what it sees, and ends at a deadline.
 
-Knows no resource; what is wanted and what is hopeless is decided by the caller.
+Knows no resource: the caller decides what is wanted and what is hopeless.
 """
 
 from __future__ import annotations
 
+import random as _random
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypedDict, TypeVar
 
-from firectl.client.http.retry import is_transient
+from firectl.client.http.retry import backoff, is_transient
 from firectl.errors import ApiError, WaitTimeout
 
 T = TypeVar("T")
 
 SHORTEST_POLL = 0.25
 LONGEST_POLL = 5.0
+REQUEST_SECONDS = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wait(Generic[T]):
-    """`timeout` in seconds from the start; `clock` is monotonic.
+def wait_for(
+    poll: Callable[[float], T],
+    done: Callable[[T], bool],
+    *,
+    what: str,
+    timeout: float,
+    seen: Callable[[T], Hashable],
+    describe: Callable[[T], str],
+    on_change: Callable[[T], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    hint: str | None = None,
+) -> T:
+    """The first polled value that is `done`. WaitTimeout after `timeout` seconds; transient errors are tolerated.
 
-    `poll(seconds)` asks once, within so many seconds. `done` ends the wait, or raises when it is hopeless.
-    `seen` is what counts as a change, `describe` the last state for the message when the time runs out.
+    `poll(seconds)` asks once, within that time. `done` raises when the wait is hopeless. `on_change` gets a value when
+    `seen` of it differs from before. WaitTimeout says `what`, with the last value in the words of `describe`.
     """
-
-    what: str
-    timeout: float
-    poll: Callable[[float], T]
-    done: Callable[[T], bool]
-    seen: Callable[[T], Hashable]
-    describe: Callable[[T], str]
-    on_change: Callable[[T], None] | None = None
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    request_seconds: float = 30.0
-    hint: str | None = None
-
-    def run(self) -> T:
-        start = self.clock()
-        end = start + self.timeout
-        last_seen: Hashable = None
-        last: str = "never answered"
-        while True:
-            remaining = end - self.clock()
-            try:
-                current = self.poll(max(1.0, min(self.request_seconds, remaining)))
-            except ApiError as error:
-                if not is_transient(error):
-                    raise
-                last = f"last error: {error.message}" if last_seen is None else last
-            else:
-                seen = (self.seen(current),)
-                if seen != last_seen and self.on_change is not None:
-                    self.on_change(current)
-                last_seen = seen
-                last = self.describe(current)
-                if self.done(current):
-                    return current
-            now = self.clock()
-            if now >= end:
-                raise WaitTimeout(f"{self.what} after {self.timeout:g} s: {last}", hint=self.hint)
-            self.sleep(min(poll_delay(now - start), end - now))
+    start = clock()
+    last_seen: Hashable = None
+    last = "never answered"
+    while True:
+        try:
+            current = poll(max(1.0, min(REQUEST_SECONDS, start + timeout - clock())))
+        except ApiError as error:
+            if not is_transient(error):
+                raise
+            last = f"last error: {error.message}" if last_seen is None else last
+        else:
+            now_seen = (seen(current),)
+            if now_seen != last_seen and on_change is not None:
+                on_change(current)
+            last_seen, last = now_seen, describe(current)
+            if done(current):
+                return current
+        elapsed = clock() - start
+        if elapsed >= timeout:
+            raise WaitTimeout(f"{what} after {timeout:g} s: {last}", hint=hint)
+        sleep(min(poll_delay(elapsed), timeout - elapsed))
 
 
 def poll_delay(elapsed: float) -> float:
-    """Seconds between polls: a tenth of the time waited so far, so that no wait is longer by more than that."""
+    """Seconds until the next poll: a tenth of the time waited, so that polling adds at most that to a wait."""
     return min(LONGEST_POLL, max(SHORTEST_POLL, elapsed / 10))
+
+
+class RetryArgs(TypedDict, total=False):
+    """Arguments of retries. `on_wait` gets each error before a wait; `clock` is monotonic."""
+
+    on_wait: Callable[[ApiError], None] | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    random: Callable[[], float]
+
+
+def retry_while(
+    waits: Callable[[ApiError], bool],
+    send: Callable[[], T],
+    timeout: float,
+    *,
+    on_wait: Callable[[ApiError], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    random: Callable[[], float] = _random.random,
+) -> T:
+    """What `send` returns, tried again with backoff while `waits` is true of its error.
+
+    After `timeout` seconds the last error is raised, any other error at once.
+    """
+    end = clock() + timeout
+    tries = 0
+    while True:
+        try:
+            return send()
+        except ApiError as error:
+            if not waits(error) or clock() >= end:
+                raise
+            if on_wait is not None:
+                on_wait(error)
+        tries += 1
+        sleep(min(backoff(tries, random), max(0.0, end - clock())))

@@ -1,36 +1,22 @@
-"""Settings: where each comes from, and the files they are kept in. Asks no server."""
+"""Which settings apply, and where did each come from? Reads and writes their files; asks no server."""
 
-from firectl.config.base_url import DEFAULT_BASE_URL, is_loopback, normalise_base_url
+from firectl.config.base_url import DEFAULT_BASE_URL, is_loopback
 from firectl.config.files import home, local_home, private_folder, shown, sync_folder, write_private
-from firectl.config.ini import DEFAULT_PROFILE
-from firectl.config.profiles import (
-    Profile,
-    check_value,
-    delete_profile,
-    has_profile,
-    profiles,
-    read_profile,
-    write_profile,
-)
-from firectl.config.settings import NOT_SET, SETTINGS, Flags, Setting, Settings, chosen_profile, resolve
+from firectl.config.profiles import Profile, check_value, has_profile, profiles, read_profile, write_profile
+from firectl.config.settings import Flags, Setting, Settings, chosen_profile, resolve
 
 __all__ = [
     "DEFAULT_BASE_URL",
-    "DEFAULT_PROFILE",
-    "NOT_SET",
-    "SETTINGS",
     "Flags",
     "Profile",
     "Setting",
     "Settings",
     "check_value",
     "chosen_profile",
-    "delete_profile",
     "has_profile",
     "home",
     "is_loopback",
     "local_home",
-    "normalise_base_url",
     "private_folder",
     "profiles",
     "read_profile",

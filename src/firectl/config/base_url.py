@@ -1,4 +1,4 @@
-"""Which base URL a server setting means: `HOST[:PORT]` or a URL, in all the spellings there are for the same place."""
+"""Which base URL does a server setting mean? It may be `HOST[:PORT]` or a URL, with or without the path of the API."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _API_PATH = re.compile(r"(?:/+(?:inference|v1))*/*\Z")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (no port; IPv6 with or without brackets) is this machine by name: nothing is looked up."""
+    """Whether a host (without a port; IPv6 with or without brackets) is this machine. Looks nothing up."""
     return _LOOPBACK.fullmatch(host.lower().removesuffix(".")) is not None
 
 
 def normalise_base_url(text: str, source: str) -> str:
     """`scheme://host[:port][/prefix]`, without a slash at the end and without the API's own `/v1` or `/inference/v1`.
 
-    Without a scheme it is http on loopback and https elsewhere. `source` names the setting in errors. InputError for
-    another scheme, a user name or password, a query or a fragment, a malformed host, port or path.
+    The default scheme is http on loopback and https elsewhere. `source` names the setting in errors. InputError for
+    another scheme, a user name or password, a query, a fragment, or a malformed host, port or path.
     """
     text = text.strip()
     scheme_given = _SCHEME.match(text)
@@ -32,19 +32,19 @@ def normalise_base_url(text: str, source: str) -> str:
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     path = rest[len(authority) :]
     if "@" in rest:
-        # Whatever stands before the @ may be a password: it is not repeated.
+        # The text before the @ may hold a password: the message must not repeat it.
         raise InputError(
             f"{source}: a base URL with a user name or password is not accepted",
             hint="write the URL without them, and give the key with FIREWORKS_API_KEY",
         )
     if "?" in path or "#" in path:
-        raise InputError(f"{source}: a base URL has no '?' and no '#'", hint="write what stands before it")
+        raise InputError(f"{source}: a base URL cannot have a '?' or a '#'", hint="remove it and what follows it")
     host, port = _host_and_port(authority, source)
     scheme = scheme_given[1].lower() if scheme_given else "http" if is_loopback(host) else "https"
     if scheme not in ("http", "https"):
-        raise InputError(f"{source}: {scheme}:// is not a scheme of the API", hint="write http:// or https://")
+        raise InputError(f"{source}: expected http:// or https://, got {scheme}://")
     if not _PATH.fullmatch(path):
-        raise InputError(f"{source}: {path!a} is not the path of a base URL")
+        raise InputError(f"{source}: {path!a} is not a valid path of a URL")
     return f"{scheme}://{host}{port}{_API_PATH.sub('', path)}"
 
 
@@ -54,10 +54,10 @@ def _host_and_port(authority: str, source: str) -> tuple[str, str]:
     if found is None or (authority.count(":") > 1 and not authority.startswith("[")):
         bare_ipv6 = re.fullmatch("[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", authority)
         hint = f"write an IPv6 address as [{authority}]" if bare_ipv6 else "write HOST, HOST:PORT or a URL"
-        raise InputError(f"{source}: {authority!a} is no host", hint=hint)
+        raise InputError(f"{source}: {authority!a} is not a host", hint=hint)
     host, port = found.groups()
     if port is None:
         return host.lower(), ""
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise InputError(f"{source}: {port!a} is no port", hint="write a number from 1 to 65535")
+        raise InputError(f"{source}: expected a port from 1 to 65535, got {port!a}")
     return host.lower(), f":{int(port)}"

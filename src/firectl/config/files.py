@@ -1,6 +1,6 @@
-"""Where our files lie, and how one is written so that nobody else reads it and a crash leaves the old one or the new.
+"""Where are the files of settings, and how is one written? Only its owner can read it; a crash leaves a whole file.
 
-Knows nothing of what is in them.
+Must not know what the files contain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from firectl.errors import InputError
 
 
 def home(env: Mapping[str, str] = os.environ) -> Path:
-    """The folder of settings: `FIREWORKS_HOME`, else `~/.fireworks`; absolute, and not made by asking."""
+    """The folder of settings: `FIREWORKS_HOME`, else `~/.fireworks`. Absolute; may not exist yet."""
     moved = env.get("FIREWORKS_HOME")
     if moved == "~" or (moved and moved.startswith("~/")):
         return _user(env) / moved[2:]
@@ -27,14 +27,14 @@ def local_home(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def shown(path: Path, env: Mapping[str, str] = os.environ) -> str:
-    """A path as people write it: `~/.fireworks/auth.ini`."""
+    """A path for messages: `~/.fireworks/auth.ini`."""
     with contextlib.suppress(InputError, ValueError):
         return f"~/{path.relative_to(_user(env)).as_posix()}"
     return str(path)
 
 
 def read_text(path: Path) -> str | None:
-    """A text file with its line ends as they are; None where there is none, InputError where it cannot be read."""
+    """A text file with its line ends unchanged; None if it does not exist, InputError if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
@@ -46,37 +46,36 @@ def read_text(path: Path) -> str | None:
 
 
 def private_folder(path: Path) -> Path:
-    """The folder, made with all that is missing above it, 0700 whatever the umask; one that is there stays as it is."""
+    """Create a folder and its missing parents, each 0700 under any umask. An existing folder keeps its mode."""
     try:
         for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=0o700)
                 folder.chmod(0o700)
     except OSError as error:
-        raise InputError(f"{path} cannot be made: {error.strerror}", hint="set FIREWORKS_HOME to a folder") from error
+        raise InputError(
+            f"{path} cannot be created: {error.strerror}", hint="set FIREWORKS_HOME to a folder"
+        ) from error
     if not path.is_dir():
         raise InputError(f"{path} is not a folder", hint="set FIREWORKS_HOME to a folder")
     return path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file as a whole, 0600 from its creation, on disk when this returns. Its folder must be there.
-
-    A link is followed: the file that it points to is replaced.
-    """
+    """Replace a whole file, 0600 from its creation, and sync it. Its folder must exist. Follows a symbolic link."""
     path = path.resolve()
-    fresh = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                fresh.chmod(0o600)
+                temporary.chmod(0o600)
                 file.write(text.encode("utf-8"))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(fresh, path)
+            os.replace(temporary, path)
         except BaseException:
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
     except OSError as error:
@@ -85,9 +84,9 @@ def write_private(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing the folder's files between our reading and our writing.
+    """Lock a folder against other writers, from reading a file to writing it.
 
-    Where the system or the file system has no locks, the last writer wins.
+    Without locks in the system or the file system, the last writer wins.
     """
     try:
         import fcntl
@@ -110,13 +109,11 @@ def _user(env: Mapping[str, str]) -> Path:
     try:
         return Path(env["HOME"]).absolute() if env.get("HOME") else Path.home()
     except RuntimeError as error:
-        raise InputError(
-            "there is no home folder to keep settings in", hint="set FIREWORKS_HOME to a folder"
-        ) from error
+        raise InputError("no home folder was found for settings", hint="set FIREWORKS_HOME to a folder") from error
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last; a file system that cannot do that for folders goes without."""
+    """Sync the names in a folder to disk, if the file system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""The lines of a settings file: read as the official tool writes them, changed without touching any other line.
+"""What do the lines of a settings file say, and how does a value change without touching other lines?
 
-configparser is no use here: before Python 3.13 it refuses lines before the first section, and it writes no comments.
-Never repeats a line in an error: it may hold a key.
+configparser does not fit: it refuses lines before the first section and loses comments. An error must not repeat a
+line, which may hold a key.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from firectl.errors import InputError
 
 DEFAULT_PROFILE = "default"
-"""The section of lines before any header; `[default]` is the same."""
+"""The section of the lines before the first header; `[default]` opens the same section."""
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 _HEADER = re.compile(r"\[([^\]]*)\]\s*(?:[#;].*)?")
 _ENTRY = re.compile(r"([^=:]+?)\s*[=:]\s*(.*)")
 _QUOTED = re.compile(r"([\"'])(.*)\1(?:\s+[#;].*)?")
-_REMARK = re.compile(r"\s+[#;].*$")
+_COMMENT = re.compile(r"\s+[#;].*$")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line as it stands in the file, end of line included; `key` is empty for headers, remarks and blank lines."""
+    """One line of the file with its line end; `key` is empty for headers, comments and blank lines."""
 
     text: str
     section: str
@@ -34,7 +34,7 @@ class Line:
 
 
 def parse(text: str, path: str) -> list[Line]:
-    """The lines of a file; InputError with `path` and the line's number where one is malformed."""
+    """The lines of a file; InputError with `path` and the line number if one is malformed."""
     lines: list[Line] = []
     section = DEFAULT_PROFILE
     for number, raw in enumerate((line for line in _LINE.findall(text) if line), start=1):
@@ -44,32 +44,32 @@ def parse(text: str, path: str) -> list[Line]:
         elif content[0] == "[":
             header = _HEADER.fullmatch(content)
             if header is None or not header[1].strip():
-                raise InputError(f"{path}, line {number}: a section is written [NAME]")
+                raise InputError(f"{path}, line {number}: expected a section, [NAME]")
             section = header[1].strip()
             lines.append(Line(raw, section, header=True))
         else:
             entry = _ENTRY.fullmatch(content)
             if entry is None:
-                raise InputError(f"{path}, line {number}: neither KEY = VALUE, nor [SECTION], nor a remark")
+                raise InputError(f"{path}, line {number}: expected KEY = VALUE, [SECTION] or a comment")
             lines.append(Line(raw, section, entry[1].lower(), _value(entry[2])))
     return lines
 
 
 def values(lines: list[Line], section: str) -> dict[str, str]:
-    """The values of a section, however often it is opened. A key given twice has its last value."""
+    """The values of a section, which may be opened more than once. The last value of a key counts."""
     return {line.key: line.value for line in lines if line.section == section and line.key and line.value}
 
 
 def sections(lines: list[Line]) -> set[str]:
-    """The sections that hold at least one value, or are opened by a header."""
+    """The sections that have a value or a header."""
     return {line.section for line in lines if line.key or line.header}
 
 
 def update(lines: list[Line], section: str, changes: Mapping[str, str | None]) -> str:
-    """The file with values of a section set, or removed where None; every other line stays as it is, byte for byte."""
+    """The file with values of a section set, or removed if None. Every other line keeps its bytes."""
     newline = "\r\n" if any(line.text.endswith("\r\n") for line in lines) else "\n"
     wanted = {key: f"{key} = {value}{newline}" for key, value in changes.items() if value is not None}
-    # A key that is there already keeps the place where it stood last: that is the one that counts.
+    # A key is replaced where it stands last: that is the value that counts.
     places = {line.key: at for at, line in enumerate(lines) if line.section == section and line.key in wanted}
     out: list[str] = []
     home: int | None = None
@@ -95,14 +95,7 @@ def update(lines: list[Line], section: str, changes: Mapping[str, str | None]) -
     return head + block + tail
 
 
-def without(lines: list[Line], section: str, keys: frozenset[str]) -> str:
-    """The file without a section, or without `keys` of the default one, which has no end of its own."""
-    if section == DEFAULT_PROFILE:
-        return "".join(line.text for line in lines if line.section != section or line.key not in keys)
-    return "".join(line.text for line in lines if line.section != section)
-
-
 def _value(text: str) -> str:
-    """A value without the remark behind it and the quotes around it."""
+    """A value without the quotes around it and the comment after it."""
     quoted = _QUOTED.fullmatch(text)
-    return quoted[2] if quoted else _REMARK.sub("", text)
+    return quoted[2] if quoted else _COMMENT.sub("", text)

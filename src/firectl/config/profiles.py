@@ -1,6 +1,6 @@
-"""Profiles: named sets of a key, an account and a base URL, in `auth.ini` and `settings.ini`.
+"""Which profiles are there, and what does each set? A profile is a named key, account and base URL.
 
-Reads the official tool's files as they are, and writes to `auth.ini` alone.
+Reads `auth.ini` and `settings.ini` as the official tool writes them; writes `auth.ini` alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile sets; None where it does not. `sources` says in words where each value stands."""
+    """What a profile sets; None for what it does not. `sources` says where each value is, for messages."""
 
     name: str
     api_key: str | None = field(default=None, repr=False)
@@ -35,30 +35,28 @@ class Profile:
 
 
 def profiles(env: Mapping[str, str] = os.environ) -> list[str]:
-    """The names of the profiles there are; `default` is always one."""
+    """The names of all profiles; `default` is always one."""
     names = {DEFAULT_PROFILE}
     for file in _FILES:
         names |= ini.sections(_lines(home(env) / file, env))
-    folders = home(env) / "profiles"
-    for file in _FILES:
-        names |= {path.parent.name for path in folders.glob(f"*/{file}")}
+        names |= {path.parent.name for path in (home(env) / "profiles").glob(f"*/{file}")}
     return sorted(names)
 
 
 def has_profile(name: str, env: Mapping[str, str] = os.environ) -> bool:
-    """Whether a profile is there. `default` always is, be it empty."""
+    """Whether a profile exists; `default` always does."""
     return name in profiles(env)
 
 
 def read_profile(name: str, env: Mapping[str, str] = os.environ) -> Profile:
-    """What the files say of a profile: its section of `auth.ini`, of `settings.ini`, then the folder `profiles/NAME`.
+    """What the files set: its section of `auth.ini`, its section of `settings.ini`, then the folder `profiles/NAME`.
 
-    InputError where there is none of that name, where a file is malformed (with its line) or a value cannot be used.
+    InputError if it does not exist, if a file is malformed (with its line), or if a value is invalid.
     """
     if not has_profile(check_profile_name(name), env):
         raise InputError(
-            f"there is no profile named {name!r} in {shown(home(env) / _FILES[0], env)}",
-            hint=f"profiles that there are: {', '.join(profiles(env))}",
+            f"profile {name!r} not found in {shown(home(env) / _FILES[0], env)}",
+            hint=f"choose one of: {', '.join(profiles(env))}",
         )
     places = [(home(env) / file, name) for file in _FILES]
     if name != DEFAULT_PROFILE:
@@ -74,15 +72,15 @@ def read_profile(name: str, env: Mapping[str, str] = os.environ) -> Profile:
 
 
 def write_profile(name: str, values: Mapping[str, str | None], env: Mapping[str, str] = os.environ) -> Path:
-    """Set values of a profile in `auth.ini` (None removes one), and give back that file's path.
+    """Set values of a profile in `auth.ini` (None removes one); the path of that file.
 
-    `values` has any of api_key, account_id, base_url. All else in the file stays byte for byte, other values of the
-    profile too. The file is replaced as a whole and is 0600, its folder 0700, from their creation.
+    `values` has any of api_key, account_id, base_url. Every other line keeps its bytes. The file is replaced as a
+    whole; it is 0600 and its folder 0700 from their creation.
     """
     check_profile_name(name)
     unknown = set(values) - set(KEYS)
     if unknown:
-        raise InputError(f"a profile has no setting named {', '.join(sorted(unknown))}: only {', '.join(KEYS)}")
+        raise InputError(f"a profile sets {', '.join(KEYS)}, got {', '.join(sorted(unknown))}")
     path = home(env) / _FILES[0]
     checked = {
         key: check_value(key, value, f"profile {name}") if value is not None else None for key, value in values.items()
@@ -92,40 +90,21 @@ def write_profile(name: str, values: Mapping[str, str | None], env: Mapping[str,
     return path
 
 
-def delete_profile(name: str, env: Mapping[str, str] = os.environ) -> bool:
-    """Remove a profile's sections from both files; False where there were none. Of `default`, only our three settings.
-
-    A folder `profiles/NAME` is the official tool's, and stays.
-    """
-    folder = home(env)
-    if not folder.is_dir():
-        return False
-    deleted = False
-    with one_writer(folder):
-        for file in _FILES:
-            lines = _lines(folder / file, env)
-            kept = ini.without(lines, name, frozenset(KEYS))
-            if kept != "".join(line.text for line in lines):
-                write_private(folder / file, kept)
-                deleted = True
-    return deleted
-
-
 def check_profile_name(name: str) -> str:
-    """The name; InputError unless it can be a section's and a folder's."""
+    """The name; InputError unless a section and a folder can have it."""
     if _NAME.fullmatch(name) is None:
         raise InputError(
-            f"{name!a} cannot be the name of a profile",
-            hint="use letters, digits, '-', '_' and '.', the first one no '-' or '.'",
+            f"{name!a} is not a valid profile name",
+            hint="use letters, digits, '-', '_' and '.'; begin with a letter, a digit or '_'",
         )
     return name
 
 
 def check_value(key: str, value: str, source: str) -> str:
-    """The value as it is used; InputError, naming `source` and never repeating a key, where it cannot be."""
+    """The value in its final form. InputError naming `source` if it is invalid; it never repeats a key."""
     if not value:
         if source.startswith("--"):
-            raise InputError(f"{source} is empty", hint="leave it out: firectl whoami shows what is used then")
+            raise InputError(f"{source} is empty", hint="leave it out: firectl whoami shows the value that applies")
         raise InputError(f"{source}: {key} is empty")
     if key == "base_url":
         return normalise_base_url(value, source)
@@ -142,10 +121,9 @@ def _check_key(key: str, source: str) -> str:
     at = next((at for at, char in enumerate(key) if not "!" <= char <= "~"), None)
     if at is None:
         return key
-    found = "a line break" if key[at] in "\r\n" else "a space" if key[at] in " \t" else "a character that no key has"
-    raise InputError(
-        f"{source}: the API key has {found} (character {at} of {len(key)})", hint="copy the key again, alone"
-    )
+    found = "a line break" if key[at] in "\r\n" else "a space" if key[at] in " \t" else "an invalid character"
+    message = f"{source}: the API key has {found} (character {at} of {len(key)})"
+    raise InputError(message, hint="copy the key again, without other characters")
 
 
 def _lines(path: Path, env: Mapping[str, str]) -> list[ini.Line]:

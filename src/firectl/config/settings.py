@@ -1,6 +1,6 @@
-"""Which value each setting has, and where it came from: flag, then environment, then profile, then default.
+"""Which value does each setting have, and from where? The flag, then the environment, the profile, the default.
 
-Asks no server: an account that nothing names, and a platform that may be running here, are for the caller to find.
+Asks no server. The caller finds an account that no setting names, and a platform that runs on this machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T_co = TypeVar("T_co", bound="str | None", covariant=True)
 
 @dataclass(frozen=True)
 class Origin:
-    """One row of the table of settings: how it is spelled in each place."""
+    """A setting, and its name in each place."""
 
     key: str
     flag: str
@@ -40,7 +40,7 @@ _ORIGIN = {origin.key: origin for origin in SETTINGS}
 
 @dataclass(frozen=True)
 class Setting(Generic[T_co]):
-    """A value, and in words where it came from: `--api-key`, `FIREWORKS_API_KEY`, `profile local in …`, `default`."""
+    """A value, and where it came from: `--api-key`, `FIREWORKS_API_KEY`, `profile local in …`, `default`."""
 
     value: T_co
     source: str
@@ -53,14 +53,14 @@ class Setting(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Flags:
-    """What was given on the command line, or as arguments of the client; None where nothing was."""
+    """The flags of the command line, or the arguments of the client; None for those not given."""
 
     api_key: str | None = field(default=None, repr=False)
     account_id: str | None = None
     base_url: str | None = None
     profile: str | None = None
     arguments: bool = False
-    """Given by a program: errors then say `argument api_key` and not `--api-key`."""
+    """Whether a program gave them: errors then say `argument api_key`, not `--api-key`."""
 
     def source(self, key: str) -> str:
         return f"argument {key}" if self.arguments else _ORIGIN[key].flag
@@ -68,7 +68,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class Settings:
-    """Whom to ask, and as whom. `api_key.value` and `account_id.value` are None where nothing sets them."""
+    """Where requests go, and for whom. `api_key.value` and `account_id.value` are None if nothing sets them."""
 
     api_key: Setting[str | None]
     account_id: Setting[str | None]
@@ -77,10 +77,9 @@ class Settings:
 
 
 def resolve(flags: Flags, env: Mapping[str, str] = os.environ) -> Settings:
-    """Every setting from the first place that has it. An empty variable counts as not set, an empty flag is an error.
+    """Every setting from the first place that has it. An empty variable counts as not set; an empty flag is an error.
 
-    InputError for a value that cannot be used, a profile asked for that is not there, a malformed file. The files are
-    read only where something is left to look up in them.
+    InputError for an invalid value, a missing profile or a malformed file. Reads the files only if a value is missing.
     """
     profile = chosen_profile(flags, env)
     given = {key: _given(key, flags, env) for key in ("api_key", "account_id", "base_url")}
@@ -96,7 +95,7 @@ def resolve(flags: Flags, env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def chosen_profile(flags: Flags, env: Mapping[str, str] = os.environ) -> Setting[str]:
-    """The profile that is asked for, be it there or not: for a command that is about to write it."""
+    """The profile to use; it may not exist yet, for a command that writes it."""
     return _given("profile", flags, env) or Setting(DEFAULT_PROFILE, "default")
 
 

@@ -1,6 +1,6 @@
-"""What can be said against a base model's folder from its config and headers, in milliseconds.
+"""Check a base model's folder by its config and its headers, in milliseconds.
 
-Must not import torch: a folder that cannot be served is refused before the seconds that takes.
+Must not import torch: a folder that cannot be served is refused before that import, which takes seconds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from firectl.lora.read.base_model import BaseModel
 
 
 def open_base(folder: Path) -> BaseModel:
-    """AdapterError for a folder that is no model, is incomplete by its own index, or is quantised."""
+    """AdapterError for a folder that is not a model, lacks files of its index, is quantised or has no tokenizer."""
     base = BaseModel.open(folder)
     if base.quantization is not None:
         raise AdapterError(
-            f"{folder}: the weights are quantised ({base.quantization}), which this engine does not serve",
+            f"{folder}: expected BF16, FP16 or FP32 weights, got quantised ones ({base.quantization})",
             hint="import the model in BF16, FP16 or FP32",
         )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise AdapterError(f"{folder}: there is no tokenizer beside the model", hint="add its tokenizer.json")
+        raise AdapterError(f"{folder}: the model has no tokenizer", hint="add its tokenizer.json")
     return base
+
+
+def weight_bytes(base: BaseModel) -> int:
+    """Bytes of the files that hold the model's weights."""
+    return sum((base.path / shard).stat().st_size for shard in base.shards)

@@ -1,7 +1,7 @@
-"""The thread that computes: takes sequences in, runs step after step, hands progress out.
+"""The thread that computes: it takes sequences, runs steps, and publishes their results.
 
-Everything that touches the model, its memory or the schedule happens on this thread, between or in steps. Must not
-know HTTP or asyncio: commands come through a queue, progress leaves through `publish`.
+Only this thread touches the model, its memory and the schedule. Commands come through a queue, results leave through
+`publish`. Must not know HTTP or asyncio.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from firectl.engine.compute.sampler import Picked, pick
 from firectl.engine.load import LoadedModel
-from firectl.engine.metrics import Metrics
+from firectl.engine.metrics import EngineMetrics
 from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.kv_slots import KVSlots
-from firectl.engine.schedule.prefixes import MOST, Prefixes
+from firectl.engine.schedule.prefix_cache import MOST, PrefixCache
 from firectl.engine.schedule.scheduler import Scheduler
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
@@ -29,16 +29,15 @@ from firectl.schemas.words import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StepResult:
     """What one step added to one sequence."""
 
     sequence: Sequence
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: str | None = None
-    """`stop` or `length` when this was the last."""
+    """`stop` or `length` in the last result."""
     error: ApiError | None = None
-    """Nothing more comes after an error either."""
 
     @property
     def last(self) -> bool:
@@ -61,85 +60,69 @@ class _Call:
     done: Future[None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    pass
-
-
 class Engine:
-    """`publish` is called on the engine's thread with what each step brought, `died` when the thread has failed."""
+    """The engine's thread calls `publish` with the results of each step, and `died` if it fails."""
 
     def __init__(
         self,
         loaded: LoadedModel,
         options: EngineOptions,
-        publish: Callable[[list[Progress]], None],
+        publish: Callable[[list[StepResult]], None],
         died: Callable[[ApiError], None] = lambda death: None,
     ) -> None:
         self.loaded = loaded
-        self.metrics = Metrics(options.served_model_name)
+        self.metrics = EngineMetrics(options.served_model_name)
         self.death: ApiError | None = None
-        """Why the thread has ended; None while it lives."""
+        """Why the thread ended; None while it runs."""
         memory = KVSlots(loaded.kv_tokens, loaded.max_length, options.max_num_seqs)
-        prefixes = Prefixes(memory, MOST if options.prefix_caching else 0)
+        prefixes = PrefixCache(memory, MOST if options.prefix_caching else 0)
         step_tokens = max(options.max_step_tokens, options.max_num_seqs)
-        self._scheduler = Scheduler(memory, prefixes, options.max_num_seqs, step_tokens, options.answer_reserve)
+        scheduler = Scheduler(memory, prefixes, options.max_num_seqs, step_tokens, options.answer_reserve)
+        self._scheduler = scheduler
         self._publish = publish
-        self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Call | _Stop] = queue.SimpleQueue()
-        self._door = threading.Lock()
-        """Held to put a command in, so that none is put in after the last was looked at."""
         self._died = died
+        self._commands: queue.SimpleQueue[_Submit | _Cancel | _Call | None] = queue.SimpleQueue()
+        """None ends the thread."""
+        self._lock = threading.Lock()
+        """Held to add a command and to set `death`, so that no command is added after the last look at the queue."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         watch = self.metrics.watch
-        watch("vllm:num_requests_running", "Sequences in the current steps.", lambda: self.running)
-        watch("vllm:num_requests_waiting", "Sequences that wait for a slot.", lambda: self.waiting)
-        watch("vllm:kv_cache_usage_perc", "Share of the KV memory taken, 0 to 1.", lambda: self.kv_use)
+        watch("vllm:num_requests_running", "Sequences in the current steps.", lambda: len(scheduler.running))
+        watch("vllm:num_requests_waiting", "Sequences that wait for a slot.", lambda: len(scheduler.waiting))
+        share = "Share of the KV memory taken, 0 to 1."
+        watch("vllm:kv_cache_usage_perc", share, lambda: scheduler.taken / memory.budget)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         """End after the current step; sequences in flight get an error."""
-        with self._door:
-            self._inbox.put(_Stop())
+        self._commands.put(None)
         self._thread.join()
 
     def submit(self, sequences: Items[Sequence]) -> None:
-        """Queue sequences; ApiError when the engine has died."""
+        """Queue sequences. ApiError when the engine has died."""
         self._put(_Submit(tuple(sequences)))
 
     def cancel(self, sequences: Items[Sequence]) -> None:
-        """Free the sequences' slots before the next step; those that are done already are passed over."""
-        self._inbox.put(_Cancel(tuple(sequences)))
+        """Free the sequences' slots before the next step. Sequences that have ended are ignored."""
+        self._commands.put(_Cancel(tuple(sequences)))
 
     def call(self, function: Callable[[], None]) -> Future[None]:
-        """Run a function on the engine's thread between two steps."""
+        """Run a function on the engine's thread between two steps. ApiError when the engine has died."""
         done: Future[None] = Future()
         self._put(_Call(function, done))
         return done
 
-    @property
-    def running(self) -> int:
-        return len(self._scheduler.running)
-
-    @property
-    def waiting(self) -> int:
-        return len(self._scheduler.waiting)
-
-    @property
-    def kv_use(self) -> float:
-        """Share of the KV memory that is taken, 0 to 1."""
-        return self._scheduler.taken / self._scheduler.memory.budget
-
     def _put(self, command: _Submit | _Call) -> None:
-        with self._door:
+        with self._lock:
             if self.death is not None:
                 raise ApiError(Code.UNAVAILABLE, self.death.message, reason=Reason.ENGINE_STOPPED)
-            self._inbox.put(command)
+            self._commands.put(command)
 
     def _run(self) -> None:
         try:
-            while self._obey():
+            while self._drain_commands():
                 self._step()
         except BaseException as error:
             traceback.print_exc(file=sys.stderr)
@@ -151,12 +134,12 @@ class Engine:
         else:
             self._end(ApiError(Code.INTERNAL, "the engine was stopped", reason=Reason.ENGINE_FAILED))
 
-    def _obey(self) -> bool:
-        """Carry out the commands that have come, waiting for one while there is nothing to compute; False to stop."""
+    def _drain_commands(self) -> bool:
+        """Run all queued commands; blocks while there is nothing to compute. False ends the thread."""
         while True:
             idle = not (self._scheduler.running or self._scheduler.waiting)
             try:
-                command = self._inbox.get(block=idle)
+                command = self._commands.get(block=idle)
             except queue.Empty:
                 return True
             match command:
@@ -167,9 +150,14 @@ class Engine:
                 case _Cancel(sequences):
                     for sequence in sequences:
                         self._scheduler.remove(sequence)
-                case _Call():
-                    _carry_out(command)
-                case _Stop():
+                case _Call(function, done):
+                    try:
+                        function()
+                    except Exception as error:
+                        done.set_exception(error)
+                    else:
+                        done.set_result(None)
+                case None:
                     return False
 
     def _step(self) -> None:
@@ -190,12 +178,12 @@ class Engine:
         self.metrics.generation_tokens.inc(len(picks))
         self._publish([self._advance(sequence, picked) for sequence, picked in zip(sampled, picks, strict=True)])
 
-    def _advance(self, sequence: Sequence, picked: Picked | None) -> Progress:
+    def _advance(self, sequence: Sequence, picked: Picked | None) -> StepResult:
         if picked is None:
             self._scheduler.remove(sequence, spoiled=True)
-            whose = f"adapter {sequence.adapter.name}" if sequence.adapter else "the model"
-            message = f"{whose} gave numbers that are not finite, no token can be picked"
-            return Progress(sequence, error=ApiError(Code.INTERNAL, message, reason=Reason.NOT_FINITE))
+            source = f"adapter {sequence.adapter.name}" if sequence.adapter else "the model"
+            message = f"{source} computed numbers that are not finite: no token can be picked"
+            return StepResult(sequence, error=ApiError(Code.INTERNAL, message, reason=Reason.NOT_FINITE))
         sequence.append(picked.token)
         text, finish = "", None
         logprobs: tuple[TokenLogprob, ...] = ()
@@ -213,7 +201,7 @@ class Engine:
             text += sequence.text.finish()
             if sequence.text.stopped:
                 finish = "stop"
-        return Progress(sequence, text, logprobs, finish)
+        return StepResult(sequence, text, logprobs, finish)
 
     def _logprobs(self, picked: Picked) -> tuple[TokenLogprob, ...]:
         if picked.logprob is None:
@@ -223,22 +211,13 @@ class Engine:
         return (TokenLogprob(*spell(picked.token), picked.logprob, top),)
 
     def _end(self, death: ApiError) -> None:
-        with self._door:
+        with self._lock:
             self.death = death
         left = [*self._scheduler.running, *self._scheduler.waiting]
-        while not self._inbox.empty():
-            match self._inbox.get():
+        while not self._commands.empty():
+            match self._commands.get():
                 case _Submit(sequences):
                     left.extend(sequences)
                 case _Call(_, done):
                     done.set_exception(death)
-        self._publish([Progress(sequence, error=death) for sequence in left])
-
-
-def _carry_out(call: _Call) -> None:
-    try:
-        call.function()
-    except Exception as error:
-        call.done.set_exception(error)
-    else:
-        call.done.set_result(None)
+        self._publish([StepResult(sequence, error=death) for sequence in left])

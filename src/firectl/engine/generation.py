@@ -1,6 +1,6 @@
-"""A request's sequences on the asyncio side: admitted or refused at once, read as they progress, cancelled on leaving.
+"""The asyncio side of a request: queue its sequences or refuse them, read their results, cancel them.
 
-Must not know what the progress is turned into.
+Must not know how an answer is written.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import AsyncIterator
 from collections.abc import Sequence as Items
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from firectl.engine.options import EngineOptions
@@ -20,13 +19,13 @@ from firectl.schemas.openai import ParamError
 from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
-    from firectl.engine.engine import Engine, Progress
+    from firectl.engine.engine import Engine, StepResult
 
 LONGEST_RETRY_AFTER = 60
 
 
 class QueueFull(ApiError):
-    """More sequences are waiting than may. HTTP 429; `retry_after` in whole seconds."""
+    """The queue has no room for the request. HTTP 429; `retry_after` in whole seconds."""
 
     def __init__(self, limit: int, retry_after: int) -> None:
         super().__init__(
@@ -38,7 +37,7 @@ class QueueFull(ApiError):
 
 
 class Dispatcher:
-    """Hands sequences to the engine and its progress back to those who wait. Lives on the event loop's thread."""
+    """Passes sequences to the engine and step results to the generations. Lives on the event loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, options: EngineOptions) -> None:
         self._loop = loop
@@ -49,16 +48,16 @@ class Dispatcher:
         self._seconds_each = 1.0
         """A running mean of how long a sequence takes."""
 
-    def publish(self, batch: list[Progress]) -> None:
+    def publish(self, results: list[StepResult]) -> None:
         """Called by the engine's thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._deliver, batch)
+            self._loop.call_soon_threadsafe(self._deliver, results)
 
     def start(self, engine: Engine, sequences: Items[Sequence]) -> Generation:
-        """QueueFull beyond the limit, then nothing of the request is queued; ApiError when the engine has died."""
+        """Queue all sequences or none. QueueFull beyond the limit; ApiError when the engine has died."""
         limit = self._slots + self._max_waiting
         if len(sequences) > limit:
-            raise ParamError(f"the request asks for {len(sequences)} choices, this engine takes {limit}", "n")
+            raise ParamError(f"expected at most {limit} choices in one request, got {len(sequences)}", "n")
         if len(self._owners) + len(sequences) > limit:
             engine.metrics.refused.inc()
             ahead = len(self._owners) / self._slots * self._seconds_each
@@ -72,20 +71,20 @@ class Dispatcher:
         for sequence in sequences:
             self._owners.pop(sequence, None)
 
-    def _deliver(self, batch: list[Progress]) -> None:
+    def _deliver(self, results: list[StepResult]) -> None:
         now = time.monotonic()
-        for progress in batch:
-            owner = self._owners.get(progress.sequence)
-            if owner is None:  # cancelled meanwhile
+        for result in results:
+            owner = self._owners.get(result.sequence)
+            if owner is None:  # it was cancelled
                 continue
-            if progress.last:
-                del self._owners[progress.sequence]
+            if result.last:
+                del self._owners[result.sequence]
                 self._seconds_each += 0.1 * (now - owner.started - self._seconds_each)
-            owner.put(progress, now)
+            owner.put(result, now)
 
 
 class Generation:
-    """`async with` it and iterate: progress of all its sequences, in the order it came. Leaving cancels the rest."""
+    """`async with` it and iterate: results of all its sequences, in order of arrival. Leaving cancels the rest."""
 
     def __init__(self, dispatcher: Dispatcher, engine: Engine, sequences: Items[Sequence], timeout: float) -> None:
         self.started = time.monotonic()
@@ -93,51 +92,49 @@ class Generation:
         self._dispatcher = dispatcher
         self._engine = engine
         self._unfinished = set(sequences)
-        self._progress: asyncio.Queue[Progress] = asyncio.Queue()
-        self._heard: dict[Sequence, float] = {}
-        """When the last token of each came."""
+        self._results: asyncio.Queue[StepResult] = asyncio.Queue()
+        self._last_token: dict[Sequence, float] = {}
+        """When the last token of each sequence came, in time.monotonic()."""
 
-    def put(self, progress: Progress, now: float) -> None:
-        """What a step brought, at `now` of time.monotonic()."""
-        self._progress.put_nowait(progress)
-        if progress.error is not None:
+    def put(self, result: StepResult, now: float) -> None:
+        """Add a result that came at `now` of time.monotonic()."""
+        self._results.put_nowait(result)
+        if result.error is not None:
             return
-        metrics, before = self._engine.metrics, self._heard.get(progress.sequence)
+        metrics, before = self._engine.metrics, self._last_token.get(result.sequence)
         if before is None:
             metrics.first_token.observe(now - self.started)
         else:
             metrics.between_tokens.observe(now - before)
-        if progress.last:
+        if result.last:
             metrics.whole.observe(now - self.started)
-        self._heard[progress.sequence] = now
+        self._last_token[result.sequence] = now
 
-    async def __aiter__(self) -> AsyncIterator[Progress]:
-        """Ends after every sequence's last; raises the error that one of them met, or DEADLINE_EXCEEDED."""
+    async def __aiter__(self) -> AsyncIterator[StepResult]:
+        """Ends after the last result of every sequence. Raises the error of a sequence, or DEADLINE_EXCEEDED."""
         deadline = asyncio.get_running_loop().time() + self.started + self._timeout - time.monotonic()
         while self._unfinished:
             try:
                 async with asyncio.timeout_at(deadline):
-                    progress = await self._progress.get()
+                    result = await self._results.get()
             except TimeoutError:
                 self._engine.metrics.timeouts.inc()
                 raise ApiError(
                     Code.DEADLINE_EXCEEDED,
-                    f"the answer was not done {self._timeout:g} s after the request came, and was given up",
+                    f"the answer was not complete {self._timeout:g} s after the request, and was cancelled",
                     reason=Reason.REQUEST_TIMEOUT,
                     hint="ask for fewer tokens, or start the engine with a higher --request-timeout",
                 ) from None
-            if progress.last:
-                self._unfinished.discard(progress.sequence)
-            if progress.error is not None:
-                raise progress.error
-            yield progress
+            if result.last:
+                self._unfinished.discard(result.sequence)
+            if result.error is not None:
+                raise result.error
+            yield result
 
     async def __aenter__(self) -> Generation:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         if self._unfinished:
             left = tuple(self._unfinished)
             self._dispatcher.forget(left)

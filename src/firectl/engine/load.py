@@ -1,6 +1,6 @@
-"""From a Hugging Face folder to a model that computes packed batches, or a refusal that says why not.
+"""From a Hugging Face folder to a model that computes packed batches.
 
-A model is refused when its files are incomplete or when it needs something the packed batch does not do.
+AdapterError for a folder with incomplete files, and for a model with features that packed batches do not support.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from firectl.engine.base_folder import open_base
+from firectl.engine.base_folder import open_base, weight_bytes
 from firectl.engine.compute.lean.config import lean_config
 from firectl.engine.compute.lean.load import generation_eos, read_model, readable
 from firectl.engine.compute.lean.runner import LeanRunner
@@ -32,11 +32,12 @@ class LoadedModel:
     runner: Runner
     tokenizer: Tokenizer
     eos: frozenset[int]
+    """Token ids that end an answer."""
     vocabulary: int
     """Token ids are below this."""
     max_length: int
     kv_tokens: int
-    """How many tokens' keys and values fit the memory for them."""
+    """How many tokens' keys and values fit into the KV memory."""
     dtype: torch.dtype
     device: torch.device
 
@@ -53,7 +54,7 @@ def load(options: EngineOptions) -> LoadedModel:
         base=base,
         runner=model.runner,
         tokenizer=tokenizer,
-        eos=tokenizer.eos | model.eos,
+        eos=tokenizer.eos | model.eos | generation_eos(base.path),
         vocabulary=model.vocabulary,
         max_length=max_length,
         kv_tokens=kv_tokens,
@@ -63,30 +64,30 @@ def load(options: EngineOptions) -> LoadedModel:
 
 
 def _read(base: BaseModel, dtype: torch.dtype, device: torch.device) -> ReadModel:
-    """The model by the lean forward pass if that computes it, else by transformers'."""
+    """The model on the lean forward pass if that supports it, else on transformers."""
     config = lean_config(base.config)
     if config is None or not readable(base):
-        # Not above: importing transformers takes longer than all the rest of the start.
+        # Imported here, because importing transformers takes longer than the rest of the start.
         from firectl.engine.compute.transformers.load import read_any
 
         return read_any(base.path, dtype, device)
     runner = LeanRunner(read_model(base, config, dtype, device), device, dtype)
-    run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])  # warms it up
+    run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])  # warm-up
     runner.forget()
-    return ReadModel(runner, config.max_positions, config.vocabulary, config.eos | generation_eos(base.path))
+    return ReadModel(runner, config.max_positions, config.vocabulary, config.eos)
 
 
 def _limits(options: EngineOptions, longest: int, token_bytes: int, device: torch.device) -> tuple[int, int]:
-    """The longest sequence, and the tokens that the KV memory holds."""
+    """The longest sequence and the size of the KV memory, both in tokens."""
     memory = options.kv_memory or _kv_memory(device)
     kv_tokens = memory // token_bytes
     wanted = options.max_model_len
     if wanted is not None and wanted > longest:
-        raise AdapterError(f"--max-model-len {wanted} is more than the {longest} tokens this model can do")
+        raise AdapterError(f"--max-model-len {wanted} is more than the {longest} tokens that this model supports")
     if wanted is not None and wanted > kv_tokens:
         raise AdapterError(
-            f"--max-model-len {wanted} needs {wanted * token_bytes} bytes for keys and values, there are {memory}",
-            hint="give more with --kv-memory-mib, or ask for a shorter context",
+            f"--max-model-len {wanted} needs {wanted * token_bytes} bytes for keys and values, but has {memory}",
+            hint="set a higher --kv-memory-mib, or a lower --max-model-len",
         )
     return min(wanted or longest, kv_tokens), kv_tokens
 
@@ -106,7 +107,7 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise AdapterError("--device cuda: torch sees no GPU")
+        raise AdapterError("--device cuda: torch finds no GPU")
     return torch.device(name)
 
 
@@ -118,9 +119,8 @@ def _dtype(options: EngineOptions, base: BaseModel, device: torch.device) -> tor
         return stored
     if stored == torch.bfloat16 and _cpu_multiplies_bfloat16():
         return stored
-    # Without instructions for it, a CPU is several times slower on 16-bit floats than on 32-bit ones.
-    size = sum((base.path / shard).stat().st_size for shard in base.shards)
-    return torch.float32 if 2 * size < _physical_memory() // 2 else stored
+    # A CPU without 16-bit instructions computes 16-bit floats several times slower than 32-bit ones.
+    return torch.float32 if 2 * weight_bytes(base) < _physical_memory() // 2 else stored
 
 
 def _cpu_multiplies_bfloat16() -> bool:

@@ -1,6 +1,6 @@
 """The life of an engine process: listen, load, serve, end.
 
-It listens before it loads, so that whoever started it can ask how far it is; it ends with its parent when told to.
+It listens before it loads, so that its parent can ask for its health. With --exit-with-stdin it ends with its parent.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ import traceback
 import uvicorn
 
 from firectl.engine.base_folder import open_base
-from firectl.engine.journal import note
+from firectl.engine.event_log import log_event
 from firectl.engine.options import EngineOptions
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 
-LAST_WORDS = 1
-"""Seconds between the engine's death and the end of the process: /health says 503 meanwhile."""
+EXIT_DELAY = 1
+"""Seconds from the engine's death to the end of the process; /health answers 503 during them."""
 GRACE = 3
 """Seconds that requests in flight get after SIGTERM."""
 KEEP_ALIVE = 75
-"""Seconds that an idle connection is kept: longer than clients keep theirs (httpx 5), who may else send their next
-request at the moment of its end."""
+"""Seconds that an idle connection stays open. Longer than clients keep theirs (httpx: 5): a client that sends while
+the server closes would get an error."""
 
 
 def serve(options: EngineOptions) -> int:
-    """Serve until told to stop; the exit code. 1 when the model cannot be loaded, said as one JSON line on stderr."""
+    """Serve until told to stop; returns the exit code. A failure is one JSON line on stderr, and exit code 1."""
     try:
         listener = _listen(options)
     except OSError as error:
-        _say(ApiError(Code.UNAVAILABLE, f"cannot listen on {options.host}:{options.port}: {error.strerror}"))
+        _print_error(ApiError(Code.UNAVAILABLE, f"cannot listen on {options.host}:{options.port}: {error.strerror}"))
         return 1
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201
-    note(options, f"starting {options.served_model_name}: {options.model}, process {os.getpid()}")
+    log_event(options, f"starting {options.served_model_name}: {options.model}, process {os.getpid()}")
     if options.exit_with_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     return asyncio.run(_serve(options, listener))
@@ -46,12 +46,12 @@ def serve(options: EngineOptions) -> int:
 
 async def _serve(options: EngineOptions, listener: socket.socket) -> int:
     from firectl.engine.http.app import build_app
-    from firectl.engine.replica import Replica
+    from firectl.engine.model_server import ModelServer
 
-    replica = Replica(options)
+    model_server = ModelServer(options)
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(replica),
+            build_app(model_server),
             http="h11",
             ws="none",
             lifespan="off",
@@ -62,46 +62,44 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
         )
     )
     loop = asyncio.get_running_loop()
-    failure: list[FirectlError] = []
+    failures: list[FirectlError] = []
 
     def end() -> None:
         server.should_exit = True
 
-    def died(death: FirectlError) -> None:
-        # A process without its engine serves nobody: whoever started it sees the end of it at once, and no later than
-        # those in flight have read their errors.
-        failure.append(death)
-        loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, end)
+    def end_after_death(death: ApiError) -> None:
+        # The delay lets requests in flight read their errors. Then the parent sees the process end.
+        failures.append(death)
+        loop.call_soon_threadsafe(loop.call_later, EXIT_DELAY, end)
 
     def load() -> None:
         begun = time.monotonic()
         try:
             open_base(options.model)
-            from firectl.engine.start import start  # torch and transformers: seconds
+            from firectl.engine.start import start  # torch: seconds
 
-            ready = start(options, loop, died)
+            ready = start(options, loop, end_after_death)
         except FirectlError as error:
-            failure.append(error)
+            failures.append(error)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            failure.append(ApiError(Code.INTERNAL, f"internal error: {type(error).__name__}: {error}"))
+            failures.append(ApiError(Code.INTERNAL, f"internal error: {type(error).__name__}: {error}"))
         else:
-            loop.call_soon_threadsafe(replica.become, ready)
-            note(options, f"ready after {time.monotonic() - begun:.1f} s")
+            loop.call_soon_threadsafe(model_server.become, ready)
+            log_event(options, f"ready after {time.monotonic() - begun:.1f} s")
             return
-        server.should_exit = True
+        end()
 
     threading.Thread(target=load, name="load", daemon=True).start()
     await server.serve(sockets=[listener])
-    if failure:
-        _say(failure[0])
-        return 1
-    return 0
+    if failures:
+        _print_error(failures[0])
+    return 1 if failures else 0
 
 
 def _listen(options: EngineOptions) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    # The protocol is named, for asyncio sends small pieces at once (TCP_NODELAY) only where it is.
+    # asyncio sets TCP_NODELAY only on a socket whose protocol is given.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((options.host, options.port))
@@ -110,11 +108,11 @@ def _listen(options: EngineOptions) -> socket.socket:
 
 
 def _end_with_stdin() -> None:
-    # os.read, because a buffered reader's lock, held for ever, would trip the interpreter's shutdown.
+    # os.read, because the lock of a buffered reader would block the interpreter's shutdown.
     while os.read(0, 4096):
         pass
     os._exit(0)
 
 
-def _say(error: FirectlError) -> None:
+def _print_error(error: FirectlError) -> None:
     print(json.dumps(to_inference_wire(error)), file=sys.stderr, flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Put the parts of an engine together: the one place that imports torch for a process that is listening already.
+"""Load the model and connect the parts of an engine. The first import of torch in a process that listens already.
 
 Must not know HTTP.
 """
@@ -12,22 +12,23 @@ import torch
 
 from firectl.engine.adapters.read import AdapterReader
 from firectl.engine.adapters.registry import Registry
-from firectl.engine.compute.huge_pages import gather
+from firectl.engine.base_folder import weight_bytes
+from firectl.engine.compute.huge_pages import collapse
 from firectl.engine.engine import Engine
 from firectl.engine.generation import Dispatcher
 from firectl.engine.load import load
+from firectl.engine.model_server import Ready
 from firectl.engine.options import EngineOptions
-from firectl.engine.replica import Ready
 from firectl.errors import ApiError
 
 _LARGE = 32 * 2**20
-"""Bytes of a model whose weights do not stay in the processor's caches from one step to the next anyway."""
+"""Bytes of weights that do not stay in the processor's caches between two steps."""
 
 
 def start(options: EngineOptions, loop: asyncio.AbstractEventLoop, died: Callable[[ApiError], None]) -> Ready:
-    """Load the model and start the engine's thread; progress is delivered on `loop`. AdapterError as `load`.
+    """Load the model and start the engine's thread. Results are delivered on `loop`. AdapterError as in `load`.
 
-    `died` is called, on the engine's thread, if that fails later.
+    The engine's thread calls `died` if it fails later.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -37,9 +38,8 @@ def start(options: EngineOptions, loop: asyncio.AbstractEventLoop, died: Callabl
     engine = Engine(loaded, options, dispatcher.publish, died)
     registry = None
     if options.enable_lora:
-        reader = AdapterReader(loaded, options.max_lora_rank)
-        registry = Registry(engine, reader, options)
+        registry = Registry(engine, AdapterReader(loaded, options.max_lora_rank), options)
     engine.start()
-    if sum((loaded.base.path / shard).stat().st_size for shard in loaded.base.shards) >= _LARGE:
-        gather()
-    return Ready(loaded, engine, dispatcher, registry)
+    if weight_bytes(loaded.base) >= _LARGE:
+        collapse()
+    return Ready(engine, dispatcher, registry)

@@ -1,6 +1,6 @@
-"""A string while it is being mended: what each mend says, and where in the input it happened.
+"""Which characters of a string are wrong, and where? Replaces them one by one and keeps their place in the input.
 
-Knows characters (invisible, look-alike, quoted, encoded), not names.
+Knows characters (invisible, look-alike, quoted, encoded); must not know names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Match: TypeAlias = re.Match[str]
+
+LONGEST = 2000
+"""Longer strings are not explained; the longest valid one has 292 characters."""
 
 _SPACE = re.compile("[ \t\n\r\f\v\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _NOT_PLAIN = re.compile("[^ -~]")
@@ -43,88 +46,88 @@ _PLAIN = {other: plain for plain, others in _LOOKS_LIKE.items() for other in oth
 
 
 def describe(char: str) -> str:
-    """A character for a message, never the character itself unless it is printable ASCII: `U+200B ZERO WIDTH SPACE`."""
+    """A character for a message: `'#'` for printable ASCII, `U+200B ZERO WIDTH SPACE` for others."""
     if "!" <= char <= "~":
         return f"{char!r}"
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
 
 
 class Draft:
-    """`text` as mended so far. Its character i stood at `at[i]` in the input; `at[len(text)]` is the input's end."""
+    """`text` as corrected so far. `at[i]` is the place of its character i in the input; `at[len(text)]` is the end."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = list(range(len(text) + 1))
         self.problems: dict[int, str] = {}
-        self.mendable = True
-        """Whether what to write instead is still known."""
+        self.correctable = True
+        """Whether the intended string is still known."""
 
     @classmethod
-    def of(cls, text: str, account: str | None, look_into: int, allowed: int) -> Draft:
-        """`text` with its characters mended. Past `look_into` characters only that it exceeds `allowed` is said."""
+    def of(cls, text: str, account: str | None, allowed: int) -> Draft:
+        """`text` with its characters corrected; one longer than LONGEST only exceeds `allowed` characters."""
         draft = cls(text)
-        if len(text) > look_into:
-            draft.say(allowed, f"{len(text)} characters: far too long for a name")
-            draft.put(0, len(text), "")
-            draft.mendable = False
+        if len(text) > LONGEST:
+            draft.report(allowed, f"{len(text)} characters: at most {allowed} are allowed")
+            draft.replace(0, len(text), "")
+            draft.correctable = False
         else:
-            draft._mend_characters(account)
+            draft._correct_characters(account)
         return draft
 
-    def say(self, index: int, message: str) -> None:
-        """Something is wrong at `text[index]`. One problem a character is enough: the first said stays."""
+    def report(self, index: int, message: str) -> None:
+        """Report a problem at `text[index]`; a character keeps the first problem reported for it."""
         self.problems.setdefault(self.at[index], message)
 
-    def put(self, start: int, end: int, new: str, message: str | None = None) -> None:
-        """Replace `text[start:end]`, saying why unless an earlier problem covers it."""
+    def replace(self, start: int, end: int, new: str, message: str | None = None) -> None:
+        """Replace `text[start:end]`, and report why."""
         if message is not None:
-            self.say(start, message)
+            self.report(start, message)
         self.text = self.text[:start] + new + self.text[end:]
         self.at[start:end] = [self.at[start]] * len(new)
 
-    def mend(
+    def correct(
         self, pattern: re.Pattern[str], new: Callable[[Match], str | None], message: Callable[[Match], str | None]
     ) -> None:
-        """`put` for every match, from the last to the first; `new` giving None leaves a match as it is."""
+        """`replace` every match, from the last to the first, unless `new` returns None for it."""
         for match in reversed(list(pattern.finditer(self.text))):
             replacement = new(match)
             if replacement is not None:
-                self.put(match.start(), match.end(), replacement, message(match))
+                self.replace(match.start(), match.end(), replacement, message(match))
 
-    def _mend_characters(self, account: str | None) -> None:
-        """Mend all that is wrong below the level of names. `account` fills a placeholder for one."""
-        self.mend(_PLACEHOLDER, lambda match: self._fill(match, account), _say_placeholder)
-        self.mend(_NOT_PLAIN, lambda match: _plain(match.group()), _say_character)
-        self.mend(_ENCODED, _decode, _say_encoded)
-        self.mend(_BACKSLASH, _unescape, lambda _: "a backslash: the name is written without one")
-        self._close_up()
-        self.mend(_QUOTES, lambda _: "", lambda _: "a quotation mark: it belongs to the code or shell around the name")
-        self.mend(_WRAPPING, lambda _: "", lambda match: f"{match.group()!r} is not part of the name")
+    def _correct_characters(self, account: str | None) -> None:
+        """Correct everything below the level of names. `account` fills a placeholder for an account."""
+        self.correct(_PLACEHOLDER, lambda match: self._fill(match, account), _say_placeholder)
+        self.correct(_NOT_PLAIN, lambda match: _plain(match.group()), _say_character)
+        self.correct(_ENCODED, _decode, _say_encoded)
+        self.correct(_BACKSLASH, _unescape, lambda _: "a backslash: not part of the name")
+        self._correct_spaces()
+        self.correct(_QUOTES, lambda _: "", lambda _: "a quotation mark: not part of the name")
+        self.correct(_WRAPPING, lambda _: "", lambda match: f"{match.group()!r}: not part of the name")
         if _URL.match(self.text):
-            self.mend(_URL, lambda _: "", lambda _: "a URL: the model field takes the name alone")
-            self.mend(_QUERY, lambda _: "", lambda _: None)
+            self.correct(_URL, lambda _: "", lambda _: "a URL: write the name alone")
+            self.correct(_QUERY, lambda _: "", lambda _: None)
 
     def _fill(self, match: Match, account: str | None) -> str:
         if account and "acc" in match.group().lower():
             return account
-        self.mendable = False
+        self.correctable = False
         return "placeholder"
 
-    def _close_up(self) -> None:
-        """Mend runs of spaces: before a second name one stands for `#`, inside an ID for `-`, else for nothing."""
+    def _correct_spaces(self) -> None:
+        """Replace each run of spaces: by `#` before a second name, by `-` inside an ID, else by nothing."""
         for match in reversed(list(_SPACE.finditer(self.text))):
             run = match.group()
             before, after = self.text[: match.start()], self.text[match.end() :]
-            new, message = "", f"{_describe_space(run)}: names have none"
+            new, message = "", f"{_describe_space(run)}: not allowed in a name"
             if before[-1:].isalnum() and after.lower().startswith("accounts/") and "#" not in self.text:
                 new, message = "#", f"{_describe_space(run)} where '#' belongs"
             elif before[-1:].isalnum() and after[:1].isalnum() and run.strip(" ") == "":
                 new = "-"
-            self.put(match.start(), match.end(), new, message)
+            self.replace(match.start(), match.end(), new, message)
 
 
 def _plain(char: str) -> str | None:
-    """The ASCII that a character stands for, `""` for one that nobody sees; None where there is no telling."""
+    """The ASCII that a character stands for: `""` for an invisible one, None if it is not known."""
     if _SPACE.match(char):
         return None
     if char in _PLAIN:
@@ -146,14 +149,14 @@ def _say_character(match: Match) -> str:
 
 
 def _decode(match: Match) -> str:
-    """What `%XX` stands for, a space for any of those; nothing for the other control characters."""
+    """The character of `%XX`, or a space for white space; nothing for other control characters."""
     char = chr(int(match.group(1), 16))
     return char if "!" <= char <= "~" else " " * char.isspace()
 
 
 def _say_encoded(match: Match) -> str:
     char = describe(chr(int(match.group(1), 16)))
-    return f"{match.group()!r} is {char} as URLs encode it: the model field is no URL, nothing is encoded in it"
+    return f"{match.group()!r} is {char}, URL-encoded: write the character itself"
 
 
 def _describe_space(run: str) -> str:
@@ -171,6 +174,6 @@ def _say_placeholder(match: Match) -> str:
 
 
 def _unescape(match: Match) -> str:
-    """A backslash that escapes punctuation goes; one between words stands for a slash, as in a path."""
+    """A slash for a backslash between words, as in a path; nothing for one that escapes punctuation."""
     after = match.string[match.end() : match.end() + 1]
     return "/" if after.isalnum() and match.start() > 0 else ""

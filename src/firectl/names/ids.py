@@ -1,6 +1,6 @@
-"""What is a valid ID and a full resource name, and how an argument becomes a full name.
+"""Which IDs and full resource names are valid, and how does an argument become a full name?
 
-Every request of the platform's front passes here: what explains a mistake is imported only once there is one.
+Every inference request comes here, so the explanation of a mistake is imported only when there is one.
 """
 
 from __future__ import annotations
@@ -11,20 +11,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from firectl.errors import InputError
+from firectl.names.nouns import NOUNS
 
 ID_MAX = 63
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-COLLECTIONS: Mapping[str, str] = {
-    "models": "model",
-    "deployments": "deployment",
-    "deployedModels": "deployed model",
-    "deploymentShapes": "deployment shape",
-    "deploymentTemplates": "deployment template",
-    "users": "user",
-}
-"""The collections that names of ours lie in, and what people call one thing of each."""
+COLLECTIONS: Mapping[str, str] = {noun.collection: noun.singular for noun in NOUNS if noun.has_name}
+"""The collections of full names, and the words for one resource of each."""
 
 
 def is_id(text: str) -> bool:
@@ -33,10 +27,7 @@ def is_id(text: str) -> bool:
 
 
 def check_id(text: str, what: str = "model") -> None:
-    """Raise InputError, with the position of the mistake and what to write, unless `text` is a valid ID.
-
-    `what` is the noun for the message: "model", "deployment", "account".
-    """
+    """InputError, with the position of the mistake and the correction, unless `text` is a valid ID of a `what`."""
     if not is_id(text):
         from firectl.names.mistakes import id_error
 
@@ -47,13 +38,13 @@ def random_id(n: int = 8) -> str:
     """`n` random characters of a-z0-9: a valid ID for n in 1..63."""
     letters: list[str] = []
     while len(letters) < n:
-        # 252 is the largest multiple of 36 in a byte: above it, some letters would come up more often.
+        # 252 is the largest multiple of 36 in a byte; larger bytes would make some letters more frequent.
         letters += [_ALPHABET[byte % 36] for byte in os.urandom(2 * n) if byte < 252]
     return "".join(letters[:n])
 
 
 class ResourceName(NamedTuple):
-    """A full name, taken apart: `accounts/{account}/{collection}/{id}`, with `/versions/{version}` for shapes."""
+    """The parts of `accounts/{account}/{collection}/{id}`, with `/versions/{version}` for shapes."""
 
     account: str
     collection: str
@@ -66,7 +57,7 @@ class ResourceName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ResourceName:
-        """The name that `text` is; InputError where it is no full name of a collection of ours."""
+        """`text` as a name; InputError if it is not a full name in one of COLLECTIONS."""
         name = cls.read(text)
         if name is None:
             from firectl.names.mistakes import name_error
@@ -76,7 +67,7 @@ class ResourceName(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> ResourceName | None:
-        """The name that `text` is, or None."""
+        """`text` as a name, or None."""
         match text.split("/"):
             case ["accounts", account, collection, resource] if collection in COLLECTIONS:
                 name = cls(account, collection, resource)
@@ -89,9 +80,9 @@ class ResourceName(NamedTuple):
 
 
 def resolve(text: str, collection: str, account: str | None) -> str:
-    """The full name of an argument that is an ID (completed with `account`) or a full name already.
+    """The full name of an argument, which is an ID (completed with `account`) or a full name.
 
-    InputError where it is malformed, lies in another collection, or is an ID and no account is known.
+    InputError if it is malformed, in another collection, or an ID without a known account.
     """
     if is_id(text):
         if account is None:

@@ -1,6 +1,6 @@
-"""What is wrong with a string that is no route, and the route to write instead.
+"""What is wrong with a string that is not a route, and which route was intended?
 
-Imported only once something is wrong; decides nothing about what is right.
+Imported only when something is wrong; must not decide what is valid.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ import re
 
 from firectl.names.draft import Draft
 from firectl.names.ids import is_id
-from firectl.names.mistakes import LONGEST, Part, problems, read_part, show
+from firectl.names.mistakes import NamePart, problems, read_part, show
 from firectl.names.routes import LONGEST_ROUTE, build_route
 
 CATALOG = "fireworks"
-"""The account of the public models: nobody's deployments lie there."""
+"""The account of the public models; it has no deployments."""
 
 _GLUED_NAMES = re.compile(r"accounts/[^/#]+/models/[^/#]+?([/,:@|+;&]+)accounts/", re.IGNORECASE)
 _GLUED_COLLECTION = re.compile(r"accounts/([^/#]+)/models/[^/#]+(/)deployments/[^/#]+/?$", re.IGNORECASE)
 
 _GLUED_IDS = re.compile(r"[a-z0-9-]*[a-z][a-z0-9-]*([:@|+;&])[a-z0-9-]*[a-z][a-z0-9-]*")
-"""Two IDs; a number after a colon is a tag or a port."""
+"""Two IDs with another character than `#` between them; a number after a colon is a tag or a port."""
 
-Sides = tuple[Part | None, Part | None]
+Sides = tuple[NamePart | None, NamePart | None]
 """The model and the deployment of a route."""
 
 
 def explain_route(text: str, account: str | None) -> tuple[list[tuple[int, str]], str | None]:
-    """([(position, message), …] in order, the canonical route to write instead or None) for what is no route.
+    """The problems of a string that is not a route, 1 to 20 (position, message), and the intended route or None.
 
-    At least one problem, at most 20. `account` completes short names, as in `check_route`.
+    `account` completes short names, as in `check_route`.
     """
-    draft = Draft.of(text, account, LONGEST, LONGEST_ROUTE)
+    draft = Draft.of(text, account, LONGEST_ROUTE)
     if not draft.text.strip("/#"):
         if not draft.problems:
-            draft.say(0, "empty: a model or a deployment is wanted")
+            draft.report(0, "empty: expected a model or a deployment")
         return problems(draft), None
     _split_glued(draft)
     hashes = [index for index, char in enumerate(draft.text) if char == "#"]
@@ -41,13 +41,13 @@ def explain_route(text: str, account: str | None) -> tuple[list[tuple[int, str]]
     ends = [*hashes, len(draft.text)]
     parts = [read_part(draft, start, end) for start, end in zip(starts, ends, strict=True) if start < end]
     if len(hashes) > 1:
-        draft.say(hashes[1], "a second '#': a route is one model, one '#' and one deployment")
+        draft.report(hashes[1], "a second '#': a route is one model, one '#' and one deployment")
     match parts:
         case [part]:
             after_hash = bool(hashes) and part.start > hashes[0]
             if len(hashes) == 1:
                 missing = "the model is missing before '#'" if after_hash else "the deployment is missing after '#'"
-                draft.say(0 if after_hash else len(draft.text), missing)
+                draft.report(0 if after_hash else len(draft.text), missing)
             sides = _alone(draft, part, "deployments" if after_hash else "models")
         case [left, right]:
             sides = _pair(draft, left, right)
@@ -58,35 +58,35 @@ def explain_route(text: str, account: str | None) -> tuple[list[tuple[int, str]]
 
 
 def _split_glued(draft: Draft) -> None:
-    """Put the `#` where two names follow each other with something else between them."""
+    """Put a `#` between two names that have another character between them."""
     if "#" in draft.text:
         return
     message = "'#' is missing between the model and the deployment"
     if names := _GLUED_NAMES.search(draft.text):
-        draft.put(names.start(1), names.end(1), "#", message)
+        draft.replace(names.start(1), names.end(1), "#", message)
     elif collection := _GLUED_COLLECTION.search(draft.text):
-        draft.put(collection.start(2), collection.end(2), f"#accounts/{collection[1]}/", message)
+        draft.replace(collection.start(2), collection.end(2), f"#accounts/{collection[1]}/", message)
     elif ids := _GLUED_IDS.fullmatch(draft.text):
-        draft.put(ids.start(1), ids.end(1), "#", message)
+        draft.replace(ids.start(1), ids.end(1), "#", message)
 
 
-def _alone(draft: Draft, part: Part, otherwise: str) -> Sides:
-    """The one name of a route; a form that does not say its collection means `otherwise`."""
+def _alone(draft: Draft, part: NamePart, otherwise: str) -> Sides:
+    """The one name of a route; `otherwise` is the collection of a form without one."""
     collection = part.collection or otherwise
     if collection == "deployments":
         return None, part
     if collection != "models":
         _refuse_collection(draft, part, "'models' or 'deployments'")
-        draft.mendable = False
+        draft.correctable = False
     return part, None
 
 
-def _pair(draft: Draft, left: Part, right: Part) -> Sides:
+def _pair(draft: Draft, left: NamePart, right: NamePart) -> Sides:
     swapped = (left.collection == "deployments" and right.collection != "deployments") or (
         right.collection == "models" and left.collection != "models"
     )
     if swapped:
-        draft.say(left.start, "the sides are swapped: the model stands before '#', the deployment after it")
+        draft.report(left.start, "the sides are swapped: write the model before '#', the deployment after it")
         left, right = right, left
     for part, wanted in ((left, "models"), (right, "deployments")):
         if part.collection not in (wanted, None):
@@ -94,28 +94,28 @@ def _pair(draft: Draft, left: Part, right: Part) -> Sides:
     return left, right
 
 
-def _pick(draft: Draft, parts: list[Part]) -> Sides:
-    """The first model and the first deployment of more names than two."""
+def _pick(draft: Draft, parts: list[NamePart]) -> Sides:
+    """The first model and the first deployment of three names or more."""
     model = next((part for part in parts if part.collection in ("models", None)), None)
     deployment = next((part for part in parts if part is not model and part.collection in ("deployments", None)), None)
-    draft.mendable &= model is not None and deployment is not None
+    draft.correctable &= model is not None and deployment is not None
     return model, deployment
 
 
-def _refuse_collection(draft: Draft, part: Part, wanted: str) -> None:
+def _refuse_collection(draft: Draft, part: NamePart, wanted: str) -> None:
     if part.collection == "deployedModels":
-        draft.mendable = False
-        draft.say(
+        draft.correctable = False
+        draft.report(
             part.collection_at,
             "a deployed model is the record of a load, not a route: "
             "write the model and the deployment that `firectl deployed-model get` shows, as MODEL#DEPLOYMENT",
         )
     else:
-        draft.say(part.collection_at, f"{show(part.collection or '')} is the wrong collection: {wanted} is wanted")
+        draft.report(part.collection_at, f"expected the collection {wanted}, got {show(part.collection or '')}")
 
 
 def _complete(draft: Draft, sides: Sides, account: str | None) -> str | None:
-    """The canonical route, where all of it is known; says which short names no account completes."""
+    """The canonical route, or None if a part is unknown; reports short names without a known account."""
     owners = {part.account for part in sides if part and part.account} - {CATALOG}
     names: list[str | None] = []
     for part, collection in zip(sides, ("models", "deployments"), strict=True):
@@ -125,14 +125,14 @@ def _complete(draft: Draft, sides: Sides, account: str | None) -> str | None:
         owner = part.account or account
         if owner is None or not is_id(owner):
             if part.collection is None and part.id:
-                draft.say(part.start, _say_short(f"accounts/<ACCOUNT_ID>/{collection}/{part.id}", account))
-            # The account of the other side is the best guess; the catalog's never is.
+                draft.report(part.start, _say_short(f"accounts/<ACCOUNT_ID>/{collection}/{part.id}", account))
+            # The account of the other side is the best guess, unless it is the catalog's.
             owner = min(owners, default=None)
         name = part.full(collection, owner)
-        draft.mendable &= name is not None
+        draft.correctable &= name is not None
         names.append(name)
     model, deployment = names
-    return build_route(model, deployment).canonical if draft.mendable and (model or deployment) else None
+    return build_route(model, deployment).canonical if draft.correctable and (model or deployment) else None
 
 
 def _say_short(full: str, account: str | None) -> str:

@@ -1,6 +1,6 @@
-"""Where the `model` field of a request goes: `model#deployment`, in every form that docs/routing.md lists.
+"""Which model and deployment does a route mean? It is `model#deployment`, in a form that docs/routing.md lists.
 
-Reads what is right and reports what is wrong; asks no server whether the names exist.
+Asks no server whether the names exist.
 """
 
 from __future__ import annotations
@@ -11,39 +11,33 @@ from firectl.errors import InputError
 from firectl.names.ids import is_id
 
 LONGEST_ROUTE = 292
-"""Characters of the longest route: four IDs of 63 and the words between them."""
+"""Four IDs of 63 characters and the words between them."""
 
 Kind = Literal["model#deployment", "deployment", "model"]
 
 _RESERVED = frozenset({"accounts", "models", "deployments"})
-"""Words of full names: alone or before a slash they are a name cut short, never an account or an ID."""
+"""Words of full names: alone or before a slash they are an incomplete name, not an account or an ID."""
 
 
 class Route(NamedTuple):
-    """A route that is right: full names, and the canonical string to send."""
+    """A valid route: its full names, and the canonical string to send."""
 
     kind: Kind
+    canonical: str
     model: str | None
     deployment: str | None
-    canonical: str
 
 
 class RouteProblem(NamedTuple):
-    """What is wrong at `position` (0-based, in characters), and the whole string to write instead, where one is known.
-
-    A suggestion is always a canonical route.
-    """
+    """What is wrong at `position` (in characters, from 0), and the canonical route to write instead, if it is known."""
 
     position: int
     message: str
     suggestion: str | None = None
 
-    def to_document(self) -> dict[str, object]:
-        return {"position": self.position, "message": self.message, "suggestion": self.suggestion}
-
 
 class RouteReport(NamedTuple):
-    """All that can be said about a string without asking a server. `route` is None exactly where there are errors."""
+    """What is known about a string without asking a server. `route` is None if there are errors."""
 
     input: str
     route: Route | None
@@ -55,50 +49,35 @@ class RouteReport(NamedTuple):
         return self.route is not None
 
     @property
-    def kind(self) -> Kind | None:
-        return self.route.kind if self.route else None
-
-    @property
     def canonical(self) -> str | None:
         return self.route.canonical if self.route else None
 
     @property
-    def model(self) -> str | None:
-        return self.route.model if self.route else None
-
-    @property
-    def deployment(self) -> str | None:
-        return self.route.deployment if self.route else None
-
-    @property
     def suggestion(self) -> str | None:
-        """The one string that mends every error; None where there is none to mend or no way to know it."""
+        """The string with every error corrected; None without errors, or if the intended string is unknown."""
         return self.errors[0].suggestion if self.errors else None
 
     def to_document(self) -> dict[str, object]:
-        """The JSON of `route check -o json`: every key is always there, null where nothing is known."""
+        """The JSON of `route check -o json`: every key is there, null if unknown."""
         return {
             "valid": self.valid,
             "input": self.input,
-            "kind": self.kind,
-            "canonical": self.canonical,
-            "model": self.model,
-            "deployment": self.deployment,
-            "errors": [problem.to_document() for problem in self.errors],
-            "warnings": [problem.to_document() for problem in self.warnings],
+            **(self.route._asdict() if self.route else dict.fromkeys(Route._fields)),
+            "errors": [problem._asdict() for problem in self.errors],
+            "warnings": [problem._asdict() for problem in self.warnings],
         }
 
 
 def canonical_route(model: str, deployment: str) -> str:
-    """`accounts/A/models/M#accounts/B/deployments/D`, of two full names."""
+    """`accounts/A/models/M#accounts/B/deployments/D` from two full names."""
     return f"{model}#{deployment}"
 
 
 def check_route(text: str, account: str | None = None) -> RouteReport:
-    """What is right and wrong with `text` as the `model` field of a request; never raises.
+    """Whether `text` is a valid `model` field of a request, and what is wrong with it. Never raises.
 
-    Short names (`M`, `M#D`, `accounts/A/models/M#D`) are completed with `account` and get one warning; without an
-    account they are errors, as they are to servers.
+    `account` completes short names (`M`, `M#D`, `accounts/A/models/M#D`), with one warning; without it they are errors,
+    as they are for a server.
     """
     model_text, separator, deployment_text = text.partition("#")
     if separator:
@@ -120,14 +99,14 @@ def check_route(text: str, account: str | None = None) -> RouteReport:
     if not short:
         return RouteReport(text, route)
     position = 0 if parts[0][0] is None else text.index("#") + 1
-    message = f"a short name, completed with the account {account!r}: servers answer 404 to it as it stands"
+    message = f"a short name, completed with the account {account!r}: servers answer 404 to the short form"
     return RouteReport(text, route, warnings=(RouteProblem(position, message, route.canonical),))
 
 
 def parse_route(text: str, account: str | None = None) -> Route:
-    """The route that `text` is; InputError, saying where it is wrong and what to write, where it is none.
+    """`text` as a route. InputError with each problem's position, and the correction as its hint.
 
-    Without `account` exactly the strings that servers accept pass.
+    Without `account` it accepts exactly the strings that servers accept.
     """
     report = check_route(text, account)
     if report.route is None:
@@ -140,13 +119,13 @@ def parse_route(text: str, account: str | None = None) -> Route:
 
 
 def build_route(model: str | None, deployment: str | None) -> Route:
-    """The route to full names, of which one at least is given."""
+    """The route to a model, a deployment or both, by full names."""
     kind: Kind = "model#deployment" if model and deployment else "model" if model else "deployment"
-    return Route(kind, model, deployment, "#".join(name for name in (model, deployment) if name))
+    return Route(kind, "#".join(name for name in (model, deployment) if name), model, deployment)
 
 
 def _read(piece: str, collection: str) -> tuple[str | None, str] | None:
-    """(account or None for a short name, ID) of one side of a route; None where it is malformed."""
+    """(account, or None for a short name; ID) of one side of a route; None if it is malformed."""
     account: str | None
     match piece.split("/"):
         case ["accounts", account, found, resource] if found == collection:

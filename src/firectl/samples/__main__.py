@@ -1,4 +1,4 @@
-"""`python -m firectl.samples` prints the folder of the sample models, for a shell to use."""
+"""Where are the sample models? `python -m firectl.samples` prints their folder for a shell."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The wire, spelled once for both sides: pydantic models of every resource the client and the platform exchange."""
+"""Which resources do the client and the platform exchange? One pydantic model for each, used by both sides."""

@@ -1,4 +1,4 @@
-"""Accounts, users and API keys on the wire."""
+"""Which fields do accounts, users and API keys have on the wire?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class User(Wire):
 
 
 class ApiKey(Wire):
-    """`key`, the secret, comes once: in the answer to create."""
+    """Only the response of a create has `key`, the secret."""
 
     key_id: str | None = None
     display_name: str | None = None

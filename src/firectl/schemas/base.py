@@ -1,4 +1,4 @@
-"""How every wire model behaves: camelCase out, either case in, unknown fields ignored, unset fields left out.
+"""How does every wire model read and write? It writes camelCase, reads either case, and ignores unknown fields.
 
 Must not know any resource.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -18,7 +18,7 @@ _WIRE_DURATION = re.compile(r"(\d+)(?:\.(\d{1,9}))?s")
 
 
 def parse_wire_duration(value: object) -> object:
-    """`"600s"` or `"0.5s"` (protobuf JSON) as a timedelta; anything else is left to pydantic to refuse."""
+    """`"600s"` or `"0.5s"` (protobuf JSON) as a timedelta. ValueError for other text; other types stay unchanged."""
     if isinstance(value, str):
         match = _WIRE_DURATION.fullmatch(value)
         if match is None:
@@ -27,18 +27,18 @@ def parse_wire_duration(value: object) -> object:
         try:
             return timedelta(seconds=int(seconds), microseconds=int((fraction or "0").ljust(6, "0")[:6]))
         except OverflowError:
-            raise ValueError(f"{value!r} is longer than a duration can be") from None
+            raise ValueError(f"{value!r} is too long for a duration") from None
     return value
 
 
 def format_wire_duration(value: timedelta) -> str:
-    """A timedelta as protobuf JSON: whole seconds without a fraction."""
+    """A timedelta as protobuf JSON, with a fraction only if it has one."""
     whole, micro = divmod(value // timedelta(microseconds=1), 1_000_000)
     return f"{whole}.{micro:06d}".rstrip("0") + "s" if micro else f"{whole}s"
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339 in UTC with a `Z`, microseconds only where there are any."""
+    """RFC 3339 in UTC with a `Z`, with microseconds only if there are any."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -46,7 +46,7 @@ def _aware(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     except OverflowError:
-        raise ValueError("in UTC it lies outside the years 1 to 9999") from None
+        raise ValueError("its UTC time is outside the years 1 to 9999") from None
 
 
 Time = Annotated[datetime, AfterValidator(_aware), PlainSerializer(format_time, return_type=str)]
@@ -54,32 +54,35 @@ Duration = Annotated[
     timedelta, BeforeValidator(parse_wire_duration), PlainSerializer(format_wire_duration, return_type=str)
 ]
 Int64 = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) and not isinstance(v, bool) else v)]
-"""An int64 as protobuf JSON carries it: a string of digits."""
+"""An int64 as in protobuf JSON: a string of digits."""
 
 
 class Wire(BaseModel):
-    """Base of every resource, request and answer. None means absent on the wire."""
+    """Base of every resource, request and response. None means absent on the wire."""
+
+    states: ClassVar[tuple[str, ...]] = ()
+    """Of a resource: the words that its `state` can be."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         extra="ignore",
         protected_namespaces=(),
-        # A command reads one or two kinds of resource: the validators of the others are never made.
+        # A command reads one or two kinds of resource and needs no validators of the others.
         defer_build=True,
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON that travels: camelCase, absent fields left out, 0 and false kept."""
+        """The JSON on the wire: camelCase, without absent fields, with 0 and false."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON that people get from `-o json`: the same in snake_case."""
+        """The JSON of `-o json`: the same in snake_case."""
         return self.model_dump(mode="json", by_alias=False, exclude_none=True)
 
 
 class Status(Wire):
-    """Why a resource is as it is; `code` is a gRPC code's name."""
+    """The reason for a resource's state; `code` is the name of a gRPC code."""
 
     code: str | None = None
     message: str | None = None

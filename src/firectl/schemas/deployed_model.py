@@ -1,12 +1,15 @@
-"""Deployed models on the wire: which model is loaded on which deployment."""
+"""Which fields does a deployed model have on the wire? It is a model on a deployment."""
 
 from __future__ import annotations
 
 from firectl.schemas.base import Status, Time, Wire
+from firectl.schemas.words import LoadState
 
 
 class DeployedModel(Wire):
-    """A failed load has no state of its own: `status` says why, the state goes to UNDEPLOYING, then the row goes."""
+    """A failed load has no own state: `status` says why, the state becomes UNDEPLOYING, then the row is deleted."""
+
+    states = LoadState.ALL
 
     name: str | None = None
     display_name: str | None = None

@@ -1,8 +1,9 @@
-"""Deployments on the wire."""
+"""Which fields does a deployment have on the wire?"""
 
 from __future__ import annotations
 
 from firectl.schemas.base import Duration, Status, Time, Wire
+from firectl.schemas.words import DeploymentState
 
 
 class AutoscalingPolicy(Wire):
@@ -23,7 +24,7 @@ class Placement(Wire):
 
 
 class ReplicaStats(Wire):
-    """How many replicas are in each stage on their way to serving."""
+    """The number of replicas in each stage before serving."""
 
     pending_scheduling_replica_count: int | None = None
     downloading_model_replica_count: int | None = None
@@ -32,7 +33,9 @@ class ReplicaStats(Wire):
 
 
 class Deployment(Wire):
-    """`base_model` is the model deployed: a base, or a LoRA for live merge."""
+    """`base_model` is the deployed model: a base, or a LoRA for live merge."""
+
+    states = DeploymentState.ALL
 
     name: str | None = None
     display_name: str | None = None

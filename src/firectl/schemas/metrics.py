@@ -1,4 +1,4 @@
-"""Numbers over time, one series for each deployment or model: a call of the local platform alone."""
+"""Which fields do metrics have on the wire? Only the local platform has this call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Point(Wire):
 
 
 class Series(Wire):
-    """`labels` say what it is of: `{"deployment": "accounts/…"}`."""
+    """`labels` name its deployment or model: `{"deployment": "accounts/…"}`."""
 
     labels: dict[str, str] | None = None
     values: list[Point] | None = None

@@ -1,10 +1,11 @@
-"""Models on the wire: bases, LoRA adapters, and the upload and download of their files."""
+"""Which fields do models have on the wire, and the upload and download of their files?"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from firectl.schemas.base import Int64, Status, Time, Wire
+from firectl.schemas.words import ModelState
 
 
 class BaseModelDetails(Wire):
@@ -20,7 +21,7 @@ class BaseModelDetails(Wire):
 
 
 class PeftDetails(Wire):
-    """`r` is the rank; `target_modules` the modules the adapter changes, `["q_proj", …]`."""
+    """`r` is the rank; `target_modules` are the modules that the adapter changes, `["q_proj", …]`."""
 
     base_model: str | None = None
     r: int | None = None
@@ -36,7 +37,7 @@ class ConversationConfig(Wire):
 
 
 class DeployedModelRef(Wire):
-    """Where a model is deployed, as `GET models/{m}` alone shows it."""
+    """Where a model is deployed. Only `GET models/{m}` returns it."""
 
     name: str | None = None
     deployment: str | None = None
@@ -46,6 +47,8 @@ class DeployedModelRef(Wire):
 
 
 class Model(Wire):
+    states = ModelState.ALL
+
     name: str | None = None
     display_name: str | None = None
     description: str | None = None
@@ -86,17 +89,16 @@ class CreateModel(Wire):
 
 
 class GetUploadEndpoint(Wire):
-    """`filename_to_size`: file name in the model's folder → its size in bytes, as a string."""
+    """`filename_to_size`: file name in the model's folder → size in bytes."""
 
     filename_to_size: dict[str, Int64]
     enable_resumable_upload: bool | None = None
 
 
 class SignedUrls(Wire):
-    """Where each file is put or got: file name → URL that needs no key.
+    """File name → URL of its upload or download, which needs no key.
 
-    The other two are additions of the local platform: sizes of the files to get, and the sha256 (hexadecimal) of those
-    that it has whole.
+    The local platform adds the sizes of the files to download, and the sha256 (hexadecimal) of its complete files.
     """
 
     filename_to_signed_urls: dict[str, str] = {}

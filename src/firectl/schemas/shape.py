@@ -1,4 +1,4 @@
-"""Deployment shapes and their versions on the wire."""
+"""Which fields do deployment shapes and their versions have on the wire?"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which words does the wire use? Enums, states, reasons, metric names and output formats, each spelled once.
+"""Which words does the wire use? Enums, states, reasons and names of metrics.
 
-Standard library alone: the command line reads it at its start.
+Standard library alone: the command line loads it at its start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ADDONS_NEED_PLAIN_PRECISION = "addons cannot be enabled with quantized precision
 
 
 def is_quantized(precision: str | None) -> bool:
-    """Whether a precision rules addons out: every FP8, FP4 and NF4 kind does."""
+    """Whether a precision excludes addons: each FP8, FP4 and NF4 kind does."""
     return (precision or "").startswith(("FP8", "FP4", "NF4"))
 
 
@@ -36,7 +36,7 @@ class ModelState:
     UPLOADING = "UPLOADING"
     READY = "READY"
     FAILED = "FAILED"
-    """Its stored files are damaged: the local platform's own."""
+    """Its stored files are damaged. Only the local platform has this state."""
     ALL = (UPLOADING, READY, FAILED)
 
 
@@ -51,7 +51,7 @@ class DeploymentState:
 
 
 class LoadState:
-    """States of a deployed model: of an adapter being loaded onto a deployment, loaded, or being taken off."""
+    """States of a deployed model: an adapter loads, is loaded, or unloads."""
 
     DEPLOYING = "DEPLOYING"
     DEPLOYED = "DEPLOYED"
@@ -59,13 +59,6 @@ class LoadState:
     UPDATING = "UPDATING"
     ALL = (DEPLOYING, DEPLOYED, UNDEPLOYING, UPDATING)
 
-
-STATES: Mapping[str, tuple[str, ...]] = {
-    "models": ModelState.ALL,
-    "deployments": DeploymentState.ALL,
-    "deployedModels": LoadState.ALL,
-}
-"""The states of a collection's resources."""
 
 OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
     "models": frozenset(("name", "state", "status", "create_time", "update_time", "deployed_model_refs")),
@@ -76,16 +69,16 @@ OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
     )),
     "deployedModels": frozenset(("name", "state", "status", "create_time", "update_time")),
 }  # fmt: skip
-"""Top-level fields of a collection's resources that only the server sets."""
+"""Collection → the top-level fields that only the server sets."""
 
 
 class Reason:
-    """Why a request failed, finer than its code: `reason` of an error."""
+    """`reason` of an error: why a request failed, more exactly than its code."""
 
     UPLOAD_SUPERSEDED = "UPLOAD_BEGUN_ANEW"
-    """A later upload of the same file has begun; this one is over."""
+    """A later upload of the same file superseded this one."""
     MODEL_FILES_SETTLED = "MODEL_FILES_SETTLED"
-    """The model's files are validated and cannot change any more."""
+    """The model's files are validated and cannot change."""
     DEPLOYMENT_NOT_READY = "DEPLOYMENT_NOT_READY"
     DEPLOYMENT_SCALING_UP = "DEPLOYMENT_SCALING_UP"
     DEPLOYMENT_PARKED = "DEPLOYMENT_PARKED"
@@ -97,11 +90,8 @@ class Reason:
     NOT_FINITE = "NOT_FINITE"
     ADAPTER_LOST = "ADAPTER_LOST"
     CONTEXT_EXCEEDED = "context_length_exceeded"
-    """OpenAI's own word for it."""
+    """OpenAI's spelling."""
 
 
 METRICS = ("requests-per-second", "errors-per-second", "tokens-per-second", "tokens-prompt-per-second")
-"""What `deployment-metrics` can show; docs/local-platform.md says what each counts."""
-
-FORMATS = ("text", "json", "yaml", "name", "flag")
-"""How `-o` can write a result."""
+"""The metrics of `deployment-metrics`; docs/local-platform.md says what each counts."""

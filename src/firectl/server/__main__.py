@@ -1,7 +1,7 @@
-"""`python -m firectl.server --home DIR --account ID`: the platform as a process, from its lock to its last child.
+"""`python -m firectl.server --home DIR --account ID`: how does the platform run as a process?
 
-Serves on 127.0.0.1 alone. Prints one line of JSON, `{"url", "account"}`, once it answers; ends on SIGTERM, SIGINT or
-POST /v1/local:shutdown, with every replica stopped and the port free.
+Serves on 127.0.0.1 only. Prints one line of JSON, `{"url", "account"}`, once it answers. Ends on SIGTERM, SIGINT or
+POST /v1/local:shutdown, with all replicas stopped and the port free.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from firectl import __version__
 from firectl.config import write_private
-from firectl.errors import ApiError, Code, FirectlError
+from firectl.errors import ApiError, FirectlError, failed_precondition
 from firectl.names import check_id
 from firectl.server.access.auth import Authenticator
 from firectl.server.access.signing import Signer
@@ -33,7 +33,7 @@ from firectl.server.disk import logs
 from firectl.server.disk.credentials import Credentials, ensure_credentials
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
-from firectl.server.doors.body import Protocol
+from firectl.server.doors.protocol import Protocol
 from firectl.server.ownership import open_store
 from firectl.server.platform import Platform, PlatformSettings
 from firectl.server.replicas.fleet import FleetSettings
@@ -44,7 +44,7 @@ log = logging.getLogger("firectl.server")
 
 HOST = "127.0.0.1"
 DATABASE_VARIABLE = "FIRECTL_DATABASE_URL"
-"""SQLAlchemy URL of another database than the data folder's; not a flag, for it may hold a password."""
+"""SQLAlchemy URL of a database other than the data folder's own. Not a flag, because it may hold a password."""
 _KEEP_ALIVE_SECONDS = 75
 _DRAIN_SECONDS = 5
 _RECEIVE_BUFFER = 1 << 20
@@ -52,23 +52,23 @@ _RECEIVE_BUFFER = 1 << 20
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The parsed command line."""
 
     home: Path
     account: str
     port: int = 0
     settings: PlatformSettings = field(default_factory=PlatformSettings)
     threads: int = 0
-    """For the arithmetic of each replica; 0 shares the cores out."""
+    """Compute threads of each replica; 0 divides the cores among the replicas."""
     echo: bool = False
-    """Log to stderr too."""
+    """Also log to stderr."""
 
 
 def serve(options: Options, held: list[FileLock]) -> None:
-    """Run until told to end. FAILED_PRECONDITION when the data folder or the port is taken.
+    """Run until told to end. FAILED_PRECONDITION when the data folder or the port is in use.
 
-    The lock of the data folder is put into `held` and never released: as long as the caller keeps that to the end of
-    the process, a free lock means that there is none.
+    The lock of the data folder goes into `held` and is never released: the caller keeps it to the end of the process,
+    so that a free lock proves that no platform runs.
     """
     check_id(options.account, "account")
     os.umask(0o077)
@@ -76,11 +76,11 @@ def serve(options: Options, held: list[FileLock]) -> None:
     paths.create()
     try:
         held.append(FileLock(paths.lock))
-        # Whoever asks whether the lock is free holds it for an instant.
+        # A process that tests whether the lock is free holds it for an instant.
         held[-1].acquire(timeout=0.5, poll_interval=0.02)
     except Timeout:
         raise _already_running(paths) from None
-    _say_which_process(paths)
+    _write_process_file(paths)
     with _listen(options.port) as listener:
         credentials = ensure_credentials(paths)
         logs.set_up(paths.log, [credentials.api_key], options.echo)
@@ -92,15 +92,15 @@ def serve(options: Options, held: list[FileLock]) -> None:
             platform.store.close()
 
 
-def _say_which_process(paths: Paths) -> None:
-    """Tell `firectl local down` which process holds the lock. A process ID alone may later be another program's."""
+def _write_process_file(paths: Paths) -> None:
+    """Tell `firectl local down` which process holds the lock: by ID and creation time, because IDs are reused."""
     import psutil
 
     write_private(paths.process, json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
 
 
 def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str) -> Platform:
-    # Taken out of the environment: children have no business with it.
+    # Removed from the environment: child processes must not see it.
     store = open_store(paths, os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
     account = f"accounts/{options.account}"
     accounts.bootstrap(store, account, credentials.api_key, utc_now())
@@ -128,7 +128,7 @@ def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it answers there."""
+    """Prints the platform's address once it answers there."""
 
     def __init__(self, config: uvicorn.Config, platform: Platform) -> None:
         super().__init__(config)
@@ -138,11 +138,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
-        account = self._platform.account.removeprefix("accounts/")
-        info = {"url": self._platform.url, "account": account, "pid": os.getpid(), "version": __version__}
-        write_private(self._platform.paths.info, json.dumps(info))
-        log.info("platform %s for %s at %s", __version__, account, self._platform.url)
-        print(json.dumps({"url": self._platform.url, "account": account}), flush=True)  # noqa: T201
+        where = {"url": self._platform.url, "account": self._platform.account.removeprefix("accounts/")}
+        process = {"pid": os.getpid(), "version": __version__}
+        write_private(self._platform.paths.info, json.dumps({**where, **process}))
+        log.info("platform %s for %s at %s", __version__, where["account"], where["url"])
+        print(json.dumps(where), flush=True)  # noqa: T201
 
 
 async def _serve(platform: Platform, listener: socket.socket) -> None:
@@ -160,12 +160,8 @@ async def _serve(platform: Platform, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = _Server(config, platform)
-
-    def end() -> None:
-        server.should_exit = True
-
-    platform.shut_down = end
-    # uvicorn handles signals while it serves and raises them again afterwards: by then the work is done.
+    platform.shut_down = lambda: setattr(server, "should_exit", True)
+    # uvicorn raises the signals that it handled again after its shutdown; these handlers ignore them.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     await server.serve(sockets=[listener])
@@ -173,21 +169,20 @@ async def _serve(platform: Platform, listener: socket.socket) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    # The protocol is named, for asyncio sends small pieces at once (TCP_NODELAY) only where it is.
+    # With an explicit protocol: asyncio sets TCP_NODELAY only then.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Its connections have it too: what the system holds of an upload is lost with the platform.
+        # Connections inherit it. Bytes of an upload in this buffer are lost when the platform is killed.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         listener.bind((HOST, port))
         listener.listen(512)
     except OSError as error:
         listener.close()
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"port {port} of {HOST} cannot be used: {error.strerror}",
-            hint="choose another with --port, or leave it out",
+            hint="choose another with --port, or omit --port",
         ) from error
     return listener
 
@@ -197,29 +192,27 @@ def _already_running(paths: Paths) -> ApiError:
         where = f" at {json.loads(paths.info.read_bytes())['url']}"
     except (OSError, ValueError, KeyError, TypeError):
         where = ""
-    return ApiError(
-        Code.FAILED_PRECONDITION,
-        f"a platform runs on {paths.home} already{where}",
-        hint="firectl local down ends it",
+    return failed_precondition(
+        f"a platform is already running on {paths.home}{where}", hint="firectl local down stops it"
     )
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """The options that a command line means; ends the process for one that means none."""
+    """The options of a command line; ends the process when it is malformed."""
     defaults = PlatformSettings()
     parser = argparse.ArgumentParser(
         prog="python -m firectl.server", description="The firectl platform on this machine."
     )
     parser.add_argument("--home", type=Path, required=True, help="data folder")
     parser.add_argument("--account", required=True, help="ID of the platform's account")
-    parser.add_argument("--port", type=int, default=0, help="0: one that is free")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--max-replicas", type=int, default=defaults.max_replicas, help="of all deployments together")
-    parser.add_argument("--threads", type=int, default=0, help="of each replica; 0: the cores shared out")
+    parser.add_argument("--threads", type=int, default=0, help="of each replica; 0: the cores divided among them")
     parser.add_argument("--max-model-bytes", type=int, default=defaults.max_model_bytes, help="of one model's files")
-    parser.add_argument("--echo", action="store_true", help="log to stderr too")
+    parser.add_argument("--echo", action="store_true", help="also log to stderr")
     given = parser.parse_args(argv)
     if not 0 <= given.port < 65536:
-        parser.error(f"--port {given.port} is not a port")
+        parser.error(f"--port must be between 0 and 65535, it is {given.port}")
     if min(given.max_replicas, given.max_model_bytes, given.threads) < 0:
         parser.error("limits must not be negative")
     settings = PlatformSettings(max_replicas=given.max_replicas, max_model_bytes=given.max_model_bytes)
@@ -227,12 +220,12 @@ def parse(argv: Sequence[str]) -> Options:
 
 
 def main(argv: Sequence[str], held: list[FileLock]) -> int:
-    """Serve; the exit code of the error that kept it from doing so. `held`: see `serve`."""
+    """Serve; the exit code: 0, or that of the error that prevented it. `held`: see `serve`."""
     options = parse(argv)
     try:
         serve(options, held)
     except FirectlError as error:
-        # One line: whoever started this shows the last line of the log.
+        # One line, because `firectl local up` shows the last line of this output.
         hint = f"; {error.hint}" if error.hint else ""
         print(f"Error: {error.message} (code = {error.code.title}){hint}", file=sys.stderr)  # noqa: T201
         return int(error.exit_code)
@@ -244,5 +237,5 @@ if __name__ == "__main__":
     code = main(sys.argv[1:], locks)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Without the interpreter's own way out, which would drop the lock while the process is still there.
+    # Not sys.exit: the interpreter's shutdown would release the lock while the process still exists.
     os._exit(code)

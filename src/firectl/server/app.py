@@ -1,4 +1,4 @@
-"""Which doors does the platform have? The ASGI application, put together from its parts; no rule lives here."""
+"""Which doors does the platform have? Builds the ASGI application from them; has no rules."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from starlette.routing import BaseRoute
 from firectl.errors import FirectlError
 from firectl.server.doors import accounts, deployed_models, deployments, files, metrics, models, shapes
 from firectl.server.doors import platform as platform_doors
+from firectl.server.doors.authentication import Authentication
 from firectl.server.doors.errors import on_firectl_error, on_http_exception
-from firectl.server.doors.gate import Gate
 from firectl.server.front.door import InferenceDoor
 from firectl.server.front.router import Router
 from firectl.server.platform import Platform
 
 
 def create_app(platform: Platform) -> Starlette:
-    """The platform as an ASGI application; its replicas run from startup to shutdown of the lifespan."""
+    """The platform as an ASGI application. Replicas run from startup to shutdown of its lifespan."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -45,10 +45,10 @@ def create_app(platform: Platform) -> Starlette:
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, authenticator=platform.authenticator)],
+        middleware=[Middleware(Authentication, authenticator=platform.authenticator)],
         exception_handlers={FirectlError: on_firectl_error, HTTPException: on_http_exception},
         lifespan=lifespan,
     )
-    # A path with a slash too many is another path: redirecting a POST would lose its body or its key.
+    # A redirect of a POST to the path without its trailing slash would lose its body or its key.
     app.router.redirect_slashes = False
     return app

@@ -1,6 +1,6 @@
-"""Do this data folder and this database belong together? One ID lies in both; a start checks that before it writes.
+"""Do this data folder and this database belong together? Both hold the same ID; a start checks that before it writes.
 
-The database gets the ID first: a start that ends between the two finds a folder that its rows let it adopt.
+The database gets the ID first. After a crash in between, the rows prove that the folder may be adopted.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firectl.config import write_private
-from firectl.errors import ApiError, Code, InputError
+from firectl.errors import InputError, failed_precondition
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
 from firectl.server.store import Store, Tx
 from firectl.server.store.address import is_missing, shown
 
 _NAMED = 3
-"""How many folders a message names."""
+"""Most folders that a message names."""
 
 
 def open_store(paths: Paths, url: str) -> Store:
-    """The database of this data folder, which takes the ID of the other side if it has none.
+    """The database of this data folder. A side without an ID takes the ID of the other.
 
-    FAILED_PRECONDITION, with nothing changed on either side, when they do not belong together.
+    FAILED_PRECONDITION, and neither side is changed, when they do not belong together.
     """
     database = shown(url)
     here = _read(paths.identity)
@@ -45,7 +45,7 @@ def open_store(paths: Paths, url: str) -> Store:
                 tx.identity.put(agreed)
 
     if is_missing(url):
-        # Asked before the file is made: a refused start leaves nothing behind.
+        # Checked before the file is created: a refused start leaves nothing behind.
         _require_known(paths, here, _Side(None, database, missing=True), files.found(), ())
     store = Store(url, admit)
     try:
@@ -60,7 +60,7 @@ def open_store(paths: Paths, url: str) -> Store:
 
 @dataclass(frozen=True)
 class _Side:
-    """What a data folder or a database says of itself."""
+    """The identity that a data folder or a database records."""
 
     platform_id: str | None
     database: str | None
@@ -68,20 +68,18 @@ class _Side:
 
 
 def _read(path: Path) -> _Side:
-    """What the data folder remembers; nothing where the file is missing or not ours."""
+    """The identity of the data folder; empty where the file is missing or damaged."""
     try:
-        said = json.loads(path.read_bytes())
-        return _Side(str(said["platformId"]), str(said["database"]))
-    except FileNotFoundError:
+        document = json.loads(path.read_bytes())
+        return _Side(str(document["platformId"]), str(document["database"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return _Side(None, None)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError):
-        return _Side(None, None)
 
 
 def _require_known(paths: Paths, here: _Side, there: _Side, found: set[str], known: Collection[str]) -> bool:
-    """Whether rows prove that the two belong together; False for an empty folder, which any database may have."""
+    """Whether rows prove that the two belong together; False for an empty folder, which any database may adopt."""
     if not found:
         return False
     strange = sorted(folder for folder in found.difference(known) if folder.startswith(f"{paths.models.name}/"))
@@ -92,11 +90,10 @@ def _require_known(paths: Paths, here: _Side, there: _Side, found: set[str], kno
     elif strange:
         why = f"the database has no row for {_some(strange)}"
     elif found.isdisjoint(known) and (here.platform_id is not None or there.database != _own(paths)):
-        why = f"the database knows nothing of {_some(sorted(found))}"
+        why = f"the database has no row for any of {_some(sorted(found))}"
     else:
         return True
-    raise ApiError(
-        Code.FAILED_PRECONDITION,
+    raise failed_precondition(
         f"the data folder {paths.home} does not belong to the database {there.database}: {why}; nothing was changed",
         hint=_way_out(paths, here, there, strange if found & set(known) else []),
     )
@@ -108,7 +105,7 @@ def _some(folders: list[str]) -> str:
 
 
 def _way_out(paths: Paths, here: _Side, there: _Side, strange: list[str]) -> str:
-    """A command: go back to the folder's own database, set aside what a row is missing for, or begin anew."""
+    """A command: use the folder's own database, move away the folders without a row, or start with an empty folder."""
     own = _own(paths)
     before = here.database or (own if paths.database.exists() else None)
     if before is not None and before != there.database:
@@ -123,5 +120,5 @@ def _way_out(paths: Paths, here: _Side, there: _Side, strange: list[str]) -> str
 
 
 def _own(paths: Paths) -> str:
-    """The database that a data folder has unless another is named."""
+    """The database of a data folder, unless FIRECTL_DATABASE_URL names another."""
     return shown(f"sqlite:///{paths.database}")

@@ -1,4 +1,4 @@
-"""What is the platform made of? The parts that doors and control work with, put together once at the start."""
+"""What are the parts of the platform? Doors and control work with them; `__main__` creates them once, at the start."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from firectl.server.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformSettings:
-    """What the platform allows itself. Each limit is named in the error that it causes."""
+    """The platform's limits. The error that a limit causes names its flag."""
 
     max_replicas: int = 16
     """Replicas of all deployments together (`--max-replicas`)."""
     max_model_bytes: int = 1 << 40
     """Bytes of one model's files (`--max-model-bytes`)."""
     max_addons: int = 64
-    """Addons loaded on one deployment: as many as an engine has room for."""
+    """Addons loaded on one deployment: the capacity of an engine."""
 
 
 class Locks:
-    """One lock a name, for work that must not be done twice at once."""
+    """One lock per name, for work that must not run twice at the same time."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        # Weak: a lock lives as long as somebody holds it or waits for it.
+        # Weak: a lock exists while a thread holds it or waits for it.
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     @contextmanager
@@ -47,7 +47,7 @@ class Locks:
 
 @dataclass(kw_only=True)
 class Platform:
-    """`account` is its own account (`accounts/a`), `url` what it is reached at, `shut_down` asks it to end."""
+    """`account` is its own account (`accounts/a`), `url` its address; `shut_down` asks it to end."""
 
     account: str
     url: str

@@ -103,8 +103,8 @@ def test_a_model_where_its_record_is_wanted_is_told_how_to_find_the_records(cli:
         ("lora load m", "did you mean firectl load-lora? See: firectl load-lora --help"),
         ("scale shared 2", "firectl scale shared --replica-count 2; more: firectl scale --help"),
         ("load-lora m shared", "firectl load-lora m --deployment shared; more: firectl load-lora --help"),
-        ("get shared", "say of what: firectl get NOUN shared, with NOUN one of deployment, deployed-model, model, "
-         "deployment-shape, deployment-shape-version, account"),
+        ("get shared", "say of what: firectl get NOUN shared, with NOUN one of deployment, deployed-model, "
+         "deployment-shape, deployment-shape-version, model, account"),
         ("lora merge . --base-model accounts/fireworks/models/b --out nope",
          "a folder is wanted: firectl model download accounts/fireworks/models/b ./base, then --base-model ./base"),
     ],
@@ -289,11 +289,11 @@ def test_a_name_of_another_kind_is_followed_by_the_list_of_the_right_one(cli: Cl
     ran = cli("deployment", "get", "accounts/acme/models/m")
     assert (ran.code, api.asked) == (2, [])
     assert ran.err == (
-        "Error: 'accounts/acme/models/m' is a model: here a deployment is wanted (code = InvalidArgument)\n"
-        "Hint: firectl deployment list shows what could stand here\n"
+        "Error: expected a deployment, got the model 'accounts/acme/models/m' (code = InvalidArgument)\n"
+        "Hint: firectl deployment list\n"
     )
     ran = cli("deployed-model", "get", "accounts/acme/models/m")
-    assert ran.err.splitlines()[-1] == "Hint: firectl deployed-model list shows what could stand here"
+    assert ran.err.splitlines()[-1] == "Hint: firectl deployed-model list"
 
 
 def test_bounds_that_cannot_both_hold_are_followed_by_those_that_can(cli: Cli, api: Api) -> None:

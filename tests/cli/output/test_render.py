@@ -15,7 +15,7 @@ from firectl.cli.output import render
 from firectl.cli.output.output import Output
 from firectl.cli.output.progress import Progress, size
 from firectl.cli.output.yaml import to_yaml
-from firectl.client.transfer.meter import Progress as Moved
+from firectl.client.transfer.meter import TransferProgress as Moved
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firectl.client.http.retry import Failure, Verdict, backoff, judge, retry_after
-from firectl.errors import Code
+from firectl.errors import ApiError, Code
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -19,7 +19,7 @@ def judged(
     repeatable: bool = True,
     sent: bool = True,
 ) -> Verdict:
-    failure = Failure(status=status, code=code, headers=headers or {}, sent=sent)
+    failure = Failure(error=ApiError(code, "no"), status=status, headers=headers or {}, sent=sent)
     return judge(failure, tries=tries, max_retries=2, repeatable=repeatable, now=NOW, random=lambda: 0.0)
 
 

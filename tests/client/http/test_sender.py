@@ -1,10 +1,10 @@
-"""What is sent again, what is not, and that nothing is made twice."""
+"""What is sent again, what is not, and that nothing is made twice (`client/http/sender.py`)."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,14 +14,12 @@ import pytest
 from firectl import Client
 from firectl.client import Exchange
 from firectl.errors import ApiError, Code, Exit, NetworkError
-from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 from tests.client.script_server import RESET, Received, Reply, ScriptServer, answer
 
 Serve = Callable[..., ScriptServer]
 Connect = Callable[..., Client]
-
 BASE = "accounts/fireworks/models/base"
 MODEL = {"name": "accounts/acme/models/m", "state": "READY"}
 EXISTS = answer(409, {"code": 6, "message": "it exists", "details": []})
@@ -89,58 +87,11 @@ def test_one_that_was_there_before_is_an_error_at_once(serve: Serve, connect: Co
     assert len(server.received) == 1
 
 
-@pytest.mark.parametrize(
-    "found",
-    [
-        {"baseModel": "accounts/fireworks/models/other", "createTime": datetime.now(UTC).isoformat()},
-        {"baseModel": BASE, "createTime": "2020-01-01T00:00:00Z"},
-        None,
-    ],
-)
-def test_what_a_repeat_finds_must_be_ours(serve: Serve, connect: Connect, found: dict[str, Any] | None) -> None:
-    replies = [RESET, EXISTS, answer(200, found) if found else answer(404, {"code": 5, "message": "gone"})]
-    with pytest.raises(ApiError) as caught:
-        connect(serve(*replies).url).deployments.create(Deployment(base_model=BASE), deployment_id="d1")
-    assert (caught.value.code, caught.value.message) == (Code.ALREADY_EXISTS, "it exists")
-
-
 def test_a_refusal_by_a_busy_server_leaves_no_doubt_so_a_later_conflict_is_one(serve: Serve, connect: Connect) -> None:
     server = serve(answer(429, {"code": 8, "message": "busy"}), EXISTS)
     with pytest.raises(ApiError, match="it exists"):
         connect(server.url).deployments.create(Deployment(base_model=BASE), deployment_id="d1")
     assert [request.method for request in server.received] == ["POST", "POST"]
-
-
-def test_when_nobody_knows_whether_it_was_made_the_error_says_how_to_look(serve: Serve, connect: Connect) -> None:
-    with pytest.raises(NetworkError) as caught:
-        connect(serve(RESET).url).deployments.create(Deployment(base_model=BASE), deployment_id="d1")
-    assert caught.value.hint == "it may have been made all the same: firectl deployment get d1"
-    assert caught.value.exit_code is Exit.RETRY_LATER
-
-
-def test_a_load_whose_answer_is_lost_finds_its_row(serve: Serve, connect: Connect) -> None:
-    row = {"name": "accounts/acme/deployedModels/x", "model": "accounts/acme/models/l", "state": "DEPLOYING"}
-    row["deployment"] = "accounts/acme/deployments/d"
-    other = {**row, "name": "accounts/acme/deployedModels/y", "model": "accounts/acme/models/z"}
-    server = serve(RESET, EXISTS, answer(200, {"deployedModels": [other, row]}))
-    assert connect(server.url).deployed_models.load("l", "d").name == "accounts/acme/deployedModels/x"
-
-
-def test_a_delete_whose_answer_is_lost_is_done_when_the_repeat_finds_nothing(serve: Serve, connect: Connect) -> None:
-    missing = answer(404, {"code": 5, "message": "no such model"})
-    server = serve(RESET, missing)
-    connect(server.url).models.delete("m")
-    assert [request.method for request in server.received] == ["DELETE", "DELETE"]
-    with pytest.raises(ApiError, match="no such model"):
-        connect(serve(missing).url).models.delete("m")
-
-
-def test_an_undelete_whose_answer_is_lost_is_done_when_it_is_back(serve: Serve, connect: Connect) -> None:
-    refused = answer(400, {"code": 9, "message": "not deleted"})
-    back = {"name": "accounts/acme/deployments/d", "state": "CREATING"}
-    assert connect(serve(RESET, refused, answer(200, back)).url).deployments.undelete("d").state == "CREATING"
-    with pytest.raises(ApiError, match="not deleted"):
-        connect(serve(refused).url).deployments.undelete("d")
 
 
 def test_a_request_that_may_not_be_repeated_is_sent_once(serve: Serve, connect: Connect) -> None:
@@ -189,15 +140,3 @@ def test_every_try_is_reported(serve: Serve, connect: Connect) -> None:
     assert seen[1].error is not None
     assert seen[1].error.message == "busy"
     assert all(0 <= exchange.seconds < 5 for exchange in seen)
-
-
-def test_a_model_row_made_minutes_ago_by_a_slow_first_try_is_still_ours(serve: Serve, connect: Connect) -> None:
-    made = {**MODEL, "kind": "HF_BASE_MODEL", "createTime": (datetime.now(UTC) - timedelta(minutes=2)).isoformat()}
-    server = serve(RESET, EXISTS, answer(200, made))
-    assert connect(server.url).models.create("m", Model(kind="HF_BASE_MODEL")).kind == "HF_BASE_MODEL"
-
-
-def test_a_deployed_model_is_a_schema_and_not_a_dict(serve: Serve, connect: Connect) -> None:
-    row = {"name": "accounts/acme/deployedModels/x", "state": "DEPLOYED"}
-    found = connect(serve(answer(200, row)).url).deployed_models.get("x")
-    assert found == DeployedModel(name="accounts/acme/deployedModels/x", state="DEPLOYED")

@@ -1,38 +1,68 @@
-"""Downloads that meet others, many files at once, and servers that give no ranges."""
+"""Downloads: whole, resumed, beside others, from servers with and without ranges (`client/transfer/download.py`)."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from firectl import Client
-from firectl.client.transfer.meter import Progress
-from firectl.client.transfer.partial import Partial, Remote
-from firectl.errors import ApiError, Code, Exit
-from tests.client.script_server import Received, Reply, answer
+from firectl.client.transfer.meter import TransferProgress
+from firectl.errors import ApiError, Code, Exit, InputError, NetworkError
+from tests.client.script_server import RESET, Received, Reply
 from tests.client.storage import Storage
+from tests.client.transfer.interrupted import CUT, UNIT, contents, cut_download, flip
 
-UNIT = 1024 * 1024
+Connect = Callable[..., Client]
 
 
-def test_a_file_that_another_download_writes_is_left_to_it(client: Client, storage: Storage, tmp_path: Path) -> None:
-    storage.says_hashes = True
-    storage.files = {"w": os.urandom(3 * UNIT)}
-    other = Partial(tmp_path / "w", Remote(size=3 * UNIT, etag='"other"'))
-    other.append(b"o" * UNIT)
-    with pytest.raises(ApiError) as caught:
-        client.models.download("m", tmp_path)
-    assert (caught.value.code, caught.value.exit_code) == (Code.FAILED_PRECONDITION, Exit.CONFLICT)
-    assert caught.value.message == f"another download is writing {tmp_path / 'w'}"
-    other.append(b"o" * UNIT)
-    other.close()
-    client.models.download("m", tmp_path)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.glob("*w")] == [("w", storage.files["w"])]
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "model"
+    (made / "sub").mkdir(parents=True)
+    for name, size in {"config.json": 300, "empty": 0, "sub/ä b.bin": 2_500_000, "w": 5000}.items():
+        (made / name).write_bytes(os.urandom(size))
+    return made
+
+
+def test_a_model_comes_back_as_it_was_sent(client: Client, storage: Storage, folder: Path, tmp_path: Path) -> None:
+    client.models.upload("m", folder)
+    back = tmp_path / "back"
+    done = client.models.download("m", back)
+    assert contents(back) == contents(folder)
+    assert set(done.written) == {back / name for name in contents(folder)}
+
+
+def test_a_download_that_breaks_off_starts_again_and_leaves_no_parts(
+    client: Client, storage: Storage, tmp_path: Path
+) -> None:
+    storage.files = {"w": os.urandom(500_000)}
+    broken: list[Received] = []
+
+    def fault(request: Received) -> Reply | None:
+        if not request.path.startswith("/store/") or len(broken) == 2:
+            return None
+        broken.append(request)
+        return Reply(storage.reply(request).raw[:100_000], end="reset")
+
+    storage.fault = fault
+    client.models.download("m", tmp_path / "back")
+    assert contents(tmp_path / "back") == storage.files
+    storage.fault = lambda request: RESET if request.path.startswith("/store/") else None
+    with pytest.raises(NetworkError):
+        client.models.download("m", tmp_path / "again")
+    assert contents(tmp_path / "again") == {}
+
+
+def test_a_download_writes_nothing_outside_its_folder(client: Client, storage: Storage, tmp_path: Path) -> None:
+    storage.files = {"../evil": b"x", "good": b"y"}
+    with pytest.raises(InputError, match="cannot be written"):
+        client.models.download("m", tmp_path / "in")
+    assert contents(tmp_path) == {}
 
 
 def test_a_second_download_says_that_it_wrote_nothing(client: Client, storage: Storage, tmp_path: Path) -> None:
@@ -73,7 +103,7 @@ def test_progress_never_passes_the_whole(client: Client, storage: Storage, tmp_p
         return Reply(storage.reply(request).raw[: 2 * UNIT + UNIT // 2], end="close")
 
     storage.fault = fault
-    seen: list[Progress] = []
+    seen: list[TransferProgress] = []
     client.models.download("m", tmp_path, on_progress=seen.append)
     assert (tmp_path / "w").read_bytes() == storage.files["w"]
     assert max(progress.total_done for progress in seen) == seen[-1].total_size == 3 * UNIT + 5
@@ -82,49 +112,16 @@ def test_progress_never_passes_the_whole(client: Client, storage: Storage, tmp_p
     assert seen[-1].moved >= seen[-1].total_size
 
 
-def cut_off_at(storage: Storage, client: Client, folder: Path, offset: int) -> list[Received]:
-    """A download whose file breaks off there and is then refused; the requests for what was missing."""
-    asked: list[Received] = []
-
-    def fault(request: Received) -> Reply | None:
-        if request.headers.get("range") == "bytes=0-0" or "/store/" not in request.path:
-            return None
-        asked.append(request)
-        raw = storage.reply(request).raw
-        head = raw.index(b"\r\n\r\n") + 4
-        return Reply(raw[: head + offset], end="close") if len(asked) == 1 else answer(418, b"")
-
-    storage.fault = fault
-    with pytest.raises(ApiError):
-        client.models.download("m", folder)
-    storage.fault = lambda _: None
-    storage.requests.clear()
-    return asked
-
-
 def test_a_download_asks_for_the_rest_of_the_same_version(client: Client, storage: Storage, tmp_path: Path) -> None:
     storage.says_hashes = True
     storage.files = {"w": os.urandom(3 * UNIT)}
-    _, rest = cut_off_at(storage, client, tmp_path, 2 * UNIT + 77)
+    _, rest = cut_download(storage, client, tmp_path, 2 * UNIT + 77)
     assert rest.headers["range"] == f"bytes={2 * UNIT + 77}-{3 * UNIT - 1}"
     assert rest.headers["if-match"].startswith('"')
     (part,) = tmp_path.glob(".*")
     assert part.read_bytes() == storage.files["w"][: 2 * UNIT + 77]
     client.models.download("m", tmp_path)
     assert [r.headers["range"] for r in storage.requests[2:]] == [rest.headers["range"]]
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()] == [
-        ("w", storage.files["w"])
-    ]
-
-
-def test_another_version_of_a_file_begins_at_its_first_byte(client: Client, storage: Storage, tmp_path: Path) -> None:
-    storage.says_hashes = True
-    storage.files = {"w": os.urandom(3 * UNIT)}
-    cut_off_at(storage, client, tmp_path, 2 * UNIT)
-    storage.files = {"w": os.urandom(3 * UNIT)}
-    seen: list[Progress] = []
-    client.models.download("m", tmp_path, on_progress=seen.append)
-    assert seen[-1].moved == 3 * UNIT
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()] == [
         ("w", storage.files["w"])
     ]
@@ -144,22 +141,97 @@ def test_another_version_half_way_is_refused(client: Client, storage: Storage, t
         return Reply(half, end="close")
 
     storage.fault = fault
-    with pytest.raises(ApiError, match="w is not what it was when the download began") as caught:
+    with pytest.raises(ApiError, match="w has changed on the server since the download began") as caught:
         client.models.download("m", tmp_path)
     assert (caught.value.code, caught.value.exit_code) == (Code.FAILED_PRECONDITION, Exit.CONFLICT)
     assert not (tmp_path / "w").exists()
 
 
-def test_what_an_earlier_release_left_of_a_download_is_begun_anew(
+def test_a_download_goes_on_in_another_run(client: Client, storage: Storage, tmp_path: Path, connect: Connect) -> None:
+    storage.says_hashes = True
+    storage.files["w"] = os.urandom(5 * UNIT + 77)
+    cut = 3 * UNIT + 5000
+
+    def fault(request: Received) -> Reply | None:
+        if request.headers.get("range") == "bytes=0-0" or not request.path.startswith("/store/"):
+            return None
+        return Reply(storage.reply(request).raw[:cut], end="close") if len(storage.requests) < 4 else CUT
+
+    storage.fault = fault
+    with pytest.raises(ApiError):
+        client.models.download("m", tmp_path / "back")
+    assert not (tmp_path / "back" / "w").exists()
+    storage.fault = lambda _: None
+    storage.requests.clear()
+    seen: list[TransferProgress] = []
+    connect(storage.url).models.download("m", tmp_path / "back", on_progress=seen.append)
+    assert (tmp_path / "back" / "w").read_bytes() == storage.files["w"]
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["w"]
+    assert seen[-1].moved <= len(storage.files["w"]) - 2 * UNIT
+    seen.clear()
+    connect(storage.url).models.download("m", tmp_path / "back", on_progress=seen.append)
+    assert seen[-1].moved == 0
+
+
+def test_a_byte_flipped_in_what_came_before_is_found(
+    client: Client, storage: Storage, tmp_path: Path, connect: Connect
+) -> None:
+    storage.says_hashes = True
+    storage.files["w"] = os.urandom(5 * UNIT)
+    storage.fault = lambda request: (
+        Reply(storage.reply(request).raw[: 3 * UNIT], end="close")
+        if request.path.startswith("/store/") and request.headers.get("range") in (None, f"bytes=0-{5 * UNIT - 1}")
+        else CUT
+        if "range" in request.headers and request.headers["range"] != "bytes=0-0"
+        else None
+    )
+    with pytest.raises(ApiError):
+        client.models.download("m", tmp_path / "back")
+    (part,) = (tmp_path / "back").glob(".*.part")
+    flip(part, 10)
+    storage.fault = lambda _: None
+    connect(storage.url).models.download("m", tmp_path / "back")
+    assert (tmp_path / "back" / "w").read_bytes() == storage.files["w"]
+
+
+def test_a_file_that_is_damaged_on_the_server_is_not_put_in_place(
     client: Client, storage: Storage, tmp_path: Path
 ) -> None:
     storage.says_hashes = True
-    storage.files = {"w": os.urandom(3 * UNIT)}
-    stem = "." + hashlib.sha256(b"w").hexdigest()[:16]
-    # Ranges came in any order: two of three, the first is a hole.
-    (tmp_path / f"{stem}.part").write_bytes(bytes(UNIT) + storage.files["w"][UNIT:])
-    (tmp_path / f"{stem}.marks").write_bytes(b"{}".ljust(512) + b"\0\1\1")
-    client.models.download("m", tmp_path)
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()] == [
-        ("w", storage.files["w"])
-    ]
+    storage.files["w"] = os.urandom(UNIT)
+    (tmp_path / "back").mkdir()
+    (tmp_path / "back" / "w").write_bytes(b"mine")
+
+    def fault(request: Received) -> Reply | None:
+        if request.headers.get("range") is None and request.path.startswith("/store/"):
+            raw = storage.reply(request).raw
+            return Reply(raw[:-1] + bytes([raw[-1] ^ 1]))
+        return None
+
+    storage.fault = fault
+    with pytest.raises(ApiError) as caught:
+        client.models.download("m", tmp_path / "back")
+    assert caught.value.code is Code.DATA_LOSS
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "back").iterdir()] == [("w", b"mine")]
+
+
+def test_an_empty_file_and_names_as_long_as_they_may_be_come_back(
+    client: Client, storage: Storage, tmp_path: Path
+) -> None:
+    storage.says_hashes = True
+    storage.files = {"empty": b"", "n" * 255: b"x"}
+    client.models.download("m", tmp_path / "back")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "back").iterdir()} == storage.files
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["A", "a"], "take for one"), (["n" * 300], "cannot be written"), (["a\x00b"], "cannot be written")],
+)
+def test_names_that_no_file_can_have_are_refused(
+    client: Client, storage: Storage, tmp_path: Path, names: list[str], said: str
+) -> None:
+    storage.files = dict.fromkeys(names, b"x")
+    with pytest.raises(InputError, match=said):
+        client.models.download("m", tmp_path / "back")
+    assert not list((tmp_path / "back").glob("[!.]*")) if (tmp_path / "back").exists() else True

@@ -1,4 +1,4 @@
-"""Adapters come and go while the engine serves, and a name answers by the weights it was last given."""
+"""Adapters are loaded and unloaded while the engine serves, and a name answers by its last weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,22 @@ import pytest
 
 from firectl.engine.adapters.read import AdapterReader
 from firectl.engine.adapters.registry import Registry
-from firectl.errors import AdapterError, ApiError
+from firectl.errors import ApiError
 from firectl.schemas.openai import ParamError
 from tests.engine.harness import Harness
 from tests.engine.process import EngineProcess
-from tests.tiny import make_adapter, make_base
+from tests.tiny import make_base
 
 LONG = {"model": "base", "prompt": "hello", "max_tokens": 300, "ignore_eos": True, "temperature": 0}
+
+
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """The same base with a longer context, so that adapters can change during an answer."""
+    base = make_base(tmp_path_factory.mktemp("roomy") / "base", max_positions=2048)
+    with EngineProcess(base, "--enable-lora") as process:
+        process.wait_ready()
+        yield process
 
 
 def load(engine: EngineProcess, name: str, path: Path, **fields: Any) -> httpx.Response:
@@ -114,10 +124,11 @@ def test_the_same_content_again_is_a_no_op_and_other_content_needs_to_be_asked_f
 
 @pytest.mark.parametrize("way", ["unload", "replace"])
 def test_a_request_in_flight_ends_on_the_weights_it_began_with(
-    way: str, engine: EngineProcess, adapters: dict[str, Path]
+    way: str, roomy: EngineProcess, adapters: dict[str, Path]
 ) -> None:
+    engine = roomy
     load(engine, "voice", adapters["small"])
-    body = LONG | {"model": "voice"}
+    body = LONG | {"model": "voice", "max_tokens": 1500}
     whole = engine.post("/v1/completions", body).json()["choices"][0]["text"]
     with engine.http.stream("POST", "/v1/completions", json=body | {"stream": True}) as answer:
         lines = answer.iter_lines()
@@ -126,7 +137,7 @@ def test_a_request_in_flight_ends_on_the_weights_it_began_with(
             assert unload(engine, "voice").status_code == 200
         else:
             assert load(engine, "voice", adapters["wide"], load_inplace=True).status_code == 200
-        # It was still being written when the voice changed.
+        # The answer was still in progress after the change.
         assert engine.metric("vllm:num_requests_running") == 1
         heard += [line for line in lines if line]
     events = [json.loads(line[6:]) for line in heard if line.startswith("data: {")]
@@ -134,7 +145,7 @@ def test_a_request_in_flight_ends_on_the_weights_it_began_with(
     unload(engine, "voice")
 
 
-def test_streams_go_on_while_adapters_are_loaded(engine: EngineProcess, adapters: dict[str, Path]) -> None:
+def test_streams_continue_while_adapters_are_loaded(engine: EngineProcess, adapters: dict[str, Path]) -> None:
     with engine.http.stream("POST", "/v1/completions", json=LONG | {"stream": True}) as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -166,88 +177,6 @@ def test_equal_loads_at_once_make_one(engine: EngineProcess, adapters: dict[str,
         unload(engine, "voice")
 
 
-def _no_config(folder: Path) -> None:
-    (folder / "adapter_config.json").unlink()
-
-
-def _cut(folder: Path) -> None:
-    weights = folder / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-
-
-def _no_safetensors(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").write_bytes(b"PK not a tensor in sight")
-
-
-def _setting(**changes: Any) -> Any:
-    def change(folder: Path) -> None:
-        config = folder / "adapter_config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | changes))
-
-    return change
-
-
-def _bad_template(folder: Path) -> None:
-    (folder / "fireworks.json").write_text('{"conversation_config": {"style": "smoke signals"}}')
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (_no_config, "adapter_config.json"),
-        (_cut, "adapter_model.safetensors"),
-        (_no_safetensors, "adapter_model.safetensors"),
-        (_setting(r=5), "rank"),
-        (_setting(use_dora=True), "use_dora"),
-        (_setting(target_modules=["q_proj"]), "target_modules"),
-        (_setting(peft_type="IA3"), "peft_type"),
-        (_bad_template, "conversation_config"),
-    ],
-    ids=["no config", "cut", "no safetensors", "rank", "dora", "targets", "ia3", "template"],
-)
-def test_a_bad_adapter_is_a_400_that_says_why_and_the_others_are_served(
-    damage: Any, message: str, engine: EngineProcess, adapters: dict[str, Path], tmp_path: Path
-) -> None:
-    bad = tmp_path / "bad"
-    shutil.copytree(adapters["small"], bad)
-    damage(bad)
-    with engine.loaded("good", adapters["small"]):
-        before = text(engine, "good")
-        refused = load(engine, "bad", bad)
-        assert refused.status_code == 400
-        assert refused.json()["error"]["param"] == "lora_path"
-        assert message in refused.json()["error"]["message"]
-        assert names(engine) == ["base", "good"]
-        assert text(engine, "good") == before
-
-
-def test_an_adapter_of_another_base_is_refused(engine: EngineProcess, tmp_path: Path) -> None:
-    other = make_base(tmp_path / "other", hidden=32)
-    refused = load(engine, "bad", make_adapter(tmp_path / "bad", other))
-    assert refused.status_code == 400
-    assert "the adapter changes a weight of shape [32, 128]" in refused.json()["error"]["message"]
-
-
-@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
-def test_what_only_a_merge_applies_is_refused_and_says_so(
-    target: str, engine: EngineProcess, base: Path, tmp_path: Path
-) -> None:
-    refused = load(engine, "bad", make_adapter(tmp_path / "bad", base, targets=("q_proj", target)))
-    assert refused.status_code == 400
-    assert target in refused.json()["error"]["message"]
-    assert "merge" in refused.json()["error"]["message"]
-
-
-def test_an_expert_of_a_mixture_is_refused_and_says_what_applies_it(tmp_path: Path) -> None:
-    base = make_base(tmp_path / "base", arch="mixtral")
-    harness = Harness(base, enable_lora=True)
-    adapter = harness.adapter(make_adapter(tmp_path / "fits", base, targets=("q_proj",)))
-    weights = adapter.modules["model.layers.0.self_attn.q_proj"]
-    stray = replace(adapter, modules={"model.layers.0.mlp.experts.0.w1": weights})
-    with pytest.raises(AdapterError, match="several adapters"):
-        harness.loaded.runner.check(stray)
-
-
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -268,7 +197,7 @@ def test_a_load_that_is_wrong_names_the_field(body: dict[str, Any], param: str, 
     assert refused.json()["error"]["param"] == param
 
 
-def test_limits_are_said_with_their_flag(harness: Harness, adapters: dict[str, Path]) -> None:
+def test_limits_are_reported_with_their_flag(harness: Harness, adapters: dict[str, Path]) -> None:
     limits = replace(harness.options, max_loras=1)
     reader = AdapterReader(harness.loaded, max_rank=8)
 
@@ -278,26 +207,10 @@ def test_limits_are_said_with_their_flag(harness: Harness, adapters: dict[str, P
             await registry.load("two", adapters["attention"])
         assert "--max-loras" in str(full.value.hint)
         await registry.unload("one")
-        with pytest.raises(ParamError, match="has rank 16, this engine takes up to --max-lora-rank 8"):
+        with pytest.raises(ParamError, match=r"at most 8 \(--max-lora-rank\), got 16"):
             await registry.load("high", adapters["wide"])
         assert await registry.load("two", adapters["attention"])
         assert list(registry.adapters) == ["two"]
 
     with harness.running() as (engine, _):
         asyncio.run(story(Registry(engine, reader, limits)))
-
-
-def test_an_adapter_may_bring_its_own_chat_template(
-    engine: EngineProcess, adapters: dict[str, Path], tmp_path: Path
-) -> None:
-    own = tmp_path / "own"
-    shutil.copytree(adapters["small"], own)
-    template = "{% for m in messages %}{{ m['content'] }}{{ m['content'] }}{% endfor %}"
-    (own / "fireworks.json").write_text(
-        json.dumps({"conversation_config": {"style": "jinja", "args": {"template": template}}})
-    )
-    with engine.loaded("own", own), engine.loaded("plain", adapters["small"]):
-        assert engine.chat("hello", model="own")["usage"]["prompt_tokens"] == 10
-        assert engine.chat("hello", model="plain")["usage"]["prompt_tokens"] == 8
-        doubled = engine.chat("hello", model="own")["choices"][0]["message"]["content"]
-        assert doubled == engine.complete("hellohello", model="own")["choices"][0]["text"]

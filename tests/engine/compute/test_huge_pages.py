@@ -1,4 +1,4 @@
-"""A model's memory is gathered into huge pages, and what was never touched stays untouched."""
+"""A model's memory moves into huge pages, and untouched memory stays untouched."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from firectl.engine.compute.huge_pages import gather, pieces
+from firectl.engine.compute.huge_pages import collapse, large_mappings
 from tests.engine.process import EngineProcess
 from tests.tiny import make_base
 
 MIB = 2**20
 SIZE = 64 * MIB
 COLLAPSE = 25
-"""MADV_COLLAPSE, of Linux 6.1."""
+"""MADV_COLLAPSE, since Linux 6.1."""
 ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -37,13 +37,13 @@ def test_only_large_anonymous_memory_that_is_in_use_counts() -> None:
         mapping(600, 64, "rw-p", 64, "[heap]"),
         mapping(700, 16, "rw-p", 16),
     ]
-    assert list(pieces("\n".join(smaps))) == [(100 * MIB, 164 * MIB), (700 * MIB, 716 * MIB)]
+    assert list(large_mappings("\n".join(smaps))) == [(100 * MIB, 164 * MIB), (700 * MIB, 716 * MIB)]
 
 
-def test_memory_in_use_comes_to_lie_in_huge_pages(collapsing: None) -> None:
+def test_memory_in_use_moves_into_huge_pages(collapsing: None) -> None:
     before = huge("self")
     with block() as mine:
-        thread = gather()
+        thread = collapse()
         assert thread is not None
         thread.join(60)
         assert not thread.is_alive()
@@ -51,11 +51,11 @@ def test_memory_in_use_comes_to_lie_in_huge_pages(collapsing: None) -> None:
         assert mine[:] == b"x" * SIZE
 
 
-def test_an_engine_gathers_a_large_models_memory_and_leaves_a_small_ones_alone(
+def test_an_engine_collapses_a_large_models_memory_and_not_a_small_ones(
     collapsing: None, engine: EngineProcess, tmp_path: Path
 ) -> None:
     if "[always]" in ENABLED.read_text():
-        pytest.skip("this system gives huge pages to whoever has room for one, asked or not")
+        pytest.skip("this system gives huge pages without being asked")
     large = make_base(tmp_path / "base", layers=3, hidden=512, intermediate=1536)
     assert (large / "model.safetensors").stat().st_size > 32 * MIB
     with EngineProcess(large) as other:
@@ -68,9 +68,9 @@ def test_an_engine_gathers_a_large_models_memory_and_leaves_a_small_ones_alone(
 
 @pytest.fixture
 def collapsing() -> None:
-    """Skips where the system itself, asked directly and about as much memory, does not do it."""
+    """Skips where the system refuses a direct request for as much memory."""
     if not sys.platform.startswith("linux") or not ENABLED.exists() or "[never]" in ENABLED.read_text():
-        pytest.skip("this system has no huge pages, or is told to give none")
+        pytest.skip("this system has no huge pages, or forbids them")
     with block() as probe:
         try:
             probe.madvise(COLLAPSE)
@@ -80,7 +80,7 @@ def collapsing() -> None:
 
 @contextmanager
 def block() -> Iterator[mmap.mmap]:
-    """Memory of this process that is all in use."""
+    """Memory of this process, all touched."""
     with mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.write(b"x" * SIZE)
         yield memory

@@ -1,4 +1,4 @@
-"""A packed weight: the product it stands for, whatever a row is computed with."""
+"""A packed weight gives the product of the plain weight, with the same bits for any number of rows."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_cuts_leave_the_likeliest(cut: dict[str, Any], expected: set[int]) -> No
     assert set(draws(3000, temperature=1.0, seed=2, **cut)) == expected
 
 
-def test_the_same_seed_gives_the_same_and_another_one_another() -> None:
+def test_equal_seeds_give_equal_tokens_and_others_do_not() -> None:
     assert draws(seed=5) == draws(seed=5)
     assert draws(seed=5) != draws(seed=6)
     assert draws(seed=5) != draws(seed=5, choice=1)

@@ -1,4 +1,4 @@
-"""Who runs next, without a model: sequences are computed by saying so."""
+"""Which sequences run next, without a model: the test marks chunks as computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.kv_slots import KVSlots
-from firectl.engine.schedule.prefixes import Prefixes
+from firectl.engine.schedule.prefix_cache import PrefixCache
 from firectl.engine.schedule.scheduler import Chunk, Scheduler
 from firectl.engine.schedule.sequence import Sequence
 from firectl.engine.text.stream import TextStream
@@ -25,11 +25,11 @@ def adapter(name: str) -> EngineAdapter:
 
 def scheduler(*, budget: int = 4096, longest: int = 1024, running: int = 4, step: int = 16) -> Scheduler:
     memory = KVSlots(budget, longest, running)
-    return Scheduler(memory, Prefixes(memory), running, step, answer_reserve=0)
+    return Scheduler(memory, PrefixCache(memory), running, step, answer_reserve=0)
 
 
 def step(scheduler: Scheduler) -> list[Chunk]:
-    """Schedule, and pretend that the model computed it."""
+    """Schedule, and mark the chunks as computed."""
     chunks = scheduler.schedule()
     for chunk in chunks:
         samples = chunk.samples
@@ -56,7 +56,7 @@ def test_a_prompt_is_read_in_chunks_and_only_its_last_one_samples() -> None:
     assert seen == [(0, 16, False), (16, 32, False), (32, 40, True)]
 
 
-def test_those_who_generate_come_first_and_prompts_get_what_is_left() -> None:
+def test_generating_sequences_come_first_and_prompts_get_the_rest() -> None:
     one, two, s = sequence(2), sequence(100), scheduler(step=16)
     s.add(one)
     step(s)
@@ -65,7 +65,7 @@ def test_those_who_generate_come_first_and_prompts_get_what_is_left() -> None:
     assert shape(step(s)) == [(one, 3, 4), (two, 15, 30)]
 
 
-def test_no_more_run_than_may_and_the_next_comes_in_when_one_has_left() -> None:
+def test_the_limit_of_running_sequences_holds_and_the_next_starts_when_one_ends() -> None:
     sequences, s = [sequence(1, max_tokens=2) for _ in range(3)], scheduler(running=2)
     for each in sequences:
         s.add(each)
@@ -74,7 +74,7 @@ def test_no_more_run_than_may_and_the_next_comes_in_when_one_has_left() -> None:
     assert [chunk.sequence for chunk in step(s)] == sequences[2:]
 
 
-def test_a_step_never_computes_more_tokens_than_it_may() -> None:
+def test_a_step_never_exceeds_its_tokens() -> None:
     s = scheduler(running=4, step=5)
     for prompt in (7, 1, 30, 2, 9):
         s.add(sequence(prompt))
@@ -98,7 +98,7 @@ def test_within_one_adapter_the_oldest_comes_first() -> None:
     assert [step(s)[0].sequence for _ in range(4)] == sequences
 
 
-def test_nobody_overtakes_one_that_waits_for_memory() -> None:
+def test_no_sequence_overtakes_one_that_waits_for_memory() -> None:
     s = scheduler(budget=1024, longest=1024)
     running, long, short = sequence(200, max_tokens=40), sequence(1000), sequence(1)
     s.add(running)
@@ -120,7 +120,7 @@ def test_one_that_outgrows_its_slot_moves_and_keeps_what_was_computed() -> None:
     assert one.computed == 257
 
 
-def test_the_youngest_makes_room_and_comes_back_with_its_tokens() -> None:
+def test_the_youngest_is_preempted_and_returns_with_its_tokens() -> None:
     s = scheduler(budget=1024, longest=512, step=256)
     old, young = sequence(250, max_tokens=40), sequence(250, max_tokens=40)
     third, fourth = sequence(200, max_tokens=5), sequence(200, max_tokens=5)
@@ -160,6 +160,6 @@ def test_a_cancelled_sequence_leaves_queue_and_memory() -> None:
     assert s.schedule() == []
 
 
-def test_a_step_too_small_for_all_who_run_is_refused() -> None:
+def test_a_step_too_small_for_all_running_sequences_is_refused() -> None:
     with pytest.raises(ValueError, match="a step of 2 tokens cannot serve 4 sequences"):
         scheduler(running=4, step=2)

@@ -1,4 +1,4 @@
-"""What no row names is set aside by a rename, comes back when a row names it again, and goes with a prune alone."""
+"""Folders that no row names: moved to the trash by a rename, restored by another, removed only by a prune."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
 from firectl.server.disk.trash import Trash, bytes_in
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    paths = Paths(tmp_path / "local")
-    paths.create()
-    return paths
 
 
 def put(paths: Paths, folder: str, data: bytes = b"0123456789") -> Path:
@@ -26,23 +17,6 @@ def put(paths: Paths, folder: str, data: bytes = b"0123456789") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
-
-
-def test_a_sweep_sets_aside_by_rename_and_undoes_that_when_a_row_is_back(paths: Paths) -> None:
-    model, upload = put(paths, "models/a/m.x"), put(paths, "uploads/a.m.x")
-    inode = model.stat().st_ino
-    store = FileStore(paths)
-    store.sweep(())
-    assert not model.parent.exists()
-    assert not upload.parent.exists()
-    aside = paths.trash / "models" / "a" / "m.x" / "weights"
-    assert aside.stat().st_ino == inode
-    assert (paths.trash / "uploads" / "a.m.x" / "weights").is_file()
-    assert paths.trash.stat().st_mode & 0o077 == 0
-    store.sweep({"models/a/m.x"})
-    assert model.stat().st_ino == inode
-    assert upload.is_file()
-    assert Trash(paths).size() == 0
 
 
 def test_a_folder_that_is_there_is_not_replaced_by_one_in_the_trash(paths: Paths) -> None:
@@ -57,26 +31,7 @@ def test_a_folder_that_is_there_is_not_replaced_by_one_in_the_trash(paths: Paths
     assert kept == {b"old", b"new"}, "the second does not replace the first"
 
 
-def test_links_and_files_that_are_no_folders_of_models_stay(paths: Paths, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (paths.models / "a").mkdir()
-    (paths.models / "a" / "linked.x").symlink_to(outside)
-    (paths.models / "notes.txt").write_text("mine")
-    FileStore(paths).sweep(())
-    assert (paths.models / "a" / "linked.x").is_symlink()
-    assert (paths.models / "notes.txt").read_text() == "mine"
-
-
-def test_a_remove_is_at_once_and_not_by_the_trash(paths: Paths) -> None:
-    model, upload = put(paths, "models/a/m.x"), put(paths, "uploads/a.m.x")
-    FileStore(paths).remove("models/a/m.x")
-    assert not model.parent.exists()
-    assert not upload.parent.exists()
-    assert not paths.trash.exists()
-
-
-def test_a_prune_removes_the_trash_alone_and_says_what_that_freed(paths: Paths) -> None:
+def test_a_prune_removes_only_the_trash_and_says_how_much_it_freed(paths: Paths) -> None:
     model = put(paths, "models/a/m.x")
     put(paths, "models/a/gone.x", b"x" * 1000)
     FileStore(paths).sweep({"models/a/m.x"})
@@ -100,7 +55,7 @@ def test_a_prune_where_no_platform_was_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trash_that_is_a_link_is_taken_away_and_what_it_leads_to_is_not(paths: Paths, tmp_path: Path) -> None:
+def test_a_trash_that_is_a_link_is_removed_and_its_target_is_not(paths: Paths, tmp_path: Path) -> None:
     outside = put(Paths(tmp_path / "outside"), "models/a/m.x")
     paths.trash.symlink_to(tmp_path / "outside")
     Trash(paths).empty()

@@ -1,4 +1,4 @@
-"""The client against the platform, both as processes that are killed on the way."""
+"""`server/doors/files.py`: the client against the platform, both as processes that are killed on the way."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from firectl.client.transfer.upload import PART
 from tests.server.folders import write_base
-from tests.server.process import Api, PlatformProcess, bare, refusal, until
+from tests.server.process import Api, PlatformProcess, Refusal, bare, refusal, until
+from tests.server.uploads import arriving, folder_of
 
 SIZE = 4 * PART + 4321
 TRANSFER = """
@@ -175,13 +178,13 @@ def test_an_upload_that_somebody_else_ends_says_so_and_can_be_run_again(
     platform: PlatformProcess, api: Api, folder: Path
 ) -> None:
     from firectl import Client
-    from firectl.client.transfer.meter import Progress
+    from firectl.client.transfer.meter import TransferProgress
     from firectl.errors import ApiError, Code, Exit
 
     make(api, "wanted-twice")
     begun: list[int] = []
 
-    def begin_theirs(now: Progress) -> None:
+    def begin_theirs(now: TransferProgress) -> None:
         if now.total_done > SIZE // 2 and not begun:
             begun.append(now.total_done)
             url = api.announce("wanted-twice", {"large.bin": SIZE}, resumable=True)["large.bin"]
@@ -195,3 +198,83 @@ def test_an_upload_that_somebody_else_ends_says_so_and_can_be_run_again(
         assert (caught.value.hint or "").startswith("firectl model get accounts/acme/models/wanted-twice shows ")
         client.models.upload("wanted-twice", folder)
     assert api.ok("GET", "models/wanted-twice")["state"] == "READY"
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"ab", "2"), (b"abcd", "4")])
+def test_a_file_of_another_size_than_announced_is_refused(
+    platform: PlatformProcess, api: Api, model: str, content: bytes, said: str
+) -> None:
+    url = api.announce(model, {"f": 3})["f"]
+    message = f"file 'f' was announced with 3 bytes, these are {said}"
+    assert refusal(bare.put(url, content=content)) == Refusal(400, 3, message, None)
+    assert folder_of(platform, model) is None
+    assert arriving(platform, model) == []
+
+
+def test_a_body_of_unknown_length_must_end_where_it_was_announced(
+    platform: PlatformProcess, api: Api, model: str
+) -> None:
+    def pieces(*parts: bytes) -> Iterator[bytes]:
+        yield from parts
+
+    url = api.announce(model, {"f": 3})["f"]
+    short = refusal(bare.put(url, content=pieces(b"a", b"b")))
+    assert short == Refusal(400, 3, "file 'f' was announced with 3 bytes, these are 2", None)
+    long = refusal(bare.put(url, content=pieces(b"ab", b"cd")))
+    assert long == Refusal(400, 3, "more bytes came than were announced; the file ends at 3", None)
+    assert folder_of(platform, model) is None
+    assert bare.put(url, content=pieces(b"a", b"bc")).status_code == 200
+    until(lambda: arriving(platform, model) == [])
+
+
+def test_a_put_cut_off_leaves_nothing_and_can_be_repeated(platform: PlatformProcess, api: Api, model: str) -> None:
+    url = api.announce(model, {"f": 1 << 22})["f"]
+    split = urlsplit(url)
+    with socket.create_connection((split.hostname or "", split.port or 0)) as connection:
+        head = f"PUT {split.path}?{split.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 22}\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * (1 << 21))
+        until(lambda: any(path.stat().st_size >= 1 << 20 for path in arriving(platform, model)))
+    until(lambda: arriving(platform, model) == [])
+    assert folder_of(platform, model) is None
+    assert bare.put(url, content=b"y" * (1 << 22)).status_code == 200
+
+
+def test_a_file_put_again_replaces_the_one_before(platform: PlatformProcess, api: Api, model: str) -> None:
+    url = api.announce(model, {"f": 3})["f"]
+    for content in (b"abc", b"xyz"):
+        assert bare.put(url, content=content).status_code == 200
+    folder = folder_of(platform, model)
+    assert folder is not None
+    assert (folder / "f").read_bytes() == b"xyz"
+
+
+def test_memory_does_not_grow_with_the_file(platform: PlatformProcess, api: Api, model: str) -> None:
+    import psutil
+
+    process = psutil.Process(platform.process.pid)
+    size = 192 << 20
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(192):
+            yield b"\0" * (1 << 20)
+
+    url = api.announce(model, {"f": size})["f"]
+    before = process.memory_info().rss
+    assert bare.put(url, content=pieces(), timeout=120).status_code == 200
+    assert process.memory_info().rss - before < 48 << 20
+
+
+def test_every_file_of_a_ready_model_comes_back(api: Api, adapter: str, adapter_folder: Path) -> None:
+    model_id = adapter.rsplit("/", 1)[1]
+    urls = api.ok("GET", f"models/{model_id}:getDownloadEndpoint")["filenameToSignedUrls"]
+    assert {name: bare.get(url).content for name, url in urls.items()} == {
+        path.name: path.read_bytes() for path in adapter_folder.iterdir()
+    }
+    url = urls["adapter_model.safetensors"]
+    whole = (adapter_folder / "adapter_model.safetensors").read_bytes()
+    part = bare.get(url, headers={"range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
+    assert bare.head(url).headers["content-length"] == str(len(whole))
+    assert bare.get(url, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    assert bare.put(url, content=whole).status_code == 403

@@ -200,7 +200,7 @@ def test_a_deployment_that_has_no_room_to_wake_is_429_and_stays_asleep(platform:
     platform.ready(name)
     status, code, message = error(platform.chat(name))
     assert (status, code) == (429, "RESOURCE_EXHAUSTED")
-    assert "at most 1 in all (--max-replicas)" in message
+    assert "at most 1 in total (--max-replicas)" in message
     assert platform.deployment(name).desired_replicas == 0
 
 

@@ -222,19 +222,6 @@ def test_a_random_filter_matches_what_it_says(wanted: Wanted, found: list[Docume
         assert matches(Deployment.model_validate(document)) == wanted.holds(document), (wanted.text, document)
 
 
-@given(FILTERS, st.lists(documents(), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
-def test_a_filter_that_is_read_and_written_reads_as_the_same(wanted: Wanted, found: list[Document]) -> None:
-    tree = read_filter(wanted.text)
-    again = read_filter(str(tree))
-    assert again == tree
-    assert str(again) == str(tree)
-    first, second = parse_filter(wanted.text, Deployment), parse_filter(str(tree), Deployment)
-    for document in found:
-        deployment = Deployment.model_validate(document)
-        assert first(deployment) == second(deployment)
-
-
 @given(FILTERS, FILTERS, FILTERS)
 @settings(max_examples=30, deadline=None)
 def test_or_binds_tighter_than_and(a: Wanted, b: Wanted, c: Wanted) -> None:

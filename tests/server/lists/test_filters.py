@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from firectl.errors import ApiError, Code
 from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
-from firectl.server.lists.filters import MAX_LENGTH, parse_filter
+from firectl.server.lists.filter_text import MAX_LENGTH
+from firectl.server.lists.filters import parse_filter
 
 
 def deployment(number: int) -> Deployment:
@@ -103,12 +104,12 @@ def test_a_filter_matches_what_it_says(text: str, expected: str) -> None:
     [
         ("foo=1", "filter, position 0: Deployment has no field 'foo'"),
         ("state=READY AND status.foo=1", "filter, position 16: Deployment has no field 'status.foo'"),
-        ("min_replica_count=abc", "filter, position 18: min_replica_count is a number, 'abc' is none"),
-        ("enable_addons=yes", "filter, position 14: enable_addons is a boolean, 'yes' is none"),
-        ("create_time>yesterday", "filter, position 12: create_time is a time, 'yesterday' is none"),
+        ("min_replica_count=abc", "filter, position 18: min_replica_count is a number, got 'abc'"),
+        ("enable_addons=yes", "filter, position 14: enable_addons is a boolean, got 'yes'"),
+        ("create_time>yesterday", "filter, position 12: create_time is a time, got 'yesterday'"),
         (
             "autoscaling_policy.scale_up_window=5m",
-            "filter, position 35: autoscaling_policy.scale_up_window is a duration, '5m' is none",
+            "filter, position 35: autoscaling_policy.scale_up_window is a duration, got '5m'",
         ),
         ("state=", "filter, position 6: a value is missing after '='"),
         ("state == READY", "filter, position 7: write = instead of =="),
@@ -116,13 +117,13 @@ def test_a_filter_matches_what_it_says(text: str, expected: str) -> None:
         ("(state=READY", "filter, position 12: a closing parenthesis is missing"),
         ("state=READY)", "filter, position 11: unexpected ')'"),
         ('state="READY', "filter, position 6: unexpected '\"'"),
-        ("AND state=READY", "filter, position 0: a field is wanted, not 'AND'"),
+        ("AND state=READY", "filter, position 0: expected a field, got 'AND'"),
         ("state=READY AND", "filter, position 15: the filter ends too early"),
         ("NOT", "filter, position 3: the filter ends too early"),
-        ('"state"=READY', "filter, position 0: a field is wanted before an operator, not a quoted string"),
-        ("regex(name)", "filter, position 0: functions such as regex() are not known here"),
+        ('"state"=READY', "filter, position 0: expected a field before the operator, got a quoted string"),
+        ("regex(name)", "filter, position 0: functions such as regex() are not supported"),
         ("status=OK", "filter, position 7: status holds several values: use status:VALUE"),
-        ("=", "filter, position 0: a field is wanted, not '='"),
+        ("=", "filter, position 0: expected a field, got '='"),
         ("a" * (MAX_LENGTH + 1), f"filter is longer than {MAX_LENGTH} characters"),
         ("(" * 60 + "a" + ")" * 60, "filter, position 40: nested too deeply"),
     ],

@@ -1,4 +1,4 @@
-"""Lists over HTTP: pages, order, masks; the same arguments from one page to the next."""
+"""`server/lists/pages.py` over HTTP: pages, order, masks; the same arguments from one page to the next."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def test_parameters_are_read_in_snake_case_too(api: Api, models: list[str]) -> N
         ({"orderBy": "status"}, "order_by: status has no order, name a field in it"),
         ({"readMask": "frobs"}, "Model has no field 'frobs'"),
         ({"filter": "frobs=1"}, "filter, position 0: Model has no field 'frobs'"),
-        ({"pageToken": "nonsense"}, "page_token is not one that this server gave out"),
-        ({"pageToken": "é"}, "page_token is not one that this server gave out"),
+        ({"pageToken": "nonsense"}, "page_token was not issued by this server"),
+        ({"pageToken": "é"}, "page_token was not issued by this server"),
     ],
 )
 def test_what_cannot_be_read_is_named(api: Api, query: dict[str, str | int], message: str) -> None:

@@ -29,7 +29,7 @@ from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 from firectl.server.access.auth import Authenticator, key_hash
 from firectl.server.disk.merged import merged_key
-from firectl.server.doors.gate import Gate
+from firectl.server.doors.authentication import Authentication
 from firectl.server.front.door import InferenceDoor, Limits
 from firectl.server.front.router import Router
 from firectl.server.replicas.fleet import FleetSettings
@@ -78,7 +78,7 @@ class Platform:
             yield
             await self.supervisor.stop()
 
-        gate = Middleware(Gate, authenticator=Authenticator(self.store, _now))
+        gate = Middleware(Authentication, authenticator=Authenticator(self.store, _now))
         app = Starlette(routes=door.routes(), middleware=[gate], lifespan=lifespan)
         config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=2)
         self.server = uvicorn.Server(config)

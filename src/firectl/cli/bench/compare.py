@@ -20,7 +20,7 @@ from firectl.errors import FirectlError, InputError
 from firectl.names import canonical_route, random_id
 
 if TYPE_CHECKING:
-    from firectl.bench import Load, Target
+    from firectl.bench import BenchTarget, Load
     from firectl.cli.bench.run import Wishes
 
 LIVE_MERGE, MULTI_LORA, BASE = "live-merge", "multi-lora", "base"
@@ -35,7 +35,7 @@ class Setup:
 
     models: tuple[str, ...]
     base: str
-    targets: list[Target] = field(default_factory=list)
+    targets: list[BenchTarget] = field(default_factory=list)
     deployments: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     load_seconds: list[float] = field(default_factory=list)
@@ -132,8 +132,8 @@ def _load(app: App, setup: Setup, model: str) -> None:
     setup.load_seconds.append(time.monotonic() - started)
 
 
-def _target(app: App, setup: Setup, way: str) -> Target:
-    from firectl.bench import Target
+def _target(app: App, setup: Setup, way: str) -> BenchTarget:
+    from firectl.bench import BenchTarget
     from firectl.cli.bench.run import endpoint
 
     if way == LIVE_MERGE:
@@ -142,7 +142,7 @@ def _target(app: App, setup: Setup, way: str) -> Target:
         routes = (setup.deployments[MULTI_LORA],)
     else:
         routes = tuple(canonical_route(model, setup.deployments[MULTI_LORA]) for model in setup.models)
-    return Target(way, routes, endpoint(app))
+    return BenchTarget(way, routes, endpoint(app))
 
 
 def _take_down(app: App, setup: Setup) -> None:

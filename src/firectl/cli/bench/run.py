@@ -17,7 +17,7 @@ from firectl.cli.output.output import View
 from firectl.errors import ApiError, FirectlError, InputError, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.bench import Endpoint, Load, Mix, Report, Target, Tokenizing
+    from firectl.bench import BenchReport, BenchTarget, Endpoint, Load, Mix, Tokenizing
 
 SHORT, LONG = 60, 460
 """Characters of the two prompts that show how many tokens a text has."""
@@ -38,9 +38,9 @@ def endpoint(app: App) -> Endpoint:
     return Endpoint(f"{app.client.base_url}/inference/v1", app.settings.api_key.value)
 
 
-def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]:
+def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[BenchTarget]:
     """A target for each route, or with a mix one of all; InputError for a string that is no route."""
-    from firectl.bench import Target
+    from firectl.bench import BenchTarget
 
     for route in routes:
         app.check_route(route)
@@ -52,11 +52,11 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[Target]
         raise InputError("a route is named twice", hint="name each once")
     where = endpoint(app)
     if mix is not None:
-        return [Target(f"mix of {len(complete)}", tuple(complete), where, mix)]
-    return [Target(route, (route,), where) for route in complete]
+        return [BenchTarget(f"mix of {len(complete)}", tuple(complete), where, mix)]
+    return [BenchTarget(route, (route,), where) for route in complete]
 
 
-def prepare(app: App, targets: Sequence[Target], load: Load, timeout: float) -> list[Target]:
+def prepare(app: App, targets: Sequence[BenchTarget], load: Load, timeout: float) -> list[BenchTarget]:
     """Asks every route once, so that a load meets what is there and up; learns how many tokens a text has, if needed.
 
     A deployment that is starting is waited for, `timeout` seconds at most. An error that a load could meet now and
@@ -64,7 +64,7 @@ def prepare(app: App, targets: Sequence[Target], load: Load, timeout: float) -> 
     """
     from dataclasses import replace
 
-    ready: list[Target] = []
+    ready: list[BenchTarget] = []
     for target in targets:
         for route in target.routes:
             _ask(app, route, load, 1, timeout)
@@ -118,7 +118,7 @@ def _prompt_tokens(usage: Mapping[str, Any] | None) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
+def measure(app: App, targets: Sequence[BenchTarget], load: Load) -> BenchReport:
     """The report of a run; of one that Ctrl-C ended, what there was by then."""
     import asyncio
     import math
@@ -147,7 +147,11 @@ def measure(app: App, targets: Sequence[Target], load: Load) -> Report:
 
 
 def show(
-    app: App, report: Report, wishes: Wishes, extra: Mapping[str, Any] | None = None, view: View = bench_report.VIEW
+    app: App,
+    report: BenchReport,
+    wishes: Wishes,
+    extra: Mapping[str, Any] | None = None,
+    view: View = bench_report.VIEW,
 ) -> None:
     """Writes the report where it is wanted, then says whether it is a failure: KeyboardInterrupt after a Ctrl-C,
     FirectlError (exit 1) when no request or too few were answered."""
@@ -177,7 +181,7 @@ def show(
     judge(report, wishes.max_errors)
 
 
-def judge(report: Report, max_errors: tuple[float, str]) -> None:
+def judge(report: BenchReport, max_errors: tuple[float, str]) -> None:
     """FirectlError when nothing succeeded at a target, or more failed than is borne."""
     if report.gave_up is not None:
         raise FirectlError(f"given up: {report.gave_up}", hint="firectl route check ROUTE --live")

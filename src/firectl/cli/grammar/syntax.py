@@ -14,14 +14,9 @@ import click
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import remember, words_after
 from firectl.cli.grammar.types import Boolean, Named, Seconds
-from firectl.schemas.words import FORMATS
+from firectl.cli.output.formats import DOCUMENT, FORMATS, NAMED, RESOURCE, TEXT
 
-RESOURCE = frozenset(FORMATS)
-NAMED = RESOURCE - {"flag"}
-"""For what has a name and is not created here."""
-DOCUMENT = frozenset(("text", "json", "yaml"))
-"""For what is no resource: it has neither a name nor flags that would create it."""
-TEXT = frozenset(("text",))
+__all__ = ["DOCUMENT", "NAMED", "RESOURCE", "TEXT", "NounGroup", "Verb", "verb"]
 
 
 class GlobalOption(click.Option):
@@ -71,7 +66,7 @@ def global_options() -> list[click.Parameter]:
             help="The section of auth.ini and settings.ini to read.",
         ),
         _global("-s", "--server", metavar="HOST[:PORT]|URL", help="The API server."),
-        _global("-o", "--output", type=click.Choice(FORMATS), help="How the result is written; default: text."),
+        _global("-o", "--output", type=click.Choice(list(FORMATS)), help="How the result is written; default: text."),
         _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),
         _global("-v", "--verbose", type=Boolean(), help="Show every request on stderr, and tracebacks."),
         _global("--no-color", type=Boolean(), help="No colours."),
@@ -141,7 +136,7 @@ class Verb(_Parsing):
         return super().invoke(ctx)
 
 
-class Noun(_Parsing, click.Group):
+class NounGroup(_Parsing, click.Group):
     """Verbs on one resource; its methods are the decorators that its module uses."""
 
     wants = "verb"

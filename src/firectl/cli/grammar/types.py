@@ -74,7 +74,7 @@ class WireDuration(ParamType):
 
 
 class Named(ParamType):
-    """The name of something, as it was typed. A shell offers the names of `kind`, a key of lookup/completing.py."""
+    """A name, as it was typed. A shell offers those of `kind`: a noun, or a key of lookup/completing.py."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

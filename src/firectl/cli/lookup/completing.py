@@ -19,6 +19,7 @@ from firectl.cli.app import App
 from firectl.cli.grammar.spelling import spell_out
 from firectl.cli.grammar.typed import words_after
 from firectl.cli.views.listing import PUBLIC_ACCOUNT
+from firectl.names.nouns import BY_COLLECTION, BY_WORD
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
@@ -46,12 +47,10 @@ def answer(app: App, root: click.Command, instruction: str) -> int:
 
 def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
     """The names of a kind that begin with what was typed; none when they cannot be had in time."""
-    look = _LOOK.get(what)
-    if look is None:
-        return []
+    look = _LOOK.get(what) or _of(BY_WORD[what].resource)
     if what != "profile":
         # Outside of the time allowed: it takes what it takes, and cannot hang.
-        from firectl.client import account, client, deployed_model, deployment, model, shape  # noqa: F401
+        from firectl.client import client, resource  # noqa: F401
     found: list[str] = []
 
     def run() -> None:
@@ -76,7 +75,7 @@ def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> 
         owners = [begun[1]]
     else:
         # The service's public catalogue is long; a platform's holds what was imported here.
-        public = resource.collection in ("models", "deploymentShapes") and (bool(begun[1:]) or not app.bills)
+        public = BY_COLLECTION[resource.collection].is_public and (bool(begun[1:]) or not app.bills)
         owners = [account, *[PUBLIC_ACCOUNT] * public]
     for owner in owners:
         for row in resource.list_page(account=owner, page_size=200, **asked).rows:
@@ -90,14 +89,11 @@ def _of(resource: str, **asked: Any) -> Callable[[App, str], Names]:
     return lambda app, incomplete: _names(app, getattr(app.client, resource), incomplete, **asked)
 
 
-_shapes = _of("deployment_shapes")
-
-
 def _presets_and_shapes(app: App, incomplete: str) -> Iterator[str]:
     from firectl.cli.views.deployment_flags import PRESETS
 
     yield from PRESETS
-    yield from _shapes(app, incomplete)
+    yield from _names(app, app.client.deployment_shapes, incomplete)
 
 
 def _shape_versions(app: App, incomplete: str) -> Iterator[str]:
@@ -126,18 +122,14 @@ def _profiles(app: App, incomplete: str) -> Names:
 
 
 _LOOK: dict[str, Callable[[App, str], Names]] = {
-    "model": _of("models"),
-    "deployment": _of("deployments"),
     "deleted": _of("deployments", show_deleted=True, filter="state = DELETED"),
-    "deployed-model": _of("deployed_models"),
-    "shape": _shapes,
     "preset": _presets_and_shapes,
-    "shape-version": _shape_versions,
+    "deployment-shape-version": _shape_versions,
     "route": _routes,
     "account": _accounts,
-    "user": _of("users"),
     "profile": _profiles,
 }
+"""The kinds that are more, or less, than the names of a noun."""
 
 
 class _Completion(shells.ShellComplete):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from firectl.cli.views.listing import PUBLIC_ACCOUNT
+from collections.abc import Mapping
 
-NOUNS = {
-    "models": "model",
-    "deployments": "deployment",
-    "deployedModels": "deployed-model",
-    "deploymentShapes": "deployment-shape",
-}
-"""The collections that have a list, and the noun of each on the command line."""
+from firectl.cli.views.listing import PUBLIC_ACCOUNT
+from firectl.names.nouns import NOUNS, Noun
+
+LISTED: Mapping[str, Noun] = {noun.collection: noun for noun in NOUNS if noun.has_name and noun.has_list}
+"""The collections of full names that a command lists, and the noun of each."""
 
 
 def list_command(name: str, account: str | None) -> str:
     """What shows what there is beside the resource of that full name; `account` is the one that is configured."""
     _, where, collection, _ = name.split("/")[:4]
-    noun = NOUNS[collection]
+    noun = LISTED[collection]
     elsewhere = f" -a {where}" if where != account else ""
-    public = f", or for public ones firectl -a {PUBLIC_ACCOUNT} model list"
-    return f"firectl{elsewhere} {noun} list" + (public if noun == "model" and where != PUBLIC_ACCOUNT else "")
+    public = f", or for public ones firectl -a {PUBLIC_ACCOUNT} {noun.word} list"
+    return f"firectl{elsewhere} {noun.word} list" + (public if noun.is_public and where != PUBLIC_ACCOUNT else "")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from firectl.cli.views.listing import PUBLIC_ACCOUNT
 from firectl.errors import ApiError, Code, FirectlError
 from firectl.names import ResourceName
+from firectl.names.nouns import BY_COLLECTION
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -52,7 +53,7 @@ class _Look:
         return f"did you mean {self._short(near)}?" if near is not None else None
 
     def _near(self, name: ResourceName, ids: list[str]) -> ResourceName | None:
-        public = name.collection == "models" and name.account != PUBLIC_ACCOUNT
+        public = BY_COLLECTION[name.collection].is_public and name.account != PUBLIC_ACCOUNT
         there = ResourceName(PUBLIC_ACCOUNT, name.collection, name.id)
         if public and self._exists(there):
             return there

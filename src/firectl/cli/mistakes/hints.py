@@ -15,10 +15,11 @@ from typing import Any
 import click
 
 from firectl.cli.app import App
-from firectl.cli.lookup.lists import NOUNS, list_command
+from firectl.cli.lookup.lists import LISTED, list_command
 from firectl.cli.tree import VERBS
 from firectl.errors import ApiError, Code, InputError, NetworkError
 from firectl.names import is_id, resolve
+from firectl.names.nouns import BY_WORD
 
 _NAME = re.compile(r"\baccounts/([a-z0-9-]+)(?:/([a-zA-Z]+)/([a-z0-9-]+))?")
 _IGNORE_CHECKS = "--ignore-checks"
@@ -69,10 +70,10 @@ def _named(message: str, given: dict[str, Any], account: str | None) -> list[str
     """The full names of what may be missing: what the server names, else what the command line does."""
     found = _NAME.search(message)
     if found is not None:
-        return [found[0]] if found[2] in NOUNS else []
+        return [found[0]] if found[2] in LISTED else []
     names: list[str] = []
-    for collection, noun in NOUNS.items():
-        text = given.get(noun.replace("-", "_"))
+    for collection, noun in LISTED.items():
+        text = given.get(noun.page)
         with suppress(InputError):
             names += [resolve(str(text), collection, account)] if text else []
     return names
@@ -160,19 +161,19 @@ def _what_there_is(message: str, verb: str, given: dict[str, Any], account: str 
         return " and ".join(lists) or _list_of(verb)
     if found[2] is None:
         return "firectl account list"
-    return list_command(found[0], account) if found[2] in NOUNS else _list_of(verb)
+    return list_command(found[0], account) if found[2] in LISTED else _list_of(verb)
 
 
 def _list_of(verb: str) -> str:
     """The list of the noun that the verb is of; the help where there is none."""
-    noun = verb.partition(" ")[0]
-    return f"firectl {noun} list" if noun in NOUNS.values() else f"firectl {verb} --help"
+    noun = BY_WORD.get(verb.partition(" ")[0])
+    return f"firectl {noun.word} list" if noun is not None and noun.has_list else f"firectl {verb} --help"
 
 
 def _what_is_there(message: str, verb: str, given: dict[str, Any]) -> str | None:
     found = _NAME.search(message)
-    if found is not None and found[2] in NOUNS:
-        name, noun = found[0], NOUNS[found[2]]
+    if found is not None and found[2] in LISTED:
+        name, noun = found[0], LISTED[found[2]].word
     elif given.get("model_id") or given.get("deployment_id"):
         noun = "model" if given.get("model_id") else "deployment"
         name = given[f"{noun}_id"]

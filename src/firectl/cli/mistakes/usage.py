@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 import click
 
-from firectl.cli.grammar.syntax import Noun, UnknownWord, split_help
+from firectl.cli.grammar.syntax import NounGroup, UnknownWord, split_help
 from firectl.cli.grammar.typed import typed_words
 from firectl.cli.tree import entry_of
 from firectl.errors import InputError
@@ -82,7 +82,7 @@ def _of_word(word: str, known: Sequence[str], ctx: click.Context | None, path: s
         return f"did you mean {meant}? See: {see}"
     if word in LOADING:
         return f"did you mean {LOADING[word]}? See: {LOADING[word]} --help"
-    noun_wanted = ctx is not None and isinstance(ctx.command, Noun) and ctx.command.wants == "noun"
+    noun_wanted = ctx is not None and isinstance(ctx.command, NounGroup) and ctx.command.wants == "noun"
     if noun_wanted and entry_of(word) is None:
         return f"say of what: {path} NOUN {shlex.quote(word)}, with NOUN one of {', '.join(known)}"
     return see

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from firectl.client.transfer.meter import Progress as Moved
+    from firectl.client.transfer.meter import TransferProgress as Moved
 
 
 class Steps:
@@ -72,7 +72,7 @@ class Transfer:
 
     def one(self, name: str, done: int, total: int) -> None:
         """Where there is one thing alone, all of it done here."""
-        from firectl.client.transfer.meter import Progress as Moved
+        from firectl.client.transfer.meter import TransferProgress as Moved
 
         self.show(Moved(file=name, done=done, size=total, total_done=done, total_size=total, moved=done))
 

@@ -12,7 +12,7 @@ from firectl.errors import ApiError, Code, InputError
 from firectl.names import parse_route
 
 if TYPE_CHECKING:
-    from firectl.client.inference import Answer
+    from firectl.client.inference import Completion
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def _unpark(route: str) -> str:
 
 def _text(pieces: Any) -> Iterator[str]:
     with pieces:
-        piece: Answer
+        piece: Completion
         for piece in pieces:
             yield piece.text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.output.output import View
-from firectl.schemas.words import STATES
+from firectl.names.nouns import BY_COLLECTION
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
@@ -20,12 +20,9 @@ _STATE = re.compile(r"""(?<![\w."'])state *= *["']?([\w-]+)""")
 
 
 def show_list(
-    app: App, resource: Resource[Any], view: View, *, no_paginate: bool | None, public: str | None = None, **asked: Any
+    app: App, resource: Resource[Any], view: View, *, no_paginate: bool | None, **asked: Any
 ) -> Sequence[Any]:
-    """The rows that were shown. `asked` goes to the resource's list as it is; what is None was not asked.
-
-    `public` is the noun of a resource that the public account has too: for who looks for what is there, not here.
-    """
+    """The rows that were shown. `asked` goes to the resource's list as it is; what is None was not asked."""
     args = {name: value for name, value in asked.items() if value is not None}
     if no_paginate:
         rows, more = tuple(resource.list(**args)), None
@@ -34,18 +31,18 @@ def show_list(
         rows, more = page.rows, page
     app.emit(rows, view)
     if not rows:
-        _say_unknown_state(app, resource.collection, str(args.get("filter") or ""))
+        _say_unknown_state(app, resource.schema.states, str(args.get("filter") or ""))
+    noun = BY_COLLECTION[resource.rows or resource.collection]
     if more is not None and more.next_page_token:
         total = f" of {more.total_size}" if more.total_size else ""
         app.output.note(f"{len(rows)}{total} shown; more with --page-token {more.next_page_token} or --no-paginate")
-    elif public and app.account != PUBLIC_ACCOUNT and (not rows or app.output.stdout.isatty()):
-        app.output.note(f"Public ones are in another account: firectl -a {PUBLIC_ACCOUNT} {public} list")
+    elif noun.is_public and app.account != PUBLIC_ACCOUNT and (not rows or app.output.stdout.isatty()):
+        app.output.note(f"Public ones are in another account: firectl -a {PUBLIC_ACCOUNT} {noun.word} list")
     return rows
 
 
-def _say_unknown_state(app: App, collection: str, text: str) -> None:
+def _say_unknown_state(app: App, known: Sequence[str], text: str) -> None:
     """For an empty list whose filter asks for a state that no resource of the kind is known to have."""
-    known = STATES.get(collection, ())
     for state in _STATE.findall(text):
         if known and state not in known:
             app.output.note(f"No state that is known is called {state}: there are {', '.join(known)}")

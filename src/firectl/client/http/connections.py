@@ -1,6 +1,6 @@
-"""httpx as this project uses it: imported without its command line, and the right way to each host.
+"""How is httpx used here? Imported without its command line, with the right route to each host.
 
-Knows neither the API nor the key; nothing sent from here carries one.
+Must not know the API or the key.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import sys
 import threading
 
 if "httpx" not in sys.modules:
-    # httpx does without `httpx._main` where click is not installed. It is its command line, and brings click, pygments
-    # and rich: 70 ms.
+    # `httpx._main` is httpx's command line. It imports click, pygments and rich (70 ms), and httpx works without it.
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
     try:
         import httpx
@@ -21,7 +20,7 @@ import httpx
 
 from firectl import config
 from firectl._version import __version__
-from firectl.client.http.deadline import DeadlineBackend
+from firectl.client.http.network import Network
 
 __all__ = ["Connections", "host_of", "httpx", "is_loopback", "timeouts"]
 
@@ -30,7 +29,7 @@ HEADERS = {"User-Agent": f"firectl/{__version__}"}
 
 
 def timeouts(seconds: float) -> httpx.Timeout:
-    """Limits for one try: `seconds` for each read and write, less for making the connection."""
+    """Limits of one attempt: `seconds` for each read and write, at most 10 to connect."""
     return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
@@ -40,62 +39,59 @@ def is_loopback(url: httpx.URL) -> bool:
 
 
 def host_of(url: httpx.URL) -> str:
-    """What may be shown of a URL: scheme, host and port, without path, query or password."""
+    """The part of a URL that is safe to show: scheme, host and port."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"
 
 
 class Connections:
-    """httpx clients by the way they reach a host, made on first use, safe to share between threads.
+    """httpx clients by route to the host, made on first use. Threads may share them.
 
-    http://   straight, never through a proxy, and without the TLS context that costs 20 ms and more
-    https://  to this machine straight, elsewhere by the proxies of the environment
-    Redirects are never followed: they would carry the key, or a file, to somewhere nobody named.
+    http://   direct, never through a proxy, without loading certificates (20 ms and more)
+    https://  direct to this machine, otherwise through the proxies of the environment
+    Redirects are not followed: they could carry the key or a file to another host.
     """
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
         self._transport = transport
+        self._network = Network()
         self._clients: dict[str, httpx.Client] = {}
         self._lock = threading.Lock()
 
-    def apart(self) -> Connections:
-        """Others that go the same ways."""
+    def copy(self) -> Connections:
+        """The same routes, with no connection open."""
         return Connections(self._transport)
 
     def to(self, url: httpx.URL) -> httpx.Client:
-        if self._transport is not None:
-            way = "given"
-        elif url.scheme == "http":
-            way = "plain"
+        """The client for a URL's host."""
+        if self._transport is not None or url.scheme == "http":
+            route = "plain"
         else:
-            way = "direct" if is_loopback(url) else "environment"
+            route = "direct" if is_loopback(url) else "environment"
         with self._lock:
-            if way not in self._clients:
-                client = self._clients[way] = self._make(way)
-                if way != "given":
-                    _keep_to_deadlines(client)
-            return self._clients[way]
+            if route not in self._clients:
+                self._clients[route] = self._make(route)
+            return self._clients[route]
 
-    def _make(self, way: str) -> httpx.Client:
-        if way == "given":
-            return httpx.Client(transport=self._transport, headers=HEADERS)
-        if way == "plain":
-            trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            transport = httpx.HTTPTransport(verify=trusts_nobody)
-            return httpx.Client(transport=transport, headers=HEADERS)
-        if way == "direct":
-            return httpx.Client(transport=httpx.HTTPTransport(), headers=HEADERS)
-        return httpx.Client(headers=HEADERS)
+    def _make(self, route: str) -> httpx.Client:
+        transport = self._transport
+        if transport is None and route == "plain":
+            transport = httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        elif transport is None and route == "direct":
+            transport = httpx.HTTPTransport()
+        client = httpx.Client(transport=transport, headers=HEADERS)
+        # httpx has no option for this.
+        for made in (client._transport, *client._mounts.values()):
+            if isinstance(made, httpx.HTTPTransport) and made is not self._transport:
+                made._pool._network_backend = self._network
+        return client
+
+    def abort(self) -> None:
+        """Ends all connections at once, from any thread. No new one can be made."""
+        self._network.abort()
 
     def close(self) -> None:
         with self._lock:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
-
-
-def _keep_to_deadlines(client: httpx.Client) -> None:
-    """httpx lets nobody choose how its connections read: its pools are told so themselves."""
-    for transport in (client._transport, *client._mounts.values()):
-        if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = DeadlineBackend()

@@ -1,6 +1,6 @@
-"""What a failed exchange means, in plain words: httpx's exceptions and answers that are not the API's become errors.
+"""What error does a failed request become? Reads httpx's exceptions and answers that are not the API's.
 
-Never quotes a request header, a signed URL or an exception's own text where those could hold a secret.
+Never quotes a request header, a signed URL or an exception's text: they could hold a secret.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from firectl.client.http.connections import host_of, httpx, is_loopback
 from firectl.errors import ApiError, Code, NetworkError, from_wire
 
 REQUEST_ID = "x-request-id"
+UNDECODABLE = "a body that cannot be decompressed or is too large"
 
 
 def no_answer(error: httpx.TransportError, url: httpx.URL, what: str, seconds: float) -> NetworkError:
-    """The error for a try that ended without an answer. `what` names the request; `seconds` was its time limit."""
+    """The error for an attempt without an answer. `what` names the request; `seconds` was its time limit."""
     host = host_of(url)
     if isinstance(error, httpx.ConnectTimeout):
-        return NetworkError(Code.UNAVAILABLE, f"cannot reach {host}: no connection in time")
+        return NetworkError(Code.UNAVAILABLE, f"cannot reach {host}: the connection timed out")
     if isinstance(error, httpx.ProxyError):
         return NetworkError(Code.UNAVAILABLE, f"cannot reach {host}: the proxy refused the connection")
     if isinstance(error, httpx.ConnectError):
@@ -29,7 +30,7 @@ def no_answer(error: httpx.TransportError, url: httpx.URL, what: str, seconds: f
     if isinstance(error, httpx.TimeoutException):
         return NetworkError(Code.DEADLINE_EXCEEDED, f"{host} did not answer {what} within {seconds:g} s")
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return NetworkError(Code.UNKNOWN, f"{what} cannot be sent to {host}: it is not valid HTTP")
+        return NetworkError(Code.UNKNOWN, f"cannot send {what} to {host}: it is not valid HTTP")
     return NetworkError(Code.UNAVAILABLE, f"{host} closed the connection before its answer to {what} was complete")
 
 
@@ -52,11 +53,11 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
         if isinstance(cause, socket.gaierror):
-            return "its name cannot be looked up"
+            return "its name cannot be resolved"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({cause.verify_message})"
         if isinstance(cause, ssl.SSLError):
-            return "it does not speak TLS as expected"
+            return "the TLS handshake failed"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         cause = cause.__cause__ or cause.__context__
@@ -64,7 +65,7 @@ def _reason(error: BaseException) -> str:
 
 
 def error_answer(status: int, headers: Mapping[str, str], content: bytes, url: httpx.URL, what: str) -> ApiError:
-    """The error for an answer other than 2xx, in any of the API's envelopes or in none."""
+    """The error for an answer other than 2xx, in any of the API's envelopes or without one."""
     request_id = headers.get(REQUEST_ID)
     if status < 400:
         return unexpected(url, what, _redirect(headers, url) if status >= 300 else f"HTTP {status}", headers)
@@ -103,7 +104,7 @@ def _form(content: bytes, headers: Mapping[str, str]) -> str:
 
 
 def unexpected(url: httpx.URL, what: str, answer: str, headers: Mapping[str, str]) -> NetworkError:
-    """The error for something that is not an answer of the API at all: exit 1."""
+    """The error for an answer that is not the API's: exit 1."""
     return NetworkError(
         Code.UNKNOWN,
         f"unexpected answer from {host_of(url)} to {what}: {answer}",
@@ -113,7 +114,7 @@ def unexpected(url: httpx.URL, what: str, answer: str, headers: Mapping[str, str
 
 
 def read_json(content: bytes, headers: Mapping[str, str], url: httpx.URL, what: str) -> dict[str, object]:
-    """The JSON object of a 2xx answer, or the error that says what came instead."""
+    """The JSON object of a 2xx answer; NetworkError says what came instead."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):

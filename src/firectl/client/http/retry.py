@@ -1,6 +1,6 @@
-"""Which failed tries are worth another one, and after how long: pure policy, nothing is sent or slept here.
+"""Which failed attempts are retried, and after how long? Pure policy: sends nothing, sleeps nothing.
 
-A request whose outcome is unknown is only sent again when doing it twice equals doing it once.
+A request whose outcome is unknown is retried only if it is idempotent.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ LONGEST_RETRY_AFTER = 60.0
 TRANSIENT = frozenset(
     {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.ABORTED, Code.UNKNOWN}
 )
-"""Codes that a wait outlives: asking again later may give another answer."""
+"""Codes of transient errors: a later request may succeed."""
 
 _SECONDS = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What one try came to. `status` is None when no answer came; `sent` then says whether the request went out."""
+    """A failed attempt. `status` and `headers` (lower-case names) are those of the answer; `status` None: no answer."""
 
+    error: ApiError
     status: int | None
-    code: Code
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the answer, names in any case that `headers.get` takes in lower case."""
     sent: bool = True
-    """False when nothing can have reached the server: the connection was never made."""
+    """False when no connection was made, so that the server cannot have received the request."""
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the server may have done what was asked: no answer, or one that a gateway may have given for it."""
+        """Whether the server may have carried out the request. A gateway answers 5xx and 408 in its place."""
         if self.status is None:
             return self.sent
         return self.status >= 500 or self.status == 408
@@ -47,14 +46,14 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`delay` in seconds until the next try, None for no more tries. `asked` is the server's Retry-After in seconds."""
+    """`delay`: seconds until the next attempt, None for no more. `asked`: the server's Retry-After in seconds."""
 
     delay: float | None
     asked: float | None = None
 
 
 def backoff(tries: int, random: Callable[[], float]) -> float:
-    """Seconds to wait after so many tries: 0.5 doubling to 8, less up to a quarter so that callers spread out."""
+    """Seconds to wait after `tries` attempts: 0.5 doubling to 8, less up to a quarter (jitter)."""
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(tries - 1, 30))
     return delay * (1.0 - 0.25 * random())
 
@@ -68,9 +67,8 @@ def judge(
     now: float,
     random: Callable[[], float],
 ) -> Verdict:
-    """What to do after the try number `tries` (from 1) failed; `now` is the wall clock in Unix seconds."""
+    """What to do after attempt number `tries` (from 1) failed; `now` is in Unix seconds."""
     if not _is_transient(failure):
-        # What asking again cannot change stays what it is, whatever the headers say.
         return Verdict(delay=None)
     asked = retry_after(failure.headers, now)
     if tries > max_retries or (failure.in_doubt and not repeatable):
@@ -83,7 +81,7 @@ def judge(
 
 
 def is_transient(error: ApiError) -> bool:
-    """Whether a wait should ask again after this error. An answer that is not the API's is permanent."""
+    """Whether a later request may succeed. An answer that is not the API's is permanent."""
     if isinstance(error, NetworkError):
         return error.code is not Code.UNKNOWN
     return error.code in TRANSIENT
@@ -96,13 +94,13 @@ def _is_transient(failure: Failure) -> bool:
     if failure.status is None:
         return True
     if failure.status == 409:
-        return failure.code is Code.ABORTED
-    # 501 is the one server error that asking again cannot change.
+        return failure.error.code is Code.ABORTED
+    # 501 (not implemented) is the only permanent server error.
     return failure.status in (408, 429) or (failure.status >= 500 and failure.status != 501)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """How many seconds the answer asks to wait (`retry-after-ms`, `Retry-After` as seconds or a date), if it does."""
+    """Seconds to wait by the answer: `retry-after-ms`, or `Retry-After` as seconds or a date. None without one."""
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _SECONDS.fullmatch(milliseconds):
         return _positive(float(milliseconds) / 1000)
@@ -117,5 +115,5 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _positive(seconds: float) -> float | None:
-    # "Now" is no time to wait: the usual backoff is kinder to a server that is already in trouble.
+    # Zero means no wait; the backoff is better for a server in trouble.
     return seconds if seconds > 0 and math.isfinite(seconds) else None

@@ -1,12 +1,12 @@
-"""Where may each file be put or got, now? Signed URLs, asked for again when they have run out.
+"""Where is each file sent to or fetched from? Signed URLs, renewed when they have expired.
 
-They are as good as keys: no message shows one, and none is sent our own key.
+They are secrets: no message shows one. Requests to them do not carry the API key.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from firectl.client.http.connections import httpx
@@ -14,11 +14,12 @@ from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import SignedUrls
 
 T = TypeVar("T")
-REFUSED = frozenset({400, 401, 403})
+EXPIRED = frozenset({400, 401, 403})
+"""Statuses with which storage refuses an expired URL."""
 
 
 class Addresses:
-    """`ask` gets them from the API, and again whenever one is refused."""
+    """The URLs that `ask` gets from the API."""
 
     def __init__(self, base_url: str, ask: Callable[[], SignedUrls]) -> None:
         self._base = httpx.URL(base_url)
@@ -27,35 +28,39 @@ class Addresses:
         self.given = ask()
 
     def use(self, file: str, send: Callable[[httpx.URL], T]) -> T:
-        """What `send` makes of the file's address; of a new one when the first is refused as if it had run out."""
+        """What `send` returns for the file's URL, or for a new URL if the first one may have expired."""
         used = self.given
         try:
             return send(self._url(file))
         except ApiError as error:
-            # As storage does with one that has expired.
-            if isinstance(error, NetworkError) or error.http_status not in REFUSED:
+            if not refused(error, EXPIRED):
                 raise
         with self._lock:
-            # Files sent at once find out at once: the first that does asks for all.
+            # All threads find the expiry at once; the first one renews for all.
             if self.given is used:
                 self.given = self._ask()
         try:
             return send(self._url(file))
         except ApiError as error:
-            if error.http_status in REFUSED and not isinstance(error, NetworkError):
-                error.hint = "the address is new, so it has not expired; is the clock of this machine right?"
+            if refused(error, EXPIRED):
+                error.hint = "the address is new, so it has not expired; check the clock of this machine"
             raise
 
     def _url(self, file: str) -> httpx.URL:
         return checked(self.given.filename_to_signed_urls.get(file), file, self._base, self._base)
 
 
+def refused(error: ApiError, statuses: Collection[int]) -> bool:
+    """Whether the server answered with one of `statuses`."""
+    return error.http_status in statuses and not isinstance(error, NetworkError)
+
+
 def checked(text: str | None, file: str, relative_to: httpx.URL, api: httpx.URL) -> httpx.URL:
-    """The address for a file; NetworkError when the server gave none, or one that is less safe than the API's own."""
+    """The URL for a file; NetworkError if the server gave none, or one that is less safe than the API's own."""
     if not text:
         raise NetworkError(Code.UNKNOWN, f"unexpected answer: the server gave no address for {file}")
     try:
-        # Joining reads both again, which for hundreds of small files is a good part of their time.
+        # `join` parses both URLs again: slow for hundreds of small files.
         url = httpx.URL(text)
         url = relative_to.join(url) if url.is_relative_url else url
     except httpx.InvalidURL:

@@ -1,6 +1,6 @@
-"""Fetches a model's files from signed URLs: several at once, each whole and hashed or not there.
+"""Fetches a model's files from signed URLs: several at once. A file appears whole and hashed, or not at all.
 
-What came before a download was cut off lies beside its place in a hidden file, and is not fetched again.
+An interrupted download is resumed: what arrived is kept in a hidden file beside the final path.
 """
 
 from __future__ import annotations
@@ -18,57 +18,47 @@ from typing import TYPE_CHECKING
 
 from firectl.client.http.connections import httpx
 from firectl.client.http.retry import is_transient
-from firectl.client.http.sender import Incoming, Outgoing
+from firectl.client.http.sender import HttpRequest, Sender, StreamedResponse
 from firectl.client.transfer.addresses import Addresses
-from firectl.client.transfer.endpoints import download_endpoint
 from firectl.client.transfer.files import target
 from firectl.client.transfer.hashes import stated
-from firectl.client.transfer.meter import Meter, Progress
-from firectl.client.transfer.parallel import Crew
-from firectl.client.transfer.partial import Partial, Remote, has_content
+from firectl.client.transfer.meter import Meter, TransferProgress
+from firectl.client.transfer.part_file import PartFile, RemoteFile, has_content
 from firectl.client.transfer.upload import SECONDS, STARTS
+from firectl.client.transfer.worker_pool import WorkerPool
 from firectl.errors import ApiError, Code, InputError, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.api import Api
+    from firectl.client.client import Client
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
-_EMPTY = frozenset({416})
+_CONTENT_RANGE = re.compile(r"bytes (?:\d{1,18}-\d{1,18}|\*)/(\d{1,18})")
+NO_SUCH_RANGE = 416
+"""The status of an empty file, when its first byte is asked for."""
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """The files of a model in a folder: those `written`, and those that were `there` already with the same content."""
+    """The files of a model in a folder: those `written`, and those `there` already with the same content."""
 
     written: tuple[Path, ...]
     there: tuple[Path, ...]
 
 
-def download(
-    client: Api, name: str, folder: Path, *, on_progress: Callable[[Progress], None] | None = None
-) -> Downloaded:
-    """Writes every file of the model `name` (a full name) below `folder`, in place of what is there.
-
-    A file that is there already with the content that the server has is left alone. InputError when `folder` is a file,
-    or the server names a file that would land outside it, or two that would be one, before any is fetched; ApiError for
-    one that does not come as the server says it is, and FAILED_PRECONDITION when another download writes the same file.
-    """
-    _require_folder(name, folder)
-    return Download(client, name, folder, on_progress).fetch()
-
-
 class Download:
-    """The files of one model on their way into one folder."""
+    """The download of the model `name` (a full name) to a folder. See Models.download."""
 
-    def __init__(self, client: Api, name: str, folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self, client: Client, name: str, folder: Path, on_progress: Callable[[TransferProgress], None] | None
+    ) -> None:
+        _require_folder(name, folder)
         self._client = client
-        self._addresses = Addresses(client.base_url, partial(download_endpoint, client, name))
+        self._addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
         given = self._addresses.given
         _check_together(given.filename_to_signed_urls)
         self._paths = {file: target(folder, file) for file in sorted(given.filename_to_signed_urls)}
         sizes, hashes = given.filename_to_size or {}, given.filename_to_sha256 or {}
         self._remotes = {
-            file: Remote(size=int(sizes[file]), digests={"sha256": hashes[file]})
+            file: RemoteFile(size=int(sizes[file]), digests={"sha256": hashes[file]})
             for file in self._paths
             if file in sizes and file in hashes
         }
@@ -77,49 +67,49 @@ class Download:
         self._there: set[str] = set()
 
     def fetch(self) -> Downloaded:
-        with Crew(self._client) as self._crew:
-            # All sizes first: without them nobody can say how long it will take.
-            self._crew.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
+        with WorkerPool(self._client) as self._pool:
+            # All sizes first, for the progress of the whole.
+            self._pool.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
             by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)
-            self._crew.run(partial(self._fetch, file) for file in by_size)
+            self._pool.run(partial(self._fetch, file) for file in by_size)
         return Downloaded(
             written=tuple(path for file, path in self._paths.items() if file not in self._there),
             there=tuple(path for file, path in self._paths.items() if file in self._there),
         )
 
     def _look(self, file: str) -> None:
-        """Learn what a file is from the answer to a request for its first byte."""
+        """Learns size and hash of a file from the answer to a request for its first byte."""
 
-        def look(url: httpx.URL) -> Remote:
-            with self._open(file, url, {"Range": "bytes=0-0"}, self._client.max_retries, _EMPTY) as answer:
+        def look(url: httpx.URL) -> RemoteFile:
+            with self._open(file, url, {"Range": "bytes=0-0"}, self._client.max_retries) as answer:
                 return _remote(file, answer)
 
         self._remotes[file] = self._addresses.use(file, look)
-        self._meter.is_size(file, self._remotes[file].size)
+        self._meter.set_size(file, self._remotes[file].size)
 
     def _fetch(self, file: str) -> None:
         path, remote = self._paths[file], self._remotes[file]
         try:
-            if has_content(path, remote, self._crew.check):
-                self._meter.at(file, remote.size, travelled=False)
+            if has_content(path, remote, self._pool.check):
+                self._meter.at(file, remote.size, moved=False)
                 self._there.add(file)
                 return
             for _ in range(STARTS):
-                with closing(Partial(path, remote)) as part:
-                    self._meter.at(file, part.size, travelled=False)
+                with closing(PartFile(path, remote)) as part:
+                    self._meter.at(file, part.size, moved=False)
                     self._fill(file, part)
-                    if part.enter(self._crew.check):
+                    if part.enter(self._pool.check):
                         return
         except OSError as error:
             raise InputError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
         raise ApiError(
             Code.DATA_LOSS,
-            f"{file} does not come as the server says it is: its bytes hash to something else, {STARTS} times over",
+            f"{file} arrived changed {STARTS} times: its hash is not the one that the server states",
             hint="its copy on the server may be damaged: upload the model again",
         )
 
-    def _fill(self, file: str, part: Partial) -> None:
-        """Fetch what is missing, going on where a connection breaks."""
+    def _fill(self, file: str, part: PartFile) -> None:
+        """Fetches what is missing, and resumes when a connection breaks."""
         failed = 0
         while part.size < part.remote.size:
             before = part.size
@@ -129,9 +119,9 @@ class Download:
                 failed = 1 if part.size > before else failed + 1
                 if not is_transient(error) or failed > self._client.max_retries:
                     raise
-                self._crew.sender.pause(failed)
+                self._pool.sender.pause(failed)
 
-    def _rest(self, file: str, part: Partial, url: httpx.URL) -> None:
+    def _rest(self, file: str, part: PartFile, url: httpx.URL) -> None:
         remote = part.remote
         if part.size and not remote.has_ranges:
             part.clear()
@@ -142,47 +132,52 @@ class Download:
         with self._open(file, url, headers) as answer:
             _check_answer(file, answer, part)
             for chunk in answer.chunks():
-                self._crew.check()
+                self._pool.check()
                 if part.size + len(chunk) > remote.size:
-                    raise NetworkError(Code.UNKNOWN, f"unexpected answer: more bytes of {file} than it has")
+                    raise NetworkError(
+                        Code.UNKNOWN, f"unexpected answer: expected {remote.size} bytes of {file}, got more"
+                    )
                 part.append(chunk)
                 self._meter.at(file, part.size)
         if part.size < remote.size:
-            raise NetworkError(Code.UNAVAILABLE, f"the answer with {file} ended early")
+            raise NetworkError(Code.UNAVAILABLE, f"the answer ended before {file} was complete")
 
-    def _open(
-        self,
-        file: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        max_retries: int = 0,
-        accept: frozenset[int] = frozenset(),
-    ) -> Incoming:
-        self._crew.check()
-        request = Outgoing(
-            method="GET",
-            url=url,
-            what=f"GET {file}",
-            headers={"Accept-Encoding": "identity", **headers},
-            repeatable=True,
-            timeout=SECONDS,
-            max_retries=max_retries,
-            accept=accept,
-        )
-        return self._crew.sender.open(request)
+    def _open(self, file: str, url: httpx.URL, headers: Mapping[str, str], max_retries: int = 0) -> StreamedResponse:
+        self._pool.check()
+        return open_file(self._pool.sender, file, url, headers, max_retries)
 
 
-def _remote(file: str, answer: Incoming) -> Remote:
+def open_file(
+    sender: Sender, file: str, url: httpx.URL, headers: Mapping[str, str], max_retries: int
+) -> StreamedResponse:
+    """The answer to a GET of a file as it is stored, not compressed."""
+    request = HttpRequest(
+        method="GET",
+        url=url,
+        what=f"GET {file}",
+        headers={"Accept-Encoding": "identity", **headers},
+        timeout=SECONDS,
+        max_retries=max_retries,
+        accept=frozenset({NO_SUCH_RANGE}) if headers.get("Range") == "bytes=0-0" else frozenset(),
+    )
+    return sender.open(request)
+
+
+def size_of_whole(answer: StreamedResponse) -> int | None:
+    """The size of the whole file, from the answer to a request for a range of it."""
     span = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+    return int(span[1]) if span is not None else None
+
+
+def _remote(file: str, answer: StreamedResponse) -> RemoteFile:
     length = answer.headers.get("content-length", "")
-    if answer.status == 200 and length.isdecimal():
-        size = int(length)
-    elif span is not None and (answer.status == 206 or span[3] == "0"):
-        size = int(span[3])
-    else:
+    size = size_of_whole(answer)
+    if answer.status == 200:
+        size = int(length) if length.isdecimal() else None
+    if size is None or (size and answer.status == NO_SUCH_RANGE):
         raise NetworkError(Code.UNKNOWN, f"unexpected answer: the server does not say how large {file} is")
     etag = answer.headers.get("etag", "")
-    return Remote(
+    return RemoteFile(
         size=size,
         digests=stated(answer.headers),
         etag=etag if etag.startswith('"') else None,
@@ -190,8 +185,8 @@ def _remote(file: str, answer: Incoming) -> Remote:
     )
 
 
-def _check_answer(file: str, answer: Incoming, part: Partial) -> None:
-    """FAILED_PRECONDITION for an answer that is not the rest of this version of the file."""
+def _check_answer(file: str, answer: StreamedResponse, part: PartFile) -> None:
+    """FAILED_PRECONDITION if the answer is not the rest of this version of the file."""
     remote = part.remote
     etag = answer.headers.get("etag")
     other = remote.etag is not None and etag is not None and etag != remote.etag
@@ -205,18 +200,18 @@ def _check_answer(file: str, answer: Incoming, part: Partial) -> None:
     if other or not fits:
         raise ApiError(
             Code.FAILED_PRECONDITION,
-            f"{file} is not what it was when the download began",
+            f"{file} has changed on the server since the download began",
             hint="start the download again",
         )
 
 
 def _check_together(names: Mapping[str, str]) -> None:
-    """InputError for two names that some file system takes for one."""
+    """InputError for two names that are the same on some file systems."""
     seen: dict[str, str] = {}
     for name in sorted(names):
         same = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if same != name:
-            raise InputError(f"the server names two files that cannot be told apart everywhere: {same!r} and {name!r}")
+            raise InputError(f"the server names two files that some file systems take for one: {same!r} and {name!r}")
 
 
 def _require_folder(name: str, folder: Path) -> None:
@@ -224,5 +219,5 @@ def _require_folder(name: str, folder: Path) -> None:
     if there is not None and not there.is_dir():
         raise InputError(
             f"{there} is a file, not a folder",
-            hint=f"name a folder, there or not: firectl model download {name} {shlex.quote(f'{there}-files')}",
+            hint=f"give a folder, new or existing: firectl model download {name} {shlex.quote(f'{there}-files')}",
         )

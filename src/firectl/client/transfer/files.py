@@ -1,6 +1,6 @@
-"""Which files of a folder are a model's, and where a file of a model may be written: names and links that stay inside.
+"""Which files of a folder are a model's, and where may a file of a model be written?
 
-Touches no network.
+Checks that names and links stay inside the folder. Uses no network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file to send. `name` is relative to the folder, with `/`; `path` is real, no link; `stamp` shows a change."""
+    """A file to send. `name` is relative, with `/`; `path` is not a link; `stamp` changes with the file."""
 
     name: str
     path: Path
@@ -30,10 +30,10 @@ class LocalFile:
 
 
 def scan(folder: Path) -> tuple[LocalFile, ...]:
-    """Every file below `folder`, by name; hidden ones and `__pycache__` are left out.
+    """The files below `folder`, sorted by name, without hidden ones and `__pycache__`.
 
-    InputError for a folder that is none or has no files, and for what cannot be sent: a link that leaves the folder or
-    leads to another folder, a socket or device, a name that is not plain text.
+    InputError for a missing or empty folder, and for what cannot be sent: a link that leaves the folder or leads to
+    another folder, a socket or device, a name that is not plain text.
     """
     if not folder.is_dir():
         missing = "is not a folder" if folder.exists() else "does not exist"
@@ -60,18 +60,15 @@ def _walk(folder: Path, root: Path, prefix: str) -> Iterator[LocalFile]:
 
 def _file(path: Path, root: Path, name: str) -> LocalFile:
     if path.is_symlink():
-        target = Path(os.path.realpath(path))
-        if not target.is_relative_to(root):
-            raise InputError(
-                f"{name} is a link that leaves the folder", hint=f"copy the files themselves: cp -rL {root} COPY"
-            )
-        if target.is_dir():
-            raise InputError(f"{name} is a link to a folder", hint=f"copy the files themselves: cp -rL {root} COPY")
-        path = target
+        path = Path(os.path.realpath(path))
+        inside = path.is_relative_to(root)
+        if not inside or path.is_dir():
+            wrong = "a link to a folder" if inside else "a link that leaves the folder"
+            raise InputError(f"{name} is {wrong}", hint=f"copy the files themselves: cp -rL {root} COPY")
     try:
         found = path.stat()
     except OSError as error:
-        raise InputError(f"{name} cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+        raise _unreadable(name, error) from None
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{name} is not a file", hint="leave only the model's files in the folder")
     return LocalFile(name, path, found.st_size, _stamp(found))
@@ -82,14 +79,14 @@ def _stamp(found: os.stat_result) -> tuple[int, int, int]:
 
 
 def read_range(file: LocalFile, start: int, end: int) -> Generator[bytes]:
-    """Bytes `start` to `end` of the file, 1 MiB at a time; InputError when it is not the file that was scanned."""
+    """Bytes `start` to `end` of the file, 1 MiB at a time; InputError if the file has changed since the scan."""
     with _open(file) as opened:
         opened.seek(start)
         left = end - start
         while left > 0:
             chunk = opened.read(min(CHUNK, left))
             left -= len(chunk)
-            # Before the last bytes go out: with them the server would have a whole file, of two versions or an old one.
+            # Checked before the last bytes are sent: they would complete a mix of two versions on the server.
             if not chunk or (left == 0 and not _is_as_scanned(file)):
                 raise _changed(file)
             yield chunk
@@ -99,7 +96,7 @@ def _open(file: LocalFile) -> BinaryIO:
     try:
         opened = os.fdopen(os.open(file.path, os.O_RDONLY | _NOFOLLOW | _BINARY), "rb", buffering=0)
     except OSError as error:
-        raise InputError(f"{file.name} cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+        raise _unreadable(file.name, error) from None
     if _stamp(os.fstat(opened.fileno())) != file.stamp:
         opened.close()
         raise _changed(file)
@@ -114,11 +111,15 @@ def _is_as_scanned(file: LocalFile) -> bool:
 
 
 def _changed(file: LocalFile) -> InputError:
-    return InputError(f"{file.name} changed while it was being sent", hint="start again once nothing writes to it")
+    return InputError(f"{file.name} changed during the upload", hint="start again once nothing writes to it")
+
+
+def _unreadable(name: str, error: OSError) -> InputError:
+    return InputError(f"{name} cannot be read: {(error.strerror or 'unknown error').lower()}")
 
 
 def target(folder: Path, name: str) -> Path:
-    """Where a file that a server names may be written; InputError for a name that would leave `folder`."""
+    """Where to write a file that a server names; InputError for a name that would leave `folder`."""
     problem = _name_problem(name)
     path = folder.joinpath(*name.split("/")) if problem is None else folder
     if problem is None and not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
@@ -129,9 +130,9 @@ def target(folder: Path, name: str) -> Path:
 
 
 def _name_problem(name: str) -> str | None:
-    """Why a relative name with `/` is not safe or not plain, None when it is both."""
+    """Why a relative name with `/` is unsafe or not plain text; None if it is neither."""
     if not name.isprintable() or "\\" in name:
-        return "its name holds a character that is not printable, or a backslash"
+        return "its name has a character that is not printable, or a backslash"
     if any(part in ("", ".", "..") for part in name.split("/")) or os.path.splitdrive(name)[0]:
         return "its name is not relative to the folder"
     return None

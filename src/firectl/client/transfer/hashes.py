@@ -1,4 +1,4 @@
-"""Are the bytes there the bytes here? What servers say that a file hashes to, and what bytes hash to."""
+"""Did the bytes arrive unchanged? Reads the hashes that servers state, and hashes bytes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from collections.abc import Callable, Iterable, Mapping
 
 SHA256 = "sha256"
 MD5 = "md5"
+_STATED = (("repr-digest", "sha-256", SHA256), ("x-goog-hash", "md5", MD5))
+"""(header, name in it, algorithm). Google's crc32c is left out: in pure Python it is slower than any network."""
 
 
 def stated(headers: Mapping[str, str]) -> dict[str, str]:
-    """Algorithm → hexadecimal digest of the whole file, as an answer states it: `Repr-Digest`, or Google's header.
-
-    crc32c, which Google has for every file, is left out: without a library it is slower than any network.
-    """
+    """Algorithm → hexadecimal digest of the whole file, as the headers of an answer state it."""
     found = {}
-    for item in headers.get("repr-digest", "").split(","):
-        name, _, value = item.strip().partition("=")
-        if name == "sha-256":
-            found[SHA256] = _hex(value.strip(":"))
-    for item in headers.get("x-goog-hash", "").split(","):
-        name, _, value = item.strip().partition("=")
-        if name == "md5":
-            found[MD5] = _hex(value)
-    return {algorithm: digest for algorithm, digest in found.items() if digest}
+    for header, wanted, algorithm in _STATED:
+        for item in headers.get(header, "").split(","):
+            name, _, value = item.strip().partition("=")
+            if name == wanted and (digest := _hex(value.strip(":"))):
+                found[algorithm] = digest
+    return found
 
 
 def _hex(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How far are the transfers, each file and all together? One account of bytes, kept from any thread."""
+"""How far are the transfers, each file and all together? Counts bytes, from any thread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ STEP = 1024 * 1024
 """Bytes of a file between two reports."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far one file is, in bytes, and all of them together. `size` is None until the server has said it.
+@dataclass(frozen=True)
+class TransferProgress:
+    """Bytes of one file (`done`, `size`) and of all. `size` is None until the server has said it.
 
-    `moved` counts what has travelled in this run, over all files: `total_done` less what was there before.
+    `moved`: bytes of all files that were transferred in this run, without those that existed before.
     """
 
     file: str
@@ -26,46 +26,33 @@ class Progress:
 
 
 class Meter:
-    """`on_progress` is never called twice at once."""
+    """`on_progress` is called by one thread at a time."""
 
-    def __init__(self, sizes: Mapping[str, int | None], on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, sizes: Mapping[str, int | None], on_progress: Callable[[TransferProgress], None] | None) -> None:
         self._sizes = dict(sizes)
         self._done: dict[str, int] = {}
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._moved = 0
         self._total_done = 0
         self._total_size = sum(size or 0 for size in sizes.values())
         self._on_progress = on_progress
         self._lock = threading.Lock()
 
-    def at(self, file: str, done: int, *, travelled: bool = True) -> None:
-        """`file` is at `done` bytes, which may be fewer than before.
-
-        `travelled` is False for bytes that came in an earlier run, or never had to.
-        """
+    def at(self, file: str, done: int, *, moved: bool = True) -> None:
+        """`file` is at `done` bytes, perhaps fewer than before. `moved`: whether they were transferred in this run."""
         with self._lock:
             change = done - self._done.get(file, 0)
             self._done[file] = done
             self._total_done += change
-            self._moved += max(change, 0) if travelled else 0
-            told, size = self._told.get(file), self._sizes[file]
-            if self._on_progress is None or done == told:
-                return
-            if told is None or done == size or not 0 < done - told < STEP:
-                self._told[file] = done
-                self._on_progress(
-                    Progress(
-                        file=file,
-                        done=done,
-                        size=size,
-                        total_done=self._total_done,
-                        total_size=self._total_size,
-                        moved=self._moved,
-                    )
-                )
+            self._moved += max(change, 0) if moved else 0
+            reported, size = self._reported.get(file), self._sizes[file]
+            due = reported is None or not 0 <= done - reported < STEP or (done == size and done != reported)
+            if self._on_progress is not None and due:
+                self._reported[file] = done
+                totals = self._total_done, self._total_size, self._moved
+                self._on_progress(TransferProgress(file, done, size, *totals))
 
-    def is_size(self, file: str, size: int) -> None:
-        """The server has said how large `file` is."""
+    def set_size(self, file: str, size: int) -> None:
         with self._lock:
             self._total_size += size - (self._sizes[file] or 0)
             self._sizes[file] = size

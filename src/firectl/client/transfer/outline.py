@@ -1,51 +1,49 @@
-"""A model's files without their numbers: config, index, and each file of weights as its header and a hole behind it.
+"""What tensors does a model have? Fetches its config, its index and the header of each file of weights.
 
-A few kilobytes say which tensors a base has and of which shapes, before an adapter for it is sent.
+A few kilobytes tell names and shapes of a base's tensors before an adapter for it is sent.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.client.http.connections import httpx
-from firectl.client.http.sender import Outgoing
 from firectl.client.transfer.addresses import Addresses
-from firectl.client.transfer.endpoints import download_endpoint
+from firectl.client.transfer.download import open_file, size_of_whole
 from firectl.client.transfer.files import target
-from firectl.client.transfer.upload import SECONDS
 from firectl.errors import Code, NetworkError
 
 if TYPE_CHECKING:
-    from firectl.client.api import Api
+    from firectl.client.client import Client
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", ".safetensors"
 MERGED = "firectl_merge.json"
-"""The record of what was merged into the base, where it is the result of a merge."""
+"""The record of a merge, in a base that is the result of one."""
 HEAD = 64 * 1024
-"""Bytes asked for first; most headers are shorter."""
+"""Bytes of the first request; most headers are shorter."""
 LARGEST_HEADER = 100 * 1024 * 1024
-"""As safetensors has it."""
+"""The limit of safetensors."""
 MOST_SHARDS = 64
-_CONTENT_RANGE = re.compile(r"bytes \d{1,18}-\d{1,18}/(\d{1,18})")
 
 
-def fetch_outline(client: Api, name: str, folder: Path) -> None:
-    """Write the outline of the model `name` (a full name) into `folder`, to be read as the model's own folder would.
+def fetch_outline(client: Client, name: str, folder: Path) -> None:
+    """Writes the model `name` (a full name) into `folder`, with a hole in place of each file's numbers.
 
-    ApiError where the server does not let its files be read, or does not send parts of them.
+    ApiError if the server does not let its files be read, or cannot send parts of them.
     """
-    addresses = Addresses(client.base_url, partial(download_endpoint, client, name))
+    addresses = Addresses(client.base_url, partial(client.models.get_download_endpoint, name))
     files = sorted(addresses.given.filename_to_signed_urls)
     shards = [file for file in files if file.endswith(WEIGHTS)]
     if len(shards) > MOST_SHARDS:
-        raise NetworkError(Code.OUT_OF_RANGE, f"{name} has {len(shards)} files of weights")
+        raise NetworkError(
+            Code.OUT_OF_RANGE, f"{name} has {len(shards)} files of weights: expected at most {MOST_SHARDS}"
+        )
 
     def read(file: str, start: int, count: int) -> tuple[bytes, int]:
-        """(at most `count` bytes of a file from `start` on, the whole file's size)."""
+        """(At most `count` bytes of a file from `start` on, the size of the whole file.)"""
         return addresses.use(file, lambda url: _read(client, file, url, start, count))
 
     for file in files:
@@ -67,24 +65,16 @@ def _write(folder: Path, file: str, data: bytes, size: int) -> None:
     os.truncate(path, size)
 
 
-def _read(client: Api, file: str, url: httpx.URL, start: int, count: int) -> tuple[bytes, int]:
-    request = Outgoing(
-        method="GET",
-        url=url,
-        what=f"GET {file}",
-        headers={"Accept-Encoding": "identity", "Range": f"bytes={start}-{start + count - 1}"},
-        repeatable=True,
-        timeout=SECONDS,
-        max_retries=client.max_retries,
-    )
-    with client.sender.open(request) as answer:
-        span = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        if answer.status != 206 or span is None:
-            # The whole file would come, however large.
+def _read(client: Client, file: str, url: httpx.URL, start: int, count: int) -> tuple[bytes, int]:
+    headers = {"Range": f"bytes={start}-{start + count - 1}"}
+    with open_file(client.sender, file, url, headers, client.max_retries) as answer:
+        size = size_of_whole(answer)
+        if answer.status != 206 or size is None:
+            # It would send the whole file.
             raise NetworkError(Code.UNIMPLEMENTED, f"the server does not send parts of {file}")
         data = bytearray()
         for chunk in answer.chunks():
             data += chunk
             if len(data) > count:
                 raise answer.unexpected("more bytes than were asked for")
-    return bytes(data), int(span[1])
+    return bytes(data), size

@@ -1,6 +1,6 @@
-"""Sends a model's files: to signed URLs, several at once, streamed from disk, large ones in parts that can be repeated.
+"""Sends a model's files to signed URLs: several at once, streamed from disk, large ones in resumable parts.
 
-What is there already, from this run or one before, is not sent again; what arrived is compared with what was sent.
+Skips files that the server already has, and compares hashes after each file.
 """
 
 from __future__ import annotations
@@ -8,277 +8,245 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.client.http.connections import httpx
 from firectl.client.http.retry import is_transient
-from firectl.client.http.sender import Answer, Outgoing
-from firectl.client.transfer.addresses import Addresses, checked
-from firectl.client.transfer.endpoints import upload_endpoint, validate_upload
-from firectl.client.transfer.files import LocalFile, read_range, scan
+from firectl.client.http.sender import HttpRequest, HttpResponse
+from firectl.client.transfer.addresses import Addresses, checked, refused
+from firectl.client.transfer.files import LocalFile, read_range
 from firectl.client.transfer.hashes import MD5, SHA256, hashed, stated
-from firectl.client.transfer.journal import Entry, Journal
-from firectl.client.transfer.meter import Meter, Progress
-from firectl.client.transfer.parallel import Crew
+from firectl.client.transfer.meter import Meter, TransferProgress
+from firectl.client.transfer.upload_session import FileRecord, UploadSession
+from firectl.client.transfer.worker_pool import WorkerPool
 from firectl.errors import ApiError, Code, NetworkError
 from firectl.schemas.model import ValidateUpload
 from firectl.schemas.words import Reason
 
 if TYPE_CHECKING:
-    from firectl.client.api import Api
+    from firectl.client.client import Client
 
 RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
-"""Bytes of one part of a resumable upload, and that travel twice at most; the protocol wants a multiple of 256 KiB."""
+"""Bytes of one part of a resumable upload. The protocol wants a multiple of 256 KiB."""
 SECONDS = 120.0
-"""How long a server may be silent while bytes go to it, or after the last one."""
+"""How long a server may be silent while it gets bytes, or after the last one."""
 STARTS = 3
-"""How often a file is begun: a session can vanish, and bytes can arrive as others."""
-INCOMPLETE = frozenset({308})
+"""How often a file is started: sessions can be lost, and bytes can arrive changed."""
+INCOMPLETE = 308
 GONE = frozenset({401, 403, 404, 410})
+"""Statuses of a resumable session that the server has dropped."""
 LENGTH_RANGE = "x-goog-content-length-range"
-
-
-def upload(
-    client: Api,
-    name: str,
-    folder: Path,
-    *,
-    resumable: bool | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    validate_timeout: float = 1800.0,
-) -> ValidateUpload:
-    """Sends what the model `name` (a full name) lacks of the files of `folder`, and has the server validate them.
-
-    `resumable` None: when a file is above 8 MiB. `validate_timeout`: seconds that the server may take to look at them.
-    InputError for a folder that cannot be sent or a file that changes meanwhile; ApiError when the server refuses,
-    NetworkError when it stays out of reach; what arrived until then is not sent again by the next call.
-    """
-    files = scan(folder)
-    upload = Upload(client, name, files, resumable, on_progress)
-    upload.send()
-    try:
-        done = validate_upload(client, name, validate_timeout)
-    except ApiError as error:
-        if error.code is not Code.FAILED_PRECONDITION or not upload.taken_on_trust:
-            raise
-        # What an earlier run had sent may be gone since, and only this call would say so.
-        upload.journal.forget()
-        upload.send()
-        done = validate_upload(client, name, validate_timeout)
-    upload.journal.forget()
-    return done
+_NOTHING_ARRIVED = HttpResponse(status=INCOMPLETE, headers=httpx.Headers(), content=b"")
 
 
 class Upload:
-    """The files of one folder on their way to one model.
-
-    `taken_on_trust`: files that were not sent although the server did not say that it has them.
-    """
+    """The upload of `files` to the model `name` (a full name). See Models.upload."""
 
     def __init__(
         self,
-        client: Api,
+        client: Client,
         name: str,
         files: Sequence[LocalFile],
         resumable: bool | None,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[TransferProgress], None] | None,
     ) -> None:
         self._client = client
-        self._files = files
-        self._resumable = any(file.size > RESUMABLE_ABOVE for file in files) if resumable is None else resumable
+        self._files = sorted(files, key=lambda file: file.size, reverse=True)
+        self._sizes = {file.name: file.size for file in files}
+        self._resumable = self._files[0].size > RESUMABLE_ABOVE if resumable is None else resumable
         self._on_progress = on_progress
-        sizes = {file.name: file.size for file in files}
-        ask = partial(upload_endpoint, client, name, sizes, self._resumable)
+        ask = partial(client.models.get_upload_endpoint, name, self._sizes, enable_resumable_upload=self._resumable)
         self._addresses = Addresses(client.base_url, ask)
         self._api = httpx.URL(client.base_url)
-        self.journal = Journal(client.base_url, name)
-        self.taken_on_trust: list[str] = []
+        self._name = name
+        self._session = UploadSession(client.base_url, name)
+        self._unconfirmed: list[str] = []
+        """Files that were skipped because of our own record, not because the server said that it has them."""
+
+    def run(self, validate_timeout: float) -> ValidateUpload:
+        """Sends what is missing, and has the server validate the files."""
+        self.send()
+        try:
+            done = self._client.models.validate_upload(self._name, timeout=validate_timeout)
+        except ApiError as error:
+            if error.code is not Code.FAILED_PRECONDITION or not self._unconfirmed:
+                raise
+            # The server may have lost what an earlier run sent. Only this call says so.
+            self._session.forget()
+            self.send()
+            done = self._client.models.validate_upload(self._name, timeout=validate_timeout)
+        self._session.forget()
+        return done
 
     def send(self) -> None:
-        """Send what is not there. The largest first: nothing then waits for them alone at the end."""
-        self.taken_on_trust = []
-        self._meter = Meter({file.name: file.size for file in self._files}, self._on_progress)
-        with Crew(self._client) as self._crew:
-            self._crew.run(
-                partial(self._send, file) for file in sorted(self._files, key=lambda file: file.size, reverse=True)
-            )
-
-    @property
-    def _algorithm(self) -> str:
-        """What the server will compare with: ours says so by naming the hashes it has, even none; Google's has md5."""
-        return MD5 if self._addresses.given.filename_to_sha256 is None else SHA256
+        """Sends what is missing, the largest files first, so that none of them is left for the end."""
+        self._unconfirmed = []
+        self._meter = Meter(self._sizes, self._on_progress)
+        with WorkerPool(self._client) as self._pool:
+            self._pool.run(partial(self._send, file) for file in self._files)
 
     def _send(self, file: LocalFile) -> None:
         if self._is_there(file):
-            self._meter.at(file.name, file.size, travelled=False)
+            self._meter.at(file.name, file.size, moved=False)
             return
-        answer: Answer | None = None
+        # The platform names the hashes it has, even if none. Google has md5.
+        algorithm = MD5 if self._addresses.given.filename_to_sha256 is None else SHA256
+        answer: HttpResponse | None = None
         for start in range(STARTS):
-            answer = self._in_parts(file, kept=start == 0) if self._resumable else self._whole(file)
+            answer = self._send_in_parts(file, resume=start == 0) if self._resumable else self._send_whole(file)
             if answer is None:
                 continue
             self._meter.at(file.name, file.size)
-            there = stated(answer.headers).get(self._algorithm)
-            digest = self._hash(file, self._algorithm)
-            if there in (None, digest):
-                if self._algorithm == MD5:
-                    self.journal.add(Entry(file.name, list(file.stamp), algorithm=MD5, digest=digest))
+            arrived = stated(answer.headers).get(algorithm)
+            digest = self._hash(file, algorithm)
+            if arrived in (None, digest):
+                if algorithm == MD5:
+                    self._session.add(FileRecord(file.name, list(file.stamp), algorithm=MD5, digest=digest))
                 return
         if answer is None:
             raise ApiError(
                 Code.ABORTED,
-                f"the server dropped the upload of {file.name} before its end, {STARTS} times over",
-                hint="does somebody else upload this model? To go on, run it again",
+                f"the server dropped the upload of {file.name} {STARTS} times before it was complete",
+                hint="check that no one else uploads this model, then run the command again: it resumes",
             )
         raise ApiError(
             Code.DATA_LOSS,
-            f"{file.name} does not arrive as it was sent: the server has other bytes, {STARTS} times over",
-            hint="something between here and there changes them: try another network",
+            f"{file.name} arrived changed {STARTS} times: the server's hash is not that of the file",
+            hint="something on the way to the server changes the bytes: try another network",
         )
 
     def _is_there(self, file: LocalFile) -> bool:
-        """Whether the server has the whole file, byte for byte as it is here."""
-        told = self._addresses.given.filename_to_sha256
-        if told is not None:
-            return file.name in told and self._hash(file, SHA256) == told[file.name]
-        entry = self.journal.of(file)
-        if entry is None or entry.digest is None or self._hash(file, entry.algorithm or MD5) != entry.digest:
+        """Whether the server has the whole file with the same content."""
+        stored = self._addresses.given.filename_to_sha256
+        if stored is not None:
+            return file.name in stored and self._hash(file, SHA256) == stored[file.name]
+        record = self._session.of(file)
+        if record is None or record.digest is None or self._hash(file, record.algorithm or MD5) != record.digest:
             return False
-        self.taken_on_trust.append(file.name)
+        self._unconfirmed.append(file.name)
         return True
 
     def _hash(self, file: LocalFile, algorithm: str) -> str:
-        return hashed(read_range(file, 0, file.size), algorithm, self._crew.check)
+        return hashed(read_range(file, 0, file.size), algorithm, self._pool.check)
 
-    def _whole(self, file: LocalFile) -> Answer:
-        def put(url: httpx.URL) -> Answer:
+    def _send_whole(self, file: LocalFile) -> HttpResponse:
+        def put(url: httpx.URL) -> HttpResponse:
             headers = {"Content-Length": str(file.size), **_signed_headers(url, file)}
-            content = partial(self._bytes, file, 0, file.size)
-            return self._exchange("PUT", file, url, headers, content, self._client.max_retries)
+            return self._request("PUT", file, url, headers, content=partial(self._bytes, file, 0, file.size))
 
         return self._addresses.use(file.name, put)
 
-    def _in_parts(self, file: LocalFile, *, kept: bool) -> Answer | None:
-        """The answer that says that the file is complete; None when the server has dropped the session."""
-        entry = self.journal.of(file) if kept else None
+    def _send_in_parts(self, file: LocalFile, *, resume: bool) -> HttpResponse | None:
+        """The answer that completes the file; None if the server has dropped the resumable session."""
+        record = self._session.of(file) if resume else None
+        answer = _NOTHING_ARRIVED
         try:
-            if entry is not None and entry.session is not None and entry.stamp == list(file.stamp):
-                session = checked(entry.session, file.name, self._api, self._api)
+            if record is not None and record.session is not None and record.stamp == list(file.stamp):
+                url = checked(record.session, file.name, self._api, self._api)
                 try:
-                    reached = self._ask(file, session)
+                    answer = self._ask(file, url)
                 except ApiError as error:
-                    # Of an earlier run: it may be damaged, and an upload that began since may be over too.
-                    if error.reason == Reason.UPLOAD_SUPERSEDED or (
-                        error.http_status == 400 and not isinstance(error, NetworkError)
-                    ):
+                    # The record may be damaged, or a later upload has superseded the session.
+                    if error.reason == Reason.UPLOAD_SUPERSEDED or refused(error, {400}):
                         return None
                     raise
-                there = reached if isinstance(reached, int) else file.size
-                self._meter.at(file.name, there, travelled=False)
+                self._meter.at(file.name, _arrived(answer, file), moved=False)
             else:
-                session = self._addresses.use(file.name, partial(self._begin, file))
-                self.journal.add(Entry(file.name, list(file.stamp), session=str(session)))
-                reached = 0 if file.size else self._ask(file, session)
-            return self._parts(file, session, reached)
+                url = self._addresses.use(file.name, partial(self._begin, file))
+                self._session.add(FileRecord(file.name, list(file.stamp), session=str(url)))
+                if not file.size:
+                    answer = self._ask(file, url)
+            return self._send_parts(file, url, answer)
         except ApiError as error:
-            if error.http_status in GONE and not isinstance(error, NetworkError):
+            if refused(error, GONE):
                 return None
             raise
 
     def _begin(self, file: LocalFile, url: httpx.URL) -> httpx.URL:
-        """Where the parts go."""
+        """The address of a new resumable session."""
         start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
-        begun = self._exchange("POST", file, url, start, None, self._client.max_retries)
-        return checked(begun.headers.get("location"), file.name, url, self._api)
+        return checked(self._request("POST", file, url, start).headers.get("location"), file.name, url, self._api)
 
-    def _parts(self, file: LocalFile, session: httpx.URL, reached: int | Answer) -> Answer:
+    def _send_parts(self, file: LocalFile, url: httpx.URL, answer: HttpResponse) -> HttpResponse:
         failed = 0
-        while isinstance(reached, int):
-            offset = reached
+        while answer.status == INCOMPLETE:
+            offset = _arrived(answer, file)
             try:
-                reached = self._part(file, session, offset)
+                answer = self._send_part(file, url, offset)
             except ApiError as error:
                 failed += 1
-                if (
-                    not is_transient(error)
-                    or error.reason == Reason.UPLOAD_SUPERSEDED
-                    or failed > self._client.max_retries
-                ):
+                superseded = error.reason == Reason.UPLOAD_SUPERSEDED
+                if not is_transient(error) or superseded or failed > self._client.max_retries:
                     raise
-                self._crew.sender.pause(failed)
-                reached = self._ask(file, session)
+                self._pool.sender.pause(failed)
+                answer = self._ask(file, url)
             else:
-                if isinstance(reached, int) and reached <= offset:
+                if _arrived(answer, file) <= offset and answer.status == INCOMPLETE:
                     stuck = f"unexpected answer: the server does not take {file.name} past {offset} bytes"
                     raise NetworkError(Code.UNKNOWN, stuck)
                 failed = 0
-        return reached
+        return answer
 
-    def _part(self, file: LocalFile, session: httpx.URL, offset: int) -> int | Answer:
-        """Sends the part at `offset`; where the next one starts, or the answer that says that the file is complete."""
+    def _send_part(self, file: LocalFile, url: httpx.URL, offset: int) -> HttpResponse:
         end = min(offset + PART, file.size)
         headers = {"Content-Length": str(end - offset), "Content-Range": f"bytes {offset}-{end - 1}/{file.size}"}
         content = partial(self._bytes, file, offset, end)
-        return _reached(self._exchange("PUT", file, session, headers, content, 0, accept=INCOMPLETE))
+        return self._request("PUT", file, url, headers, content=content, max_retries=0, accept=INCOMPLETE)
 
-    def _ask(self, file: LocalFile, session: httpx.URL) -> int | Answer:
-        """How much has arrived: the offset to go on from, or the answer that says that the file is complete."""
+    def _ask(self, file: LocalFile, url: httpx.URL) -> HttpResponse:
+        """The answer that says how much has arrived."""
         headers = {"Content-Length": "0", "Content-Range": f"bytes */{file.size}"}
-        return _reached(
-            self._exchange("PUT", file, session, headers, None, self._client.max_retries, accept=INCOMPLETE)
-        )
+        return self._request("PUT", file, url, headers, accept=INCOMPLETE)
 
     def _bytes(self, file: LocalFile, start: int, end: int) -> Generator[bytes]:
         sent = start
-        self._crew.check()
+        self._pool.check()
         self._meter.at(file.name, sent)
-        # Closed by us: an error that is kept would keep the file open.
+        # An exception that is kept would keep the generator, and so the file, open.
         with contextlib.closing(read_range(file, start, end)) as chunks:
             for chunk in chunks:
-                self._crew.check()
+                self._pool.check()
                 yield chunk
                 sent += len(chunk)
                 self._meter.at(file.name, sent)
 
-    def _exchange(
+    def _request(
         self,
         method: str,
         file: LocalFile,
         url: httpx.URL,
         headers: Mapping[str, str],
-        content: Callable[[], Generator[bytes]] | None,
-        max_retries: int,
-        accept: frozenset[int] = frozenset(),
-    ) -> Answer:
-        self._crew.check()
-        request = Outgoing(
+        *,
+        content: Callable[[], Generator[bytes]] | None = None,
+        max_retries: int | None = None,
+        accept: int | None = None,
+    ) -> HttpResponse:
+        self._pool.check()
+        request = HttpRequest(
             method=method,
             url=url,
             what=f"{method} {file.name}",
             headers=headers,
             content=content,
-            repeatable=True,
             timeout=SECONDS,
-            max_retries=max_retries,
-            accept=accept,
+            max_retries=self._client.max_retries if max_retries is None else max_retries,
+            accept=frozenset() if accept is None else frozenset({accept}),
         )
-        answer = self._crew.sender.send(request)
-        assert answer is not None, "only `settled` gives None"
-        return answer
+        return self._pool.sender.send(request)
 
 
-def _reached(answer: Answer) -> int | Answer:
-    if answer.status != 308:
-        return answer
+def _arrived(answer: HttpResponse, file: LocalFile) -> int:
+    """How many bytes of the file the server has, by its answer."""
+    if answer.status != INCOMPLETE:
+        return file.size
     unit, _, span = answer.headers.get("range", "").partition("=")
     first, _, last = span.partition("-")
     return int(last) + 1 if unit == "bytes" and first == "0" and last.isdecimal() else 0
 
 
 def _signed_headers(url: httpx.URL, file: LocalFile) -> dict[str, str]:
-    """The headers that the URL was signed with, as far as they are the sender's to fill in."""
+    """The headers that the URL's signature requires of the sender."""
     headers = {"Content-Type": "application/octet-stream"}
     for key, value in url.params.multi_items():
         if key.lower() == "x-goog-signedheaders" and LENGTH_RANGE in value.lower().split(";"):

@@ -1,6 +1,6 @@
-"""From a PEFT folder to an adapter that fits this engine's model, or a refusal that says what is wrong with it.
+"""From a PEFT folder to an adapter that fits this engine's model. AdapterError says why it does not fit.
 
-Must not change what is being served.
+Must not change what the engine serves.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ _SETTINGS = "fireworks.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """An adapter's files: what their headers say, and what they hash to."""
+class AdapterSource:
+    """An adapter's files: their headers, and the hash of their content."""
 
     adapter: Adapter
     content_hash: str
 
 
 class AdapterReader:
-    """Reads adapters for one base; `max_rank` is the highest it takes.
+    """Reads adapters for one base; `max_rank` is the highest rank that it accepts.
 
-    While streams run, each line of Python here is one that they wait for: headers are read once, weights in one piece.
+    Streams wait for each line of Python here. So headers are read once, and weights in one piece.
     """
 
     def __init__(self, loaded: LoadedModel, max_rank: int) -> None:
         self._loaded = loaded
         self._max_rank = max_rank
 
-    def find(self, path: Path) -> Source:
-        """The adapter in a folder. AdapterError when its files are none, or are just being written."""
+    def find(self, path: Path) -> AdapterSource:
+        """The adapter in a folder. AdapterError for a folder that is not an adapter, or is being written."""
         before = _stamps(path)
         adapter = Adapter.open(path)
         content = content_hash(adapter.path, adapter.files)
         if _stamps(path) != before:
-            # Else the headers might be those of other files than the hash.
+            # The headers and the hash might be of different files.
             raise AdapterError(f"{path} changed while it was being read")
-        return Source(adapter, content)
+        return AdapterSource(adapter, content)
 
-    def read(self, name: str, source: Source) -> EngineAdapter:
-        """The adapter, if its files still hash to what they did. AdapterError names what cannot be applied."""
+    def read(self, name: str, source: AdapterSource) -> EngineAdapter:
+        """The adapter, if its files still have the same hash. AdapterError names what cannot be applied."""
         adapter = source.adapter
         rank = max(pair.rank for pair in adapter.modules.values())
         if rank > self._max_rank:
-            raise AdapterError(f"the adapter has rank {rank}, this engine takes up to --max-lora-rank {self._max_rank}")
+            raise AdapterError(f"expected a rank of at most {self._max_rank} (--max-lora-rank), got {rank}")
         try:
             weights = load_weights(adapter, self._loaded.base, self._loaded.dtype, self._loaded.device)
         except OSError as error:
@@ -64,7 +64,7 @@ class AdapterReader:
         result = EngineAdapter(
             name=name,
             content_hash=source.content_hash,
-            # [out, in] as [in, out]: the layout that the product reads.
+            # [in, out] is the layout that the product reads.
             modules={module: LoraWeights(a.t(), b.t(), scaling) for module, (a, b, scaling) in weights.items()},
             path=adapter.path,
             rank=rank,
@@ -75,12 +75,12 @@ class AdapterReader:
 
 
 def _stamps(path: Path) -> dict[str, tuple[int, int, int]]:
-    """By name, what changes whenever a file of the folder is written or put there."""
+    """By file name, what changes when a file of the folder is written or replaced."""
     try:
         with os.scandir(path) as entries:
             found = {entry.name: entry.stat() for entry in entries}
     except OSError:
-        return {}  # what is wrong with it is said when it is opened
+        return {}  # opening the folder reports the error
     return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
 
 

@@ -1,8 +1,7 @@
-"""Which adapters the engine answers by, and under which names.
+"""The adapters that requests may name.
 
-An adapter is its name and its content: an equal load is a no-op, other content under a loaded name is refused unless
-asked for. Files are read off the engine's thread; an adapter appears once the engine can apply it. Lives on the event
-loop's thread.
+An adapter is its name and its content: loading the same content again changes nothing, and other content under a
+loaded name is refused unless the load replaces it. Lives on the event loop's thread; files are read in the background.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firectl.engine.adapters.aside import aside
-from firectl.engine.adapters.residents import Loaded, Residents
+from firectl.engine.adapters.background import in_background
+from firectl.engine.adapters.cache import AdapterCache, RegisteredAdapter
 from firectl.engine.options import EngineOptions
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.errors import ApiError, Code, InputError
@@ -25,53 +24,53 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """Loads and unloads one at a time, so that each sees what the one before it left."""
+    """Loads and unloads one at a time: each sees the result of the one before."""
 
     def __init__(self, engine: Engine, reader: AdapterReader, options: EngineOptions) -> None:
         self._engine = engine
         self._reader = reader
         self._base_name = options.served_model_name
         self._limit = options.max_loras
-        self._adapters: dict[str, Loaded] = {}
-        self.residents = Residents(reader, options.max_loras_in_memory or options.max_loras, engine.metrics)
+        self._adapters: dict[str, RegisteredAdapter] = {}
+        self._cache = AdapterCache(reader, options.max_loras_in_memory or options.max_loras, engine.metrics)
         self._turn = asyncio.Lock()
         watch = engine.metrics.watch
         watch("firectl:adapters_loaded", "Adapters that requests may name.", lambda: len(self._adapters))
-        watch("firectl:adapters_in_memory", "Of those, how many are in memory.", lambda: self.residents.count)
+        watch("firectl:adapters_in_memory", "Of those, how many are in memory.", lambda: self._cache.count)
 
     @property
-    def adapters(self) -> Mapping[str, Loaded]:
-        """By name; requests may name what is in here."""
+    def adapters(self) -> Mapping[str, RegisteredAdapter]:
+        """The loaded adapters by name."""
         return self._adapters
 
     async def bind(self, name: str) -> EngineAdapter | None:
-        """The adapter that `name` means at this moment, for a request to keep; None when it means none.
+        """The adapter that `name` means now, for a request to keep; None for an unknown name.
 
-        What was put out of memory is read first: ApiError ADAPTER_LOST when that fails.
+        Reads an evicted adapter first: ApiError ADAPTER_LOST when that fails.
         """
         loaded = self._adapters.get(name)
-        return None if loaded is None else await self.residents.weights(loaded)
+        return None if loaded is None else await self._cache.get(loaded)
 
     async def load(self, name: str, path: Path, *, replace: bool = False, pinned: bool = False) -> bool:
-        """Make `name` answer by the adapter in `path`; False when it already does.
+        """Load the adapter in `path` under `name`; False when it is loaded already.
 
-        A request in flight keeps the adapter it was bound to. ParamError for what is wrong with name or files.
+        Requests in flight keep their adapter. ParamError for a wrong name or wrong files.
         """
         if name == self._base_name:
             raise ParamError(f"{name} is the name of the base model", "lora_name")
         async with self._turn:
             known = self._adapters.get(name)
-            if pinned and not (known and known.pinned) and self.residents.pins_left < 1:
+            if pinned and not (known and known.pinned) and self._cache.pins_left < 1:
                 raise ApiError(
                     Code.FAILED_PRECONDITION,
-                    "no more adapters can be pinned: one place in memory is left for the others",
+                    "no more adapters can be pinned: the last place in memory is for the others",
                     hint="load it without pinned, or start the engine with a higher --max-loras-in-memory",
                 )
             try:
-                source = await aside("adapters", self._reader.find, path)
+                source = await in_background("adapters", self._reader.find, path)
                 if known is not None and known.source.content_hash == source.content_hash:
                     if pinned:
-                        await self.residents.weights(known)
+                        await self._cache.get(known)
                         known.pinned = True
                     return False
                 if known is not None and not replace:
@@ -86,25 +85,23 @@ class Registry:
                         f"{self._limit} adapters are loaded, which is the limit",
                         hint="unload one, or start the engine with a higher --max-loras",
                     )
-                adapter = await aside("adapters", self._reader.read, name, source)
+                adapter = await in_background("adapters", self._reader.read, name, source)
             except InputError as error:
                 raise ParamError(error.message, "lora_path", hint=error.hint) from error
-            runner = self._engine.loaded.runner
-            await asyncio.wrap_future(self._engine.call(lambda: runner.attach(adapter)))
             if known is not None:
-                self.residents.drop(known)
-            loaded = Loaded(name, source, pinned)
+                self._cache.remove(known)
+            loaded = RegisteredAdapter(name, source, pinned)
             self._adapters[name] = loaded
-            self.residents.hold(loaded, adapter)
+            self._cache.put(loaded, adapter)
             self._engine.metrics.loads.inc()
             return True
 
     async def unload(self, name: str) -> None:
-        """Requests in flight end on it; new ones no longer find it. ApiError NOT_FOUND for one that is not loaded."""
+        """Requests in flight finish on it; new ones do not find it. ApiError NOT_FOUND for an unknown name."""
         async with self._turn:
             loaded = self._adapters.pop(name, None)
             if loaded is None:
                 raise ApiError(Code.NOT_FOUND, f"the adapter {name} is not loaded")
-            self.residents.drop(loaded)
+            self._cache.remove(loaded)
             self._engine.metrics.forget(name)
             await asyncio.wrap_future(self._engine.call(self._engine.loaded.runner.release))

@@ -1,7 +1,7 @@
-"""Attention over a packed batch: every row attends to its own sequence's keys and values, and to no other's.
+"""Attention over a packed batch: each row attends to the keys and values of its own sequence only.
 
-Registered with transformers under NAME; each attention module carries the `PackedStep` it works for. What a model
-asks of attention beyond scaling, sliding windows and soft caps is refused, never left out.
+Registered with transformers under NAME. Each attention module carries the `PackedStep` that it works for. AdapterError
+for a model that asks for more than scaling, sliding windows and soft caps.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _KNOWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What a layer asks of its attention; the same in every step."""
+class MaskRules:
+    """What a layer asks of its attention, the same in every step."""
 
     scale: float
     window: int | None = None
-    """How many positions back a row sees, its own among them."""
+    """How many positions a row sees, its own included."""
     softcap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Queries, keys and values, each [rows, heads, size]; a key head serves several query heads."""
+    """Queries, keys and values, each [rows, heads, size]. A key head serves several query heads."""
 
     queries: torch.Tensor
     keys: torch.Tensor
@@ -47,13 +47,13 @@ class Rows:
 
 
 class PackedStep:
-    """The batch being computed and the memory it lives in; one per model."""
+    """The batch in computation and the KV memory; one per model."""
 
     def __init__(self, store: KVStore) -> None:
         self.store = store
         self.batch: Batch | None = None
         self.layers: set[int] = set()
-        """Which layers have attended: proof that the model's attention comes through here."""
+        """The layers that called `packed_attention`: proof that the model's attention comes here."""
 
     @property
     def current(self) -> Batch:
@@ -62,7 +62,7 @@ class PackedStep:
         return self.batch
 
     def bind(self, model: nn.Module) -> None:
-        """Tell every layer of `model` to work for this step."""
+        """Make every layer of `model` work for this step."""
         for module in model.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, STEP_ATTRIBUTE, self)
@@ -86,17 +86,17 @@ def packed_attention(
     if layer not in step.layers:
         _refuse_unknown(attention_mask, dropout, kwargs)
         step.layers.add(layer)
-    rules = Rules(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
+    rules = MaskRules(scaling if scaling is not None else query.shape[-1] ** -0.5, sliding_window, softcap)
     rows = Rows(*(tensor[0].transpose(0, 1) for tensor in (query, key, value)))
     out = rows.values.new_empty((*rows.queries.shape[:2], rows.values.shape[2]))
     attend(step.current, step.store, layer, rows, rules, out)
     return out[None], None
 
 
-def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: Rules, out: torch.Tensor) -> None:
-    """What each row sees of its own sequence, into `out` [rows, heads, size].
+def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: MaskRules, out: torch.Tensor) -> None:
+    """Attention of each row over its own sequence, into `out` [rows, heads, size].
 
-    Its key and value are put into the store first.
+    Stores the keys and values of the rows first.
     """
     like = (rows.keys.transpose(0, 1)[None], rows.values.transpose(0, 1)[None])
     for prefill in batch.prefills:
@@ -108,8 +108,8 @@ def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: Rules, o
         out[decodes.rows] = _generate(decodes, memory, rows.take(decodes.rows), rules)
 
 
-def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: Rules) -> torch.Tensor:
-    """A chunk of a sequence against all of it up to the chunk's own end."""
+def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: MaskRules) -> torch.Tensor:
+    """A chunk of a prompt attends to the sequence up to the end of the chunk."""
     stored_keys, stored_values = (tensor[prefill.slot.index] for tensor in memory)
     stored_keys[:, prefill.start : prefill.stop] = rows.keys.transpose(0, 1)
     stored_values[:, prefill.start : prefill.stop] = rows.values.transpose(0, 1)
@@ -134,10 +134,10 @@ def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: Rules) ->
     return mixed.reshape(heads, count, -1).transpose(0, 1)
 
 
-def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: Rules) -> torch.Tensor:
-    """One row each of several sequences, read from the slab in place."""
+def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: MaskRules) -> torch.Tensor:
+    """One row each of several sequences attends to the slab in place."""
     for stored, fresh in zip(memory, (rows.keys, rows.values), strict=True):
-        # One copy of rows: assigning by two indices takes several times as long.
+        # One copy of rows. Assigning by two indices takes several times as long.
         _, kv_heads, capacity, size = stored.shape
         stored.view(-1, size).index_copy_(0, decodes.lines(kv_heads, capacity), fresh.reshape(-1, size))
     stored_keys, stored_values = memory
@@ -149,7 +149,7 @@ def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: Rules) -> to
         spread = queries.new_zeros((decodes.span, heads, size))
         spread[places] = queries
         queries = spread
-    # The query heads that share a key head stand where query positions would.
+    # The query heads of one key head take the place of query positions.
     q = queries.reshape(decodes.span, stored_keys.shape[1], -1, size)
     k = stored_keys[decodes.low : decodes.high, :, : decodes.length]
     v = stored_values[decodes.low : decodes.high, :, : decodes.length]
@@ -162,17 +162,17 @@ def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: Rules) -> to
 
 
 def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
-    """What `_attend` does, as one product over all heads of all sequences and another: fewer and shorter on a CPU."""
+    """As `_attend`, in two products over all heads of all sequences: faster on a CPU."""
     sequences, heads, shared, size = q.shape
     pairs, length = sequences * heads, k.shape[2]
-    # Views: in a slab heads and sequences lie at equal distances. Queries lie as the model computed them.
+    # Views: in a slab, heads and sequences lie at equal distances.
     keys, values = k.view(pairs, length, size), v.view(pairs, length, -1)
     scores = torch.bmm((q * scale).reshape(pairs, shared, size), keys.transpose(1, 2))
     weights = torch.softmax(scores.view(sequences, heads, shared, length).add_(mask), dim=-1)
     return torch.bmm(weights.view(pairs, shared, length), values)
 
 
-def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, rules: Rules) -> torch.Tensor:
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, rules: MaskRules) -> torch.Tensor:
     scale, softcap = rules.scale, rules.softcap
     if softcap is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.expand(*q.shape[:3], k.shape[2]), scale=scale)
@@ -183,8 +183,8 @@ def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tenso
 def _refuse_unknown(mask: torch.Tensor | None, dropout: float, kwargs: dict[str, Any]) -> None:
     unknown = sorted(name for name, value in kwargs.items() if name not in _KNOWN and value is not None)
     if mask is not None:
-        unknown.append("an attention mask of its own")
+        unknown.append("its own attention mask")
     if dropout:
         unknown.append("dropout")
     if unknown:
-        raise AdapterError(f"this model's attention needs {', '.join(unknown)}, which the embedded engine does not do")
+        raise AdapterError(f"this model's attention needs {', '.join(unknown)}, which this engine does not support")

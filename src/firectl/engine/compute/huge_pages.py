@@ -1,7 +1,6 @@
-"""Memory that every step reads, in pages of 2 MiB where Linux has them: of 4 KiB there are so many that a core spends a
-part of each product on finding them.
+"""Move a model's memory into pages of 2 MiB on Linux. With pages of 4 KiB, each product has many TLB misses.
 
-Best effort: where the system has none, or is told to give none, nothing happens. Must not know what lies there.
+Best effort: does nothing where the system has no huge pages or forbids them. Must not know what the memory holds.
 """
 
 from __future__ import annotations
@@ -14,36 +13,36 @@ from pathlib import Path
 
 _SIZE = 2 * 2**20
 _COLLAPSE = 25
-"""MADV_COLLAPSE, of Linux 6.1: move what lies there into huge pages now."""
+"""MADV_COLLAPSE, since Linux 6.1: move a range into huge pages now."""
 _LEAST = 8 * _SIZE
-"""Smaller pieces are not a model's weights."""
+"""Smaller mappings do not hold a model's weights."""
 _FULL = 0.9
-"""The share of a piece that must be in memory already: what was never touched must not be taken for this."""
+"""The share of a mapping that must be in memory: untouched memory must stay untaken."""
 
 
-def gather() -> threading.Thread | None:
-    """Begin to gather this process's large pieces of memory, on a thread of its own; None where that cannot be done."""
+def collapse() -> threading.Thread | None:
+    """Start to collapse the large mappings of this process, on a new thread. None where that is not possible."""
     try:
         allowed = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:
         return None
     if not sys.platform.startswith("linux") or "[never]" in allowed:
         return None
-    thread = threading.Thread(target=_gather, name="huge pages", daemon=True)
+    thread = threading.Thread(target=_collapse, name="huge pages", daemon=True)
     thread.start()
     return thread
 
 
-def _gather() -> None:
+def _collapse() -> None:
     advise = ctypes.CDLL(None).madvise
-    for start, end in list(pieces(Path("/proc/self/smaps").read_text())):
-        # A page at a time: the others wait for less of it. A piece that has gone meanwhile is an error, and no harm.
+    for start, end in list(large_mappings(Path("/proc/self/smaps").read_text())):
+        # One page at a time, so that other threads wait less. A mapping that has gone is an error without harm.
         for page in range(-(-start // _SIZE) * _SIZE, end - _SIZE + 1, _SIZE):
             advise(ctypes.c_void_p(page), ctypes.c_size_t(_SIZE), ctypes.c_int(_COLLAPSE))
 
 
-def pieces(smaps: str) -> Iterator[tuple[int, int]]:
-    """Start and end of what is private, writable, of no file, large and in memory; without the heap of small things."""
+def large_mappings(smaps: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the mappings that are private, writable, anonymous, large and in memory; without the heap."""
     start = end = 0
     for line in smaps.splitlines():
         fields = line.split()

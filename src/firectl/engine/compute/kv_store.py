@@ -1,6 +1,6 @@
 """The tensors behind the slots: one pair of keys and values per slab and layer.
 
-Must not decide who gets a slot (kv_slots.py) nor what is attended to (attention.py).
+Must not decide who gets a slot (schedule/kv_slots.py) or what is attended to (attention.py).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 from firectl.engine.schedule.kv_slots import Create, Drop, Move, Operation, Wipe
 
 LayerKV = tuple[torch.Tensor, torch.Tensor]
-"""Keys [slots, kv heads, capacity, head size] and values alike."""
+"""Keys and values, each [slots, kv heads, capacity, head size]."""
 
 
 class KVStore:
-    """Memory is taken layer by layer when first written; on a CPU its pages are only really used once touched."""
+    """Allocates a layer when it is first written; a CPU takes its pages only when they are touched."""
 
     def __init__(self) -> None:
         self._shapes: dict[int, tuple[int, int]] = {}
@@ -40,11 +40,11 @@ class KVStore:
                             new[target.index, :, :length] = old[source.index, :, :length]
 
     def layer(self, slab: int, layer: int, keys: torch.Tensor, values: torch.Tensor) -> LayerKV:
-        """The slab's tensors of one layer; `keys` and `values` [., heads, ., size] say what they look like."""
+        """The slab's tensors of one layer. `keys` and `values` [., heads, ., size] give shape, dtype and device."""
         layers = self._slabs[slab]
         if layer not in layers:
             slots, capacity = self._shapes[slab]
-            # Zeros, because a masked position still takes part in the product: 0 * NaN is NaN.
+            # Zeros, because a masked position still takes part in the product, and 0 * NaN is NaN.
             layers[layer] = (
                 keys.new_zeros((slots, keys.shape[1], capacity, keys.shape[3])),
                 values.new_zeros((slots, values.shape[1], capacity, values.shape[3])),
@@ -53,7 +53,7 @@ class KVStore:
 
     @property
     def bytes_per_token(self) -> int:
-        """Over all layers of the slab that has most of them; 0 before anything was written."""
+        """Over all layers of the slab with the most layers; 0 before the first write."""
         return max((sum(map(_token_bytes, slab.values())) for slab in self._slabs.values()), default=0)
 
 

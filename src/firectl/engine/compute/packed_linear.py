@@ -1,8 +1,7 @@
-"""A linear layer whose weight lies as the processor likes to read it.
+"""A linear layer with its weight in a layout that the processor reads fast.
 
-What a step of few rows takes is the reading of the weights, so they are kept as small as they are: a 16-bit
-checkpoint that is computed in float32 stays in 16 bits and is widened inside the product. Must not know what the layer
-is for.
+A step of few rows mostly reads weights. So a 16-bit checkpoint that is computed in float32 keeps 16-bit weights, and
+the product widens them. Must not know what the layer is for.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ import torch
 import torch.nn.functional as F
 
 _ROWS = 64
-"""The row count oneDNN's layout is chosen for; any other works with it too."""
+"""The row count that oneDNN's layout is chosen for; others work with it too."""
 _LOST = 2.0**-22
-"""How much of a layer's weights float16 may lose, as a share of their length: no more than summing them in float32."""
+"""The share of a layer's norm that float16 may lose: no more than summing in float32 loses."""
 _COMMON = 24
-"""Rows of a product whose bits the others must have."""
+"""A row count whose bits are the reference."""
 
 
 class PackedLinear:
-    """`x @ weight.T + bias` for x [rows, in]; `weight` [out, in] is taken over.
+    """`x @ weight.T + bias` for x [rows, in]; takes over `weight` [out, in].
 
-    A row's bits do not depend on how many rows it is computed with.
+    The bits of a row do not depend on the number of rows.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
@@ -40,7 +39,7 @@ class PackedLinear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self._halves is not None:
             rows = x.shape[0]
-            steady = self.steady(rows)
+            steady = self.padded_rows(rows)
             if steady == rows:
                 return torch.ops.quantized.linear_dynamic_fp16(x, self._halves)  # type: ignore[no-any-return]
             padded = F.pad(x, (0, 0, 0, steady - rows))
@@ -49,26 +48,26 @@ class PackedLinear:
             return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # type: ignore[no-any-return]
         return F.linear(x, self._weight, self._bias)
 
-    def steady(self, rows: int) -> int:
-        """How many rows are computed for so many. Whoever has several products of them can add those rows once."""
-        return rows if self._halves is None else _steady(rows) or rows
+    def padded_rows(self, rows: int) -> int:
+        """How many rows are computed for `rows`. A caller with several products of them can pad once."""
+        return rows if self._halves is None else _padded_rows(rows) or rows
 
 
 def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None:
-    """The weight in FBGEMM's float16 layout; None where that would lose something, or there is no such product.
+    """The weight in FBGEMM's float16 layout; None where that would lose precision, or is not supported.
 
-    The product widens each weight to float32 and sums in float32. A bfloat16's eight bits fit float16's eleven, so what
-    is lost is what is too small for a float16's exponent, below 2**-16: next to nothing of a usual layer.
-    The numbers decide, not the checkpoint's type: weights that use float32's bits lose 2**-12, and stay as they are.
+    The product widens each weight to float32 and sums in float32. bfloat16 has 8 bits of precision and float16 has 11,
+    so only numbers below float16's exponent (2**-16) lose bits. The numbers decide, not the checkpoint's dtype: weights
+    that use all bits of float32 lose 2**-12 and stay as they are.
     """
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() == 0:
         return None
-    # Infinite where a weight is beyond float16, and not a number where it was none before: neither is at most anything.
+    # Infinite or NaN where a weight is beyond float16; the comparison is false then.
     lost = torch.linalg.vector_norm(weight - weight.half().float())
     if not bool(lost <= _LOST * torch.linalg.vector_norm(weight)):
         return None
     try:
-        if not all(map(_steady, range(1, 65))):
+        if not all(map(_padded_rows, range(1, 65))):
             return None
         with torch.inference_mode(False), torch.no_grad():
             packed: object = torch.ops.quantized.linear_prepack_fp16(weight.clone(), bias)
@@ -78,11 +77,11 @@ def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None
 
 
 @functools.cache
-def _steady(rows: int) -> int | None:
-    """How many rows to compute in place of so many, that each has the bits it has in any other number; None if unknown.
+def _padded_rows(rows: int) -> int | None:
+    """How many rows to compute instead, so that each row has the same bits in any number of rows; None if unknown.
 
-    FBGEMM cuts the rows into tiles and sums in another order in the smallest of them. Which those are depends on the
-    processor, so it is tried: rows that are all alike must all come out alike.
+    FBGEMM cuts the rows into tiles and sums in another order in the smallest ones. The tiles depend on the processor:
+    this tries them, because equal rows must give equal results.
     """
     weight, x, common = _trial()
     for more in range(rows, rows + 8):
@@ -93,7 +92,7 @@ def _steady(rows: int) -> int | None:
 
 @functools.cache
 def _trial() -> tuple[object, torch.Tensor, torch.Tensor]:
-    """A packed weight, one row, and what the row comes to among others."""
+    """A packed weight, one row, and the result of that row among others."""
     with torch.inference_mode(False), torch.no_grad():
         numbers = torch.Generator().manual_seed(0)
         weight = torch.randn((64, 512), generator=numbers).bfloat16().float()
@@ -104,7 +103,7 @@ def _trial() -> tuple[object, torch.Tensor, torch.Tensor]:
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor | None:
-    """The weight in oneDNN's layout; None where there is none for this device, dtype or build of torch."""
+    """The weight in oneDNN's layout; None where the device, the dtype or torch does not support it."""
     if weight.device.type != "cpu":
         return None
     try:

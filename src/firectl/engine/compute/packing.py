@@ -1,6 +1,6 @@
-"""One step's batch as the model sees it: a flat row of tokens, and which rows belong to whom.
+"""The batch of one step: a flat row of tokens, and which rows belong to which sequence and adapter.
 
-Rows of one adapter lie together, so that its weights meet one slice. Must not run the model.
+The rows of one adapter lie together, so that its weights meet one slice. Must not run the model.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from firectl.engine.schedule.scheduler import Chunk
 from firectl.engine.schedule.sequence import Sequence
 
 _LENGTHS = 16
-"""A row's sums over its positions are then cut into the same parts, whatever the longest of its neighbours is: the
-processor's vectors have 8 or 16 numbers."""
+"""Lengths are rounded up to this, so that any neighbours leave the parts of a row's sum the same:
+vectors of processors have 8 or 16 numbers."""
 
 AdapterRows = tuple[EngineAdapter, int, int]
-"""An adapter and the half-open range of rows that are its own."""
+"""An adapter and its half-open range of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Decodes:
-    """One row each of several sequences whose slots lie in one slab, read by one attention call.
+    """One row each of several sequences in one slab, read by one attention call.
 
-    The call reads slots `low` to `high` and positions 0 to `length`; slots between that are not taken are computed
-    along and thrown away. `length` is a multiple of _LENGTHS where the slots allow it.
+    The call reads slots `low` to `high` and positions 0 to `length`. It computes free slots between them too, and drops
+    the result. `length` is a multiple of _LENGTHS where the slots allow it.
     """
 
     slab: int
     rows: torch.Tensor | slice
-    """In the order of their slots; a slice where they lie together, which needs no copy."""
+    """In the order of their slots. A slice, if the rows are adjacent, needs no copy."""
     slots: torch.Tensor
     positions: torch.Tensor
     low: int
@@ -61,7 +61,7 @@ class Decodes:
         return self.high - self.low
 
     def lines(self, heads: int, capacity: int) -> torch.Tensor:
-        """Where the rows' heads go in a slab [slots, heads, capacity, .] laid flat: [rows * heads]."""
+        """Where the rows' heads go in a flat view of a slab [slots, heads, capacity, .]: [rows * heads]."""
         if (heads, capacity) not in self._lines:
             each = torch.arange(heads, device=self.slots.device)
             lines = (self.slots[:, None] * heads + each) * capacity + self.positions[:, None]
@@ -69,7 +69,7 @@ class Decodes:
         return self._lines[heads, capacity]
 
     def mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-        """What may be attended to, as 0 and -inf: [span, 1, 1, length]. Made once a step, not once a layer."""
+        """The attention mask of 0 and -inf: [span, 1, 1, length]. Made once a step, not once a layer."""
         if window not in self.masks:
             last = self.positions.new_zeros(self.span)
             last[self.slots - self.low] = self.positions
@@ -92,21 +92,21 @@ class Batch:
     decodes: tuple[Decodes, ...]
     adapters: tuple[AdapterRows, ...]
     sampled: tuple[Sequence, ...]
-    """Whose next token this step gives, in the order of `sampled_rows`."""
+    """The sequences that get their next token, in the order of `sampled_rows`."""
     sampled_rows: torch.Tensor
     highest: int
     """The last position of any row."""
 
     @property
     def sampled_adapters(self) -> tuple[AdapterRows, ...]:
-        """As `adapters`, where the sampled rows are the only ones."""
+        """As `adapters`, for a batch of the sampled rows only."""
         return _adapter_rows([(sequence.adapter, 1) for sequence in self.sampled])
 
 
 def pack(chunks: Items[Chunk], device: torch.device, places: Mapping[EngineAdapter, int] | None = None) -> Batch:
-    """Lay the chunks of a step out as one batch: rows of the base first, then adapters.
+    """One batch of the chunks of a step: rows of the base first, then the adapters.
 
-    Of the adapters, those with the fewest rows come first, and of as many rows each the one in the first of `places`.
+    Adapters with fewer rows come first; among equals, the one with the lower place in `places`.
     """
     counts: Counter[EngineAdapter | None] = Counter()
     for chunk in chunks:
@@ -180,7 +180,7 @@ def _together(rows: tuple[int, ...], device: torch.device) -> torch.Tensor | sli
 
 
 def _runs(members: list[tuple[Slot, int, int]]) -> list[list[tuple[Slot, int, int]]]:
-    """Split where more than a few free slots lie between two taken ones: reading those would cost more than a call."""
+    """Split where two or more free slots lie between two taken ones: reading them costs more than another call."""
     runs = [[members[0]]]
     for before, member in pairwise(members):
         if member[0].index - before[0].index <= 2:

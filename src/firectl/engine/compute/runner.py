@@ -1,7 +1,7 @@
-"""One step of the model: chunks in, the logits of the sequences whose next token is due out.
+"""One step of the model: chunks in, logits of the sampled sequences out.
 
-What the engine needs of a model, whoever computes it: lean_runner.py for the common families, transformers_runner.py
-for all others. Must not pick tokens, and must not know requests.
+The engine's view of a model. lean/runner.py serves the common families, transformers/runner.py all others. Must not
+pick tokens or know requests.
 """
 
 from __future__ import annotations
@@ -19,23 +19,20 @@ from firectl.engine.schedule.sequence import Sequence
 
 
 class Runner(Protocol):
-    """Owns a model and its KV memory. One thread at a time, but for `check`."""
+    """Owns a model and its KV memory. For one thread at a time, except `check`."""
 
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless the adapter fits the model. May be called from any thread."""
 
-    def attach(self, adapter: EngineAdapter) -> None:
-        """Let the adapter be applied from the next step on."""
-
     def release(self) -> None:
-        """Adapters were unloaded: give back what was held for them beside their weights."""
+        """Free the copies of unloaded adapters."""
 
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
     ) -> tuple[tuple[Sequence, ...], torch.Tensor]:
-        """Compute the chunks; who has a next token due, and their logits [n, vocabulary] in float32.
+        """Compute the chunks: the sequences with a next token due, and their logits [n, vocabulary] in float32.
 
-        `operations` are what the KV memory has to go through first.
+        The KV memory carries out `operations` first.
         """
 
     @property
@@ -49,11 +46,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """A model that was read and tried, and what its folder says of it."""
+    """A loaded and tested model, and what its folder says about it."""
 
     runner: Runner
     longest: int
-    """Positions it can do."""
+    """Positions that it supports."""
     vocabulary: int
     """Token ids are below this."""
     eos: frozenset[int]

@@ -1,6 +1,6 @@
-"""From logits to tokens, by each request's own parameters and its own random numbers.
+"""From logits to tokens, by each request's own parameters and random numbers.
 
-What a request gets depends on its own row alone, never on its neighbours. Must not change any sequence.
+A result depends on its own row only, never on its neighbours. Must not change a sequence.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from firectl.engine.schedule.sequence import Sequence
 from firectl.schemas.openai import Sampling
 
 _GREEDY_BELOW = 1e-5
-"""A temperature that small would overflow, and picks the likeliest token anyway."""
+"""Division by such a temperature would overflow; the likeliest token is picked instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picked:
     token: int
     logprob: float | None = None
-    """Of the model's own distribution: before penalties, temperature and cuts."""
+    """Of the model's distribution: before penalties, temperature and cuts."""
     top: tuple[tuple[int, float], ...] = ()
 
 
@@ -50,7 +50,7 @@ def pick(sequences: Items[Sequence], logits: torch.Tensor) -> list[Picked | None
 
 
 def _penalised(row: torch.Tensor, sequence: Sequence) -> torch.Tensor | None:
-    """The row less the penalties of what was generated already; None where there are none."""
+    """The row minus the penalties for generated tokens; None where there are none."""
     sampling = sequence.sampling
     if not sequence.counts or not (sampling.presence_penalty or sampling.frequency_penalty):
         return None
@@ -62,7 +62,7 @@ def _penalised(row: torch.Tensor, sequence: Sequence) -> torch.Tensor | None:
 
 
 def _draw(row: torch.Tensor, sampling: Sampling, source: random.Random) -> int:
-    # Doubles: over 100,000 tokens the running sum of floats is off by more than many of them weigh.
+    # Doubles: over 100,000 tokens, the error of a sum of floats exceeds the weight of many of them.
     row = row.double() / sampling.temperature
     order = None
     if 0 < sampling.top_k < row.shape[0]:
@@ -73,7 +73,7 @@ def _draw(row: torch.Tensor, sampling: Sampling, source: random.Random) -> int:
     if sampling.top_p < 1:
         weights[weights.cumsum(dim=-1) - weights >= sampling.top_p] = 0
     sums = weights.cumsum(dim=-1)
-    # right=True: never a token of weight 0.
+    # right=True never picks a token of weight 0.
     place = int(torch.searchsorted(sums, sums[-1] * source.random(), right=True))
     place = min(place, sums.shape[0] - 1)
     return place if order is None else int(order[place])

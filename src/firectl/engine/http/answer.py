@@ -1,6 +1,6 @@
-"""From progress to an answer: one JSON document, or a stream of events while it is being written.
+"""From step results to an answer: one JSON document, or a stream of events.
 
-Must not know how a chat differs from a completion: `Spelling` does.
+Must not compute: results come from a `Generation`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from collections.abc import Sequence as Items
-from typing import Any, Protocol
+from typing import Any
 
 from firectl import sse
 from firectl.engine.generation import Generation
@@ -29,102 +29,69 @@ from firectl.schemas.openai import (
 )
 
 
-class Spelling(Protocol):
-    """How one kind of answer is written; one object serves one request."""
+class AnswerFormat:
+    """The JSON of the answer to one request, a chat or a completion."""
 
-    def whole(self, choices: Items[Choice], usage: Usage) -> dict[str, Any]: ...
-
-    def chunk(self, choice: Choice | None, usage: Usage | None) -> dict[str, Any]: ...
-
-
-class ChatSpelling:
-    def __init__(self, model: str) -> None:
-        self._head = (f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model)
-        self._begun: set[int] = set()
+    def __init__(self, model: str, *, chat: bool) -> None:
+        self._chat = chat
+        self._head = (f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", int(time.time()), model)
 
     def whole(self, choices: Items[Choice], usage: Usage) -> dict[str, Any]:
-        return chat_answer(*self._head, choices, usage)
+        return (chat_answer if self._chat else completion_answer)(*self._head, choices, usage)
 
-    def chunk(self, choice: Choice | None, usage: Usage | None) -> dict[str, Any]:
-        first = choice is not None and choice.index not in self._begun
-        if choice is not None:
-            self._begun.add(choice.index)
-        return chat_chunk(*self._head, choice, first=first, usage=usage)
-
-
-class CompletionSpelling:
-    def __init__(self, model: str) -> None:
-        self._head = (f"cmpl-{uuid.uuid4().hex}", int(time.time()), model)
-        self._offsets: dict[int, int] = {}
-
-    def whole(self, choices: Items[Choice], usage: Usage) -> dict[str, Any]:
-        return completion_answer(*self._head, choices, usage)
-
-    def chunk(self, choice: Choice | None, usage: Usage | None) -> dict[str, Any]:
-        offset = 0
-        if choice is not None:
-            offset = self._offsets.get(choice.index, 0)
-            self._offsets[choice.index] = offset + len(choice.text)
-        return completion_chunk(*self._head, choice, text_offset=offset, usage=usage)
+    def chunk(self, choice: Choice | None, usage: Usage | None, sent: int | None = None) -> dict[str, Any]:
+        """`sent` is how many characters of the choice were in earlier chunks, None for its first chunk."""
+        if self._chat:
+            return chat_chunk(*self._head, choice, first=choice is not None and sent is None, usage=usage)
+        return completion_chunk(*self._head, choice, text_offset=sent or 0, usage=usage)
 
 
 async def write_whole(
-    generation: Generation, sequences: Items[Sequence], spelling: Spelling, prompts: int
+    generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, prompts: int
 ) -> dict[str, Any]:
-    """Wait for every choice; raises the error that one of them met."""
-    texts: dict[Sequence, list[str]] = {sequence: [] for sequence in sequences}
+    """Wait for every choice; raises the error of the first that fails."""
+    texts = dict.fromkeys(sequences, "")
     logprobs: dict[Sequence, list[TokenLogprob]] = {sequence: [] for sequence in sequences}
     finishes: dict[Sequence, str | None] = {}
     async with generation:
-        async for progress in generation:
-            texts[progress.sequence].append(progress.text)
-            logprobs[progress.sequence].extend(progress.logprobs)
-            finishes[progress.sequence] = progress.finish
+        async for result in generation:
+            texts[result.sequence] += result.text
+            logprobs[result.sequence] += result.logprobs
+            finishes[result.sequence] = result.finish
     choices = [
-        Choice(
-            index,
-            "".join(texts[sequence]),
-            finishes[sequence],
-            tuple(logprobs[sequence]) if _reports(sequence) else None,
-        )
-        for index, sequence in enumerate(sequences)
+        Choice(index, texts[each], finishes[each], tuple(logprobs[each]) if _reports(each) else None)
+        for index, each in enumerate(sequences)
     ]
-    return spelling.whole(choices, _usage(sequences, prompts))
+    return answer_format.whole(choices, _usage(sequences, prompts))
 
 
 async def write_stream(
-    generation: Generation, sequences: Items[Sequence], spelling: Spelling, prompts: int, *, usage_apart: bool
-) -> AsyncIterator[bytes]:
-    """Server-sent events: a chunk whenever there is something to tell, usage in the last one, then `[DONE]`.
+    generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, prompts: int, *, usage_chunk: bool
+) -> AsyncGenerator[bytes, None]:
+    """Server-sent events: one for each result with text, usage in the last chunk, then `[DONE]`.
 
-    The first token of a choice is told at once, also while its text is still half a character: so a client can see
-    when the answer began.
-
-    `usage_apart` puts usage in a chunk of its own without choices. An error becomes the last event, and no `[DONE]`
-    follows it.
+    The first token of a choice is sent even while its text is held back, so that a client sees when the answer began.
+    `usage_chunk` sends usage in a chunk of its own without choices. An error is the last event, without `[DONE]`.
     """
     index = {sequence: number for number, sequence in enumerate(sequences)}
     left = len(sequences)
-    silent = set(sequences)
+    sent: dict[Sequence, int] = {}
     try:
         async with generation:
-            async for progress in generation:
-                left -= progress.last
-                reports = _reports(progress.sequence)
-                tells = progress.text or progress.finish or (reports and progress.logprobs)
-                if not tells and progress.sequence not in silent:
+            async for result in generation:
+                left -= result.last
+                reports = _reports(result.sequence)
+                has_news = result.text or result.finish or (reports and result.logprobs)
+                before = sent.get(result.sequence)
+                if not has_news and before is not None:
                     continue
-                silent.discard(progress.sequence)
-                choice = Choice(
-                    index[progress.sequence],
-                    progress.text,
-                    progress.finish,
-                    progress.logprobs if reports else None,
-                )
-                usage = _usage(sequences, prompts) if left == 0 and not usage_apart else None
-                yield _event(spelling.chunk(choice, usage))
-        if usage_apart:
-            yield _event(spelling.chunk(None, _usage(sequences, prompts)))
+                sent[result.sequence] = (before or 0) + len(result.text)
+                logprobs = result.logprobs if reports else None
+                choice = Choice(index[result.sequence], result.text, result.finish, logprobs)
+                usage = _usage(sequences, prompts) if left == 0 and not usage_chunk else None
+                yield _event(answer_format.chunk(choice, usage, before))
+        if usage_chunk:
+            yield _event(answer_format.chunk(None, _usage(sequences, prompts)))
         yield sse.event(sse.DONE)
     except ApiError as error:
         yield _event(to_inference_wire(error))
@@ -134,7 +101,7 @@ async def write_stream(
 
 
 def _usage(sequences: Items[Sequence], prompts: int) -> Usage:
-    """Each prompt counts once, however many choices it has."""
+    """Each prompt counts once, whatever the number of its choices."""
     each = len(sequences) // prompts
     return Usage(
         prompt_tokens=sum(len(sequence.prompt) for sequence in sequences[::each]),

@@ -1,6 +1,6 @@
-"""The HTTP doors of the engine: vLLM's routes, one function each, and the one place where errors become answers.
+"""The HTTP endpoints of the engine: vLLM's routes, one method each, and the conversion of errors to answers.
 
-Must not compute: what a request means is decided behind the doors.
+Must not compute: the modules that it calls decide what a request means.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from firectl.engine.adapters.registry import Registry
+from firectl.engine.event_log import log_event
 from firectl.engine.generation import QueueFull
-from firectl.engine.http.answer import ChatSpelling, CompletionSpelling, Spelling, write_stream, write_whole
-from firectl.engine.http.disconnect import EventStream, unless_gone
+from firectl.engine.http.answer import AnswerFormat, write_stream, write_whole
+from firectl.engine.http.disconnect import EventStream, unless_disconnected
 from firectl.engine.http.prompts import chat_sequences, completion_sequences
-from firectl.engine.journal import note
-from firectl.engine.replica import Replica
+from firectl.engine.model_server import ModelServer
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.schemas.openai import (
@@ -40,160 +39,149 @@ from firectl.schemas.openai import (
 
 MAX_BODY = 16 * 2**20
 LONG_TEXT = 20_000
-"""From this many bytes of body on, text is turned to tokens on another thread: the streams must not wait for it."""
+"""A body of this many bytes or more is tokenised on another thread, so that streams do not wait for it."""
 
 Answer = Response | EventStream
-Door = Callable[[Request], Awaitable[Answer]]
+Endpoint = Callable[[Request], Awaitable[Answer]]
 
 
-def build_app(replica: Replica) -> Starlette:
-    doors = Doors(replica)
+def build_app(server: ModelServer) -> Starlette:
+    endpoints = Endpoints(server)
+    guarded = endpoints.guarded
     routes = [
-        Route("/health", doors.door(doors.health), methods=["GET"]),
-        Route("/metrics", doors.door(doors.metrics), methods=["GET"]),
-        Route("/v1/models", doors.door(doors.models, key=True), methods=["GET"]),
-        Route("/v1/chat/completions", doors.door(doors.chat, key=True), methods=["POST"]),
-        Route("/v1/completions", doors.door(doors.completions, key=True), methods=["POST"]),
-        Route("/v1/load_lora_adapter", doors.door(doors.load_adapter, key=True), methods=["POST"]),
-        Route("/v1/unload_lora_adapter", doors.door(doors.unload_adapter, key=True), methods=["POST"]),
+        Route("/health", guarded(endpoints.health, key=False)),
+        Route("/metrics", guarded(endpoints.metrics, key=False)),
+        Route("/v1/models", guarded(endpoints.models)),
+        Route("/v1/chat/completions", guarded(endpoints.chat), methods=["POST"]),
+        Route("/v1/completions", guarded(endpoints.completions), methods=["POST"]),
+        Route("/v1/load_lora_adapter", guarded(endpoints.load_adapter), methods=["POST"]),
+        Route("/v1/unload_lora_adapter", guarded(endpoints.unload_adapter), methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
 
 
-class Doors:
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
+class Endpoints:
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
 
-    def door(self, handle: Door, *, key: bool = False) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-        """The route of one handler, with the key checked and every error turned into an answer."""
+    def guarded(self, endpoint: Endpoint, *, key: bool = True) -> Endpoint:
+        """The endpoint with a check of the key, and with every error converted to an answer."""
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            request = Request(scope, receive)
+        async def guarded(request: Request) -> Answer:
             try:
                 if key:
                     self._check_key(request)
-                answer = await handle(request)
+                return await endpoint(request)
             except ClientDisconnect:
-                return
+                return Response()  # goes nowhere: the connection is closed
             except Exception as error:
-                answer = _error_answer(error)
-            await answer(scope, receive, send)
+                return _error_answer(error)
 
-        return _Asgi(app)
+        return guarded
 
     async def health(self, request: Request) -> Answer:
-        state = self._replica.health
+        state = self._server.health
         return JSONResponse({"status": state}, status_code=200 if state == "ok" else 503)
 
     async def metrics(self, request: Request) -> Answer:
-        page = self._replica.ready.engine.metrics.page()
+        page = self._server.ready.engine.metrics.page()
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self, request: Request) -> Answer:
-        ready, options = self._replica.ready, self._replica.options
-        base: dict[str, Any] = {
-            "id": options.served_model_name,
-            "root": str(options.model),
-            "parent": None,
-            "max_model_len": ready.loaded.max_length,
-        }
-        adapters = ready.registry.adapters.values() if ready.registry else ()
-        cards = [base] + [
-            {"id": adapter.name, "root": str(adapter.source.adapter.path), "parent": base["id"], "max_model_len": None}
-            for adapter in adapters
+        ready, options = self._server.ready, self._server.options
+        base = options.served_model_name
+        cards: list[tuple[str, Path, str | None, int | None]] = [
+            (base, options.model, None, ready.engine.loaded.max_length)
         ]
-        common = {"object": "model", "created": self._replica.created, "owned_by": "firectl"}
-        return JSONResponse({"object": "list", "data": [common | card for card in cards]})
+        for adapter in ready.registry.adapters.values() if ready.registry else ():
+            cards.append((adapter.name, adapter.source.adapter.path, base, None))
+        common = {"object": "model", "created": self._server.created, "owned_by": "firectl"}
+        data = [
+            {"id": name, "root": str(root), "parent": parent, "max_model_len": length} | common
+            for name, root, parent, length in cards
+        ]
+        return JSONResponse({"object": "list", "data": data})
 
     async def chat(self, request: Request) -> Answer:
         raw = await _body(request)
         chat = parse_chat(parse_json(raw))
-        adapter = await self._replica.adapter(chat.model)
-        loaded = self._replica.ready.loaded
+        adapter = await self._server.adapter(chat.model)
+        loaded = self._server.ready.engine.loaded
         sequences = await _tokenise(len(raw), lambda: chat_sequences(loaded, chat, adapter))
-        return await self._generate(request, chat, sequences, ChatSpelling(chat.model), prompts=1)
+        return await self._generate(request, chat, sequences, AnswerFormat(chat.model, chat=True), prompts=1)
 
     async def completions(self, request: Request) -> Answer:
         raw = await _body(request)
         completion = parse_completion(parse_json(raw))
-        adapter = await self._replica.adapter(completion.model)
-        loaded = self._replica.ready.loaded
+        adapter = await self._server.adapter(completion.model)
+        loaded = self._server.ready.engine.loaded
         sequences = await _tokenise(len(raw), lambda: completion_sequences(loaded, completion, adapter))
-        spelling = CompletionSpelling(completion.model)
-        return await self._generate(request, completion, sequences, spelling, prompts=len(completion.prompts))
+        answer_format = AnswerFormat(completion.model, chat=False)
+        return await self._generate(request, completion, sequences, answer_format, prompts=len(completion.prompts))
 
     async def load_adapter(self, request: Request) -> Answer:
         fields = await _adapter_fields(request, ("lora_name", "lora_path"))
-        registry = self._registry()
+        registry, options = self._registry(), self._server.options
         name, path = fields["lora_name"], Path(fields["lora_path"])
         if not path.is_absolute():
             raise ParamError(f"lora_path must be an absolute path, got {path}", "lora_path")
         try:
             added = await registry.load(name, path, replace=fields["load_inplace"], pinned=fields["pinned"])
         except FirectlError as error:
-            note(self._replica.options, f"{name} was not loaded: {error.message}")
+            log_event(options, f"{name} was not loaded: {error.message}")
             raise
         if added:
-            note(self._replica.options, f"loaded {name}")
-            return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
-        return PlainTextResponse(f"Success: LoRA adapter '{name}' is loaded already.")
+            log_event(options, f"loaded {name}")
+        done = "added successfully" if added else "is loaded already"
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' {done}.")
 
     async def unload_adapter(self, request: Request) -> Answer:
-        fields = await _adapter_fields(request, ("lora_name",))
-        await self._registry().unload(fields["lora_name"])
-        note(self._replica.options, f"unloaded {fields['lora_name']}")
-        return PlainTextResponse(f"Success: LoRA adapter '{fields['lora_name']}' removed successfully.")
+        name = (await _adapter_fields(request, ("lora_name",)))["lora_name"]
+        await self._registry().unload(name)
+        log_event(self._server.options, f"unloaded {name}")
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
 
     async def _generate(
         self,
         request: Request,
         asked: ChatRequest | CompletionRequest,
         sequences: list[Sequence],
-        spelling: Spelling,
+        answer_format: AnswerFormat,
         prompts: int,
     ) -> Answer:
-        generation = self._replica.start(asked.model, sequences)
+        generation = self._server.start(asked.model, sequences)
         if asked.stream:
-            events = write_stream(generation, sequences, spelling, prompts, usage_apart=asked.include_usage)
-            return EventStream(events)
-        document = await unless_gone(request.receive, write_whole(generation, sequences, spelling, prompts))
+            return EventStream(
+                write_stream(generation, sequences, answer_format, prompts, usage_chunk=asked.include_usage)
+            )
+        whole = write_whole(generation, sequences, answer_format, prompts)
+        document = await unless_disconnected(request.receive, whole)
         if document is None:
             raise ClientDisconnect
         return JSONResponse(document)
 
     def _registry(self) -> Registry:
-        registry = self._replica.ready.registry
+        registry = self._server.ready.registry
         if registry is None:
             raise ApiError(
-                Code.FAILED_PRECONDITION, "this engine does not take adapters", hint="start it with --enable-lora"
+                Code.FAILED_PRECONDITION, "this engine does not accept adapters", hint="start it with --enable-lora"
             )
         return registry
 
     def _check_key(self, request: Request) -> None:
-        wanted = self._replica.options.api_key
+        wanted = self._server.options.api_key
         given = request.headers.get("authorization", "")
         if wanted and not secrets.compare_digest(given.encode("latin-1"), f"Bearer {wanted}".encode()):
             raise ApiError(Code.UNAUTHENTICATED, "the Authorization header does not carry this engine's key")
 
 
-class _Asgi:
-    """Starlette takes a plain function for a request handler, and an object for an ASGI app."""
-
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
 async def _body(request: Request) -> bytes:
-    chunks, size = [], 0
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
+        body += chunk
+        if len(body) > MAX_BODY:
             raise ApiError(Code.INVALID_ARGUMENT, f"the body is larger than {MAX_BODY // 2**20} MiB", http_status=413)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return bytes(body)
 
 
 async def _tokenise(size: int, make: Callable[[], list[Sequence]]) -> list[Sequence]:
@@ -219,9 +207,7 @@ async def _adapter_fields(request: Request, required: tuple[str, ...]) -> dict[s
 
 
 def _error_answer(error: Exception) -> Response:
-    headers = {}
-    if isinstance(error, QueueFull):
-        headers["retry-after"] = str(error.retry_after)
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, QueueFull) else {}
     if not isinstance(error, FirectlError):
         traceback.print_exception(error, file=sys.stderr)
         error = ApiError(Code.INTERNAL, f"internal error: {type(error).__name__}")

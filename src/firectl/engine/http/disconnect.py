@@ -1,13 +1,13 @@
-"""A client that leaves ends what was being done for it.
+"""When a client disconnects, cancel the work on its request.
 
-Must not know what that is.
+Must not know what that work is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -20,40 +20,38 @@ _EVENT_STREAM = [
 ]
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result | None:
-    """The result of `work`, or None once the client has gone; `work` is cancelled then."""
+async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """The result of `work`. None when the client disconnects first: `work` is cancelled then."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(receive))
+    disconnected = asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         return await task if task.done() else None
     finally:
-        for each in (task, gone):
+        for each in (task, disconnected):
             each.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        await asyncio.gather(task, disconnected, return_exceptions=True)
 
 
 class EventStream:
-    """An answer whose body is written as it comes. Closes `events` when the client has gone."""
+    """An answer that sends each event when it comes. Closes `events` when the client disconnects."""
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An OSError is the connection breaking under a write; the other task may see it first or later.
+        # OSError: a write to a connection that has just closed.
         with contextlib.suppress(OSError):
-            await unless_gone(receive, self._send(send))
+            await unless_disconnected(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
-        try:
+        async with contextlib.aclosing(self._events):
             await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
             async for event in self._events:
                 await send({"type": "http.response.body", "body": event, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            await self._events.aclose()  # type: ignore[attr-defined]
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

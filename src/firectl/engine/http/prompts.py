@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def chat_sequences(loaded: LoadedModel, request: ChatRequest, adapter: EngineAdapter | None) -> list[Sequence]:
-    """One sequence for each choice. ParamError for messages that the template refuses or the context does not hold."""
+    """One sequence for each choice. ParamError if the template refuses the messages or the context is too short."""
     prompt = loaded.tokenizer.chat(request.messages, adapter.chat_template if adapter else None)
     return _sequences(loaded, prompt, request.sampling, request.n, adapter, "messages")
 
@@ -26,12 +26,12 @@ def chat_sequences(loaded: LoadedModel, request: ChatRequest, adapter: EngineAda
 def completion_sequences(
     loaded: LoadedModel, request: CompletionRequest, adapter: EngineAdapter | None
 ) -> list[Sequence]:
-    """One sequence for each choice, prompt after prompt. ParamError for a prompt that the context does not hold."""
+    """One sequence for each choice, prompt after prompt. ParamError for a prompt that exceeds the context."""
     sequences = []
     for position, prompt in enumerate(request.prompts):
-        at = "prompt" if len(request.prompts) == 1 else f"prompt.{position}"
+        param = "prompt" if len(request.prompts) == 1 else f"prompt.{position}"
         tokens = loaded.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-        sequences += _sequences(loaded, tokens, request.sampling, request.n, adapter, at)
+        sequences += _sequences(loaded, tokens, request.sampling, request.n, adapter, param)
     return sequences
 
 
@@ -40,16 +40,17 @@ def _sequences(
 ) -> list[Sequence]:
     if not prompt:
         raise ParamError(f"{param} has no tokens", param)
-    strange = next((token for token in prompt if token >= loaded.vocabulary), None)
-    if strange is not None:
-        raise ParamError(f"token id {strange} is outside this model's vocabulary of {loaded.vocabulary}", param)
-    max_tokens = _max_tokens(loaded, len(prompt), sampling, param)
+    highest = max(prompt)
+    if highest >= loaded.vocabulary:
+        raise ParamError(f"token id {highest} is outside this model's vocabulary of {loaded.vocabulary}", param)
+    max_tokens = _max_tokens(loaded.max_length, len(prompt), sampling, param)
+    decode = loaded.tokenizer.decode
     return [
         Sequence(
             prompt,
             sampling,
             max_tokens,
-            TextStream(loaded.tokenizer.decode, prompt, sampling.stop),
+            TextStream(decode, prompt, sampling.stop),
             adapter,
             random_for(sampling.seed, choice),
         )
@@ -57,22 +58,18 @@ def _sequences(
     ]
 
 
-def _max_tokens(loaded: LoadedModel, prompt: int, sampling: Sampling, param: str) -> int:
-    limit, asked = loaded.max_length, sampling.max_tokens
-    room = limit - prompt
+def _max_tokens(limit: int, prompt: int, sampling: Sampling, param: str) -> int:
+    asked, room = sampling.max_tokens, limit - prompt
+    context = f"this model's maximum context length is {limit} tokens"
     if room < 1:
-        raise ParamError(
-            f"this model's maximum context length is {limit} tokens, and the prompt alone has {prompt}",
-            param,
-            reason=Reason.CONTEXT_EXCEEDED,
-        )
+        message = f"{context}, and the prompt alone has {prompt}"
+        raise ParamError(message, param, reason=Reason.CONTEXT_EXCEEDED)
     if asked is None or (asked > room and sampling.truncate_max_tokens):
         return room
     if asked > room:
-        raise ParamError(
-            f"this model's maximum context length is {limit} tokens, but {prompt + asked} are asked for: "
-            f"{prompt} in the prompt and {asked} to generate; at most {room} can be",
-            "max_tokens",
-            reason=Reason.CONTEXT_EXCEEDED,
+        message = (
+            f"{context}, but the request needs {prompt + asked}: {prompt} in the prompt and {asked} to generate; "
+            f"max_tokens can be at most {room}"
         )
+        raise ParamError(message, "max_tokens", reason=Reason.CONTEXT_EXCEEDED)
     return asked

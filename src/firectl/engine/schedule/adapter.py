@@ -1,6 +1,6 @@
-"""An adapter as the engine holds it: an identity (name and content) and its weights by module.
+"""An adapter in the engine: its identity (name and content) and its weights by module.
 
-Must not change after it was made: requests are bound to the object, and a reload makes a new one.
+Immutable, because requests are bound to the object; a reload makes a new object.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LoraWeights:
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class EngineAdapter:
-    """Two loads of the same files are two objects; `content_hash` tells that they are equal."""
+    """Two loads of the same files are two objects with the same `content_hash`."""
 
     name: str
     content_hash: str
@@ -38,9 +38,9 @@ class EngineAdapter:
 
 
 def require_shapes(adapter: EngineAdapter, shape_of: Callable[[str], tuple[int, int] | None]) -> None:
-    """AdapterError unless every module of the adapter is a layer of the model, and of its shape.
+    """AdapterError unless every module of the adapter is a layer of the model with the same shape.
 
-    `shape_of` gives the features in and out of a layer that takes adapters, None for what is no such layer.
+    `shape_of` gives the features in and out of a layer that accepts adapters, None for any other module.
     """
     for name, weights in adapter.modules.items():
         wanted, found = shape_of(name), (weights.a.shape[0], weights.b.shape[1])
@@ -50,6 +50,6 @@ def require_shapes(adapter: EngineAdapter, shape_of: Callable[[str], tuple[int, 
                 hint="deploy the adapter's own model: a live merge applies it",
             )
         if wanted != found:
-            raise AdapterError(f"{name}: the adapter is for {found[0]}→{found[1]}, the base has {wanted}")
+            raise AdapterError(f"{name}: expected {wanted[0]}→{wanted[1]} as in the base, got {found[0]}→{found[1]}")
         if weights.a.shape[1] != weights.b.shape[0]:
             raise AdapterError(f"{name}: lora_A has rank {weights.a.shape[1]}, lora_B {weights.b.shape[0]}")

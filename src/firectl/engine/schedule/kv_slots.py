@@ -1,8 +1,7 @@
-"""Where each sequence's keys and values live: slabs of KV memory, each cut into equal slots.
+"""Where each sequence's keys and values are: slabs of KV memory, each cut into equal slots.
 
-A sequence owns one slot, contiguous and at least as long as it is, and moves to a longer one when it outgrows it.
-Equal slots side by side let one attention call read every decoding sequence of a slab in place. Must not know
-tensors: what has to happen to them is queued as operations, in order.
+A sequence owns one contiguous slot and moves to a longer one when it outgrows it. Equal slots side by side let one
+attention call read all decoding sequences of a slab in place. Must not know tensors: it queues operations on them.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Wipe:
-    """Zero the first `length` tokens: what one request left must not reach the next, not even as NaN times zero."""
+    """Zero the first `length` tokens, so that nothing of one request (a NaN, say) reaches the next."""
 
     slot: Slot
     length: int
@@ -71,7 +70,7 @@ class _Slab:
 
 
 class KVSlots:
-    """Hands out slots within `budget` tokens; `max_length` is the longest a sequence may get (at most the budget)."""
+    """Hands out slots within `budget` tokens; `max_length` is the longest sequence (at most the budget)."""
 
     def __init__(self, budget: int, max_length: int, max_slots: int) -> None:
         if budget < max_length:
@@ -85,26 +84,26 @@ class KVSlots:
 
     @property
     def reserved(self) -> int:
-        """Tokens' worth of memory in slots that are taken."""
+        """Tokens of memory in slots that are taken."""
         return sum((slab.slots - len(slab.free)) * slab.capacity for slab in self._slabs.values())
 
     @property
     def spare(self) -> int:
-        """Tokens' worth of memory that no slab with a taken slot has."""
+        """Tokens of memory outside the slabs with a taken slot."""
         return self.budget - sum(slab.size for slab in self._slabs.values() if not slab.empty)
 
     def reserve(self, length: int) -> Slot | None:
-        """A free slot for `length` tokens, or None while the memory is taken."""
+        """A free slot for `length` tokens, or None when the memory is full."""
         capacity = self._capacity(length)
         slab = next((s for s in self._slabs.values() if s.capacity == capacity and s.free), None)
         slab = slab or self._create(capacity)
         if slab is None:
             return None
-        # The lowest index first: taken slots stay side by side.
+        # The lowest index first, so that taken slots stay side by side.
         return Slot(slab.number, heapq.heappop(slab.free), capacity)
 
     def grow(self, slot: Slot, length: int, used: int) -> Slot | None:
-        """A longer slot holding the same `used` tokens, or None; the old one is released when there is one."""
+        """A longer slot with the same `used` tokens, and the old one is released; None when the memory is full."""
         target = self.reserve(length)
         if target is not None:
             self.copy(slot, target, used)
@@ -112,7 +111,7 @@ class KVSlots:
         return target
 
     def keep(self, length: int) -> Slot | None:
-        """A slot of exactly `length` tokens in a slab of its own, apart from those that steps read; None if full."""
+        """A slot of exactly `length` tokens in a slab of its own, which no step reads; None when the memory is full."""
         slab = self._create(length, slots=1)
         return None if slab is None else Slot(slab.number, slab.free.pop(), length)
 
@@ -120,7 +119,7 @@ class KVSlots:
         self._operations.append(Move(source, target, length))
 
     def drop(self, slot: Slot) -> None:
-        """Give back a slot that `keep` gave."""
+        """Free a slot that `keep` returned."""
         del self._slabs[slot.slab]
         self._operations.append(Drop(slot.slab))
 
@@ -130,20 +129,20 @@ class KVSlots:
         heapq.heappush(self._slabs[slot.slab].free, slot.index)
 
     def take_operations(self) -> list[Operation]:
-        """What must happen to the memory before the next step writes to it, oldest first."""
+        """The operations that must run before the next step, oldest first."""
         operations, self._operations = self._operations, []
         return operations
 
     def _capacity(self, length: int) -> int:
         if length > self._max_length:
-            raise ValueError(f"{length} tokens asked for, the longest sequence has {self._max_length}")
+            raise ValueError(f"expected at most {self._max_length} tokens, got {length}")
         capacity = SMALLEST_SLOT
         while capacity < length:
             capacity *= 2
         return min(capacity, self._max_length)
 
     def _create(self, capacity: int, slots: int | None = None) -> _Slab | None:
-        """A new slab of `slots`, or of what is left; None when not even one fits. Empty ones make way."""
+        """A new slab of `slots`, or of what is left, after dropping empty slabs; None when not even one slot fits."""
         slots = slots or max(1, min(SLAB_TOKENS // capacity, self._max_slots))
         for slab in list(self._slabs.values()):
             if self._left() >= slots * capacity:

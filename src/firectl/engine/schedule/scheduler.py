@@ -1,7 +1,7 @@
-"""Who runs in the next step, and on how many tokens.
+"""Which sequences run in the next step, and on how many tokens.
 
-Every step serves the sequences that are generating first, one token each, so that streams never stall; what is left
-of the step's tokens reads prompts, in chunks. Must not know tensors, models or HTTP.
+Generating sequences come first, one token each, so that streams never stall. The rest of a step's tokens goes to
+prompts, in chunks. Must not know tensors, models or HTTP.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from firectl.engine.schedule.kv_slots import KVSlots
-from firectl.engine.schedule.prefixes import Prefixes
+from firectl.engine.schedule.prefix_cache import PrefixCache
 from firectl.engine.schedule.sequence import Sequence
 
 
@@ -28,21 +28,21 @@ class Chunk:
 
     @property
     def samples(self) -> bool:
-        """Whether this is the end of what the sequence has, so that its next token can be picked."""
+        """Whether the chunk ends the sequence's tokens, so that its next token can be picked."""
         return self.stop == len(self.sequence.tokens)
 
 
 class Scheduler:
-    """The waiting and the running, and the KV memory they get."""
+    """The waiting and the running sequences, and their KV memory."""
 
     def __init__(
-        self, memory: KVSlots, prefixes: Prefixes, max_running: int, step_tokens: int, answer_reserve: int
+        self, memory: KVSlots, prefixes: PrefixCache, max_running: int, step_tokens: int, answer_reserve: int
     ) -> None:
         if step_tokens < max_running:
             raise ValueError(f"a step of {step_tokens} tokens cannot serve {max_running} sequences")
         self.memory = memory
         self.reused = 0
-        """Tokens that were not computed again, because another sequence began with them."""
+        """Tokens whose keys and values were copied from another sequence."""
         self.preempted = 0
         """Sequences that were sent back to the queue."""
         self._prefixes = prefixes
@@ -54,16 +54,16 @@ class Scheduler:
 
     @property
     def taken(self) -> int:
-        """Tokens' worth of memory in the slots of those who run."""
+        """Tokens of KV memory in the slots of running sequences."""
         return self.memory.reserved - self._prefixes.size
 
     def add(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
 
     def remove(self, sequence: Sequence, *, spoiled: bool = False) -> None:
-        """The sequence is done or cancelled: its slot is free for the next step.
+        """Free the slot of a sequence that ended or was cancelled.
 
-        Its beginning is kept for others, unless what it computed is `spoiled`.
+        Its prefix is kept for others, unless what it computed is `spoiled`.
         """
         if sequence in self.running:
             self.running.remove(sequence)
@@ -74,7 +74,7 @@ class Scheduler:
         self._release(sequence)
 
     def schedule(self) -> list[Chunk]:
-        """The chunks of the next step; empty when nobody has anything to compute."""
+        """The chunks of the next step; empty when there is nothing to compute."""
         plan: dict[Sequence, Chunk] = {}
         left = self._step_tokens
         for sequence in sorted(self.running, key=lambda each: each.pending > 1):  # stable: oldest first in each half
@@ -87,21 +87,21 @@ class Scheduler:
         while left and self.waiting and len(self.running) < self._max_running:
             sequence = self._next()
             if not self._admit(sequence):
-                break  # nobody overtakes: a long prompt would wait for ever behind short ones
+                break  # no other may overtake, or a long prompt would wait for ever behind short ones
             count = min(sequence.pending, left)
             plan[sequence] = Chunk(sequence, sequence.computed, count)
             left -= count
         return list(plan.values())
 
     def _next(self) -> Sequence:
-        """Of those waiting, whose adapter has the fewest running; the oldest of them."""
+        """The oldest waiting sequence of the adapter with the fewest running ones."""
         busy = Counter(sequence.adapter for sequence in self.running)
         return min(self.waiting, key=lambda sequence: (busy[sequence.adapter], sequence.arrival))
 
     def _admit(self, sequence: Sequence) -> bool:
         wanted = self._wanted(sequence, len(sequence.tokens))
         slot = self.memory.reserve(wanted)
-        while slot is None and self._prefixes.give_up():
+        while slot is None and self._prefixes.evict():
             slot = self.memory.reserve(wanted)
         if slot is None:
             return False
@@ -116,21 +116,21 @@ class Scheduler:
         return True
 
     def _make_room(self, sequence: Sequence, length: int, plan: dict[Sequence, Chunk]) -> bool:
-        """Whether `length` tokens fit the sequence's slot, after a move or at the cost of the youngest others."""
+        """Make `length` tokens fit the slot, by a move or by preempting the youngest. False if that preempts it too."""
         while sequence.slot is not None and sequence.slot.capacity < length:
             grown = self.memory.grow(sequence.slot, self._wanted(sequence, length), sequence.computed)
             if grown is not None:
                 sequence.slot = grown
-            elif not self._prefixes.give_up():
+            elif not self._prefixes.evict():
                 self._preempt(self.running[-1], plan)
         return sequence.slot is not None
 
     def _wanted(self, sequence: Sequence, length: int) -> int:
-        """`length` tokens and a part of the answer to come: most answers then never move."""
+        """`length` tokens and a reserve for the answer: with it, most answers never move."""
         return min(sequence.longest, length + self._answer_reserve)
 
     def _preempt(self, victim: Sequence, plan: dict[Sequence, Chunk]) -> None:
-        """Back to the front of the queue: its tokens stay, their keys and values are computed again."""
+        """Return to the front of the queue with its tokens; their keys and values are computed again."""
         self.preempted += 1
         plan.pop(victim, None)
         self.running.remove(victim)

@@ -1,6 +1,6 @@
-"""One choice being generated: its tokens, how many of them the KV memory holds, and whom it belongs to.
+"""One choice being generated: its tokens, how many of them the KV memory holds, and its adapter.
 
-Must not know tensors: the scheduler, the runner and the sampler each read what concerns them.
+Must not know tensors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _arrivals = itertools.count()
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """The prompt and what was generated after it, on the adapter it was bound to when it was submitted."""
+    """A prompt and its generated tokens, on the adapter that was bound when the request came."""
 
     prompt: list[int]
     sampling: Sampling
@@ -41,7 +41,7 @@ class Sequence:
 
     @property
     def pending(self) -> int:
-        """Tokens that the next steps still have to compute: 1 while generating, more while reading the prompt."""
+        """Tokens left to compute: 1 while generating, more while reading the prompt."""
         return len(self.tokens) - self.computed
 
     @property
@@ -50,7 +50,7 @@ class Sequence:
 
     @property
     def longest(self) -> int:
-        """How many tokens there can be at most."""
+        """The most tokens that it can reach."""
         return len(self.prompt) + self.max_tokens
 
     def append(self, token: int) -> None:
@@ -59,5 +59,5 @@ class Sequence:
 
 
 def random_for(seed: int | None, choice: int) -> random.Random:
-    """The random numbers of one choice: of the same seed the same, for each of a request's choices others."""
+    """The random numbers of one choice. The same seed and choice give the same numbers."""
     return random.Random(None if seed is None else f"{seed}/{choice}")

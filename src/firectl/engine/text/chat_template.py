@@ -1,6 +1,6 @@
-"""Chat templates as transformers renders them, without importing it: jinja, sandboxed, with the same helpers.
+"""Render chat templates as transformers does, without importing it: sandboxed jinja with the same helpers.
 
-tests/engine/text/test_tokenizer.py compares the two. Must not know tokens.
+tests/engine/text/test_chat_template.py compares the two. Must not know tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import jinja2.utils
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], special_tokens: Mapping[str, str]) -> str:
-    """The prompt, up to where the answer begins. jinja2.TemplateError for messages that the template refuses."""
+    """The prompt up to the start of the answer. jinja2.TemplateError for messages that the template refuses."""
     compiled = _compile(template)
     return compiled.render(
         messages=[dict(message) for message in messages],
@@ -45,7 +45,7 @@ def _compile(template: str) -> jinja2.Template:
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` marks what the assistant wrote, for training; here its body is simply rendered."""
+    """`{% generation %}` marks the assistant's text for training; here it only renders its body."""
 
     tags = {"generation"}
 
@@ -59,7 +59,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _TemplateDict:
-    """`dict` for templates: not the class itself, through which they could reach others."""
+    """`dict` for templates. The class itself would give them access to other classes."""
 
     def __call__(self, *args: Any, **fields: Any) -> dict[Any, Any]:
         return dict(*args, **fields)
@@ -69,7 +69,7 @@ class _TemplateDict:
 
 
 class _Namespace(jinja2.utils.Namespace):
-    """A namespace without names of Python's own."""
+    """A namespace that refuses names with an underscore in front."""
 
     def __init__(*args: Any, **fields: Any) -> None:
         self, given = args[0], dict(*args[1:], **fields)
@@ -84,7 +84,7 @@ class _Namespace(jinja2.utils.Namespace):
 
 def _check_name(name: object) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise jinja2.exceptions.SecurityError(f"chat templates cannot keep {name!r} in a namespace: rename it")
+        raise jinja2.exceptions.SecurityError(f"a namespace of a chat template cannot hold {name!r}: rename it")
 
 
 def _raise(message: str) -> None:
@@ -102,5 +102,5 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    # jinja's own escapes for HTML.
+    # jinja's own filter escapes for HTML.
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

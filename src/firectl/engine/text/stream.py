@@ -1,4 +1,4 @@
-"""Tokens to text as they come: never half a character, never a piece of a stop string.
+"""From tokens to text as they come: whole characters only, and no piece of a stop string.
 
 Must not know models; the tokenizer comes as a function from token ids to text.
 """
@@ -11,16 +11,16 @@ Decode = Callable[[Sequence[int]], str]
 
 _REPLACEMENT = "\ufffd"
 _HELD = 3
-"""An unfinished UTF-8 character is at most three bytes, shown as up to three replacement characters."""
+"""An incomplete UTF-8 character has up to three bytes, shown as up to three replacement characters."""
 _CONTEXT = 12
-"""Tokens decoded along, because some tokenizers spell a first token otherwise than a later one."""
+"""Tokens decoded again with each window, because some tokenizers decode a first token differently."""
 _WINDOW = 24
 _LONGEST_WINDOW = 64
-"""Reached by bytes that never become a character; decoding ever more of them would take ever longer."""
+"""A limit for bytes that never become a character, so that decoding does not take longer and longer."""
 
 
 class Detokenizer:
-    """Gives each token's text once it is final. What `push` and `finish` return, joined, is the whole text."""
+    """Returns each token's text once it is final. The results of `push` and `finish`, joined, are the whole text."""
 
     def __init__(self, decode: Decode, prompt: Sequence[int]) -> None:
         self._decode = decode
@@ -40,7 +40,7 @@ class Detokenizer:
         return piece
 
     def finish(self) -> str:
-        """What was held back, with replacement characters for bytes that never became a character."""
+        """The text held back, with replacement characters for incomplete ones."""
         text = self._text()
         piece = text[self._given :]
         self._given = len(text)
@@ -50,7 +50,7 @@ class Detokenizer:
         return self._decode(self._window) if self._window else ""
 
     def _tail(self, tokens: list[int]) -> list[int]:
-        """The last few tokens, not cut inside a character: some tokenizers would take all that follows for broken."""
+        """The last few tokens, not cut inside a character: some tokenizers would then decode the rest wrongly."""
         tail = tokens[-_CONTEXT:]
         for first in range(_HELD + 1) if len(tail) < len(tokens) else ():
             if not self._decode(tail[first:]).startswith(_REPLACEMENT):
@@ -58,15 +58,26 @@ class Detokenizer:
         return tail
 
 
-class StopStrings:
-    """Cuts the text before the first stop string, and holds back what may become one."""
+class TextStream:
+    """The text of one choice, up to its first stop string: `push` each token, then `finish` once."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str] = ()) -> None:
+        self._detokenizer = Detokenizer(decode, prompt)
         self._stops = tuple(stops)
         self._pending = ""
+        """Text that may be the start of a stop string."""
         self.stopped = False
+        """A stop string was found; no more text follows."""
 
-    def push(self, piece: str) -> str:
+    def push(self, token: int) -> str:
+        return self._cut(self._detokenizer.push(token))
+
+    def finish(self) -> str:
+        text = self._cut(self._detokenizer.finish()) + self._pending
+        self._pending = ""
+        return text
+
+    def _cut(self, piece: str) -> str:
         if not self._stops or self.stopped:
             return "" if self.stopped else piece
         text = self._pending + piece
@@ -79,32 +90,9 @@ class StopStrings:
         self._pending = text[len(text) - held :]
         return text[: len(text) - held]
 
-    def finish(self) -> str:
-        pending, self._pending = self._pending, ""
-        return pending
-
-
-class TextStream:
-    """The text of one choice: `push` each token, then `finish` once."""
-
-    def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str] = ()) -> None:
-        self._detokenizer = Detokenizer(decode, prompt)
-        self._stops = StopStrings(stops)
-
-    def push(self, token: int) -> str:
-        return self._stops.push(self._detokenizer.push(token))
-
-    def finish(self) -> str:
-        return self._stops.push(self._detokenizer.finish()) + self._stops.finish()
-
-    @property
-    def stopped(self) -> bool:
-        """A stop string was met; nothing after it comes out."""
-        return self._stops.stopped
-
 
 def _whole(text: str) -> str:
-    """The text without what may be the beginning of a character."""
+    """The text without a possible start of a character at its end."""
     end = len(text)
     while end > 0 and len(text) - end < _HELD and text[end - 1] == _REPLACEMENT:
         end -= 1
@@ -112,7 +100,7 @@ def _whole(text: str) -> str:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How long the longest end of `text` is that `stop` begins with."""
+    """The length of the longest end of `text` that is a start of `stop`."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

@@ -1,6 +1,6 @@
-"""The model's tokenizer as the engine needs it: chat to tokens, tokens to text and to bytes.
+"""The model's tokenizer: chat to tokens, tokens to text and to bytes.
 
-Runs the template that came with the model (jinja, sandboxed); never code that came with it.
+Runs the model's chat template (jinja, sandboxed). Must not run code of the model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Tokenizer:
     def __init__(self, folder: Path) -> None:
         files = read_tokenizer(folder) or _read_with_transformers(folder)
         backend = files.backend
-        # A file may ask for cutting or padding; setting either later would not be safe between threads.
+        # A file may enable truncation or padding. To change either later is not safe between threads.
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -34,17 +34,13 @@ class Tokenizer:
         self._byte_of_symbol = _byte_symbols() if "ByteLevel" in json.dumps(decoder) else None
 
     @property
-    def size(self) -> int:
-        return int(self._backend.get_vocab_size(with_added_tokens=True))
-
-    @property
     def eos(self) -> frozenset[int]:
         name = self._files.special_tokens.get("eos_token")
         token = self._backend.token_to_id(name) if name else None
         return frozenset() if token is None else frozenset({token})
 
     def chat(self, messages: Sequence[Message], template: str | None = None) -> list[int]:
-        """The prompt that the chat template (the model's, or an adapter's own) makes of the messages."""
+        """The prompt that the chat template (the model's, or an adapter's) makes of the messages."""
         import jinja2
 
         from firectl.engine.text.chat_template import render
@@ -59,15 +55,15 @@ class Tokenizer:
         return self.encode(text, special=False)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids; `special` adds what the tokenizer puts around a text (a BOS, say)."""
+        """Token ids; `special` adds the tokenizer's special tokens, such as a BOS."""
         return list(self._backend.encode(text, add_special_tokens=special).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens, without the special ones; bytes that are no character become U+FFFD."""
+        """The text of the tokens, without the special ones; invalid bytes become U+FFFD."""
         return str(self._backend.decode(list(tokens), skip_special_tokens=True))
 
     def spell(self, token: int) -> tuple[str, bytes]:
-        """One token's text and its bytes; the text of half a character is U+FFFD, its bytes are exact."""
+        """One token's text and its exact bytes; incomplete characters are U+FFFD in the text."""
         data = self._bytes(token)
         return data.decode("utf-8", errors="replace"), data
 
@@ -86,7 +82,7 @@ class Tokenizer:
 
 
 def _read_with_transformers(folder: Path) -> TokenizerFiles:
-    """Any tokenizer that transformers knows. AdapterError when it cannot be loaded, or has no fast form."""
+    """Any tokenizer of transformers. AdapterError when it cannot be loaded, or has no fast form."""
     from transformers import AutoTokenizer
 
     try:
@@ -102,7 +98,7 @@ def _read_with_transformers(folder: Path) -> TokenizerFiles:
 
 
 def _byte_symbols() -> dict[str, int]:
-    """Which byte each symbol of a byte-level tokenizer stands for (GPT-2's table)."""
+    """The byte of each symbol of a byte-level tokenizer (GPT-2's table)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return {chr(byte if byte in plain else next(others)): byte for byte in range(256)}

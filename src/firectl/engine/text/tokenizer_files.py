@@ -1,13 +1,13 @@
-"""A tokenizer's files read without transformers, where they alone say everything.
+"""Read a tokenizer's files without transformers, where the files are sufficient.
 
-What transformers would add to them or change in them (older formats, classes with rules of their own, tokens that the
-config has and tokenizer.json lacks) is not done again here: None then, and transformers reads the folder.
+None for a tokenizer that transformers would change (older formats, classes with their own rules, tokens of the config
+that tokenizer.json lacks): transformers reads such a folder.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,16 @@ _CHANGES = ("add_bos_token", "add_eos_token", "add_prefix_space", "additional_sp
 class TokenizerFiles:
     backend: Backend
     special_tokens: Mapping[str, str]
-    """By role, as templates call them: `bos_token` and so on."""
+    """By role, under the names in templates: `bos_token` and so on."""
     chat_template: str | None
 
 
 def read_tokenizer(folder: Path) -> TokenizerFiles | None:
-    """None for a folder whose tokenizer is not plain, or not whole."""
+    """None for a folder whose tokenizer is not plain, or is incomplete."""
     try:
         config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         family = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
-        # transformers mends the pre-tokenizer of some Mistral checkpoints.
+        # transformers corrects the pre-tokenizer of some Mistral checkpoints.
         if family == "mistral" or config.get("tokenizer_class") not in _PLAIN_CLASSES:
             return None
         if any((folder / name).exists() for name in _OTHER_FILES) or any(config.get(name) for name in _CHANGES):
@@ -46,7 +46,8 @@ def read_tokenizer(folder: Path) -> TokenizerFiles | None:
     except Exception:  # the tokenizers library raises bare Exceptions; transformers says what is wrong
         return None
     special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
-    if not special.issuperset(named) or not all(_agrees(backend, *entry) for entry in _added(config)):
+    added = config.get("added_tokens_decoder") or {}
+    if not special.issuperset(named) or not all(_agrees(backend, int(id_), token) for id_, token in added.items()):
         return None
     return TokenizerFiles(backend, roles, template)
 
@@ -63,11 +64,6 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     if template is not None and not isinstance(template, str):
         raise ValueError("several templates")
     return template
-
-
-def _added(config: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, token in (config.get("added_tokens_decoder") or {}).items():
-        yield int(number), token
 
 
 def _agrees(backend: Backend, number: int, token: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
-"""The inference API's wire (OpenAI's shapes): what a request may say, and how answers are spelled.
+"""What may an inference request contain, and what shape does its response have? Both follow OpenAI.
 
-Used by the front and by the engine, so that both accept and refuse the same. Must not know models or servers.
+The front and the engine use it, so both accept and refuse the same. Must not know models or servers.
 """
 
 from firectl.schemas.openai.chat import ChatRequest, Message, chat_answer, chat_chunk, parse_chat

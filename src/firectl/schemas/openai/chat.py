@@ -1,6 +1,6 @@
-"""`/chat/completions`: its request, its answer and its chunks.
+"""What may a request of `/chat/completions` contain, and what shape do its response and its chunks have?
 
-Must not know chat templates: messages are checked and handed on.
+Must not know chat templates: it only checks messages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from firectl.schemas.openai.params import Body, Choice, ParamError, Sampling, TokenLogprob, Usage, kind_of, read_fields
+from firectl.schemas.openai.params import (
+    Body,
+    Choice,
+    ParamError,
+    Sampling,
+    TokenLogprob,
+    Usage,
+    envelope,
+    kind_of,
+    read_fields,
+)
 
 MAX_TOP_LOGPROBS = 20
 ROLES = ("system", "developer", "user", "assistant")
@@ -21,14 +31,14 @@ _MESSAGE_NEUTRAL = ("tool_calls", "function_call", "audio", "refusal", "annotati
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message; `developer` has become `system`, and text parts are joined."""
+    """One message, with `system` for `developer`, and its text parts joined."""
 
     role: str
     content: str
     name: str | None = None
 
     def to_template(self) -> dict[str, str]:
-        """What a chat template sees."""
+        """The fields for a chat template."""
         fields = {"role": self.role, "content": self.content}
         return fields | {"name": self.name} if self.name else fields
 
@@ -50,7 +60,7 @@ class ChatBody(Body):
 
 
 def parse_chat(body: object) -> ChatRequest:
-    """The chat request that a decoded JSON body is. ParamError (HTTP 400) names the parameter that is wrong."""
+    """A decoded JSON body as a chat request. ParamError (HTTP 400) names the wrong parameter."""
     fields = read_fields(body, ChatBody)
     if fields.top_logprobs is not None and not fields.logprobs:
         raise ParamError("top_logprobs needs logprobs: true", "top_logprobs")
@@ -65,23 +75,11 @@ def parse_chat(body: object) -> ChatRequest:
 
 
 def chat_answer(request_id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
-    """A whole `chat.completion`; `created` in unix seconds."""
-    return {
-        "id": request_id,
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [
-            {
-                "index": choice.index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                "logprobs": _logprobs(choice.logprobs),
-                "finish_reason": choice.finish_reason,
-            }
-            for choice in choices
-        ],
-        "usage": usage.to_wire(),
-    }
+    """A `chat.completion`; `created` in Unix seconds."""
+    shown = [
+        _choice(choice, message={"role": "assistant", "content": choice.text, "refusal": None}) for choice in choices
+    ]
+    return envelope("chat.completion", request_id, created, model, shown, usage)
 
 
 def chat_chunk(
@@ -93,30 +91,19 @@ def chat_chunk(
     first: bool = False,
     usage: Usage | None = None,
 ) -> dict[str, Any]:
-    """One `chat.completion.chunk`; without a choice it carries usage alone. The first of a choice names the role."""
-    choices = []
+    """One `chat.completion.chunk`; without a choice it has the usage alone. The first of a choice has the role."""
+    shown = []
     if choice is not None:
-        delta: dict[str, str] = {"role": "assistant"} if first else {}
+        delta = {"role": "assistant"} if first else {}
         if choice.text or first:
             delta["content"] = choice.text
-        choices.append(
-            {
-                "index": choice.index,
-                "delta": delta,
-                "logprobs": _logprobs(choice.logprobs),
-                "finish_reason": choice.finish_reason,
-            }
-        )
-    chunk: dict[str, Any] = {
-        "id": request_id,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": choices,
-    }
-    if usage is not None:
-        chunk["usage"] = usage.to_wire()
-    return chunk
+        shown.append(_choice(choice, delta=delta))
+    return envelope("chat.completion.chunk", request_id, created, model, shown, usage)
+
+
+def _choice(choice: Choice, **content: object) -> dict[str, Any]:
+    logprobs = _logprobs(choice.logprobs)
+    return {"index": choice.index, **content, "logprobs": logprobs, "finish_reason": choice.finish_reason}
 
 
 def _logprobs(tokens: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
@@ -146,7 +133,7 @@ def _message(value: object, at: str) -> Message:
         raise ParamError(f"{at} must be an object with role and content, not {kind_of(value)}", at)
     role = value.get("role")
     if role in _TOOL_ROLES:
-        raise ParamError(f"{at}.role {role} is not supported: this server does not do tools", f"{at}.role")
+        raise ParamError(f"{at}.role {role} is not supported: there are no tools", f"{at}.role")
     if not isinstance(role, str) or role not in ROLES:
         shown = f"{role!r}" if isinstance(role, str) else kind_of(role)
         raise ParamError(f"{at}.role must be one of {', '.join(ROLES)}, got {shown}", f"{at}.role")

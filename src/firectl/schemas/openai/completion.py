@@ -1,6 +1,6 @@
-"""`/completions`: its request, its answer and its chunks.
+"""What may a request of `/completions` contain, and what shape do its response and its chunks have?
 
-Must not know tokenizers: a prompt is text or token ids, checked for shape alone.
+Must not know tokenizers: a prompt is text or token IDs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from firectl.schemas.openai.params import (
     Sampling,
     TokenLogprob,
     Usage,
+    envelope,
     kind_of,
     read_fields,
 )
@@ -29,7 +30,7 @@ Prompt = str | tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """Choice `i * n + j` of the answer is the j-th continuation of prompt i."""
+    """Choice `i * n + j` of the response is continuation j of prompt i."""
 
     model: str
     prompts: tuple[Prompt, ...]
@@ -45,13 +46,12 @@ class CompletionBody(Body):
 
 
 def parse_completion(body: object) -> CompletionRequest:
-    """The completion request that a decoded JSON body is. ParamError (HTTP 400) names the parameter that is wrong."""
+    """A decoded JSON body as a completion request. ParamError (HTTP 400) names the wrong parameter."""
     fields = read_fields(body, CompletionBody)
     prompts = _prompts(fields.prompt)
     if len(prompts) * fields.n > MAX_CHOICES:
         raise ParamError(
-            f"{len(prompts)} prompts with n {fields.n} make {len(prompts) * fields.n} choices, at most "
-            f"{MAX_CHOICES} are served in one request",
+            f"expected at most {MAX_CHOICES} choices, got {len(prompts)} prompts with n {fields.n}",
             "n" if fields.n > 1 else "prompt",
         )
     return CompletionRequest(
@@ -67,15 +67,9 @@ def parse_completion(body: object) -> CompletionRequest:
 def completion_answer(
     request_id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage
 ) -> dict[str, Any]:
-    """A whole `text_completion`; `created` in unix seconds."""
-    return {
-        "id": request_id,
-        "object": "text_completion",
-        "created": created,
-        "model": model,
-        "choices": [_choice(choice, 0) for choice in choices],
-        "usage": usage.to_wire(),
-    }
+    """A `text_completion`; `created` in Unix seconds."""
+    shown = [_choice(choice, 0) for choice in choices]
+    return envelope("text_completion", request_id, created, model, shown, usage)
 
 
 def completion_chunk(
@@ -87,17 +81,9 @@ def completion_chunk(
     text_offset: int = 0,
     usage: Usage | None = None,
 ) -> dict[str, Any]:
-    """One streamed `text_completion`; `text_offset` is how many characters of this choice came before."""
-    chunk: dict[str, Any] = {
-        "id": request_id,
-        "object": "text_completion",
-        "created": created,
-        "model": model,
-        "choices": [] if choice is None else [_choice(choice, text_offset)],
-    }
-    if usage is not None:
-        chunk["usage"] = usage.to_wire()
-    return chunk
+    """One streamed `text_completion`; `text_offset` is the number of earlier characters of this choice."""
+    shown = [] if choice is None else [_choice(choice, text_offset)]
+    return envelope("text_completion", request_id, created, model, shown, usage)
 
 
 def _choice(choice: Choice, text_offset: int) -> dict[str, Any]:

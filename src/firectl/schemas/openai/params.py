@@ -1,6 +1,6 @@
-"""What chat and completion requests have in common: sampling, limits, and which parameters are refused and how.
+"""Which parameters do chat and completion requests share, and which are refused? Sampling, limits, unsupported ones.
 
-Every refusal is a ParamError that names the parameter. Must not look at messages or prompts.
+Every refusal is a ParamError that names the parameter. Must not know messages or prompts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ DEPLOYED_MODEL_HINT = (
     "accounts/<account>/models/<model>#accounts/<account>/deployments/<deployment>"
 )
 
-# Parameters that SDKs know and this server does not do, each with the values that ask for nothing.
-# None, "", [] and {} always ask for nothing.
 NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "audio": (),
     "best_of": (1,),
@@ -66,10 +64,11 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "verbosity": ("medium",),
     "web_search_options": (),
 }
+"""Unsupported parameters that SDKs send → the values that have no effect, beside None, "", [] and {}."""
 
 
 class ParamError(ApiError):
-    """A request that is refused because of one parameter, named as a path: `messages.0.role`. HTTP 400."""
+    """The refusal of a request for one parameter, given as a path: `messages.0.role`. HTTP 400."""
 
     def __init__(self, message: str, param: str | None, *, hint: str | None = None, reason: str | None = None) -> None:
         super().__init__(Code.INVALID_ARGUMENT, message, hint=hint, reason=reason)
@@ -78,29 +77,29 @@ class ParamError(ApiError):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the tokens of one choice are picked and when it ends."""
+    """How tokens of one choice are sampled, and when the choice ends."""
 
     temperature: float = 1.0
-    """0 picks the likeliest token."""
+    """0 means greedy."""
     top_p: float = 1.0
     top_k: int = 0
     """0 means all."""
     seed: int | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
-    """None means up to the end of the context."""
+    """None means to the end of the context."""
     truncate_max_tokens: bool = False
-    """Lower `max_tokens` to what the context leaves, instead of refusing the request."""
+    """Lower `max_tokens` to the rest of the context, instead of refusing the request."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     ignore_eos: bool = False
     top_logprobs: int | None = None
-    """How many alternatives to report per token; 0 the picked token's alone; None nothing."""
+    """Alternatives to report per token; 0 reports the sampled token alone, None reports nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One picked token with its natural-log probability and the likeliest alternatives, best first."""
+    """One sampled token with its natural-log probability and the likeliest alternatives, best first."""
 
     token: str
     data: bytes
@@ -110,12 +109,12 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice of an answer, or what a stream's chunk adds to it."""
+    """One choice of a response, or the part of it in one chunk."""
 
     index: int
     text: str
     finish_reason: str | None = None
-    """`stop` or `length`; None while it goes on."""
+    """`stop` or `length`; None before its end."""
     logprobs: tuple[TokenLogprob, ...] | None = None
 
 
@@ -132,6 +131,14 @@ class Usage:
         }
 
 
+def envelope(
+    kind: str, request_id: str, created: int, model: str, choices: list[dict[str, Any]], usage: Usage | None
+) -> dict[str, Any]:
+    """A response or a chunk, whose `object` is `kind`; a chunk may have no usage."""
+    shown = {"id": request_id, "object": kind, "created": created, "model": model, "choices": choices}
+    return shown if usage is None else {**shown, "usage": usage.to_wire()}
+
+
 class StreamOptions(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -146,7 +153,7 @@ class ResponseFormat(BaseModel):
 
 
 class Body(BaseModel):
-    """The parameters that both kinds of request take, as they arrive. None means the default."""
+    """The parameters of both kinds of request, as they arrive. None means the default."""
 
     model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
@@ -170,7 +177,7 @@ class Body(BaseModel):
     metadata: dict[str, str] | None = None
 
     def sampling(self, top_logprobs: int | None, default_max_tokens: int | None) -> Sampling:
-        """The sampling these parameters ask for. ParamError where two of them contradict each other."""
+        """The sampling of these parameters. ParamError if two of them contradict each other."""
         asked = {value for value in (self.max_tokens, self.max_completion_tokens) if value is not None}
         if len(asked) > 1:
             raise ParamError(
@@ -179,13 +186,12 @@ class Body(BaseModel):
             )
         if self.response_format and self.response_format.type != "text":
             raise ParamError(
-                f'response_format {{"type": {json.dumps(self.response_format.type)}}} is not supported, only '
-                '{"type": "text"}: there is no JSON mode here',
+                f'response_format: expected {{"type": "text"}}, got type {json.dumps(self.response_format.type)}',
                 "response_format",
-                hint="ask for JSON in the prompt, and check what comes",
+                hint="there is no JSON mode: ask for JSON in the prompt, and check the response",
             )
         if self.stream_options and not self.stream:
-            raise ParamError("stream_options is only for requests with stream: true", "stream_options")
+            raise ParamError("stream_options needs stream: true", "stream_options")
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
@@ -209,7 +215,7 @@ _Body = TypeVar("_Body", bound=Body)
 
 
 def parse_json(raw: bytes) -> object:
-    """The JSON of a request body. ParamError (param None) when it is not UTF-8, not JSON, or has no valid text."""
+    """The JSON of a request body. ParamError (param None) if it is not UTF-8, not JSON, or has invalid text."""
     try:
         text = raw.decode("utf-8")
         document: object = json.loads(text, parse_constant=_no_constant)
@@ -220,7 +226,7 @@ def parse_json(raw: bytes) -> object:
     except ValueError as error:  # JSONDecodeError, numbers of thousands of digits, NaN
         raise ParamError(f"the body is not JSON: {error}", None) from error
     if "\\ud" in text.lower():
-        # A lone surrogate passes json.loads, and then no tokenizer and no answer can encode it.
+        # json.loads accepts a lone surrogate, which no tokenizer and no response can encode.
         try:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError as error:
@@ -229,12 +235,12 @@ def parse_json(raw: bytes) -> object:
 
 
 def read_fields(body: object, kind: type[_Body]) -> _Body:
-    """The body's parameters, checked. ParamError names the first one that is wrong, unknown or not supported."""
+    """The body's parameters, checked. ParamError names the first wrong, unknown or unsupported one."""
     if not isinstance(body, Mapping):
         raise ParamError(f"the body must be a JSON object, not {kind_of(body)}", None)
     for key in ("deployedModel", "deployed_model"):
         if key in body:
-            raise ParamError(f"{key} in a request is no longer accepted", key, hint=DEPLOYED_MODEL_HINT)
+            raise ParamError(f"{key} is not supported", key, hint=DEPLOYED_MODEL_HINT)
     fields = {}
     for name, value in body.items():
         if name in NEUTRAL and name not in kind.model_fields:
@@ -249,7 +255,7 @@ def read_fields(body: object, kind: type[_Body]) -> _Body:
 
 
 def _param_error(error: ValidationError) -> ParamError:
-    # Unknown parameters last: a wrong type of a known one is the likelier cause.
+    # Unknown parameters come last: a wrong type of a known one is the likelier cause.
     first = min(error.errors(include_url=False), key=lambda item: item["type"] == "extra_forbidden")
     param = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":

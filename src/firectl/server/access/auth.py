@@ -1,6 +1,6 @@
-"""Who is calling? From the Authorization header to an account; keys are known by their hash alone.
+"""Who is calling? From the Authorization header to an account; only hashes of keys are stored.
 
-What a caller may do with a resource is not decided here.
+Must not decide what a caller may do with a resource.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from firectl.server.store import Store
 from firectl.server.store.rows import ApiKeyRow
 
 PUBLIC_ACCOUNT = "accounts/fireworks"
-"""The catalog of bases: open to every key of the platform, to read and to write."""
+"""The catalog of base models: every key of the platform may read and write it."""
 _LONGEST_KEY = 512
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`account` (`accounts/a`) and `user` (`accounts/a/users/u`) that a key belongs to."""
+    """The owner of a key: `account` (`accounts/a`) and `user` (`accounts/a/users/u`)."""
 
     account: str
     user: str
 
     def may_use(self, account: str) -> bool:
-        """Whether the resources of this account (`accounts/a`) are there for the caller."""
+        """Whether the caller may see and change resources of this account (`accounts/a`)."""
         return account in (self.account, PUBLIC_ACCOUNT)
 
 
 class Authenticator:
-    """Remembers the keys it has seen, so that a request costs a hash and not a query."""
+    """Caches the keys it has seen, so that a request costs a hash and not a query."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -43,16 +43,16 @@ class Authenticator:
         self._forgotten = 0
 
     def known(self, header: str | None) -> Caller | None:
-        """The caller if the key was seen before; None when `authenticate` has to look. Never blocks.
+        """The caller if the key is cached; None when `authenticate` must query the store. Never blocks.
 
-        UNAUTHENTICATED when there is no key at all.
+        UNAUTHENTICATED when the header has no key.
         """
         with self._lock:
             row = self._known.get(key_hash(_key(header)))
         return self._caller(row) if row is not None else None
 
     def authenticate(self, header: str | None) -> Caller:
-        """The caller; UNAUTHENTICATED when there is no key, or one that is not valid here."""
+        """The caller; UNAUTHENTICATED when the header has no key, or one that is not valid here."""
         digest = key_hash(_key(header))
         forgotten = self._forgotten
         with self._store.read() as tx:
@@ -65,12 +65,12 @@ class Authenticator:
             )
         caller = self._caller(row)
         with self._lock:
-            if forgotten == self._forgotten:  # else it may be the one that was just deleted
+            if forgotten == self._forgotten:  # otherwise this key may have been deleted since the query
                 self._known[digest] = row
         return caller
 
     def forget(self, sha256: str) -> None:
-        """A key is no longer valid."""
+        """Drop a deleted key from the cache."""
         with self._lock:
             self._forgotten += 1
             self._known.pop(sha256, None)
@@ -82,7 +82,7 @@ class Authenticator:
 
 
 def key_hash(key: str) -> str:
-    """What is kept of a key. Plain sha256: keys are 256 random bits, there is nothing to guess."""
+    """What is stored of a key. Plain sha256 is enough: keys are 256 random bits, so nobody can guess them."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -91,7 +91,7 @@ def _key(header: str | None) -> str:
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         raise ApiError(
-            Code.UNAUTHENTICATED, "no API key was sent: this server wants the header 'Authorization: Bearer <API key>'"
+            Code.UNAUTHENTICATED, "no API key was sent: expected the header 'Authorization: Bearer <API key>'"
         )
     if len(key) > _LONGEST_KEY:
         raise ApiError(Code.UNAUTHENTICATED, "the API key is not valid here")

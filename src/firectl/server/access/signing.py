@@ -1,4 +1,4 @@
-"""Is this URL one that the platform gave out? A signature over everything it allows, and until when."""
+"""Did the platform issue this URL? A signature covers everything that the URL allows, and its expiry."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ LIFETIME = timedelta(hours=24)
 class Signer:
     """Signs and checks tuples of strings with one secret key."""
 
-    def __init__(self, key: bytes, now: Callable[[], datetime], lifetime: timedelta = LIFETIME) -> None:
+    def __init__(self, key: bytes, now: Callable[[], datetime]) -> None:
         self._key = key
         self._now = now
-        self._lifetime = lifetime
 
     def sign(self, *allowed: str) -> tuple[int, str]:
-        """(when it ends in unix seconds, signature) for what the URL allows."""
-        expires = int((self._now() + self._lifetime).timestamp())
+        """(expiry in unix seconds, signature) for what the URL allows."""
+        expires = int((self._now() + LIFETIME).timestamp())
         return expires, self._signature(expires, allowed)
 
     def check(self, expires: str, signature: str, *allowed: str) -> None:
-        """PERMISSION_DENIED unless this was signed for exactly that, and has not ended."""
+        """PERMISSION_DENIED unless the signature covers exactly this, and has not expired."""
         until = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 15 else 0
         if not hmac.compare_digest(self._signature(until, allowed).encode(), signature.encode()):
             raise ApiError(Code.PERMISSION_DENIED, "the signature of this URL is not valid for this request")
@@ -34,10 +33,10 @@ class Signer:
             raise ApiError(
                 Code.PERMISSION_DENIED,
                 "this URL has expired",
-                hint="ask the model for a new upload or download endpoint",
+                hint="request a new upload or download endpoint of the model",
             )
 
     def _signature(self, expires: int, allowed: tuple[str, ...]) -> str:
-        # Lengths in front: no two different tuples make the same message.
+        # With the length of each part: no two different tuples give the same message.
         message = "".join(f"{len(part)}:{part}" for part in (str(expires), *allowed))
         return hmac.new(self._key, message.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

@@ -1,15 +1,15 @@
-"""What does a PATCH change? The mask's fields, or without a mask every field that the body carries; the others stay.
+"""What does a PATCH change? The fields of the mask, or without a mask every field that the body carries.
 
-Must not know any one resource: which fields may change comes as `Rules`.
+Must not know any one resource: `PatchRules` say which fields may change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, invalid
 from firectl.schemas.base import Wire
 from firectl.server.lists import fields
 from firectl.server.lists.fields import FieldPath
@@ -18,10 +18,10 @@ W = TypeVar("W", bound=Wire)
 
 
 @dataclass(frozen=True)
-class Rules:
+class PatchRules:
     """Top-level fields that a caller may change, and those that only the server sets. All others never change.
 
-    `same` says for some of the latter whether what was sent means what is stored, where they are not spelled alike.
+    `same` compares a stored and a sent value of a field that has several spellings for one value.
     """
 
     mutable: frozenset[str]
@@ -29,25 +29,31 @@ class Rules:
     same: Mapping[str, Callable[[Any, Any], bool]] = field(default_factory=dict)
 
 
-def apply(stored: W, body: W, sent: Mapping[str, Any], mask: str | None, rules: Rules) -> W:
-    """`stored` with what a PATCH changes. `body` is `sent`, the JSON, as a resource.
+@dataclass(frozen=True)
+class Patch(Generic[W]):
+    """A PATCH request: its mask, and its body as a resource and as the JSON that was `sent`."""
 
-    INVALID_ARGUMENT for a path that is not there, or a field that cannot change and is not equal to what is stored.
-    """
+    body: W
+    sent: Mapping[str, Any]
+    mask: str = ""
+
+
+def apply(stored: W, patch: Patch[W], rules: PatchRules) -> W:
+    """`stored` after a PATCH. INVALID_ARGUMENT for an unknown path, or a new value of a field that cannot change."""
     schema = type(stored)
     document = stored.model_dump()
-    for path in _paths(schema, sent, mask, rules):
+    for path in _paths(schema, patch.sent, patch.mask, rules):
         top = path.attributes[0]
-        new = fields.read(body, path)
+        new = fields.read(patch.body, path)
         if top in rules.mutable:
             _set(document, path, new.model_dump() if isinstance(new, Wire) else new)
         elif not _same(rules, path, fields.read(stored, path), new):
-            raise ApiError(Code.INVALID_ARGUMENT, f"{path.text} cannot be changed")
+            raise invalid(f"{path.text} cannot be changed")
     return schema.model_validate(document)
 
 
-def _paths(schema: type[Wire], sent: Mapping[str, Any], mask: str | None, rules: Rules) -> list[FieldPath]:
-    named = [path.strip() for path in (mask or "").split(",") if path.strip()]
+def _paths(schema: type[Wire], sent: Mapping[str, Any], mask: str, rules: PatchRules) -> list[FieldPath]:
+    named = [path.strip() for path in mask.split(",") if path.strip()]
     if not named:
         found = [fields.find(schema, path) for path in fields.present(schema, sent)]
         return [path for path in found if path.attributes[0] not in rules.output_only]
@@ -58,19 +64,18 @@ def _paths(schema: type[Wire], sent: Mapping[str, Any], mask: str | None, rules:
         try:
             path = fields.find(schema, text)
         except ApiError as error:
-            raise ApiError(Code.INVALID_ARGUMENT, f"update_mask: {error.message}") from None
+            raise invalid(f"update_mask: {error.message}") from None
         if path.attributes[0] in rules.output_only:
-            raise ApiError(Code.INVALID_ARGUMENT, f"update_mask: {path.text} is set by the server")
+            raise invalid(f"update_mask: {path.text} is set by the server")
         paths.append(path)
     return paths
 
 
-def _same(rules: Rules, path: FieldPath, stored: Any, new: Any) -> bool:
-    # Zero, false and empty are how protobuf spells absent.
+def _same(rules: PatchRules, path: FieldPath, stored: Any, new: Any) -> bool:
+    # In protobuf zero, false and empty mean absent.
     if (stored or None) == (new or None):
         return True
-    same = rules.same.get(path.text)
-    return same is not None and same(stored, new)
+    return path.text in rules.same and rules.same[path.text](stored, new)
 
 
 def _set(document: dict[str, Any], path: FieldPath, value: Any) -> None:

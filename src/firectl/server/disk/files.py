@@ -1,4 +1,4 @@
-"""How do a model's files lie on disk? Bytes arrive beside their folder and enter it whole; a name cannot leave it.
+"""Where are a model's files on disk? Bytes arrive beside their folder and enter it whole; no name leads out of it.
 
 Knows no rows and no HTTP.
 """
@@ -12,11 +12,11 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Collection, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from firectl.config import private_folder, sync_folder
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, Code, invalid
 from firectl.server.disk.paths import PRIVATE_FILE, Paths
 from firectl.server.disk.trash import Trash
 
@@ -33,32 +33,29 @@ _OVER = ".over"
 _WHOLE = ".whole"
 
 
-class BegunAnew(Exception):
-    """The upload that these bytes belong to is over: another one of the same file has begun since."""
+class UploadSuperseded(Exception):
+    """A later upload of the same file ended the upload that these bytes belong to."""
 
 
 def check_filename(name: str) -> None:
-    """INVALID_ARGUMENT unless this is a plain relative path that stays in its folder, in any system's eyes."""
+    """INVALID_ARGUMENT unless this is a plain relative path that stays in its folder on every operating system."""
     problem = _problem(name)
     if problem:
-        raise ApiError(Code.INVALID_ARGUMENT, f"file name {name[:200]!a} {problem}")
+        raise invalid(f"file name {name[:200]!a} {problem}")
 
 
 def check_together(names: Iterable[str]) -> None:
-    """INVALID_ARGUMENT when two names would be one file somewhere, or one is the folder of another."""
+    """INVALID_ARGUMENT when two names are one file on some file system, or one is a folder of another."""
     seen: dict[str, str] = {}
     for name in sorted(set(names)):
         same = unicodedata.normalize("NFC", name).casefold()
         if same in seen:
-            raise ApiError(Code.INVALID_ARGUMENT, f"file names {seen[same]!r} and {name!r} differ in case alone")
+            raise invalid(f"file names {seen[same]!r} and {name!r} differ in case only")
         seen[same] = name
     for name in seen:
-        parts = name.split("/")
-        for depth in range(1, len(parts)):
-            if "/".join(parts[:depth]) in seen:
-                raise ApiError(
-                    Code.INVALID_ARGUMENT, f"{seen['/'.join(parts[:depth])]!r} is a file and a folder at once"
-                )
+        for folder in PurePosixPath(name).parents:
+            if str(folder) in seen:
+                raise invalid(f"{seen[str(folder)]!r} is both a file and a folder")
 
 
 def _problem(name: str) -> str | None:
@@ -73,7 +70,7 @@ def _problem(name: str) -> str | None:
         return "leads out of the model's folder with '..'"
     if "" in parts or "." in parts:
         return "has an empty part or '.'"
-    # Control characters and NUL, invisible ones, unpaired surrogates: nothing that prints wrong or is not UTF-8.
+    # Category C: control characters and NUL, invisible characters, unpaired surrogates (not UTF-8).
     if any(unicodedata.category(character)[0] == "C" for character in name):
         return "has a control or invisible character"
     if any(part != part.strip() for part in parts):
@@ -81,7 +78,7 @@ def _problem(name: str) -> str | None:
     if len(parts) > MAX_DEPTH:
         return f"is more than {MAX_DEPTH} folders deep"
     if len(name.encode()) > _MAX_NAME or any(len(part.encode()) > _MAX_PART for part in parts):
-        return f"is too long: at most {_MAX_PART} bytes a part, {_MAX_NAME} in all"
+        return f"is too long: at most {_MAX_PART} bytes per part, {_MAX_NAME} in total"
     return None
 
 
@@ -92,42 +89,32 @@ class FileStore:
         self._paths = paths
 
     def path(self, folder: str, filename: str = "") -> Path:
-        """Where a file of a model is once it is whole, or the folder itself."""
+        """Where a complete file of a model is, or the folder itself."""
         return self._paths.home.joinpath(*folder.split("/"), *(filename.split("/") if filename else ()))
 
-    def arriving(self, folder: str, filename: str, upload: str) -> Path:
-        """Where the bytes of one upload of a file go first: kept between the parts of a resumable one."""
-        kept = self._arriving_folder(folder)
+    def incoming(self, folder: str, filename: str, upload: str, *, whole: bool = False) -> Path:
+        """Where the bytes of one upload of a file arrive: the parts of a resumable one, or a `whole` file."""
+        kept = self._uploads_of(folder)
         private_folder(kept)
-        return kept / f"{_digest(filename)}.{upload}{_SESSION}"
+        return kept / f"{_digest(filename)}.{upload}{_WHOLE if whole else _SESSION}"
 
     def is_arriving(self, folder: str, filename: str) -> bool:
-        """Whether a resumable upload of the file has begun, and is not over."""
-        return any(self._arriving_folder(folder).glob(f"{_digest(filename)}.*{_SESSION}"))
+        """Whether a resumable upload of the file is in progress."""
+        return any(self._uploads_of(folder).glob(f"{_digest(filename)}.*{_SESSION}"))
 
-    def arriving_whole(self, folder: str, filename: str, upload: str) -> Path:
-        """Where the bytes of an upload go that comes in one piece or not at all."""
-        kept = self._arriving_folder(folder)
-        private_folder(kept)
-        return kept / f"{_digest(filename)}.{upload}{_WHOLE}"
-
-    def begin_anew(self, folder: str, filename: str, upload: str) -> None:
-        """Make the place for a new resumable upload of a file. Earlier ones are over, and what came is forgotten."""
-        begun = self.arriving(folder, filename, upload)
+    def begin_upload(self, folder: str, filename: str, upload: str) -> None:
+        """Start a resumable upload of a file. It supersedes earlier ones, whose bytes are removed."""
+        begun = self.incoming(folder, filename, upload)
         for path in begun.parent.glob(f"{_digest(filename)}.*{_SESSION}"):
             path.with_suffix(_OVER).touch(PRIVATE_FILE)
             path.unlink(missing_ok=True)
         begun.touch(PRIVATE_FILE)
 
-    def require_current(self, arrived: Path) -> None:
-        """BegunAnew when the upload that arrives there is over."""
-        _require_current(arrived)
-
     def enter(self, arrived: Path, folder: str, filename: str) -> None:
-        """Put a whole, synced file into its model's folder; what was there under that name is replaced at once.
+        """Put a complete, synced file into its model's folder, in place of one of that name.
 
-        It stays where it arrived too, for `drop` to remove once the row says that it is there: a platform that is
-        killed in between finds it again.
+        It also stays where it arrived, until the row says that it is complete: a platform that is killed in between
+        finds it again.
         """
         target = self.path(folder, filename)
         private_folder(target.parent)
@@ -142,38 +129,34 @@ class FileStore:
         os.replace(fresh, target)
         sync_folder(target.parent)
 
-    def drop(self, arrived: Path) -> None:
-        """Forget one upload of a file."""
-        arrived.unlink(missing_ok=True)
-
     def close_uploads(self, folder: str) -> None:
-        """Nothing more is to come for this model."""
-        shutil.rmtree(self._arriving_folder(folder), ignore_errors=True)
+        """Remove a model's unfinished uploads."""
+        shutil.rmtree(self._uploads_of(folder), ignore_errors=True)
 
     def remove(self, folder: str) -> None:
-        """Remove a model's files and what was arriving for it."""
+        """Remove a model's files and its unfinished uploads."""
         self.close_uploads(folder)
         shutil.rmtree(self.path(folder), ignore_errors=True)
 
     def places(self, folders: Collection[str]) -> set[str]:
-        """Where models of these folders have files, relative to the data folder: whole ones, and on their way."""
-        return {*folders, *(self._below(self._arriving_folder(folder)) for folder in folders)}
+        """The folders of these models and of their uploads, relative to the data folder."""
+        return {*folders, *(self._below(self._uploads_of(folder)) for folder in folders)}
 
     def found(self) -> set[str]:
-        """Folders that hold something: models, uploads, and merges, relative to the data folder."""
+        """The folders of models, uploads and merges that are not empty, relative to the data folder."""
         merged = [folder for folder in _folders(self._paths.merged) if not folder.name.startswith(".")]
         holding = [*self._models(), *_folders(self._paths.uploads), *merged]
         return {self._below(folder) for folder in holding if any(folder.iterdir())}
 
     def sweep(self, folders: Collection[str]) -> None:
-        """Set aside what no row names, bring back what one does, remove uploads cut off. `folders`: the rows'.
+        """Move folders that no row names to the trash, restore those that one names, remove broken whole-file uploads.
 
-        Only for a data folder whose ID is the database's.
+        `folders` are those of all rows. Only for a data folder whose ID is the database's.
         """
         trash = Trash(self._paths)
         expected = self.places(folders)
         for place in expected:
-            trash.bring_back(self.path(place))
+            trash.restore(self.path(place))
         for folder in (*self._models(), *_folders(self._paths.uploads)):
             if self._below(folder) not in expected:
                 trash.put(folder)
@@ -188,21 +171,21 @@ class FileStore:
         return folder.relative_to(self._paths.home).as_posix()
 
     def free_bytes(self) -> int:
-        """Room left on the disk of the data folder."""
+        """Free bytes on the disk of the data folder."""
         return shutil.disk_usage(self._paths.home).free
 
-    def _arriving_folder(self, folder: str) -> Path:
+    def _uploads_of(self, folder: str) -> Path:
         return self._paths.uploads / folder.split("/", 1)[1].replace("/", ".")
 
 
 WRITE_BEHIND = 8 << 20
-"""Bytes after which the system is told to write: so that the last sync, which somebody waits for, has little to do."""
+"""After so many bytes the system is told to write, so that the final sync, which a client waits for, is short."""
 
 
-class Arrival:
-    """A file being written at its end, where an earlier part may be. For one thread at a time.
+class IncomingFile:
+    """A file that grows at its end, possibly after an earlier part. For one thread at a time.
 
-    `known` is the `hash_so_far` of the Arrival before this one: with it what lies there already is not read again.
+    `known` is the `hash_so_far` of the earlier part: with it the bytes of that part are not read again.
     """
 
     def __init__(self, path: Path, known: HashSoFar | None = None) -> None:
@@ -217,9 +200,9 @@ class Arrival:
             self._hash = known[1].copy() if known is not None and known[0] == self.size else None
 
     def append(self, piece: memoryview) -> None:
-        """Write at the end. OSError when the disk is full; `size` is then what is there.
+        """Write at the end. OSError when the disk is full; `size` then counts the bytes that were written.
 
-        BegunAnew or ABORTED, now and then, when the file is no longer in its place.
+        UploadSuperseded or ABORTED, checked once per `WRITE_BEHIND` bytes, when the file was removed.
         """
         while piece:
             taken = self._file.write(piece)
@@ -232,19 +215,19 @@ class Arrival:
 
     def _write_behind(self) -> None:
         if os.fstat(self._file.fileno()).st_nlink == 0:
-            _require_current(self.path)
-            raise ApiError(Code.ABORTED, "this upload is over: its model was deleted")
-        # On Linux this starts the writing and waits for nothing; elsewhere it does no harm.
+            require_current(self.path)
+            raise ApiError(Code.ABORTED, "this upload has ended: its model was deleted")
+        # On Linux this starts the writing without waiting; elsewhere it has no effect.
         with contextlib.suppress(OSError, AttributeError):
             os.posix_fadvise(self._file.fileno(), self._written, self.size - self._written, os.POSIX_FADV_DONTNEED)
         self._written = self.size
 
     def sync(self) -> None:
-        """What was appended lasts once this returns."""
+        """Make the bytes durable."""
         os.fsync(self._file.fileno())
 
     def sha256(self) -> str:
-        """Hexadecimal, of all that is there."""
+        """The hash of the whole file, hexadecimal."""
         if self._hash is not None:
             return self._hash.hexdigest()
         self._file.seek(0)
@@ -252,16 +235,17 @@ class Arrival:
 
     @property
     def hash_so_far(self) -> HashSoFar | None:
-        """How many bytes are there, and the state of their hash, if it was followed from the first on."""
+        """The file's size and the state of its hash; None when the hash does not cover it from its first byte."""
         return (self.size, self._hash) if self._hash is not None else None
 
     def close(self) -> None:
         self._file.close()
 
 
-def _require_current(arrived: Path) -> None:
-    if arrived.with_suffix(_OVER).exists():
-        raise BegunAnew
+def require_current(incoming: Path) -> None:
+    """UploadSuperseded when a later upload of the same file has begun."""
+    if incoming.with_suffix(_OVER).exists():
+        raise UploadSuperseded
 
 
 def _digest(filename: str) -> str:

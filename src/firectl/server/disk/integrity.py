@@ -1,4 +1,4 @@
-"""Do files on disk still hold what was stored? By their stamps, which is cheap, or by their contents. Knows no rows."""
+"""Do files on disk still hold the stored content? Checked by their stamps (cheap) or by reading them. Knows no rows."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 from firectl.lora.read.hashing import FileHash, file_hash, stamp
 
 Stamps = Mapping[str, list[int]]
-"""File name → `hashing.stamp` of the file when its content was last known."""
+"""File name → `hashing.stamp` of the file when its content was last verified."""
 
 _NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
-"""Errors of this process or machine, which say nothing of what it reads."""
+"""Errors of this process or machine; they do not mean that the file is damaged."""
 _NAMED = 3
 _TRIES = 3
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What came of reading files: what is wrong with them (None: nothing), and their stamps before they were read."""
+    """The result of reading files: the damage in words (None: no damage), and their stamps before they were read."""
 
     damage: str | None
     stamps: dict[str, list[int]]
 
 
 def untouched(folder: Path, stamps: Stamps | None) -> bool:
-    """Whether every file has the stamp that was recorded. False where none was."""
+    """Whether every file has its recorded stamp. False where no stamps were recorded."""
     return stamps is not None and all(_stamp(folder / name) == known for name, known in stamps.items())
 
 
 def examine(folder: Path, files: Mapping[str, FileHash], check: Callable[[], None] = lambda: None) -> Examined:
-    """Read the files and compare them with sizes and hashes. What `check`, called before each MiB, raises ends it."""
+    """Read the files and compare them with sizes and hashes. `check` is called before each MiB, and may raise."""
     stamps: dict[str, list[int]] = {}
     damage = []
     for name, expected in files.items():

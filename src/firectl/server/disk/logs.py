@@ -1,4 +1,4 @@
-"""Where do the platform's words go? Into logs/platform.log, bounded in size and without secrets in them."""
+"""Where does the platform log to? To logs/platform.log, limited in size and without secrets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 _KEPT_BYTES = 10 << 20
 _KEPT_FILES = 3
 _LOOKS_SECRET = re.compile(
-    r"(?P<before>\bbearer\s+|\bsignature=|\bauthorization['\"]?[:=]\s*['\"]?)[^\s'\"&,)}\]]+|\bfw_[\w-]{16,}",
+    r"(?P<before>\bbearer\s+|\bsignature=|\bauthorization['\"]?[:=]\s*['\"]?(?:bearer\s+)?)[^\s'\"&,)}\]]+|\bfw_[\w-]{16,}",
     re.IGNORECASE,
 )
 
 
 class RedactingFormatter(logging.Formatter):
-    """Takes known secrets, and what looks like one, out of the finished text, tracebacks included."""
+    """Replaces known secrets, and text that looks like one, in the finished record, its traceback included."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -35,8 +35,10 @@ class RedactingFormatter(logging.Formatter):
 
 
 class _LogFile(RotatingFileHandler):
-    """A record costs one formatting and one write: the library's own formats it twice and asks the disk what the file
-    is, to rotate a line sooner. Every request writes one."""
+    """One formatting and one write per record, because every request logs one.
+
+    The library's own handler formats each record twice and calls `stat`, to rotate one line earlier.
+    """
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         if self.stream is None:  # the last rotation failed
@@ -45,7 +47,7 @@ class _LogFile(RotatingFileHandler):
 
 
 def set_up(path: Path, secrets: Iterable[str], echo: bool) -> None:
-    """Log to the file; with `echo` to stderr too, for a platform in the foreground."""
+    """Log to the file; with `echo` also to stderr, for a platform in the foreground."""
     formatter = RedactingFormatter(secrets)
     handlers: list[logging.Handler] = [_LogFile(path, maxBytes=_KEPT_BYTES, backupCount=_KEPT_FILES)]
     if echo:

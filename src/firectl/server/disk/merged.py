@@ -1,4 +1,4 @@
-"""Is a folder under merged/ whole, and still what its merge wrote? Its name and its record say what should be in it."""
+"""Is a folder under merged/ complete and unchanged since its merge? Its name and its record say what it should hold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FILES = "files"
 
 
 class Condition(Enum):
-    """What is known of a merged folder without reading its files."""
+    """The state of a merged folder, as far as it can be known without reading its files."""
 
     ABSENT = "absent"
     USELESS = "useless"
-    """Nothing tells what its files should hold: a merge of an earlier version, or a damaged record."""
+    """No record says what its files should hold: a merge of an earlier version, or a damaged record."""
     TOUCHED = "touched"
-    """A file has another size, time or inode than was recorded: its content may have changed."""
+    """The size, time or inode of a file differs from the record: its content may have changed."""
     WHOLE = "whole"
 
 
@@ -38,7 +38,7 @@ def merged_key(base_hash: str, adapter_hash: str) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record that a finished merge left in its folder; None where there is no whole one."""
+    """The record that a finished merge left in its folder; None where it is missing or damaged."""
     try:
         record = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):
@@ -47,12 +47,12 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def proof(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without what it says of the files in its folder."""
+    """The record without its list of files."""
     return {name: value for name, value in record.items() if name != _FILES}
 
 
 def condition(folder: Path) -> Condition:
-    """How far a merged folder can be used."""
+    """Whether a merged folder can be used as it is."""
     record = read_record(folder)
     if record is None:
         return Condition.USELESS if folder.is_dir() else Condition.ABSENT
@@ -63,7 +63,7 @@ def condition(folder: Path) -> Condition:
 
 
 def recorded_files(folder: Path, record: Mapping[str, Any]) -> dict[str, FileHash] | None:
-    """Name → size and hash of each file of the result; None unless the record has them and fits the folder's name."""
+    """Name → size and hash of each file; None unless the record lists them and matches the folder's name."""
     try:
         files = {name: FileHash(int(file["size"]), str(file["sha256"])) for name, file in record[_FILES].items()}
         key = merged_key(record["base_hash"], record["adapter_hash"])
@@ -74,7 +74,7 @@ def recorded_files(folder: Path, record: Mapping[str, Any]) -> dict[str, FileHas
 
 
 def remember(folder: Path, record: Mapping[str, Any], found: Examined) -> None:
-    """Record the stamps of files whose content was found to be right."""
+    """Record the stamps of files whose content was verified."""
     files = {name: {**file, "stamp": found.stamps[name]} for name, file in record[_FILES].items()}
     fresh = folder / f".{RECORD}.new"
     fresh.write_text(json.dumps({**record, _FILES: files}, indent=2) + "\n")

@@ -1,6 +1,6 @@
-"""Where do folders go that no row names? A rename sets them aside, another brings them back; a prune removes them.
+"""Where do folders go that no row names? A rename moves them to the trash, another restores them; a prune removes them.
 
-Knows no rows. A start may run beside a prune: what leaves the trash, leaves it in one rename.
+Knows no rows. A start may run during a prune: a folder enters and leaves the trash in one rename.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from firectl.server.disk.paths import Paths
 
 log = logging.getLogger("firectl.server")
 
-_ATTEMPTS = 5
-"""A prune may take the trash away between making a folder in it and renaming into that."""
+_ATTEMPTS = 50
+"""A prune may remove the trash between the creation of a folder in it and the rename into that folder."""
 
 
 class Trash:
-    """`trash/` of a data folder; what lies there keeps its path below the data folder."""
+    """`trash/` of a data folder. A folder in it keeps its path below the data folder."""
 
     def __init__(self, paths: Paths) -> None:
         self._home = paths.home
         self._root = paths.trash
 
     def put(self, folder: Path) -> None:
-        """Set a folder aside. One that cannot be renamed (another disk) stays where it is."""
+        """Move a folder to the trash. One that cannot be renamed (another disk) stays where it is."""
         target = self._place_of(folder)
         if target.exists():
             target = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
@@ -45,26 +45,26 @@ class Trash:
                 continue
             sync_folder(target.parent)
             sync_folder(folder.parent)
-            log.warning("no row names %s: set aside as %s; firectl local prune removes it", folder, target)
+            log.warning("no row names %s: moved to %s; firectl local prune removes it", folder, target)
             return
-        log.warning("no row names %s, and it cannot be set aside: %s", folder, why)
+        log.warning("no row names %s, and it cannot be moved to the trash: %s", folder, why)
 
-    def bring_back(self, folder: Path) -> None:
-        """Undo `put` where a row names the folder again; nothing happens if it is not in the trash."""
+    def restore(self, folder: Path) -> None:
+        """Undo `put`, for a folder that a row names again; no effect if it is not in the trash."""
         kept = self._place_of(folder)
         if folder.exists() or not kept.is_dir():
             return
         private_folder(folder.parent)
         try:
             kept.rename(folder)
-        except OSError as error:  # a prune was faster, or the trash lies on another disk
-            log.warning("a row names %s, and it cannot be brought back from the trash: %s", folder, error.strerror)
+        except OSError as error:  # a prune was faster, or the trash is on another disk
+            log.warning("a row names %s, and it cannot be restored from the trash: %s", folder, error.strerror)
             return
         sync_folder(folder.parent)
-        log.warning("a row names %s: brought back from the trash", folder)
+        log.warning("a row names %s: restored from the trash", folder)
 
     def empty(self) -> int:
-        """Remove everything in it; how many bytes that freed."""
+        """Remove everything in it; how many bytes were freed."""
         with contextlib.suppress(FileNotFoundError):
             self._root.rename(self._root.with_name(f"{self._root.name}.{secrets.token_hex(4)}"))
         freed = 0
@@ -75,7 +75,7 @@ class Trash:
         return freed
 
     def size(self) -> int:
-        """Bytes in it, and in what a prune that was cut off left."""
+        """Bytes in it, and in the remains of an interrupted prune."""
         return bytes_in(self._root) + sum(bytes_in(leaving) for leaving in self._leaving())
 
     def _leaving(self) -> list[Path]:
@@ -86,19 +86,19 @@ class Trash:
 
 
 def bytes_in(folder: Path) -> int:
-    """Bytes of the files in a folder, each counted once however many names it has; 0 where there is no folder."""
+    """Bytes of the files in a folder, hard links counted once; 0 where there is no folder."""
     return sum({(found.st_dev, found.st_ino): found.st_size for found in _files(folder)}.values())
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:
     for parent, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # it may go while we count
+            with contextlib.suppress(FileNotFoundError):  # removed while we count
                 yield os.lstat(os.path.join(parent, name))
 
 
 def _remove(path: Path) -> None:
-    """OSError when something of it cannot be removed; another prune may be at it too."""
+    """OSError when a part cannot be removed. Another prune may remove the same folder at the same time."""
     if path.is_symlink():
         path.unlink(missing_ok=True)
         return

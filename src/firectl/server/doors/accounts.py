@@ -28,7 +28,7 @@ def routes(platform: Platform) -> list[BaseRoute]:
 
 
 def _list(call: Call) -> dict[str, Any]:
-    # The caller's own account alone: who asks which account a key is for gets one answer.
+    # Only the caller's own account: clients list accounts to learn which one a key belongs to.
     return call.page([accounts.get_account(call.platform, call.caller.account)], Account, "accounts")
 
 
@@ -46,7 +46,7 @@ def _get_user(call: Call) -> dict[str, Any]:
 
 def _create_user(call: Call) -> dict[str, Any]:
     raise ApiError(
-        Code.UNIMPLEMENTED, f"the platform has one user, {accounts.OWNER!r}; it can make API keys for others"
+        Code.UNIMPLEMENTED, f"the platform has one user, {accounts.OWNER!r}, who can create API keys for others"
     )
 
 
@@ -56,9 +56,7 @@ def _list_keys(call: Call) -> dict[str, Any]:
 
 
 def _create_key(call: Call) -> Wire:
-    wanted = call.body(CreateApiKey).api_key or ApiKey()
-    new = accounts.NewKey(wanted.display_name, wanted.expire_time)
-    return accounts.create_key(call.platform, call.name("users"), new)
+    return accounts.create_key(call.platform, call.name("users"), call.body(CreateApiKey).api_key or ApiKey())
 
 
 def _delete_key(call: Call) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""How does an HTTP request become a call of control and its answer JSON? Everything that the doors share.
+"""How does an HTTP request become a call of control, and the result JSON? The code that all doors share.
 
-A door is a function from `Call` to a wire model or a dict; it runs in a thread, for control and store block.
+A door is a function from `Call` to a wire model or a dict; it runs in a thread, because control and store block.
 """
 
 from __future__ import annotations
@@ -14,34 +14,29 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.concurrency import run_in_threadpool
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from firectl.errors import ApiError, Code
+from firectl.errors import invalid
 from firectl.schemas.base import Wire
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
+from firectl.server.control.patch import Patch
 from firectl.server.lists import pages
 from firectl.server.platform import Platform
 
 W = TypeVar("W", bound=Wire)
-MAX_DEPTH_SHOWN = 5
+_PROBLEMS_SHOWN = 5
 _MAX_INT32 = 2**31 - 1
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class _IdConvertor(Convertor[str]):
-    """One part of a path, without the `:verb` that may follow it."""
+class _IdConvertor(StringConvertor):
+    """One segment of a path, without the `:verb` that may follow it."""
 
     regex = "[^/:]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("id", _IdConvertor())
@@ -56,13 +51,13 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     origin: str
-    """`http://host:port` as the caller wrote it, for URLs that are given back."""
+    """`http://host:port` as the caller wrote it, for URLs in the answer."""
     document: Mapping[str, Any]
-    """The JSON body; empty when there was none."""
+    """The JSON body; empty when none came."""
 
     @property
     def account(self) -> str:
-        """The full name of the path's account; NOT_FOUND unless it is there for the caller."""
+        """The full name of the path's account; NOT_FOUND unless the caller may use it."""
         return access.account(self.caller, self.path["account"])
 
     def name(self, collection: str) -> str:
@@ -70,34 +65,34 @@ class Call:
         return f"{self.account}/{collection}/{self.path['id']}"
 
     def body(self, schema: type[W]) -> W:
-        """The body as a wire model; INVALID_ARGUMENT naming each field that does not fit."""
+        """The body as a wire model; INVALID_ARGUMENT names each field that does not fit."""
         try:
             return schema.model_validate(self.document)
         except ValidationError as error:
-            problems = "; ".join(_problem(found) for found in error.errors()[:MAX_DEPTH_SHOWN])
-            raise ApiError(Code.INVALID_ARGUMENT, f"request body: {problems}") from None
+            problems = "; ".join(_problem(found) for found in error.errors()[:_PROBLEMS_SHOWN])
+            raise invalid(f"request body: {problems}") from None
+
+    def patch(self, schema: type[W]) -> Patch[W]:
+        """The body and the update mask of a PATCH."""
+        return Patch(self.body(schema), self.document, self.text("update_mask"))
 
     def text(self, name: str) -> str:
-        """A query parameter given in snake_case or camelCase; "" when it is not there."""
+        """A query parameter, in snake_case or camelCase; "" when it is absent."""
         return self.query.get(to_camel(name), self.query.get(name, ""))
 
     def flag(self, name: str) -> bool:
-        """A boolean query parameter; false when it is not there."""
+        """A boolean query parameter; false when it is absent."""
         value = self.text(name).lower()
         if value not in ("", "true", "false", "1", "0"):
-            raise ApiError(Code.INVALID_ARGUMENT, f"query parameter {name}: {value!a} is neither true nor false")
+            raise invalid(f"query parameter {name}: {value!a} is neither true nor false")
         return value in ("true", "1")
 
     def number(self, name: str) -> int:
-        """An integer query parameter; 0 when it is not there."""
+        """An integer query parameter; 0 when it is absent."""
         text = self.text(name) or "0"
-        try:
-            value = int(text) if len(text) < 12 else _MAX_INT32 + 1
-        except ValueError:
-            value = _MAX_INT32 + 1
-        if abs(value) > _MAX_INT32:
-            raise ApiError(Code.INVALID_ARGUMENT, f"query parameter {name}: {text[:40]!a} is not an integer")
-        return value
+        if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or abs(int(text)) > _MAX_INT32:
+            raise invalid(f"query parameter {name}: {text[:40]!a} is not an integer")
+        return int(text)
 
     def page(
         self,
@@ -109,7 +104,7 @@ class Call:
         unique: str = "name",
         scope: str = "",
     ) -> dict[str, Any]:
-        """The page of a list that was asked for, under the collection's name. `scope` is what else a token binds to."""
+        """The requested page of a list, under the collection's name. A page token is also bound to `scope`."""
         request = pages.ListRequest(
             page_size=self.number("page_size"),
             page_token=self.text("page_token"),
@@ -119,7 +114,7 @@ class Call:
             scope=(collection, self.path.get("account", ""), self.path.get("id", ""), scope),
         )
         mask = pages.parse_mask(request.read_mask, schema)
-        found = pages.cut(resources, schema, request, order, unique)
+        found = pages.paginate(resources, schema, request, order, unique)
         return {
             collection: [pages.masked(item, mask) for item in found.items],
             "nextPageToken": found.next_page_token,
@@ -135,7 +130,7 @@ Door = Callable[[Call], Wire | dict[str, Any] | Response]
 
 
 def route(platform: Platform, path: str, **doors: Door) -> Route:
-    """A route with one door a method: `route(platform, "/v1/x", GET=look, POST=make)`."""
+    """A route with one door per method: `route(platform, "/v1/x", GET=look, POST=make)`."""
 
     async def endpoint(request: Request) -> Response:
         # HEAD comes with GET.
@@ -158,36 +153,32 @@ def route(platform: Platform, path: str, **doors: Door) -> Route:
 
 
 def parse_body(data: bytes) -> Mapping[str, Any]:
-    """The JSON object of a body, {} for an empty one; INVALID_ARGUMENT saying where it is not JSON."""
+    """The JSON object of a body, {} for an empty one; INVALID_ARGUMENT says where it is not JSON."""
     if not data.strip():
         return {}
     try:
         document = json.loads(data, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise ApiError(Code.INVALID_ARGUMENT, f"the request body is not UTF-8 at byte {error.start}") from None
+        raise invalid(f"the request body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        message = f"the request body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
-        raise ApiError(Code.INVALID_ARGUMENT, message) from None
-    except (RecursionError, ValueError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ApiError(Code.INVALID_ARGUMENT, f"the request body is not JSON: {reason}") from None
-    if _SURROGATE.search(data) and not _is_text(document):
-        raise ApiError(Code.INVALID_ARGUMENT, "the request body has half a surrogate pair: it is no Unicode text")
+        where = f"{error.msg} at line {error.lineno} column {error.colno}"
+        raise invalid(f"the request body is not JSON: {where}") from None
+    except RecursionError:
+        raise invalid("the request body is not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise invalid(f"the request body is not JSON: {error}") from None
+    if _SURROGATE.search(data):
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise invalid("the request body has an unpaired surrogate: it is not valid Unicode text") from None
     if not isinstance(document, dict):
-        raise ApiError(Code.INVALID_ARGUMENT, f"the request body must be a JSON object, it is {_json_type(document)}")
+        raise invalid(f"the request body must be a JSON object, it is {_json_type(document)}")
     return document
 
 
-def _is_text(document: object) -> bool:
-    try:
-        json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _json_type(value: object) -> str:

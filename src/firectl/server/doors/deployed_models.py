@@ -37,8 +37,7 @@ def _get(call: Call) -> dict[str, Any]:
 
 
 def _update(call: Call) -> Wire:
-    body, mask = call.body(DeployedModel), call.text("update_mask")
-    return loading.update(call.platform, call.caller, call.name("deployedModels"), body, call.document, mask)
+    return loading.update(call.platform, call.caller, call.name("deployedModels"), call.patch(DeployedModel))
 
 
 def _unload(call: Call) -> dict[str, Any]:

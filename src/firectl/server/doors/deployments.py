@@ -48,8 +48,7 @@ def _get(call: Call) -> dict[str, Any]:
 
 
 def _update(call: Call) -> Wire:
-    body, mask = call.body(Deployment), call.text("update_mask")
-    return deployments.update(call.platform, call.caller, call.name("deployments"), body, call.document, mask)
+    return deployments.update(call.platform, call.caller, call.name("deployments"), call.patch(Deployment))
 
 
 def _scale(call: Call) -> dict[str, Any]:
@@ -58,8 +57,8 @@ def _scale(call: Call) -> dict[str, Any]:
 
 
 def _delete(call: Call) -> dict[str, Any]:
-    options = deployments.DeleteOptions(hard=call.flag("hard"), ignore_checks=call.flag("ignore_checks"))
-    deployments.delete(call.platform, call.caller, call.name("deployments"), options)
+    options = {name: call.flag(name) for name in ("hard", "ignore_checks")}
+    deployments.delete(call.platform, call.caller, call.name("deployments"), **options)
     return {}
 
 

@@ -16,7 +16,7 @@ _INFERENCE = ("/inference/", "/v1/chat/", "/v1/completions", "/v1/models")
 
 
 def error_response(path: str, error: FirectlError, request_id: str) -> Response:
-    """The answer that says an error, in the envelope that callers of this path read."""
+    """The HTTP response for an error, in the envelope that callers of this path read."""
     status = error.http_status if isinstance(error, ApiError) else error.code.http_status
     body = to_inference_wire(error) if path.startswith(_INFERENCE) else to_wire(error, request_id)
     headers = {"www-authenticate": "Bearer"} if error.code is Code.UNAUTHENTICATED else None
@@ -24,13 +24,11 @@ def error_response(path: str, error: FirectlError, request_id: str) -> Response:
 
 
 def internal_error(error: BaseException, request_id: str) -> ApiError:
-    """What callers are told of an exception that nobody foresaw; all of it goes to the log."""
+    """What callers see of an unexpected exception; its traceback goes to the log only."""
     log.error("internal error, request %s", request_id, exc_info=error)
-    return ApiError(
-        Code.INTERNAL,
-        f"internal error: {type(error).__name__}",
-        hint=f"logs/platform.log has the traceback, under request {request_id}",
-    )
+    message = f"internal error: {type(error).__name__}"
+    hint = f"logs/platform.log has the traceback, under request {request_id}"
+    return ApiError(Code.INTERNAL, message, hint=hint)
 
 
 async def on_firectl_error(request: Request, error: Exception) -> Response:
@@ -40,18 +38,16 @@ async def on_firectl_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """For what the router of the web framework says by itself: no such route, or not this method there."""
+    """For errors of the web framework's router: no such route, or a method that the path does not take."""
     assert isinstance(error, HTTPException)
     path, method = request.url.path, request.method
     headers = dict(error.headers or {})
+    code, message = Code.of(None, error.status_code), str(error.detail)
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(headers.get("Allow", "").split(", ")))
         message = f"{method} {path} is not known; the path takes {headers['Allow']}"
-        said = ApiError(Code.UNIMPLEMENTED, message, http_status=405)
     elif error.status_code == 404:
-        said = ApiError(Code.NOT_FOUND, f"no such route: {method} {path}")
-    else:
-        said = ApiError(Code.of(None, error.status_code), str(error.detail), http_status=error.status_code)
-    response = error_response(path, said, request.state.request_id)
+        message = f"no such route: {method} {path}"
+    response = error_response(path, ApiError(code, message, http_status=error.status_code), request.state.request_id)
     response.headers.update(headers)
     return response

@@ -1,6 +1,6 @@
 """A model's files over HTTP: signed URLs to put and get them, whole or, by Google's resumable protocol, in parts.
 
-Bytes go to disk as they come, a piece at a time; whether a file may come and when it is there is `control.uploads`.
+Bytes go to disk as they arrive. Whether a file is accepted, and when it is complete, is decided by `control.uploads`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import base64
 import errno
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +20,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, Code, invalid
 from firectl.names import random_id
 from firectl.schemas.words import Reason
 from firectl.server.control.models import uploads
-from firectl.server.control.models.uploads import Ticket
-from firectl.server.disk.files import Arrival, BegunAnew, FileStore
+from firectl.server.control.models.uploads import UploadPermit
+from firectl.server.disk.files import FileStore, IncomingFile, UploadSuperseded, require_current
 from firectl.server.doors.errors import error_response
 from firectl.server.platform import Platform
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RESUMABLE = "x-goog-resumable"
 PIECE = 1 << 20
-"""Bytes that are written, or read, at a time."""
+"""Bytes per write and per read."""
 _BUSY_SECONDS = 30.0
 _HASHES_KEPT = 64
 _DRAINED_BYTES = 16 << 20
@@ -50,7 +50,7 @@ def routes(platform: Platform) -> list[BaseRoute]:
 
 
 class FilesDoor:
-    """One for the platform: it keeps two requests from writing one file at once."""
+    """One instance per platform: it keeps two requests from writing one file at the same time."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -59,7 +59,7 @@ class FilesDoor:
         self._hashes: dict[Path, HashSoFar] = {}
 
     async def serve(self, request: Request) -> Response:
-        """Whatever the signed URL allows."""
+        """Do what the signed URL allows."""
         try:
             return await self._serve(request)
         except ApiError as error:
@@ -74,113 +74,108 @@ class FilesDoor:
         parts = request.path_params
         model = f"accounts/{parts['account']}/models/{parts['id']}"
         query = dict(request.query_params)
-        check = uploads.check_ticket
-        ticket = await run_in_threadpool(check, self._platform, method, model, parts["filename"], query)
-        serve: Callable[[Request, Ticket], Awaitable[Response]] = {
+        permit = await run_in_threadpool(uploads.check_permit, self._platform, method, model, parts["filename"], query)
+        serve = {
             "GET": self._get,
             "POST": self._begin,
-            "PUT": self._put_part if ticket.upload else self._put_whole,
+            "PUT": self._put_part if permit.upload else self._put_whole,
         }[method]
         try:
-            return await serve(request, ticket)
-        except BegunAnew:
-            raise _begun_anew(ticket) from None
+            return await serve(request, permit)
+        except UploadSuperseded:
+            raise _superseded(permit) from None
 
-    async def _get(self, request: Request, ticket: Ticket) -> Response:
-        path = self._store.path(ticket.folder, ticket.filename)
+    async def _get(self, request: Request, permit: UploadPermit) -> Response:
+        path = self._store.path(permit.folder, permit.filename)
         if not path.is_file():
-            raise ApiError(Code.NOT_FOUND, f"file {ticket.filename!r} of model {ticket.model} is gone")
-        headers = {"etag": f'"{ticket.sha256}"', **_digest_header(ticket.sha256)}
+            raise ApiError(Code.NOT_FOUND, f"file {permit.filename!r} of model {permit.model} is gone")
+        headers = {"etag": f'"{permit.sha256}"', **_digest_header(permit.sha256)}
         return _Download(path, media_type="application/octet-stream", headers=headers)
 
-    async def _put_whole(self, request: Request, ticket: Ticket) -> Response:
+    async def _put_whole(self, request: Request, permit: UploadPermit) -> Response:
         announced = request.headers.get("content-length")
-        if announced is not None and announced != str(ticket.size):
-            raise _wrong_size(ticket, announced)
+        if announced is not None and announced != str(permit.size):
+            raise _wrong_size(permit, announced)
         if "content-range" in request.headers:
-            raise ApiError(
-                Code.INVALID_ARGUMENT,
+            raise invalid(
                 "this URL takes the file in one piece, without Content-Range",
                 hint="ask for the upload endpoint with enableResumableUpload to send parts",
             )
-        if ticket.sha256 is not None:
-            await run_in_threadpool(uploads.reopen, self._platform, ticket)
-        path = self._store.arriving_whole(ticket.folder, ticket.filename, random_id(16))
+        if permit.sha256 is not None:
+            await run_in_threadpool(uploads.reopen, self._platform, permit)
+        path = self._store.incoming(permit.folder, permit.filename, random_id(16), whole=True)
         try:
-            async with self._arrival(path) as arrival:
-                await _receive(request, arrival, skip=0, limit=ticket.size)
-                if arrival.size != ticket.size:
-                    raise _wrong_size(ticket, str(arrival.size))
-                return await self._finish(ticket, arrival)
+            async with self._open(path) as incoming:
+                await _receive(request, incoming, skip=0, limit=permit.size)
+                if incoming.size != permit.size:
+                    raise _wrong_size(permit, str(incoming.size))
+                return await self._finish(permit, incoming)
         finally:
-            self._store.drop(path)
+            path.unlink(missing_ok=True)
 
-    async def _begin(self, request: Request, ticket: Ticket) -> Response:
+    async def _begin(self, request: Request, permit: UploadPermit) -> Response:
         if request.headers.get(RESUMABLE) != "start":
-            raise ApiError(
-                Code.INVALID_ARGUMENT, f"this URL begins a resumable upload: send the header {RESUMABLE}: start"
-            )
+            raise invalid(f"this URL starts a resumable upload: send the header {RESUMABLE}: start")
         origin = f"{request.url.scheme}://{request.url.netloc}"
-        session = await run_in_threadpool(uploads.begin_session, self._platform, ticket, origin)
+        session = await run_in_threadpool(uploads.begin_session, self._platform, permit, origin)
         return Response(status_code=201, headers={"location": session})
 
-    async def _put_part(self, request: Request, ticket: Ticket) -> Response:
-        path = self._store.arriving(ticket.folder, ticket.filename, ticket.upload)
-        async with self._alone(path):
-            # One that is complete has left; the question costs a look into the database, so it is asked of no other.
-            if not path.exists():
-                self._store.require_current(path)
-                sha256 = await run_in_threadpool(uploads.arrived_hash, self._platform, ticket)
+    async def _put_part(self, request: Request, permit: UploadPermit) -> Response:
+        path = self._store.incoming(permit.folder, permit.filename, permit.upload)
+        async with self._exclusive(path):
+            if not path.exists():  # it is complete and moved into its model's folder, or superseded
+                require_current(path)
+                sha256 = await run_in_threadpool(uploads.arrived_hash, self._platform, permit)
                 if sha256 is not None:
                     return _complete(sha256)
-            span = _content_range(request, ticket)
-            async with self._arrival(path, self._hashes.pop(path, None)) as arrival:
+            span = _content_range(request, permit)
+            async with self._open(path, self._hashes.pop(path, None)) as incoming:
                 try:
-                    if span is not None and span[0] <= arrival.size:
+                    if span is not None and span[0] <= incoming.size:
                         start, end = span
-                        await _receive(request, arrival, skip=arrival.size - start, limit=end + 1)
+                        await _receive(request, incoming, skip=incoming.size - start, limit=end + 1)
                 finally:
-                    self._remember(path, arrival)
-                if arrival.size == ticket.size:
-                    answer = await self._finish(ticket, arrival)
+                    self._remember(path, incoming)
+                if incoming.size == permit.size:
+                    answer = await self._finish(permit, incoming)
                     self._hashes.pop(path, None)
                     return answer
-                # Not synced: what a power cut takes away is asked for again, as `size` is that of the file.
-                reached = {"range": f"bytes=0-{arrival.size - 1}"} if arrival.size else {}
+                # Not synced: after a power cut the file is shorter, and the client resends from its end.
+                reached = {"range": f"bytes=0-{incoming.size - 1}"} if incoming.size else {}
                 return Response(status_code=308, headers=reached)
 
-    def _remember(self, path: Path, arrival: Arrival) -> None:
-        """Keep the hash of an upload for its next part, and of those that fell silent only the latest."""
-        if arrival.hash_so_far is not None:
-            self._hashes[path] = arrival.hash_so_far
+    def _remember(self, path: Path, incoming: IncomingFile) -> None:
+        """Keep the hash state of an upload for its next part; of abandoned uploads only the latest."""
+        if incoming.hash_so_far is not None:
+            self._hashes[path] = incoming.hash_so_far
         while len(self._hashes) > _HASHES_KEPT:
             del self._hashes[next(iter(self._hashes))]
 
-    async def _finish(self, ticket: Ticket, arrival: Arrival) -> Response:
+    async def _finish(self, permit: UploadPermit, incoming: IncomingFile) -> Response:
         def finish() -> str:
-            arrival.sync()
-            sha256 = arrival.sha256()
-            uploads.finish(self._platform, ticket, arrival.path, sha256)
+            incoming.sync()
+            sha256 = incoming.sha256()
+            uploads.finish(self._platform, permit, incoming.path, sha256)
             return sha256
 
         return _complete(await run_in_threadpool(finish))
 
     @asynccontextmanager
-    async def _arrival(self, path: Path, known: HashSoFar | None = None) -> AsyncIterator[Arrival]:
+    async def _open(self, path: Path, known: HashSoFar | None = None) -> AsyncIterator[IncomingFile]:
         try:
-            arrival = await run_in_threadpool(Arrival, path, known)
+            incoming = await run_in_threadpool(IncomingFile, path, known)
             try:
-                yield arrival
+                yield incoming
             finally:
-                arrival.close()
+                incoming.close()
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise ApiError(Code.RESOURCE_EXHAUSTED, "the disk of the platform is full") from error
             raise
 
     @asynccontextmanager
-    async def _alone(self, path: Path) -> AsyncIterator[None]:
-        """No other part of this upload is being written: that of a connection that broke ends soon."""
+    async def _exclusive(self, path: Path) -> AsyncIterator[None]:
+        """One part of an upload at a time. Waits for a part whose connection broke: it ends soon."""
         lock = self._writing.setdefault(path, asyncio.Lock())
         try:
             async with asyncio.timeout(_BUSY_SECONDS):
@@ -193,25 +188,24 @@ class FilesDoor:
             lock.release()
 
 
-async def _receive(request: Request, arrival: Arrival, *, skip: int, limit: int) -> None:
-    """Append the body, less its first `skip` bytes, until the file has `limit`; INVALID_ARGUMENT if there is more.
+async def _receive(request: Request, incoming: IncomingFile, *, skip: int, limit: int) -> None:
+    """Append the body without its first `skip` bytes. INVALID_ARGUMENT if the file would grow beyond `limit` bytes.
 
-    What came before a connection broke stays.
+    The bytes that came before a broken connection stay.
     """
     async with aclosing(_pieces(request)) as pieces:
         async for piece in pieces:
-            passed = min(skip, len(piece))
-            skip -= passed
-            if arrival.size + len(piece) - passed > limit:
-                raise ApiError(Code.INVALID_ARGUMENT, f"more bytes came than were announced; the file ends at {limit}")
-            await run_in_threadpool(arrival.append, memoryview(piece)[passed:])
+            skipped = min(skip, len(piece))
+            skip -= skipped
+            if incoming.size + len(piece) - skipped > limit:
+                raise invalid(f"more bytes came than were announced; the file ends at {limit}")
+            await run_in_threadpool(incoming.append, memoryview(piece)[skipped:])
 
 
 async def _pieces(request: Request) -> AsyncGenerator[bytes]:
-    """The body in pieces of about a MiB. ClientDisconnect when it breaks off, after all that came."""
+    """The body in pieces of about a MiB. ClientDisconnect, after the last piece, when the connection broke."""
     held: list[bytes] = []
     size = 0
-    broken: ClientDisconnect | None = None
     try:
         async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
@@ -220,18 +214,17 @@ async def _pieces(request: Request) -> AsyncGenerator[bytes]:
                 if size >= PIECE:
                     yield b"".join(held)
                     held, size = [], 0
-    except ClientDisconnect as error:
-        broken = error
+    except ClientDisconnect:
+        yield b"".join(held)
+        raise
     if size:
         yield b"".join(held)
-    if broken is not None:
-        raise broken
 
 
 async def _drain(request: Request) -> bool:
-    """Read what is still coming before a refusal goes out: its sender would see the connection reset instead.
+    """Read the rest of a refused body, up to a limit; whether it was read to its end.
 
-    Not from those who ask before they send, and not without limit. Returns whether all of the body was read.
+    Otherwise the sender would see a reset connection instead of the refusal. Not with `Expect`: nothing was sent yet.
     """
     if "expect" in request.headers:
         return False
@@ -244,8 +237,7 @@ async def _drain(request: Request) -> bool:
                     return False
     except (ClientDisconnect, TimeoutError):
         return False
-    except RuntimeError:
-        # So starlette says that the body was read to its end before.
+    except RuntimeError:  # starlette's way to say that the body was read to its end before
         return True
     return True
 
@@ -255,51 +247,45 @@ def _complete(sha256: str) -> Response:
 
 
 def _digest_header(sha256: str | None) -> dict[str, str]:
-    """RFC 9530: the hash of the whole file, in the answer to any part of it."""
-    if sha256 is None:
-        return {}
-    return {"repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"}
+    """RFC 9530: the hash of the whole file, also in the answer to a part of it."""
+    return {"repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"} if sha256 else {}
 
 
 class _Download(FileResponse):
-    """Starlette's, ranges and all, in pieces of a size that the disk and the network like."""
+    """Starlette's file response, ranges included, in larger pieces."""
 
     chunk_size = PIECE
 
 
-def _content_range(request: Request, ticket: Ticket) -> tuple[int, int] | None:
-    """(first, last) byte of the part that comes; None when it is only asked how much is there."""
+def _content_range(request: Request, permit: UploadPermit) -> tuple[int, int] | None:
+    """(first, last) byte of the part that comes; None when the request only asks how many bytes have arrived."""
     text = request.headers.get("content-range")
     if text is None:
-        return (0, ticket.size - 1)
+        return (0, permit.size - 1)
     match = _RANGE.fullmatch(text.strip())
     if match is None:
-        raise ApiError(Code.INVALID_ARGUMENT, f"Content-Range {text[:80]!a} is neither 'bytes A-B/N' nor 'bytes */N'")
+        raise invalid(f"Content-Range {text[:80]!a} is neither 'bytes A-B/N' nor 'bytes */N'")
     first, last, total = match.groups()
-    if total != "*" and int(total) != ticket.size:
-        raise _wrong_size(ticket, total)
+    if total != "*" and int(total) != permit.size:
+        raise _wrong_size(permit, total)
     if first is None:
         return None
-    if not int(first) <= int(last) < ticket.size:
-        raise ApiError(Code.INVALID_ARGUMENT, f"Content-Range {text!a} lies outside the file's {ticket.size} bytes")
+    if not int(first) <= int(last) < permit.size:
+        raise invalid(f"Content-Range {text!a} lies outside the file's {permit.size} bytes")
     length = request.headers.get("content-length")
     if length is not None and length != str(int(last) - int(first) + 1):
-        raise ApiError(
-            Code.INVALID_ARGUMENT, f"Content-Range {text!a} and Content-Length {length} contradict each other"
-        )
+        raise invalid(f"Content-Range {text!a} and Content-Length {length} contradict each other")
     return int(first), int(last)
 
 
-def _begun_anew(ticket: Ticket) -> ApiError:
+def _superseded(permit: UploadPermit) -> ApiError:
     return ApiError(
         Code.ABORTED,
-        f"somebody else uploads {ticket.model}: their upload of {ticket.filename!r} began after this one and ended it",
-        hint=f"firectl model get {ticket.model} shows when theirs is done; to send yours all the same, run it again",
+        f"somebody else uploads {permit.model}: their upload of {permit.filename!r} began after this one and ended it",
+        hint=f"firectl model get {permit.model} shows when theirs is done; to send yours anyway, run it again",
         reason=Reason.UPLOAD_SUPERSEDED,
     )
 
 
-def _wrong_size(ticket: Ticket, said: str) -> ApiError:
-    return ApiError(
-        Code.INVALID_ARGUMENT, f"file {ticket.filename!r} was announced with {ticket.size} bytes, these are {said}"
-    )
+def _wrong_size(permit: UploadPermit, said: str) -> ApiError:
+    return invalid(f"file {permit.filename!r} was announced with {permit.size} bytes, these are {said}")

@@ -42,8 +42,7 @@ def _get(call: Call) -> dict[str, Any]:
 
 
 def _update(call: Call) -> Wire:
-    body, mask = call.body(Model), call.text("update_mask")
-    return models.update(call.platform, call.caller, call.name("models"), body, call.document, mask)
+    return models.update(call.platform, call.caller, call.name("models"), call.patch(Model))
 
 
 def _delete(call: Call) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The platform itself over HTTP: is it there, what does it hold, end it.
+"""The platform itself over HTTP: its health, what it holds, its shutdown.
 
-Also what it knows of the API and does not do: refused with UNIMPLEMENTED and a reason.
+Also the parts of the hosted API that it does not serve: refused with UNIMPLEMENTED and the reason.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from firectl.server.doors.call import Call, Door, route
 from firectl.server.platform import Platform
 
 _ACCOUNT = "/v1/accounts/{account:id}"
+_BELOW = "/{rest:path}"
 _METHODS = ("GET", "POST", "PATCH", "DELETE")
-NOT_DONE = {
+_FINE_TUNING = "fine-tuning runs on the hosted service"
+NOT_SERVED = {
     "datasets": "datasets are for fine-tuning and batch jobs, which run on the hosted service",
-    "supervisedFineTuningJobs": "fine-tuning runs on the hosted service",
-    "reinforcementFineTuningJobs": "fine-tuning runs on the hosted service",
-    "reinforcementFineTuningSteps": "fine-tuning runs on the hosted service",
-    "rlorTrainerJobs": "fine-tuning runs on the hosted service",
-    "dpoJobs": "fine-tuning runs on the hosted service",
+    "supervisedFineTuningJobs": _FINE_TUNING,
+    "reinforcementFineTuningJobs": _FINE_TUNING,
+    "reinforcementFineTuningSteps": _FINE_TUNING,
+    "rlorTrainerJobs": _FINE_TUNING,
+    "dpoJobs": _FINE_TUNING,
     "batchInferenceJobs": "batch inference runs on the hosted service; send requests to a deployment instead",
     "batchJobs": "batch jobs run on the hosted service",
     "evaluators": "evaluations run on the hosted service",
     "evaluationJobs": "evaluations run on the hosted service",
-    "secrets": "secrets are kept by the hosted service",
+    "secrets": "secrets are stored by the hosted service",
     "clusters": "clusters belong to the hosted service",
     "environments": "environments belong to the hosted service",
     "snapshots": "snapshots belong to the hosted service",
@@ -39,31 +41,22 @@ NOT_DONE = {
     "deploymentTemplates": "deployment templates belong to the hosted service; deployment shapes are served",
     "identityProviders": "identity providers belong to the hosted service",
 }
-"""Collections of the API that this platform does not serve, and what to say of each."""
-NOT_DONE_INFERENCE = ("embeddings", "rerank", "responses", "messages", "audio", "images", "workflows")
+"""Collections of the hosted API that this platform does not serve, each with the reason."""
+NOT_SERVED_INFERENCE = ("embeddings", "rerank", "responses", "messages", "audio", "images", "workflows")
 
 
 def routes(platform: Platform) -> list[BaseRoute]:
-    """Put these last: among them are the patterns for what is known but not done."""
-    found: list[BaseRoute] = [
+    """These come last, because some of them are patterns."""
+    refused = {f"{_ACCOUNT}/{name}{rest}": why for name, why in NOT_SERVED.items() for rest in ("", _BELOW, ":{rest}")}
+    for name in NOT_SERVED_INFERENCE:
+        why = f"{name} is not served here; chat/completions, completions and models are"
+        refused |= {f"{start}/{name}{rest}": why for start in ("/inference/v1", "/v1") for rest in ("", _BELOW)}
+    return [
         Route("/health", _health, methods=["GET"]),
         route(platform, "/v1/local", GET=_local),
         route(platform, "/v1/local:shutdown", POST=_shut_down),
+        *(route(platform, path, **dict.fromkeys(_METHODS, _refuse(why))) for path, why in refused.items()),
     ]
-    for collection, message in NOT_DONE.items():
-        door = _refuse(message)
-        for path in (
-            f"{_ACCOUNT}/{collection}",
-            f"{_ACCOUNT}/{collection}/{{rest:path}}",
-            f"{_ACCOUNT}/{collection}:{{rest}}",
-        ):
-            found.append(route(platform, path, **dict.fromkeys(_METHODS, door)))
-    for prefix in ("/inference/v1", "/v1"):
-        for name in NOT_DONE_INFERENCE:
-            door = _refuse(f"{name} is not served here; chat/completions, completions and models are")
-            for path in (f"{prefix}/{name}", f"{prefix}/{name}/{{rest:path}}"):
-                found.append(route(platform, path, **dict.fromkeys(_METHODS, door)))
-    return found
 
 
 async def _health(request: Request) -> Response:

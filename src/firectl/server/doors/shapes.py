@@ -58,7 +58,6 @@ def _get_version(call: Call) -> dict[str, Any]:
 
 def _match(call: Call) -> dict[str, Any]:
     wanted = call.body(MatchShapes).create_deployment_request.deployment
-    # The account of the path must be there for the caller, though shapes come from wherever the base is.
-    _ = call.account
+    _ = call.account  # NOT_FOUND unless the caller may use it; the shapes come from the base's account
     found = shapes.match(call.platform, call.caller, wanted.base_model or "", bool(wanted.enable_addons))
     return call.page(found, DeploymentShapeVersion, "deploymentShapeVersions", order="create_time")

@@ -19,7 +19,7 @@ from firectl.server.replicas.supervisor import Supervisor
 from firectl.server.store import Store, Tx
 from firectl.server.store.load_names import engine_name, merged_folder
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
-from firectl.server.store.waking import wake
+from firectl.server.store.wake_requests import wake
 
 NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
 

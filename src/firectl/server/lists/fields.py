@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from firectl.errors import ApiError, Code
+from firectl.errors import invalid
 from firectl.schemas.base import Int64, Wire
 
 MESSAGE = "message"
@@ -30,12 +30,12 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class FieldPath:
-    """`attributes` lead from a resource to the field; the last may be a key of a map. `kind` is what lies there."""
+    """`attributes` lead from a resource to the field; the last may be a key of a map. `kind` is the field's type."""
 
     attributes: tuple[str, ...]
     kind: str
     schema: type[Wire] | None = None
-    """Of a message, or of the messages in a list."""
+    """The schema of a message, or of the messages in a list."""
 
     @property
     def text(self) -> str:
@@ -44,7 +44,7 @@ class FieldPath:
 
 
 def find(schema: type[Wire], path: str) -> FieldPath:
-    """The field that `path` means in resources of this schema; INVALID_ARGUMENT naming the part that is not there."""
+    """The field that `path` means in resources of this schema; INVALID_ARGUMENT for an unknown field."""
     current: type[Wire] | None = schema
     attributes: list[str] = []
     kind = MESSAGE
@@ -53,21 +53,21 @@ def find(schema: type[Wire], path: str) -> FieldPath:
             attributes.append(part)
             kind, current = ANY, None
             continue
-        name = _attribute(current, part) if current is not None else None
+        name = _attribute(current, part)
         if name is None or current is None:
-            raise ApiError(Code.INVALID_ARGUMENT, f"{schema.__name__} has no field {path!r}")
+            raise invalid(f"{schema.__name__} has no field {path!r}")
         kind, current = _kind(current, name)
         attributes.append(name)
     return FieldPath(tuple(attributes), kind, current)
 
 
 def read(resource: Wire, path: FieldPath) -> Any:
-    """What is at the path, or None. Through a list of messages: the values of each, as a list."""
+    """The value at the path, or None. Through a list of messages: a list of their values."""
     return _read(resource, path.attributes)
 
 
 def present(schema: type[Wire], body: Mapping[str, Any]) -> Iterator[str]:
-    """The paths of the fields that a JSON body carries, in snake_case; null is absent; a message's fields each."""
+    """The snake_case paths of the fields that a JSON body carries: each field of a message; null counts as absent."""
     for key, value in body.items():
         name = _attribute(schema, key)
         if name is None or value is None:
@@ -80,7 +80,7 @@ def present(schema: type[Wire], body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def pick(resource: Wire, paths: Sequence[FieldPath]) -> dict[str, Any]:
-    """The wire JSON of a resource with nothing but these fields."""
+    """The wire JSON of a resource, with these fields only."""
     whole = resource.to_wire()
     picked: dict[str, Any] = {}
     for path in paths:
@@ -109,10 +109,9 @@ def _read(value: Any, attributes: Sequence[str]) -> Any:
     return value
 
 
-def _attribute(schema: type[Wire], part: str) -> str | None:
-    if part in schema.model_fields:
-        return part
-    return next((name for name in schema.model_fields if to_camel(name) == part), None)
+def _attribute(schema: type[Wire] | None, part: str) -> str | None:
+    names = schema.model_fields if schema is not None else ()
+    return part if part in names else next((name for name in names if to_camel(name) == part), None)
 
 
 _SIMPLE: Mapping[Any, str] = {
@@ -128,22 +127,13 @@ _INT64 = typing.get_args(Int64)[1]
 
 def _kind(schema: type[Wire], name: str) -> tuple[str, type[Wire] | None]:
     info = schema.model_fields[name]
-    if _INT64 in info.metadata or _INT64 in _annotations(info.annotation):
-        return NUMBER, None
-    return _kind_of(info.annotation)
-
-
-def _annotations(annotation: Any) -> list[Any]:
-    found: list[Any] = []
-    for argument in typing.get_args(annotation):
-        found += typing.get_args(argument)[1:] if typing.get_origin(argument) is typing.Annotated else []
-    return found
+    return (NUMBER, None) if _INT64 in info.metadata else _kind_of(info.annotation)
 
 
 def _kind_of(annotation: Any) -> tuple[str, type[Wire] | None]:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _kind_of(arguments[0])
+        return (NUMBER, None) if _INT64 in arguments else _kind_of(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return _kind_of(next(argument for argument in arguments if argument is not type(None)))
     if origin is dict:

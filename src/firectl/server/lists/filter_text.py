@@ -1,6 +1,6 @@
 """What does the text of a filter say? AIP-160: comparisons, `:` has, AND, OR (which binds tighter), NOT, parentheses.
 
-A tree, whose `str` is a filter that reads as the same tree. Must not know fields: whether they exist is `filters`.
+The result is a tree. Must not know fields: whether they exist is decided by `filters`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, invalid
 
 MAX_LENGTH = 4000
 _MAX_DEPTH = 40
@@ -32,7 +32,7 @@ _VALUE = re.compile(r"[^\s()<>=!,\"']+")
 
 @dataclass(frozen=True)
 class Value:
-    """What stands in quotes, or a word; `at` is its place in the text."""
+    """A quoted string or a word; `at` is its position in the text."""
 
     text: str
     quoted: bool
@@ -40,21 +40,15 @@ class Value:
 
     @property
     def is_any(self) -> bool:
-        """Whether it is the star that stands for whatever is there."""
+        """Whether it is the star that stands for any value."""
         return self.text == "*" and not self.quoted
-
-    def __str__(self) -> str:
-        return '"' + re.sub(r'(["\\])', r"\\\1", self.text) + '"' if self.quoted else self.text
 
 
 @dataclass(frozen=True)
 class Bare:
-    """A value without a field: whether it is in what people read of a resource."""
+    """A value without a field: it is searched for in the texts that people read."""
 
     value: Value
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 @dataclass(frozen=True)
@@ -64,16 +58,10 @@ class Restriction:
     value: Value
     at: int = field(default=0, compare=False)
 
-    def __str__(self) -> str:
-        return f"{self.path}{self.operator}{self.value}"
-
 
 @dataclass(frozen=True)
 class Not:
     part: Node
-
-    def __str__(self) -> str:
-        return f"NOT {_apart(self.part, Not, And, Or)}"
 
 
 @dataclass(frozen=True)
@@ -82,9 +70,6 @@ class And:
 
     parts: tuple[Node, ...]
 
-    def __str__(self) -> str:
-        return " AND ".join(_apart(part, And) for part in self.parts)
-
 
 @dataclass(frozen=True)
 class Or:
@@ -92,28 +77,20 @@ class Or:
 
     parts: tuple[Node, ...]
 
-    def __str__(self) -> str:
-        return " OR ".join(_apart(part, And, Or) for part in self.parts)
-
 
 Node: TypeAlias = Bare | Restriction | Not | And | Or
 
 
 def read_filter(text: str) -> Node | None:
-    """The tree of a filter, None of an empty one. INVALID_ARGUMENT saying where it cannot be read."""
+    """The tree of a filter, None of an empty one. INVALID_ARGUMENT says where it cannot be read."""
     if len(text) > MAX_LENGTH:
-        raise ApiError(Code.INVALID_ARGUMENT, f"filter is longer than {MAX_LENGTH} characters")
+        raise invalid(f"filter is longer than {MAX_LENGTH} characters")
     return _Parser(text).parse() if text.strip() else None
 
 
 def wrong(message: str, at: int) -> ApiError:
-    """The error for what is wrong at a place of a filter."""
-    return ApiError(Code.INVALID_ARGUMENT, f"filter, position {at}: {message}")
-
-
-def _apart(node: Node, *kinds: type[Node]) -> str:
-    """A part's text, in parentheses where it would be read with its neighbours."""
-    return f"({node})" if isinstance(node, kinds) else str(node)
+    """The error for a mistake at this position of a filter."""
+    return invalid(f"filter, position {at}: {message}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +133,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _sequence(self) -> list[Node]:
-        """Factors side by side; all must hold, as if AND stood between them."""
+        """Adjacent factors: all must hold, as if joined by AND."""
         parts = [self._factor()]
         while (token := self._peek()) is not None and token.kind != "close" and token.text not in ("AND", "OR"):
             parts.append(self._factor())
@@ -172,7 +149,7 @@ class _Parser:
         if self._keyword("NOT"):
             return Not(self._simple())
         token = self._peek()
-        # A minus negates what it touches: a word, a quoted string, a parenthesis. Alone it is a word itself.
+        # A minus negates the word, quoted string or parenthesis that it touches. Alone it is a word.
         if token is not None and token.text.startswith("-") and re.match(r"-[^\s:=<>!),]", self._text[token.at :]):
             self._at = token.at + 1
             return Not(self._simple())
@@ -188,14 +165,14 @@ class _Parser:
             self._take()
             return inner
         if token.kind not in ("word", "quoted") or token.text in _KEYWORDS:
-            raise wrong(f"a field is wanted, not {token.text!r}", token.at)
+            raise wrong(f"expected a field, got {token.text!r}", token.at)
         after = self._peek()
         if after is None or after.kind != "operator":
             if after is not None and after.kind == "open" and after.at == token.at + len(token.text):
-                raise wrong(f"functions such as {token.text}() are not known here", token.at)
+                raise wrong(f"functions such as {token.text}() are not supported", token.at)
             return Bare(token.value)
         if token.kind != "word":
-            raise wrong("a field is wanted before an operator, not a quoted string", token.at)
+            raise wrong("expected a field before the operator, got a quoted string", token.at)
         self._take()
         return Restriction(token.text, after.text, self._value(after), token.at)
 

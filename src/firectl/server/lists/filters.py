@@ -1,10 +1,11 @@
-"""Does a resource match a filter? What `filter_text` reads becomes a test of resources of one schema.
+"""Does a resource match a filter? The tree that `filter_text` reads becomes a test of resources of one schema.
 
 Must not know any one resource, nor SQL.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,20 +14,7 @@ from firectl.errors import ApiError
 from firectl.schemas.base import Wire
 from firectl.server.lists import fields
 from firectl.server.lists.fields import FieldPath
-from firectl.server.lists.filter_text import (
-    MAX_LENGTH,
-    And,
-    Bare,
-    Node,
-    Not,
-    Or,
-    Restriction,
-    Value,
-    read_filter,
-    wrong,
-)
-
-__all__ = ["MAX_LENGTH", "parse_filter"]
+from firectl.server.lists.filter_text import And, Bare, Node, Not, Or, Restriction, Value, read_filter, wrong
 
 Predicate = Callable[[Wire], bool]
 
@@ -34,7 +22,7 @@ _BARE_LOOKS_IN = ("name", "display_name", "description")
 
 
 def parse_filter(text: str, schema: type[Wire]) -> Predicate:
-    """The test that a filter means for resources of `schema`. Empty: all match. INVALID_ARGUMENT saying where."""
+    """The test that a filter means for resources of `schema`; an empty one matches all. INVALID_ARGUMENT says where."""
     node = read_filter(text)
     return (lambda resource: True) if node is None else _predicate(node, schema)
 
@@ -51,49 +39,41 @@ def _predicate(node: Node, schema: type[Wire]) -> Predicate:
             inner = _predicate(part, schema)
             return lambda resource: not inner(resource)
         case Bare(value):
-            return _bare(value.text)
-        case Restriction(name, operator, value, at):
+            return _bare(value.text.casefold())
+        case Restriction(name, sign, value, at):
             try:
                 path = fields.find(schema, name)
             except ApiError as error:
                 raise wrong(error.message, at) from None
-            return _comparison(path, operator, value)
+            return _comparison(path, sign, value)
 
 
-def _comparison(path: FieldPath, operator: str, value: Value) -> Predicate:
-    if operator == ":" and value.is_any:
+def _bare(wanted: str) -> Predicate:
+    """A word without a field: whether a text that people read contains it."""
+    return lambda resource: any(
+        wanted in str(getattr(resource, name, None) or "").casefold() for name in _BARE_LOOKS_IN
+    )
+
+
+def _comparison(path: FieldPath, sign: str, value: Value) -> Predicate:
+    if sign == ":" and value.is_any:
         return lambda resource: fields.read(resource, path) not in (None, "", [], {})
     if path.kind in (fields.LIST, fields.MAP, fields.MESSAGE):
-        if operator != ":":
+        if sign != ":":
             raise wrong(f"{path.text} holds several values: use {path.text}:VALUE", value.at)
         return lambda resource: _holds(fields.read(resource, path), value.text)
-    wanted = _literal(path, value)
+    try:
+        wanted = _LITERALS.get(path.kind, str)(value.text)
+    except (ValueError, OverflowError):
+        raise wrong(f"{path.text} is a {path.kind}, got {value.text!r}", value.at) from None
     default = _DEFAULTS.get(path.kind)
 
     def compare(resource: Wire) -> bool:
         found = fields.read(resource, path)
         values = found if isinstance(found, list) else [found]
-        return any(_compare(default if v is None else v, operator, wanted) for v in values)
+        return any(_compare(default if v is None else v, sign, wanted) for v in values)
 
     return compare
-
-
-def _literal(path: FieldPath, value: Value) -> Any:
-    """The value in the field's type."""
-    try:
-        return _LITERALS.get(path.kind, str)(value.text)
-    except (ValueError, OverflowError):
-        raise wrong(f"{path.text} is a {path.kind}, {value.text!r} is none", value.at) from None
-
-
-def _bare(text: str) -> Predicate:
-    """A word without a field: whether it is in what people read of a resource."""
-    wanted = text.casefold()
-
-    def matches(resource: Wire) -> bool:
-        return any(wanted in str(getattr(resource, name, None) or "").casefold() for name in _BARE_LOOKS_IN)
-
-    return matches
 
 
 def _boolean(text: str) -> bool:
@@ -121,30 +101,31 @@ _LITERALS: Mapping[str, Callable[[str], Any]] = {
 }
 # An absent field reads as its type's zero, as in protobuf.
 _DEFAULTS: Mapping[str, Any] = {fields.NUMBER: 0, fields.BOOLEAN: False, fields.TEXT: ""}
+_SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
+    ":": operator.eq,
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
-def _compare(found: Any, operator: str, wanted: Any) -> bool:
+def _compare(found: Any, sign: str, wanted: Any) -> bool:
     if isinstance(wanted, str) and isinstance(found, int | float):
-        wanted = _number_like(wanted, found)  # a map's value, whose type only it knows
+        wanted = _number_like(wanted, found)  # a map's value: only the value says its type
     if isinstance(wanted, str):
-        return _compare_text("" if found is None else str(found), operator, wanted)
+        text = "" if found is None else str(found)
+        match sign:
+            case ":":
+                return wanted.casefold() in text.casefold()
+            case "=" | "!=":
+                return _like(text, wanted) == (sign == "=")
+        return _SIGNS[sign](text, wanted)
     if found is None:
-        return operator == "!="
-    if isinstance(wanted, float):
-        found = float(found)
-    match operator:
-        case "=" | ":":
-            return bool(found == wanted)
-        case "!=":
-            return bool(found != wanted)
-        case "<":
-            return bool(found < wanted)
-        case "<=":
-            return bool(found <= wanted)
-        case ">":
-            return bool(found > wanted)
-        case _:
-            return bool(found >= wanted)
+        return sign == "!="
+    return _SIGNS[sign](float(found) if isinstance(wanted, float) else found, wanted)
 
 
 def _number_like(wanted: str, found: float) -> float | str:
@@ -154,26 +135,8 @@ def _number_like(wanted: str, found: float) -> float | str:
         return wanted
 
 
-def _compare_text(found: str, operator: str, wanted: str) -> bool:
-    match operator:
-        case ":":
-            return wanted.casefold() in found.casefold()
-        case "=":
-            return _like(found, wanted)
-        case "!=":
-            return not _like(found, wanted)
-        case "<":
-            return found < wanted
-        case "<=":
-            return found <= wanted
-        case ">":
-            return found > wanted
-        case _:
-            return found >= wanted
-
-
 def _like(found: str, wanted: str) -> bool:
-    """Equality, where a `*` at either end stands for anything."""
+    """Equality, where a `*` at either end stands for any text."""
     if len(wanted) > 1 and wanted.startswith("*") and wanted.endswith("*"):
         return wanted[1:-1] in found
     if wanted.startswith("*"):
@@ -184,11 +147,9 @@ def _like(found: str, wanted: str) -> bool:
 
 
 def _holds(found: Any, wanted: str) -> bool:
-    """`:` on what holds several: a list's item, a map's key, a message's field."""
-    if found is None:
-        return False
+    """`:` on a field that holds several values: a list's item, a map's key, a message's field."""
     if isinstance(found, Wire):
         return wanted in found.model_fields_set
     if isinstance(found, Mapping):
         return wanted in found
-    return any(str(item) == wanted for item in found)
+    return any(str(item) == wanted for item in found or ())

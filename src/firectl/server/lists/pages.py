@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from firectl.errors import ApiError, Code
+from firectl.errors import invalid
 from firectl.schemas.base import Wire
 from firectl.server.lists import fields
 from firectl.server.lists.fields import FieldPath
@@ -27,7 +27,7 @@ MAX_SIZE = 200
 
 @dataclass(frozen=True)
 class ListRequest:
-    """What a list call asks for. `scope` is everything else that a page token is bound to."""
+    """The arguments of a list call. `scope` is everything else that a page token is bound to."""
 
     page_size: int = 0
     page_token: str = ""
@@ -39,26 +39,25 @@ class ListRequest:
     @property
     def size(self) -> int:
         if self.page_size < 0:
-            raise ApiError(Code.INVALID_ARGUMENT, f"page_size must not be negative, it is {self.page_size}")
+            raise invalid(f"page_size must not be negative, it is {self.page_size}")
         return min(self.page_size, MAX_SIZE) or DEFAULT_SIZE
 
     def fingerprint(self) -> str:
-        """Changes with every argument that must stay the same from one page to the next."""
-        said = [self.size, self.filter, self.order_by, self.read_mask, *self.scope]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+        """Differs when an argument differs that must stay the same from one page to the next."""
+        same = [self.size, self.filter, self.order_by, self.read_mask, *self.scope]
+        return hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class Slice(Generic[W]):
-    """One page: its rows, the token of the next ("" at the end), and how many match in all."""
+class Page(Generic[W]):
+    """One page: its items, the token of the next page ("" at the end), and how many items match in total."""
 
     items: list[W]
     next_page_token: str
     total_size: int
 
 
-@dataclass(frozen=True)
-class _Order:
+class _Order(NamedTuple):
     path: FieldPath
     descending: bool
 
@@ -66,34 +65,31 @@ class _Order:
 Key = list[list[Any]]
 
 
-def cut(
+def paginate(
     resources: Iterable[W], schema: type[W], request: ListRequest, default_order: str = "name", unique: str = "name"
-) -> Slice[W]:
-    """The page of `resources` that was asked for. INVALID_ARGUMENT for what cannot be read, naming it.
+) -> Page[W]:
+    """The requested page of `resources`. INVALID_ARGUMENT names the argument that cannot be read.
 
-    `unique` is a field that no two of them have alike: last in the order, it makes a token mean one place.
+    `unique` is a field whose values all differ: it ends the order, so that a token means one place.
     """
     matches = parse_filter(request.filter, schema)
     orders = _parse_order(request.order_by or default_order, schema, unique)
     token = _decode(request, len(orders)) if request.page_token else None
     found = [(_key(resource, orders), resource) for resource in resources if matches(resource)]
-    for position in range(len(orders) - 1, -1, -1):
-        found.sort(key=lambda pair: pair[0][position], reverse=orders[position].descending)
+    for position, order in reversed([*enumerate(orders)]):
+        found.sort(key=lambda pair: pair[0][position], reverse=order.descending)
     start = 0
     if token is not None:
         start = next((i for i, (key, _) in enumerate(found) if _after(key, token, orders)), len(found))
     page = found[start : start + request.size]
     more = start + request.size < len(found)
-    next_token = _encode(page[-1][0], request) if more and page else ""
-    return Slice([resource for _, resource in page], next_token, len(found))
+    return Page([resource for _, resource in page], _encode(page[-1][0], request) if more else "", len(found))
 
 
 def parse_mask(text: str, schema: type[Wire]) -> list[FieldPath] | None:
-    """The fields of a read mask; None for all of them. INVALID_ARGUMENT for one that is not there."""
+    """The fields of a read mask; None for all of them. INVALID_ARGUMENT for an unknown field."""
     paths = [path.strip() for path in text.split(",") if path.strip()]
-    if not paths or "*" in paths:
-        return None
-    return [fields.find(schema, path) for path in paths]
+    return None if not paths or "*" in paths else [fields.find(schema, path) for path in paths]
 
 
 def masked(resource: Wire, mask: list[FieldPath] | None) -> dict[str, Any]:
@@ -104,15 +100,18 @@ def masked(resource: Wire, mask: list[FieldPath] | None) -> dict[str, Any]:
 def _parse_order(text: str, schema: type[Wire], unique: str) -> list[_Order]:
     orders: list[_Order] = []
     for part in text.split(","):
-        words = part.split()
-        if not words:
-            raise ApiError(Code.INVALID_ARGUMENT, f"order_by {text!r} has an empty part")
-        path = fields.find(schema, words[0])
+        match part.split():
+            case []:
+                raise invalid(f"order_by {text!r} has an empty part")
+            case [name]:
+                direction = "asc"
+            case [name, word] if word.lower() in ("asc", "desc"):
+                direction = word.lower()
+            case _:
+                raise invalid(f"order_by: {part.strip()!r} is not FIELD, FIELD asc or FIELD desc")
+        path = fields.find(schema, name)
         if path.kind in (fields.MESSAGE, fields.MAP, fields.LIST):
-            raise ApiError(Code.INVALID_ARGUMENT, f"order_by: {path.text} has no order, name a field in it")
-        direction = words[1].lower() if len(words) > 1 else "asc"
-        if len(words) > 2 or direction not in ("asc", "desc"):
-            raise ApiError(Code.INVALID_ARGUMENT, f"order_by: {part.strip()!r} is not FIELD, FIELD asc or FIELD desc")
+            raise invalid(f"order_by: {path.text} has no order, name a field in it")
         orders.append(_Order(path, direction == "desc"))
     return [*orders, _Order(fields.find(schema, unique), False)]
 
@@ -122,7 +121,7 @@ def _key(resource: Wire, orders: Sequence[_Order]) -> Key:
 
 
 def _sortable(value: Any) -> list[Any]:
-    """A value as something that JSON can carry and that compares with every other: absent, numbers, text."""
+    """A value as JSON that compares with every other value: absent before numbers before text."""
     match value:
         case None:
             return [0]
@@ -139,7 +138,7 @@ def _sortable(value: Any) -> list[Any]:
 
 
 def _after(key: Key, token: Key, orders: Sequence[_Order]) -> bool:
-    """Whether a row comes after the last one of the page before."""
+    """Whether an item comes after the last one of the page before."""
     for mine, last, order in zip(key, token, orders, strict=True):
         if mine != last:
             return (mine > last) != order.descending
@@ -159,10 +158,9 @@ def _decode(request: ListRequest, length: int) -> Key:
         document = None
     key = document.get("after") if isinstance(document, dict) else None
     if document is None or not isinstance(key, list) or not all(map(_is_sortable, key)):
-        raise ApiError(Code.INVALID_ARGUMENT, "page_token is not one that this server gave out")
+        raise invalid("page_token was not issued by this server")
     if document.get("of") != request.fingerprint() or len(key) != length:
-        raise ApiError(
-            Code.INVALID_ARGUMENT,
+        raise invalid(
             "page_token belongs to a list call with other arguments",
             hint="repeat filter, order and page size of that call, or start again without the token",
         )

@@ -31,7 +31,7 @@ from firectl.server.store import Store, Tx
 from firectl.server.store.capacity import free
 from firectl.server.store.defaults import give_up_default
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
-from firectl.server.store.waking import wake
+from firectl.server.store.wake_requests import wake
 from firectl.server.usage.activity import Activity
 
 log = logging.getLogger(__name__)

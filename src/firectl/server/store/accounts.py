@@ -1,4 +1,4 @@
-"""Rows of accounts, users and API keys. A key is known by its sha256 alone. SQL only."""
+"""Rows of accounts, users and API keys. Only the sha256 of a key is stored. SQL only."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from firectl.server.store.rows import AccountRow, ApiKeyRow, UserRow
 from firectl.server.store.table import RowTable
 
 
-class Accounts(RowTable[AccountRow]):
+class AccountTable(RowTable[AccountRow]):
     table = tables.accounts
     row_type = AccountRow
 
 
-class Users(RowTable[UserRow]):
+class UserTable(RowTable[UserRow]):
     table = tables.users
     row_type = UserRow
 
-    def of_account(self, account: str) -> list[UserRow]:
-        """The users of an account (`accounts/a`) by name."""
-        return self._select(tables.users.c.account == account, order_by=[tables.users.c.name])
 
-
-class ApiKeys(RowTable[ApiKeyRow]):
+class ApiKeyTable(RowTable[ApiKeyRow]):
     table = tables.api_keys
     row_type = ApiKeyRow
     key = "key_id"

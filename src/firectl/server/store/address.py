@@ -1,4 +1,4 @@
-"""What does a database's URL name, and what of it may be shown? Opens nothing."""
+"""Which database does a URL name, and how is it shown without its password? Opens nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from firectl.errors import InputError
 
 
 def shown(url: str) -> str:
-    """The URL without password and query, for messages; a file with its whole path. InputError for no URL."""
+    """The URL for messages: without password and query, a file with its absolute path. InputError if malformed."""
     parsed = _parsed(url).set(query={})
     if _file(parsed):
         parsed = parsed.set(database=os.path.abspath(_file(parsed)))
@@ -18,7 +18,7 @@ def shown(url: str) -> str:
 
 
 def is_missing(url: str) -> bool:
-    """Whether it names an SQLite file that does not exist: opening it would create it."""
+    """Whether the URL names an SQLite file that does not exist: opening it would create it."""
     path = _file(_parsed(url))
     return path != "" and not os.path.exists(path)
 
@@ -34,6 +34,6 @@ def _parsed(url: str) -> sa.URL:
         parsed = sa.make_url(url)
         parsed.get_dialect()
         return parsed
-    except (sa.exc.ArgumentError, ValueError):  # without its cause, whose text may hold a password
+    except (sa.exc.ArgumentError, ValueError):  # `from None`: the cause's text may hold a password
         message = "the database URL cannot be read: expected one such as sqlite:////path/to/platform.sqlite"
         raise InputError(message, hint="env -u FIRECTL_DATABASE_URL firectl local up") from None

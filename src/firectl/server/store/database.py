@@ -1,56 +1,64 @@
-"""How is the database opened, and what is one transaction? Connections and their settings; no query, no rule."""
+"""How is the database opened, and what is a transaction? Connections and their settings; no query, no rule."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from firectl.errors import InputError
 from firectl.server.store import tables
-from firectl.server.store.accounts import Accounts, ApiKeys, Users
-from firectl.server.store.deployments import DeployedModels, Deployments
+from firectl.server.store.accounts import AccountTable, ApiKeyTable, UserTable
+from firectl.server.store.deployments import DeployedModelTable, DeploymentTable
 from firectl.server.store.identity import Identity
-from firectl.server.store.models import Files, Models
-from firectl.server.store.usage import Usage
+from firectl.server.store.models import FileTable, ModelTable
+from firectl.server.store.table import RowTable
+from firectl.server.store.usage import UsageTable
+
+T = TypeVar("T", bound=RowTable[Any])
 
 BUSY_TIMEOUT_S = 30
 _SPARE_CONNECTIONS = 64
-"""More than the threads that may ask at once, so that none waits for a connection."""
+"""More than the threads that query at the same time, so that none waits for a connection."""
 _BEGIN = "firectl_begin"
 _WRITERS_LOCK = 0x66697265
 """PostgreSQL advisory lock that makes writers take turns, as SQLite's BEGIN IMMEDIATE does."""
 
 
 class Tx:
-    """One transaction: every table seen at one point in time, and written together or not at all."""
+    """One transaction: a snapshot of all tables; its writes are committed together or not at all."""
 
     def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
         self.identity = Identity(connection)
-        self.accounts = Accounts(connection)
-        self.users = Users(connection)
-        self.api_keys = ApiKeys(connection)
-        self.models = Models(connection)
-        self.files = Files(connection)
-        self.deployments = Deployments(connection)
-        self.deployed_models = DeployedModels(connection)
-        self.usage = Usage(connection)
+        self.accounts = AccountTable(connection)
+        self.users = UserTable(connection)
+        self.api_keys = ApiKeyTable(connection)
+        self.models = ModelTable(connection)
+        self.files = FileTable(connection)
+        self.deployments = DeploymentTable(connection)
+        self.deployed_models = DeployedModelTable(connection)
+        self.usage = UsageTable(connection)
+
+    def table(self, kind: type[T]) -> T:
+        """The table of a noun that has no attribute here: `tx.table(RouterTable).get(name)`."""
+        return kind(self._connection)
 
 
 class Store:
-    """The platform's memory. Safe to use from any thread; each `begin` and `read` has a connection of its own."""
+    """The platform's database. Safe to use from any thread; each `begin` and `read` has its own connection."""
 
     def __init__(self, url: str, admit: Callable[[Tx], None] | None = None) -> None:
-        """Open, and create what is missing. `url` is SQLAlchemy's: `sqlite:////path` or `postgresql+psycopg://…`.
+        """Open, and create missing tables. `url` is SQLAlchemy's: `sqlite:////path` or `postgresql+psycopg://…`.
 
-        A database of an older version gets what it lacks. InputError for one that a newer firectl made. What `admit`
-        raises refuses the database: tables and columns added before are rolled back.
+        A database of an older version is upgraded; InputError for one of a newer firectl. An exception of `admit`
+        refuses the database, and rolls back its upgrade.
         """
         self.version = 0
-        """Another number after every commit of this process: what was read under the same number still holds."""
+        """Changes with every commit of this process: what was read under the same number still holds."""
         self._versions = itertools.count(1)
         self._engine = sa.create_engine(url, max_overflow=_SPARE_CONNECTIONS)
         self._sqlite = self._engine.dialect.name == "sqlite"
@@ -75,13 +83,13 @@ class Store:
 
     @contextmanager
     def note(self) -> Iterator[Tx]:
-        """The same for what nobody decides by (how much was served, and when): `version` stays as it is."""
+        """Like `begin`, for data that no decision depends on (how much was served, and when): keeps `version`."""
         with self._transaction("IMMEDIATE") as connection:
             yield Tx(connection)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        """A transaction that only reads, from one snapshot, and waits for no writer."""
+        """A transaction that only reads, from one snapshot, and never waits for a writer."""
         with self._transaction("DEFERRED") as connection:
             yield Tx(connection)
 
@@ -97,16 +105,16 @@ class Store:
                 yield connection
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self._engine.dispose()
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver would otherwise begin by itself, and late
+    connection.isolation_level = None  # otherwise the driver begins transactions itself, too late
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
-    # FULL, for an acknowledged write must outlive a power cut too; the few writes of a control plane can afford it.
+    # FULL: an acknowledged write must survive a power cut too, and a control plane writes rarely.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -127,14 +135,14 @@ def _upgrade(connection: sa.Connection) -> None:
     if not version.isdecimal() or int(version) > tables.SCHEMA_VERSION:
         raise InputError(
             f"the platform's database has schema version {version}, this firectl needs {tables.SCHEMA_VERSION}",
-            hint="use the firectl that made it, or move the database away and import the models again",
+            hint="use the firectl that created it, or move the database away and import the models again",
         )
     _add_columns(connection)
     connection.execute(tables.meta.update().where(key).values(value=str(tables.SCHEMA_VERSION)))
 
 
 def _add_columns(connection: sa.Connection) -> None:
-    """Give every table the columns that it lacks; whole tables are there already."""
+    """Add the missing columns to every table; missing tables exist already."""
     found = sa.inspect(connection)
     for table in tables.metadata.sorted_tables:
         there = {column["name"] for column in found.get_columns(table.name)}

@@ -1,6 +1,6 @@
-"""Where does a request for a bare model go? To the one deployed model that is its default: the first, then the next.
+"""Where does a request for a bare model go? To the deployed model that is its default: the first one, then the next.
 
-Called inside a transaction of those who add and remove deployed models.
+Runs inside the transaction of the caller, which adds or removes deployed models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from firectl.server.store.rows import DeployedModelRow
 
 
 def make_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
-    """Requests for the bare model go here from now on."""
+    """Route requests for the bare model to this row."""
     before = tx.deployed_models.default_of(row.model)
     if before is not None and before.name != row.name:
         tx.deployed_models.update(before.name, default=False, update_time=now)
@@ -21,7 +21,7 @@ def make_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
 
 
 def give_up_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
-    """The row is leaving: if it was the default, the oldest other place of the model that stays takes over."""
+    """The row is being unloaded: if it is the default, the oldest other row of its model becomes it."""
     if not row.default:
         return
     tx.deployed_models.update(row.name, default=False, update_time=now)

@@ -1,4 +1,4 @@
-"""Rows of deployments and of the models deployed on them. SQL only: what may be written is decided in `control`."""
+"""Rows of deployments and of the models deployed on them. SQL only: `control` decides what may be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firectl.server.store.table import RowTable
 _BY_AGE = [tables.deployments.c.create_time, tables.deployments.c.name]
 
 
-class Deployments(RowTable[DeploymentRow]):
+class DeploymentTable(RowTable[DeploymentRow]):
     table = tables.deployments
     row_type = DeploymentRow
 
@@ -25,45 +25,41 @@ class Deployments(RowTable[DeploymentRow]):
         return self._select(order_by=_BY_AGE)
 
     def active(self) -> list[DeploymentRow]:
-        """Every deployment of every account that is not DELETED yet: those that may own a process."""
+        """The deployments of every account that are not DELETED: those that may own a process."""
         return self._select(tables.deployments.c.state != DeploymentState.DELETED, order_by=_BY_AGE)
 
     def of_model(self, model: str) -> list[DeploymentRow]:
-        """Deployments not DELETED that serve this model as their own or need it as their base, oldest first."""
+        """Deployments that serve this model or need it as their base, except DELETED ones, oldest first."""
         of_it = sa.or_(tables.deployments.c.model == model, tables.deployments.c.base == model)
         return self._select(of_it, tables.deployments.c.state != DeploymentState.DELETED, order_by=_BY_AGE)
 
 
-class DeployedModels(RowTable[DeployedModelRow]):
+class DeployedModelTable(RowTable[DeployedModelRow]):
     table = tables.deployed_models
     row_type = DeployedModelRow
-
-    def of_account(self, account: str) -> list[DeployedModelRow]:
-        """The rows of an account (`accounts/a`) by name."""
-        return self._select(tables.deployed_models.c.account == account, order_by=[tables.deployed_models.c.name])
 
     def all(self) -> list[DeployedModelRow]:
         """The rows of every account by name."""
         return self._select(order_by=[tables.deployed_models.c.name])
 
     def of_pair(self, model: str, deployment: str) -> list[DeployedModelRow]:
-        """The rows of a model on a deployment, oldest first: one that leaves and a newer one may stand together."""
+        """The rows of a model on a deployment, oldest first: a new one may exist beside one that is being unloaded."""
         columns = tables.deployed_models.c
         return self._select(
             columns.model == model, columns.deployment == deployment, order_by=[columns.create_time, columns.name]
         )
 
     def of_deployment(self, deployment: str) -> list[DeployedModelRow]:
-        """Everything on a deployment, its own model included, oldest first."""
+        """All rows of a deployment, its own model included, oldest first."""
         columns = tables.deployed_models.c
         return self._select(columns.deployment == deployment, order_by=[columns.create_time, columns.name])
 
     def of_model(self, model: str) -> list[DeployedModelRow]:
-        """Everywhere a model is deployed, oldest first."""
+        """All rows of a model, oldest first."""
         columns = tables.deployed_models.c
         return self._select(columns.model == model, order_by=[columns.create_time, columns.name])
 
     def default_of(self, model: str) -> DeployedModelRow | None:
-        """Where a request for the bare model goes, or None."""
+        """The row that requests for the bare model go to, or None."""
         found = self._select(tables.deployed_models.c.model == model, tables.deployed_models.c.default)
         return found[0] if found else None

@@ -1,4 +1,4 @@
-"""The ID of the platform that a database belongs to, a row of `meta`. SQL only."""
+"""Which platform does a database belong to? Its ID is a row of `meta`. SQL only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _KEY = "platform_id"
 
 
 class Identity:
-    """The ID within one transaction."""
+    """The platform's ID, within one transaction."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -22,5 +22,5 @@ class Identity:
         return found
 
     def put(self, platform_id: str) -> None:
-        """Claim a database that has no ID; sqlalchemy.exc.IntegrityError for one that has."""
+        """Give an ID to a database that has none; sqlalchemy.exc.IntegrityError if it has one."""
         self._connection.execute(tables.meta.insert().values(key=_KEY, value=platform_id))

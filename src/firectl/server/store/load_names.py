@@ -1,6 +1,6 @@
-"""What is a load called where it is served: its adapter's name inside an engine, its merged folder? Pure.
+"""What are the names of a load where it is served: its adapter's name in an engine, its merged folder? Pure.
 
-Bound to the weights, so that new ones never answer under the old name.
+Each name contains the hash of the weights, so that a new version never answers under the old name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Rows of models and of their files. SQL only: what may be written is decided in `control`."""
+"""Rows of models and of their files. SQL only: `control` decides what may be written."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
@@ -9,21 +11,17 @@ from firectl.server.store.rows import FileRow, ModelRow
 from firectl.server.store.table import RowTable
 
 
-class Models(RowTable[ModelRow]):
+class ModelTable(RowTable[ModelRow]):
     table = tables.models
     row_type = ModelRow
-
-    def of_account(self, account: str) -> list[ModelRow]:
-        """The models of an account (`accounts/a`) by name."""
-        return self._select(tables.models.c.account == account, order_by=[tables.models.c.name])
 
     def all(self) -> list[ModelRow]:
         """The models of every account, by name."""
         return self._select(order_by=[tables.models.c.name])
 
 
-class Files:
-    """The files announced for each model; its key is the pair (model, filename)."""
+class FileTable:
+    """The files announced for each model; the key is the pair (model, filename)."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -38,10 +36,9 @@ class Files:
         return FileRow(**found) if found else None
 
     def put(self, row: FileRow) -> None:
-        """Write the row, in place of one of the same name if there is one."""
+        """Insert the row, or replace the one of the same name."""
         self.delete(row.model, row.filename)
-        values = {"model": row.model, "filename": row.filename, "size": row.size}
-        self._connection.execute(tables.files.insert().values(**values, sha256=row.sha256, complete=row.complete))
+        self._connection.execute(tables.files.insert().values(asdict(row)))
 
     def delete(self, model: str, filename: str) -> bool:
         return self._connection.execute(tables.files.delete().where(_is(model, filename))).rowcount > 0

@@ -1,7 +1,7 @@
-"""What the platform remembers: one frozen dataclass per table, shared by store, control and reconcile.
+"""What does the platform remember? One frozen dataclass per table, shared by store, control and reconcile.
 
-A row holds the wire resource as the user wrote it (`resource`) plus the columns that rules and queries need.
-What can be derived from running processes (replica counts) is not here.
+A row holds the wire resource as the user wrote it (`resource`), and the columns that rules and queries need. It must
+not hold what running processes can tell, such as replica counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from firectl.schemas.model import Model
 class ModelRow:
     """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder.
 
-    `damage` says what was wrong with its files at `check_time`, when they had these `stamps` (`integrity.Stamps`).
+    `damage` is the result of the check at `check_time`, when the files had these `stamps` (`integrity.Stamps`).
     """
 
     name: str
@@ -31,7 +31,7 @@ class ModelRow:
     base: str | None
     """For an adapter, the full name of its base model."""
     folder: str
-    content_hash: str | None
+    content_hash: str | None = None
     create_time: datetime
     update_time: datetime
     damage: Status | None = None
@@ -41,7 +41,7 @@ class ModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRow:
-    """`model` is what was asked for (a base or a LoRA), `base` the base model under it; equal unless live merge."""
+    """`model` is the requested one (a base or a LoRA), `base` the base model under it; equal unless live merge."""
 
     name: str
     account: str
@@ -51,23 +51,23 @@ class DeploymentRow:
     model: str
     base: str
     desired_replicas: int
-    """What reconcile drives the running replicas towards; 0 when parked or scaled to zero."""
-    served_folder: str | None
-    """The folder replicas load, relative to the data folder; None until merged or resolved."""
-    merge_record: dict[str, object] | None
-    """What is merged into `served_folder`: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
-    last_request_time: datetime | None
+    """The number of replicas that reconcile works towards; 0 when parked or scaled to zero."""
+    served_folder: str | None = None
+    """The folder that replicas load, relative to the data folder; None until merged or resolved."""
+    merge_record: dict[str, object] | None = None
+    """The merge in `served_folder`: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
+    last_request_time: datetime | None = None
     create_time: datetime
     update_time: datetime
-    delete_time: datetime | None
-    purge_time: datetime | None
+    delete_time: datetime | None = None
+    purge_time: datetime | None = None
     woken_time: datetime | None = None
-    """When it was last told to run: created, scaled by hand, woken by a request or a load. Idleness counts from here
-    at the earliest."""
+    """When it was last told to run: created, scaled by hand, woken by a request or a load. Idle time starts no
+    earlier."""
     auto_deploy: bool = True
     """Whether its own model is deployed with it, so that the bare model name may route to it."""
     taken_along: list[dict[str, Any]] | None = None
-    """What was deployed on it when it was deleted, to come back with an undelete: see `control.deletion`."""
+    """The loads on it when it was deleted, for an undelete to restore: see `control.deletion`."""
 
     @property
     def is_live_merge(self) -> bool:
@@ -75,13 +75,13 @@ class DeploymentRow:
 
     @property
     def is_hot_reload(self) -> bool:
-        """Whether the latest addon loaded onto it is merged into its base."""
+        """Whether the latest addon loaded on it is merged into its base."""
         return bool(self.resource.enable_hot_reload_latest_addon)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedModelRow:
-    """`model_hash` binds the load to the weights it was asked for."""
+    """`model_hash` binds the load to the weights at the time of the request."""
 
     name: str
     account: str
@@ -98,7 +98,7 @@ class DeployedModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRow:
-    """A file of a model: announced with its size, complete once every byte arrived and its sha256 is known."""
+    """A file of a model: announced with its size, complete once all bytes arrived and its sha256 is known."""
 
     model: str
     filename: str
@@ -124,7 +124,7 @@ class UserRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKeyRow:
-    """`user` owns it; `sha256` of the secret (hexadecimal) is all that is kept of it, `prefix` is for people."""
+    """`user` owns it. Of the secret only `sha256` (hexadecimal) and, for people, its `prefix` are stored."""
 
     key_id: str
     user: str
@@ -138,7 +138,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class UsageRow:
-    """What was served of a model on a deployment in the `length` seconds from `start` (unix time)."""
+    """What a deployment served of a model in the `length` seconds from `start` (unix time)."""
 
     deployment: str
     model: str

@@ -1,4 +1,4 @@
-"""How does a dataclass become a row and come back? The statements that every table shares; no rule, no other SQL."""
+"""How does a dataclass become a row, and a row a dataclass? The statements that all tables share; no rule."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class RowTable(Generic[R]):
         """The row of that key, or None."""
         found = self._select(self.table.c[self.key] == key)
         return found[0] if found else None
+
+    def of_account(self, account: str) -> list[R]:
+        """The rows of an account (`accounts/a`) by key."""
+        return self._select(self.table.c.account == account, order_by=[self.table.c[self.key]])
 
     def insert(self, row: R) -> None:
         """Write a new row; sqlalchemy.exc.IntegrityError when its key is taken."""

@@ -1,4 +1,4 @@
-"""What does the database look like? Tables with a column for each field of `rows`. No query lives here.
+"""What does the database look like? Tables with a column for each field of `rows`; no query.
 
 Every reference is a full name: `account` is `accounts/a`, `model` is `accounts/a/models/m`.
 """
@@ -17,12 +17,13 @@ from firectl.schemas.deployment import Deployment
 from firectl.schemas.model import Model
 
 SCHEMA_VERSION = 5
-"""Raised with every change of a table. An older database gets the columns and tables that it lacks, so that what is
-added must be nullable or have a `server_default`; a newer one is refused, never guessed at."""
+"""Increased with every change of an existing table. An older database gets the missing columns, so a new column must be
+nullable or have a `server_default`. A newer database is refused. A new table needs no new version: `create_all` adds
+it, and an older firectl ignores it."""
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """An aware datetime in UTC. SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+    """An aware datetime in UTC. SQLite stores no zone: it is removed on writing and added on reading."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -41,7 +42,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 
 
 class WireJson(sa.types.TypeDecorator[Wire]):
-    """A wire schema as the JSON that would travel."""
+    """A wire schema as its JSON on the wire."""
 
     impl = sa.JSON
     cache_ok = True
@@ -124,7 +125,7 @@ files = sa.Table(
     sa.Column("complete", sa.Boolean, nullable=False),
 )
 
-# No foreign key to models: a deployment deleted softly may outlive its model.
+# No foreign key to models: a soft-deleted deployment may outlive its model.
 deployments = sa.Table(
     "deployments",
     metadata,
@@ -165,7 +166,7 @@ deployed_models = sa.Table(
     sa.Column("update_time", UtcTime, nullable=False),
     sa.Column("parity", sa.JSON),  # Of earlier versions; not read or written.
 )
-# At most one default deployment a model: the database holds the line if a rule should slip.
+# At most one default per model: the database refuses a second one even if a rule has a bug.
 sa.Index(
     "one_default_per_model",
     deployed_models.c.model,
@@ -174,7 +175,7 @@ sa.Index(
     postgresql_where=deployed_models.c.default,
 )
 
-# No foreign keys: what was served stays true when the deployment is gone.
+# No foreign keys: the history outlives its deployment.
 usage = sa.Table(
     "usage",
     metadata,

@@ -1,8 +1,9 @@
-"""Rows of what was served: amounts by deployment, model and stretch of time. SQL only."""
+"""Rows of what was served: amounts by deployment, model and period. SQL only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
@@ -14,54 +15,42 @@ AMOUNTS = ("requests", "errors", "prompt_tokens", "generated_tokens")
 _KEY = ("deployment", "model", "start", "length")
 
 
-class Usage:
+class UsageTable:
     """The amounts; the key is (deployment, model, start, length)."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
     def add(self, rows: Iterable[UsageRow]) -> None:
-        """Add the amounts of each row to those there are."""
+        """Add the amounts of each row to the stored ones."""
         for row in rows:
             key = [_COLUMNS[name] == getattr(row, name) for name in _KEY]
             more = {name: _COLUMNS[name] + getattr(row, name) for name in AMOUNTS}
             changed = self._connection.execute(tables.usage.update().where(*key).values(more))
             if changed.rowcount == 0:
-                values = {name: getattr(row, name) for name in (*_KEY, *AMOUNTS)}
-                self._connection.execute(tables.usage.insert().values(values))
+                self._connection.execute(tables.usage.insert().values(asdict(row)))
 
     def between(self, prefix: str, start: int, end: int) -> list[UsageRow]:
-        """What was served by deployments whose names begin with `prefix`, from `start` to before `end`."""
+        """The rows of deployments whose names begin with `prefix`, from `start` to before `end`."""
         theirs = _COLUMNS.deployment.startswith(prefix, autoescape=True)
         within = sa.and_(_COLUMNS.start >= start, _COLUMNS.start < end)
         query = tables.usage.select().where(theirs, within).order_by(_COLUMNS.start)
         return [UsageRow(**found) for found in self._connection.execute(query).mappings()]
 
     def roll_up(self, length: int, into: int, before: int) -> None:
-        """Make rows of `length` seconds that begin before `before` into rows of `into` seconds."""
+        """Combine rows of `length` seconds that begin before `before` into rows of `into` seconds."""
         old = sa.and_(_COLUMNS.length == length, _COLUMNS.start < before)
         # Not `//`: it would be true division plus FLOOR on some databases.
         begin = _COLUMNS.start - _COLUMNS.start % into
-        sums = [sa.func.sum(_COLUMNS[name]).label(name) for name in AMOUNTS]
-        query = (
-            sa.select(_COLUMNS.deployment, _COLUMNS.model, begin.label("start"), *sums)
-            .where(old)
-            .group_by(_COLUMNS.deployment, _COLUMNS.model, begin)
-        )
-        found = self._connection.execute(query).mappings().all()
-        # Sums of a PostgreSQL bigint are decimals.
-        self.add(
-            UsageRow(
-                deployment=row["deployment"],
-                model=row["model"],
-                start=int(row["start"]),
-                length=into,
-                **{name: int(row[name]) for name in AMOUNTS},
-            )
-            for row in found
-        )
+        sums = [sa.func.sum(_COLUMNS[name]) for name in AMOUNTS]
+        groups = (_COLUMNS.deployment, _COLUMNS.model, begin)
+        found = self._connection.execute(sa.select(*groups, *sums).where(old).group_by(*groups)).all()
+        for deployment, model, start, *amounts in found:
+            # PostgreSQL's sum of a bigint is a decimal.
+            added = dict(zip(AMOUNTS, map(int, amounts), strict=True))
+            self.add([UsageRow(deployment=deployment, model=model, start=int(start), length=into, **added)])
         self._connection.execute(tables.usage.delete().where(old))
 
     def drop(self, before: int) -> None:
-        """Forget what began before `before`."""
+        """Delete rows that begin before `before`."""
         self._connection.execute(tables.usage.delete().where(_COLUMNS.start < before))

@@ -166,7 +166,7 @@ def test_a_deployed_model_is_shown_listed_and_changed(cli: Cli, loaded: Api) -> 
 def test_a_name_of_another_collection_is_refused_before_anything_is_sent(cli: Cli, loaded: Api) -> None:
     ran = cli("load-lora", DEPLOYMENT, "--deployment", "d")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"Error: {DEPLOYMENT!r} is a deployment")
+    assert ran.err.startswith(f"Error: expected a model, got the deployment {DEPLOYMENT!r}")
     assert loaded.asked == []
 
 

@@ -304,7 +304,7 @@ def test_a_download_onto_a_file_is_told_to_name_a_folder(cli: Cli, catalog: Api,
         assert (ran.code, ran.out, catalog.asked) == (2, "", [])
         assert ran.err == (
             f"Error: {tmp_path}/here is a file, not a folder (code = InvalidArgument)\n"
-            f"Hint: name a folder, there or not: firectl model download {NAME} {tmp_path}/here-files\n"
+            f"Hint: give a folder, new or existing: firectl model download {NAME} {tmp_path}/here-files\n"
         )
     assert (tmp_path / "here").read_text() == "mine"
 

@@ -108,9 +108,7 @@ def test_a_lost_answer_to_create_is_not_sent_again_and_says_where_to_look(cli: C
     owned.on("POST", KEYS, RESET)
     ran = cli("api-key", "create")
     assert (ran.code, ran.out) == (7, "")
-    assert ran.err.endswith(
-        "Hint: it may have been made all the same: firectl api-key list --user accounts/acme/users/ann\n"
-    )
+    assert ran.err.endswith("Hint: it may have been created: firectl api-key list --user accounts/acme/users/ann\n")
     assert len(owned.changes) == 1
 
 

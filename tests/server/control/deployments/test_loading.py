@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 
+from firectl.errors import ApiError, Code
+from firectl.server.control.deployments import loading
+from firectl.server.platform import Platform
+from tests.server.control.still import CALLER, D, create
+from tests.server.control.still import load as still_load
 from tests.server.folders import write_adapter, write_base
 from tests.server.process import Api, Refusal
 
@@ -207,7 +212,7 @@ def test_the_model_and_the_deployment_must_be_there_and_alive(api: Api, base: st
     said = api.refused("POST", "deployedModels", {"model": "none", "deployment": multi})
     assert said == Refusal(404, 5, "model accounts/acme/models/none not found", None)
     said = api.refused("POST", "deployedModels", {"deployment": multi})
-    assert said == Refusal(400, 3, "model is missing: the full name of one of models", None)
+    assert said == Refusal(400, 3, "model is missing: expected the full name of a model", None)
     api.create_model("unready-addon", base)
     said = api.refused("POST", "deployedModels", {"model": "unready-addon", "deployment": multi})
     assert (said.status, said.code) == (400, 9)
@@ -280,3 +285,33 @@ def test_what_a_disabled_auto_deploy_left_out_can_be_deployed_later(api: Api, ad
     row = load(api, adapter, made["name"])
     assert (row["model"], row["deployment"], row["default"]) == (adapter, made["name"], True)
     assert load(api, adapter, made["name"])["name"] == row["name"]
+
+
+def test_a_deployment_holds_as_many_addons_as_an_engine_has_room_for(still: Platform) -> None:
+    create(still, enableAddons=True)
+    for name in ("a1", "a2", "a1"):
+        still_load(still, name)
+    with pytest.raises(ApiError) as raised:
+        still_load(still, "a3")
+    assert raised.value.code is Code.RESOURCE_EXHAUSTED
+    assert raised.value.message == f"deployment {D} holds 2 addons; the limit is 2"
+
+
+def test_a_load_is_bound_to_the_weights_it_was_asked_for(still: Platform) -> None:
+    create(still, enableAddons=True)
+    made = still_load(still, "a1")
+    with still.store.read() as tx:
+        found = tx.deployed_models.get(made.name or "")
+    assert found is not None
+    assert found.model_hash == "sha256:a1"
+
+
+def test_a_pair_on_its_way_out_can_be_loaded_again_beside_it(still: Platform) -> None:
+    create(still, enableAddons=True)
+    first = still_load(still, "a1")
+    loading.unload(still, CALLER, first.name or "")
+    second = still_load(still, "a1")
+    assert second.name != first.name
+    assert second.default is True
+    leaving = loading.get(still, CALLER, first.name or "")
+    assert (leaving.state, leaving.default) == ("UNDEPLOYING", False)

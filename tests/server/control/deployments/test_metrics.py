@@ -104,7 +104,7 @@ def test_history_is_read_by_deployment_and_model_over_http(api: Api, platform: P
     assert values[f"{name}/y"] == [{"timestamp": today, "value": "0.5"}]
     said = api.refused("GET", "deploymentMetrics", metric="tokens-per-second", groupBy="region")
     assert (said.status, said.code) == (400, 3)
-    assert said.message == "query parameter groupBy: 'region' is none of deployment, model"
+    assert said.message == "query parameter groupBy: expected one of deployment, model, got 'region'"
     assert api.call("GET", "/v1/accounts/other/deploymentMetrics?metric=tokens-per-second").status_code == 404
 
 

@@ -1,246 +1,138 @@
-"""Rules about replicas, on rows alone: nothing is started, so that what a call writes can be seen."""
+"""Which fields a deployment may have, and their defaults: the rules alone, without a platform."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from firectl.errors import ApiError, Code
-from firectl.schemas.base import Status
-from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
-from firectl.schemas.model import Model
-from firectl.schemas.words import DeploymentState, ModelKind
-from firectl.server.access.auth import Authenticator, Caller
-from firectl.server.access.signing import Signer
-from firectl.server.control.accounts import accounts
-from firectl.server.control.deployments import deployments, loading
-from firectl.server.control.deployments.deployments import CreateOptions
-from firectl.server.disk.paths import Paths
-from firectl.server.platform import Platform, PlatformSettings
-from firectl.server.replicas.supervisor import Supervisor, utc_now
-from firectl.server.replicas.wakeup import Wakeup
-from firectl.server.store import Store
-from firectl.server.store.rows import DeploymentRow, ModelRow
-from tests.server.folders import write_adapter
+from firectl.schemas.words import ACCELERATORS, PRECISIONS, ModelKind
+from firectl.server.control.deployments import rules
+from tests.server.store.rows import MODEL
 
-ME = "accounts/me"
-CALLER = Caller(ME, f"{ME}/users/owner")
-D = f"{ME}/deployments/d"
+QUANTIZED = "addons cannot be enabled with quantized precisions (FP8/FP4)"
+BASE = replace(MODEL, resource=MODEL.resource.model_copy(update={"context_length": 512}))
+LORA = replace(BASE, name="accounts/a/models/lora", kind=ModelKind.ADDON, base=BASE.name)
 
 
-@pytest.fixture
-def still(tmp_path: Path) -> Iterator[Platform]:
-    """A platform whose loop was never started, with a READY base and an adapter of it; 4 replicas, 2 addons at most."""
-    paths = Paths(tmp_path)
-    paths.create()
-    store = Store(f"sqlite:///{paths.database}")
-    accounts.bootstrap(store, ME, "fw_key", utc_now())
-    wakeup = Wakeup()
-    write_adapter(tmp_path / "models" / "adapter")
-    now = datetime.now(UTC)
-    with store.begin() as tx:
-        for name, kind, base, folder in (
-            ("base", ModelKind.BASE, None, "models/base"),
-            ("a1", ModelKind.ADDON, f"{ME}/models/base", "models/adapter"),
-            ("a2", ModelKind.ADDON, f"{ME}/models/base", "models/adapter"),
-            ("a3", ModelKind.ADDON, f"{ME}/models/base", "models/adapter"),
-        ):
-            tx.models.insert(
-                ModelRow(
-                    name=f"{ME}/models/{name}", account=ME, resource=Model(), state="READY", kind=kind, base=base,
-                    folder=folder, content_hash=f"sha256:{name}", create_time=now, update_time=now,
-                )
-            )  # fmt: skip
-    yield Platform(
-        account=ME,
-        url="http://127.0.0.1:1",
-        paths=paths,
-        settings=PlatformSettings(max_replicas=4, max_addons=2),
-        store=store,
-        wakeup=wakeup,
-        supervisor=Supervisor(store, tmp_path, ME, wakeup),
-        authenticator=Authenticator(store, utc_now),
-        signer=Signer(b"key", utc_now),
-    )
-    store.close()
+def completed(**fields: Any) -> Deployment:
+    return rules.complete(Deployment.model_validate(fields))
 
 
-def create(platform: Platform, deployment_id: str = "d", /, **fields: object) -> Deployment:
-    body = Deployment.model_validate({"baseModel": "base", **fields})
-    return deployments.create(platform, CALLER, ME, body, CreateOptions(deployment_id=deployment_id))
-
-
-def update(platform: Platform, **fields: object) -> Deployment:
-    body = Deployment.model_validate(fields)
-    return deployments.update(platform, CALLER, D, body, fields, None)
-
-
-def row(platform: Platform, name: str = D) -> DeploymentRow:
-    with platform.store.read() as tx:
-        found = tx.deployments.get(name)
-    assert found is not None
-    return found
-
-
-def bounds(platform: Platform) -> tuple[int | None, int | None, int]:
-    """(minimum, maximum, wanted now)."""
-    found = row(platform)
-    return found.resource.min_replica_count, found.resource.max_replica_count, found.desired_replicas
+def test_every_default_is_filled_in_and_nothing_else_changes() -> None:
+    made = completed(description="d", autoscalingPolicy={"scaleUpWindow": "0s"})
+    assert (made.description, made.min_replica_count, made.max_replica_count) == ("d", 0, 1)
+    policy = made.autoscaling_policy
+    assert policy is not None
+    assert (policy.scale_up_window, policy.scale_down_window) == (timedelta(0), timedelta(minutes=10))
+    assert (policy.scale_to_zero_window, policy.load_targets) == (timedelta(hours=1), {"default": 0.8})
+    assert rules.complete(made) == made
 
 
 @pytest.mark.parametrize(
-    ("made", "count", "expected"),
+    ("asked", "low", "high", "first"),
     [
-        ({}, 0, (0, 1, 0)),
-        ({}, 1, (0, 1, 1)),
-        ({}, 3, (0, 3, 3)),
-        ({"minReplicaCount": 1, "maxReplicaCount": 3}, 2, (1, 3, 2)),
-        ({"minReplicaCount": 2, "maxReplicaCount": 3}, 1, (1, 3, 1)),
-        ({"minReplicaCount": 1}, 0, (0, 1, 0)),
-        ({"maxReplicaCount": 0}, 2, (0, 2, 2)),
+        ({}, 0, 1, 1),
+        ({"minReplicaCount": 3}, 3, 3, 3),
+        ({"maxReplicaCount": 4}, 0, 4, 1),
+        ({"minReplicaCount": 2, "maxReplicaCount": 4}, 2, 4, 2),
+        ({"maxReplicaCount": 0}, 0, 0, 0),
     ],
 )
-def test_scaling_runs_that_many_and_bounds_give_way(
-    still: Platform, made: dict[str, int], count: int, expected: tuple[int, int, int]
-) -> None:
-    create(still, **made)
-    deployments.scale(still, CALLER, D, count)
-    assert bounds(still) == expected
+def test_bounds_say_how_many_replicas_start(asked: dict[str, int], low: int, high: int, first: int) -> None:
+    made = completed(**asked)
+    assert (made.min_replica_count, made.max_replica_count, rules.first_replicas(made)) == (low, high, first)
 
 
 @pytest.mark.parametrize(
-    ("made", "scaled", "changed", "expected"),
+    ("body", "message"),
     [
-        ({"maxReplicaCount": 3}, 3, {"maxReplicaCount": 2}, (0, 2, 2)),
-        ({"maxReplicaCount": 3}, 1, {"minReplicaCount": 2}, (2, 3, 2)),
-        ({"maxReplicaCount": 3}, 2, {"displayName": "x"}, (0, 3, 2)),
-        ({"maxReplicaCount": 3}, 0, {"maxReplicaCount": 2}, (0, 2, 0)),
-        ({}, 1, {"maxReplicaCount": 0}, (0, 0, 0)),
-        ({"maxReplicaCount": 0}, None, {"maxReplicaCount": 2}, (0, 2, 1)),
-        ({"maxReplicaCount": 0}, None, {"minReplicaCount": 2, "maxReplicaCount": 2}, (2, 2, 2)),
+        (
+            {"minReplicaCount": 3, "maxReplicaCount": 2},
+            "min_replica_count (3) must not be greater than max_replica_count (2)",
+        ),
+        (
+            {"minReplicaCount": 1, "maxReplicaCount": 0},
+            "min_replica_count (1) must not be greater than max_replica_count (0)",
+        ),
+        ({"minReplicaCount": -1}, "min_replica_count must be between 0 and 2147483647, it is -1"),
+        ({"acceleratorCount": 2**40}, f"accelerator_count must be between 0 and 2147483647, it is {2**40}"),
+        (
+            {"maxReplicaCount": 3, "maxWithRevocableReplicaCount": 2},
+            "max_with_revocable_replica_count (2) must not be less than max_replica_count (3)",
+        ),
+        ({"displayName": "x" * 64}, "display_name must be fewer than 64 characters long"),
+        (
+            {"autoscalingPolicy": {"scaleUpWindow": "3601s"}},
+            "autoscaling_policy.scale_up_window must be at most 1h, it is 3601s",
+        ),
+        (
+            {"autoscalingPolicy": {"scaleDownWindow": "7200s"}},
+            "autoscaling_policy.scale_down_window must be at most 1h, it is 7200s",
+        ),
+        (
+            {"autoscalingPolicy": {"scaleToZeroWindow": "299s"}},
+            "autoscaling_policy.scale_to_zero_window must be at least 5m, it is 299s",
+        ),
+        (
+            {"autoscalingPolicy": {"loadTargets": {"default": 0}}},
+            "autoscaling_policy.load_targets.default must be greater than 0, it is 0.0",
+        ),
+        ({"enableAddons": True, "precision": "FP8"}, QUANTIZED),
+        ({"enableAddons": True, "precision": "FP8_MM_KV_ATTN_V2"}, QUANTIZED),
+        ({"enableAddons": True, "precision": "FP4_MX_MOE"}, QUANTIZED),
+        ({"enableHotReloadLatestAddon": True, "precision": "NF4"}, QUANTIZED),
+        (
+            {"enableAddons": True, "enableHotReloadLatestAddon": True},
+            "enable_addons and enable_hot_reload_latest_addon exclude each other: several addons, or one merged",
+        ),
+        ({"acceleratorType": "h100 please"}, "accelerator_type: 'h100 please' is not the name of an enum value"),
+        ({"placement": {"region": "iowa"}}, "placement.region: 'iowa' is not the name of an enum value"),
+        ({"placement": {"regions": ["US", "iowa"]}}, "placement.regions: 'iowa' is not the name of an enum value"),
+        ({"maxContextLength": 513}, "max_context_length is 513, the model's own is 512"),
     ],
 )
-def test_new_bounds_move_the_number_of_replicas_into_them(
-    still: Platform,
-    made: dict[str, int],
-    scaled: int | None,
-    changed: dict[str, object],
-    expected: tuple[int, int, int],
-) -> None:
-    create(still, **made)
-    if scaled is not None:
-        deployments.scale(still, CALLER, D, scaled)
-    update(still, **changed)
-    assert bounds(still) == expected
-
-
-def test_all_deployments_together_stay_under_the_cap(still: Platform) -> None:
-    create(still, "one", minReplicaCount=2)
-    create(still, "two")
+def test_a_deployment_that_cannot_be_is_refused(body: dict[str, Any], message: str) -> None:
     with pytest.raises(ApiError) as raised:
-        create(still, minReplicaCount=2)
-    assert raised.value.code is Code.RESOURCE_EXHAUSTED
+        rules.check(completed(**body), BASE)
+    assert (raised.value.code, raised.value.message) == (Code.INVALID_ARGUMENT, message)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"acceleratorType": "NVIDIA_Z9", "precision": "INT3", "placement": {"region": "MARS_1"}},
+        {"enableAddons": True, "precision": "BF16", "maxContextLength": 512},
+        {"autoscalingPolicy": {"scaleUpWindow": "3600s", "scaleToZeroWindow": "300s"}},
+    ],
+)
+def test_what_is_spelled_right_and_within_the_limits_is_accepted(body: dict[str, Any]) -> None:
+    rules.check(completed(**body), BASE)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"acceleratorType": "H100"}, f"accelerator_type 'H100' is not one of {', '.join(ACCELERATORS)}"),
+        ({"precision": "INT3"}, f"precision 'INT3' is not one of {', '.join(PRECISIONS)}"),
+    ],
+)
+def test_hardware_that_does_not_exist_is_refused(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        rules.check_hardware(completed(**body))
+    assert raised.value.message == message
+    rules.check_hardware(completed(acceleratorType="ACCELERATOR_TYPE_UNSPECIFIED"))
+
+
+@pytest.mark.parametrize("field", ["enable_addons", "enable_hot_reload_latest_addon"])
+def test_addons_are_not_for_a_lora(field: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        rules.check(completed(**{field: True}), LORA)
     assert raised.value.message == (
-        f"2 replicas for {D} do not fit: this platform runs at most 4 in all (--max-replicas), "
-        f"3 are taken by {ME}/deployments/one (2), {ME}/deployments/two (1)"
+        f"{field} is for base models: {LORA.name} is a LoRA, its deployment serves it alone, merged"
     )
-    create(still)
-    with pytest.raises(ApiError) as raised:
-        deployments.scale(still, CALLER, D, 2)
-    assert raised.value.code is Code.RESOURCE_EXHAUSTED
-    assert bounds(still) == (0, 1, 1)
-    deployments.scale(still, CALLER, f"{ME}/deployments/one", 0)
-    deployments.scale(still, CALLER, D, 2)
-    assert bounds(still) == (0, 2, 2)
-
-
-def test_a_failed_deployment_can_be_renamed_but_runs_no_replicas(still: Platform) -> None:
-    create(still)
-    with still.store.begin() as tx:
-        tx.deployments.update(
-            D, state=DeploymentState.FAILED, status=Status.of(Code.INTERNAL, "the engine does not start")
-        )
-    assert update(still, displayName="still here").display_name == "still here"
-    with pytest.raises(ApiError) as raised:
-        deployments.scale(still, CALLER, D, 0)
-    assert raised.value.code is Code.FAILED_PRECONDITION
-    assert raised.value.message == f"deployment {D} is FAILED and runs no replicas: the engine does not start"
-
-
-def test_an_update_leaves_what_reconcile_wrote(still: Platform) -> None:
-    create(still)
-    with still.store.begin() as tx:
-        tx.deployments.update(D, state="READY", served_folder="models/base", merge_record={"tensors_changed": 1})
-    update(still, displayName="x")
-    found = row(still)
-    assert (found.state, found.served_folder, found.merge_record) == ("READY", "models/base", {"tensors_changed": 1})
-
-
-def test_the_merge_record_is_told_as_it_travels(still: Platform) -> None:
-    create(still)
-    record = {"tensors_changed": 1, "tensors_total": 3, "delta_norm": 0.5, "adapter_hash": "sha256:a", "deltas": {}}
-    with still.store.begin() as tx:
-        tx.deployments.update(D, merge_record=record)
-    told = deployments.merge_record(still, CALLER, D)
-    assert told == {
-        "tensorsChanged": 1,
-        "tensorsTotal": 3,
-        "deltaNorm": 0.5,
-        "adapterHash": "sha256:a",
-        "model": row(still).model,
-    }
-
-
-def test_a_deployment_holds_as_many_addons_as_an_engine_has_room_for(still: Platform) -> None:
-    create(still, enableAddons=True)
-    for name in ("a1", "a2", "a1"):
-        loading.load(still, CALLER, ME, DeployedModel(model=name, deployment="d"), replace=False)
-    with pytest.raises(ApiError) as raised:
-        loading.load(still, CALLER, ME, DeployedModel(model="a3", deployment="d"), replace=False)
-    assert raised.value.code is Code.RESOURCE_EXHAUSTED
-    assert raised.value.message == f"deployment {D} holds 2 addons; 2 is the most"
-
-
-def test_a_load_is_bound_to_the_weights_it_was_asked_for(still: Platform) -> None:
-    create(still, enableAddons=True)
-    made = loading.load(still, CALLER, ME, DeployedModel(model="a1", deployment="d"), replace=False)
-    with still.store.read() as tx:
-        found = tx.deployed_models.get(made.name or "")
-    assert found is not None
-    assert found.model_hash == "sha256:a1"
-
-
-def test_a_pair_on_its_way_out_can_be_loaded_anew_beside_it(still: Platform) -> None:
-    create(still, enableAddons=True)
-    first = loading.load(still, CALLER, ME, DeployedModel(model="a1", deployment="d"), replace=False)
-    loading.unload(still, CALLER, first.name or "")
-    second = loading.load(still, CALLER, ME, DeployedModel(model="a1", deployment="d"), replace=False)
-    assert second.name != first.name
-    assert second.default is True
-    leaving = loading.get(still, CALLER, first.name or "")
-    assert (leaving.state, leaving.default) == ("UNDEPLOYING", False)
-
-
-def test_every_call_that_writes_rings_the_bell(still: Platform) -> None:
-    import asyncio
-
-    async def rings() -> bool:
-        return await still.wakeup.wait(0)
-
-    create(still, enableAddons=True)
-    assert asyncio.run(rings())
-    loaded = loading.load(still, CALLER, ME, DeployedModel(model="a1", deployment="d"), replace=False)
-    assert asyncio.run(rings())
-    loading.unload(still, CALLER, loaded.name or "")
-    assert asyncio.run(rings())
-    deployments.scale(still, CALLER, D, 0)
-    assert asyncio.run(rings())
-    update(still, displayName="x")
-    assert asyncio.run(rings())
-    deployments.delete(still, CALLER, D, deployments.DeleteOptions())
-    assert asyncio.run(rings())
-    assert not asyncio.run(rings())
+    assert raised.value.hint == f"deploy {BASE.name} with addons and load the LoRA onto it, or leave {field} out"

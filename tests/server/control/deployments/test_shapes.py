@@ -1,4 +1,4 @@
-"""Deployment shapes: two for every base, which one a deployment gets, and what each refuses."""
+"""`server/control/deployments/shapes.py`: two shapes for every base, and which one a deployment gets."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_shape_asked_for_again_is_no_change(api: Api, base: str) -> None:
         (
             {"deploymentShape": "accounts/fireworks/models/tiny"},
             400,
-            "deployment_shape: accounts/fireworks/models/tiny is not the name of a deployment shape",
+            "deployment_shape: expected the name of a deployment shape, got accounts/fireworks/models/tiny",
         ),
         ({"deploymentShape": "accounts/umbrella/deploymentShapes/x"}, 404, "account accounts/umbrella not found"),
     ],

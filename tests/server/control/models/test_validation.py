@@ -1,4 +1,4 @@
-"""The last step of an upload: what is whole and fits becomes READY, anything else is refused saying where and why."""
+"""`server/control/models/validation.py`: files that fit make a model READY; others are refused with the reason."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_what_only_deserves_a_warning_is_said(api: Api, base: str, tmp_path: Pat
             "model.safetensors",
             "model.safetensors (or model.safetensors.index.json) is missing from the base model's folder",
         ),
-        ("tokenizer.json", "the tokenizer is missing: none of tokenizer.json, tokenizer.model, vocab.json is there"),
+        ("tokenizer.json", "the tokenizer is missing: expected one of tokenizer.json, tokenizer.model, vocab.json"),
     ],
 )
 def test_a_base_without_one_of_its_parts_is_refused(api: Api, tmp_path: Path, missing: str, message: str) -> None:
@@ -280,7 +280,7 @@ def test_a_base_with_a_shard_cut_short_is_refused(api: Api, tmp_path: Path) -> N
 def test_a_base_whose_weights_are_quantized_is_refused(api: Api, tmp_path: Path) -> None:
     folder = write_base(tmp_path / "b", config={"quantization_config": {"quant_method": "gptq"}})
     assert refused(api, folder, None).message == (
-        "config.json: the weights are quantized (gptq); bases are served from plain floats"
+        "config.json: the weights are quantized (gptq); expected bfloat16, float16 or float32"
     )
 
 

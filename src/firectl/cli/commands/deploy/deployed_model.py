@@ -6,11 +6,11 @@ from typing import Any
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, dry_run, listing, option, switch
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Named, ShortText
 from firectl.cli.views import tables
 
-deployed_model = Noun("deployed-model", "Deployed models: which model is loaded on which deployment.")
+deployed_model = NounGroup("deployed-model", "Deployed models: which model is loaded on which deployment.")
 
 
 @deployed_model.verb()

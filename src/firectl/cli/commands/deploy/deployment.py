@@ -10,13 +10,13 @@ import click
 from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, waiting
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Count, Named
 from firectl.cli.views import tables
 from firectl.cli.views.deployment_flags import CHANGEABLE, FLAGS, flag_options
 from firectl.names import random_id
 
-deployment = Noun("deployment", "Deployments: a model on hardware, with its replicas.")
+deployment = NounGroup("deployment", "Deployments: a model on hardware, with its replicas.")
 
 
 @deployment.verb()

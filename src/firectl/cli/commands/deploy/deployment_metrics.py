@@ -8,11 +8,11 @@ import click
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import option
-from firectl.cli.grammar.syntax import DOCUMENT, Noun
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Seconds
 from firectl.schemas.words import METRICS
 
-deployment_metrics = Noun("deployment-metrics", "Deployment metrics: tokens and requests over time.")
+deployment_metrics = NounGroup("deployment-metrics", "Deployment metrics: tokens and requests over time.")
 
 
 @deployment_metrics.verb("list", formats=DOCUMENT)

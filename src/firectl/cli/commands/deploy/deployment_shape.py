@@ -6,15 +6,15 @@ from typing import Any
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, listing, option
-from firectl.cli.grammar.syntax import NAMED, Noun
+from firectl.cli.grammar.syntax import NAMED, NounGroup
 from firectl.cli.grammar.types import Named
 from firectl.cli.views import tables
 
-deployment_shape = Noun("deployment-shape", "Deployment shapes: tested hardware and settings for a model.")
+deployment_shape = NounGroup("deployment-shape", "Deployment shapes: tested hardware and settings for a model.")
 
 
 @deployment_shape.verb(formats=NAMED)
-@argument("shape", type=Named("shape"))
+@argument("shape", type=Named("deployment-shape"))
 @pass_app
 def get(app: App, shape: str) -> None:
     """Show one deployment shape.
@@ -37,4 +37,4 @@ def list_(app: App, target_model: str | None, **asked: Any) -> None:
 
     model = app.client.models.full_name(target_model) if target_model else None
     shapes = app.client.deployment_shapes
-    show_list(app, shapes, tables.DEPLOYMENT_SHAPE, target_model=model, public="deployment-shape", **asked)
+    show_list(app, shapes, tables.DEPLOYMENT_SHAPE, target_model=model, **asked)

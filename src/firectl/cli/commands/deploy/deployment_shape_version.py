@@ -6,15 +6,17 @@ from typing import Any
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, listing, option
-from firectl.cli.grammar.syntax import NAMED, Noun
+from firectl.cli.grammar.syntax import NAMED, NounGroup
 from firectl.cli.grammar.types import Named
 from firectl.cli.views import tables
 
-deployment_shape_version = Noun("deployment-shape-version", "Versions of deployment shapes, and which fit a model.")
+deployment_shape_version = NounGroup(
+    "deployment-shape-version", "Versions of deployment shapes, and which fit a model."
+)
 
 
 @deployment_shape_version.verb(formats=NAMED)
-@argument("version", type=Named("shape-version"))
+@argument("version", type=Named("deployment-shape-version"))
 @pass_app
 def get(app: App, version: str) -> None:
     """Show one version of a deployment shape.
@@ -25,7 +27,7 @@ def get(app: App, version: str) -> None:
 
 
 @deployment_shape_version.verb("list", formats=NAMED)
-@argument("shape", type=Named("shape"), required=False)
+@argument("shape", type=Named("deployment-shape"), required=False)
 @listing
 @option("--base-model", type=Named("model"), metavar="MODEL", help="Only versions for this base model.")
 @pass_app
@@ -38,8 +40,8 @@ def list_(app: App, shape: str | None, base_model: str | None, filter: str | Non
     from firectl.cli.views.listing import show_list
 
     narrowed = for_base(app, base_model, filter)
-    versions, public = app.client.deployment_shape_versions, "deployment-shape-version"
-    show_list(app, versions, tables.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, public=public, **asked)
+    versions = app.client.deployment_shape_versions
+    show_list(app, versions, tables.DEPLOYMENT_SHAPE_VERSION, shape=shape, filter=narrowed, **asked)
 
 
 @deployment_shape_version.verb(formats=NAMED)

@@ -6,10 +6,10 @@ import click
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, option, switch, together
-from firectl.cli.grammar.syntax import DOCUMENT, TEXT, Noun
+from firectl.cli.grammar.syntax import DOCUMENT, TEXT, NounGroup
 from firectl.cli.grammar.types import Count
 
-local = Noun("local", "The platform on this machine: the same API, really merging and really serving.")
+local = NounGroup("local", "The platform on this machine: the same API, really merging and really serving.")
 
 starting = together(
     option(

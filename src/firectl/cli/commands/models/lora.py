@@ -8,9 +8,9 @@ import click
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, option, switch
-from firectl.cli.grammar.syntax import DOCUMENT, Noun
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 
-lora = Noun("lora", "LoRA adapters on this machine: check, merge, compare.")
+lora = NounGroup("lora", "LoRA adapters on this machine: check, merge, compare.")
 
 FOLDER = click.Path(path_type=Path)
 

@@ -10,14 +10,14 @@ import click
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, new_id, option, switch, together, waiting
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import NounGroup
 from firectl.cli.grammar.types import Count, Known, Named, Seconds, ShortText
 from firectl.cli.views import tables
 from firectl.schemas.words import PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-model = Noun("model", "Models: bases and LoRA adapters.")
+model = NounGroup("model", "Models: bases and LoRA adapters.")
 
 described = together(
     option(
@@ -123,7 +123,7 @@ def list_(app: App, **asked: Any) -> None:
     """
     from firectl.cli.views.listing import show_list
 
-    show_list(app, app.client.models, tables.MODEL, public="model", **asked)
+    show_list(app, app.client.models, tables.MODEL, **asked)
 
 
 @model.verb()

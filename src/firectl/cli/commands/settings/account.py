@@ -6,11 +6,11 @@ from typing import Any
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, listing
-from firectl.cli.grammar.syntax import NAMED, Noun
+from firectl.cli.grammar.syntax import NAMED, NounGroup
 from firectl.cli.grammar.types import Named
 from firectl.cli.views import tables
 
-account = Noun("account", "Accounts that the key can see.")
+account = NounGroup("account", "Accounts that the key can see.")
 
 
 @account.verb(formats=NAMED)

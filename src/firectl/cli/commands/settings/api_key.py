@@ -7,11 +7,11 @@ from typing import Any
 from firectl.cli import in_flight
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, assume_yes, dry_run, listing, option
-from firectl.cli.grammar.syntax import Noun
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Named
 from firectl.cli.views import tables
 
-api_key = Noun("api-key", "API keys: make one, see which there are, revoke one.")
+api_key = NounGroup("api-key", "API keys: make one, see which there are, revoke one.")
 
 whose = option(
     "--user",
@@ -41,7 +41,7 @@ def create(app: App, user: str | None, **given: Any) -> None:
         made = app.client.api_keys.create(owner, ApiKey.model_validate(given))
         app.output.note("Keep the key now: it is not shown again")
         app.emit(made, tables.API_KEY)
-    if app.output.format in ("name", "flag"):
+    if app.output.format not in DOCUMENT:
         # These formats have no place for it, and there is no second chance.
         app.output.say(f"Key: {made.key}")
 

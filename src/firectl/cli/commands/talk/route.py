@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from firectl.cli.app import App, pass_app
 from firectl.cli.grammar.params import argument, option, switch
-from firectl.cli.grammar.syntax import DOCUMENT, Noun
+from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Named
 
-route = Noun("route", "Routes: what goes into `model` to reach a model on a deployment.")
+route = NounGroup("route", "Routes: what goes into `model` to reach a model on a deployment.")
 
 
 @route.verb(formats=DOCUMENT)

@@ -1,8 +1,7 @@
-"""The weights of many adapters where one product can read those of several: side by side, and near each other.
+"""The weights of many adapters side by side, so that one product can read several.
 
-The bank copies an adapter into one of its places when a step first has rows of it. So the cost of a step depends on
-the adapters in it, not on those loaded; and an adapter that joins costs one copy, not a new arrangement of all. Must
-not know rows: how a step's deltas are computed is lean_deltas.py's.
+A step copies an adapter into a place of the bank when it first has rows of it. So the cost of a step depends on its
+own adapters, not on the loaded ones. Must not know rows: deltas.py computes what a step adds.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from firectl.engine.schedule.adapter import EngineAdapter, require_shapes
 
 _PARTS = (QKV, OUTPUT, GATE_UP, DOWN)
 _ROOM = 2**30
-"""Bytes of the bank at most. They are really taken place by place, as adapters are copied in."""
+"""Bytes of the bank at most. A place takes memory when an adapter is copied into it."""
 _PLACES = 64
-"""Of the bank at most."""
+"""Places of the bank at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One linear module of the checkpoint, and which outputs of its part are its own."""
+    """One linear module of the checkpoint, and its outputs within its part."""
 
     name: str
     features_in: int
@@ -39,7 +38,7 @@ class Module:
 
 
 def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
-    """The checkpoint's modules behind a linear layer of the lean model, in the order of its outputs."""
+    """The checkpoint's modules of a linear layer of the lean model, in the order of its outputs."""
     queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
     hidden, inner = config.hidden, config.intermediate
     outputs = {
@@ -57,9 +56,9 @@ def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
 
 
 class LoraBank:
-    """A place has, for every linear layer, A [in, modules * rank] and B [modules * rank, out], one after the other.
+    """A place holds A [in, modules * rank] and B [modules * rank, out] of every linear layer, one after the other.
 
-    B is block-diagonal over the layer's modules, so that one pair of products serves them all; its scaling is in it.
+    B is block-diagonal over the layer's modules, so that one pair of products serves them all. It includes the scaling.
     """
 
     def __init__(self, config: LeanConfig, device: torch.device, dtype: torch.dtype, room: int = _ROOM) -> None:
@@ -67,7 +66,7 @@ class LoraBank:
         self.layout = [[modules_of(config, layer, part) for part in _PARTS] for layer in range(config.layers)]
         self._modules = {module.name: module for layer in self.layout for part in layer for module in part}
         self.rank = 0
-        """What every module has room for."""
+        """The rank that every module has room for."""
         self._held: list[weakref.ref[EngineAdapter] | None] = []
         self._numbers = torch.empty((0, 0))
         """[places, numbers of an adapter]; `a` and `b` are views of it."""
@@ -75,7 +74,7 @@ class LoraBank:
         """By layer and part: [places, in, modules * rank]."""
         self.b: list[list[torch.Tensor]] = []
         self.planned: tuple[object, Deltas] | None = None
-        """What was last made of views of the bank, and for what; gone when anything in it changes."""
+        """The last plan and what it is for; None after any change of the bank."""
 
     @property
     def size(self) -> int:
@@ -88,9 +87,9 @@ class LoraBank:
         require_shapes(adapter, shapes.get)
 
     def place(self, adapters: Collection[EngineAdapter]) -> Mapping[EngineAdapter, int]:
-        """Where each of a step's adapters lies, near each other; those that are not here yet are copied in.
+        """The places of a step's adapters, near each other; copies missing adapters in.
 
-        Empty where there is no room for all of them.
+        Empty when the bank has no room for all of them.
         """
         if not adapters:
             return {}
@@ -106,7 +105,7 @@ class LoraBank:
         far = [adapter for adapter in adapters if places.get(adapter) not in near]
         if far:
             taken = set(places.values())
-            # Those that nobody's weights are in first: an adapter that is idle now may come back.
+            # Empty places first: an adapter that is idle now may come back.
             free = sorted((place for place in near if place not in taken), key=lambda place: place in held.values())
             for adapter, place in zip(far, free, strict=False):
                 if adapter in places:
@@ -117,7 +116,7 @@ class LoraBank:
         return places
 
     def release(self) -> None:
-        """Give the memory back if none of the adapters in it is loaded any more."""
+        """Free the memory if none of its adapters is loaded any more."""
         if not self._alive():
             self.rank, self._held = 0, []
             self._clear()
@@ -126,7 +125,7 @@ class LoraBank:
         self._numbers, self.a, self.b, self.planned = torch.empty((0, 0)), [], [], None
 
     def _alive(self) -> dict[EngineAdapter, int]:
-        """Whose weights are in the bank, and where, of those that are still in use or loaded."""
+        """The adapters in the bank that are still loaded or in use, and their places."""
         found = {}
         for number, reference in enumerate(self._held):
             adapter = reference() if reference is not None else None
@@ -135,10 +134,9 @@ class LoraBank:
         return found
 
     def _near(self, places: list[int], count: int) -> range:
-        """Where `count` adapters of one step may lie, of whom some lie in `places` already.
+        """Places for `count` adapters of one step, of which some lie in `places` already.
 
-        A product reads all places between the first and the last, so a few idle ones among them are the most that it
-        pays to leave there.
+        A product reads all places from the first to the last, so it pays to leave only a few idle ones between them.
         """
         room = min(count + max(2, count // 4), len(self._held))
         if not places:
@@ -149,13 +147,13 @@ class LoraBank:
         return range(first, first + room)
 
     def _arrange(self, rank: int) -> None:
-        """Room for adapters of this rank, as many as the bank may have; none of them is in it then."""
+        """Allocate places for adapters of this rank, as many as fit; all are empty then."""
         shapes = [[_shapes(part, rank) for part in layer] for layer in self.layout]
         each = sum(numbers.numel() for layer in shapes for part in layer for numbers in part)
         places = min(_PLACES, self._room // (each * self._dtype.itemsize))
         self.rank, self._held = rank, [None] * places
-        self._clear()  # the old ones' memory goes first
-        # Not zeros: a CPU's memory is then taken as it is written, and a bank that begins stops no stream.
+        self._clear()  # frees the old memory first
+        # Not zeros: a CPU takes memory when it is written, so allocating a bank stalls no stream.
         self._numbers = torch.empty((places, each), device=self._device, dtype=self._dtype)
         at = 0
 
@@ -185,7 +183,7 @@ class LoraBank:
         self._held[place] = weakref.ref(adapter)
 
     def _fills(self, adapter: EngineAdapter) -> bool:
-        """Whether it overwrites all of a place that can be other than zero."""
+        """Whether the adapter overwrites every number of a place that can be non-zero."""
         modules = adapter.modules
         return len(modules) == len(self._modules) and all(
             weights.a.shape[1] == self.rank for weights in modules.values()
@@ -198,6 +196,6 @@ class LoraBank:
 
 
 def _shapes(part: tuple[Module, ...], rank: int) -> tuple[torch.Size, torch.Size]:
-    """Of a layer's A and B."""
+    """The shapes of a layer's A and B."""
     ranks = len(part) * rank
     return torch.Size((part[0].features_in, ranks)), torch.Size((ranks, part[-1].outputs.stop))

@@ -1,6 +1,7 @@
-"""Which models the lean forward pass computes, and their numbers: read from config.json alone.
+"""Which models the lean forward pass supports, and their numbers, from config.json alone.
 
-What a config leaves to its family's defaults, or asks beyond what is named here, is transformers' to know: None then.
+None for a config that relies on defaults of its family, or has features that are not listed here: transformers then
+computes the model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Rope:
     kind: str
     theta: float
     parameters: Mapping[str, float]
-    """Of `linear` and `llama3`: factor and the wavelengths it applies to."""
+    """For `linear` and `llama3`: factor and wavelengths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,16 @@ class LeanConfig:
     epsilon: float
     rope: Rope
     windows: tuple[int | None, ...]
-    """By layer: how many positions back it sees."""
+    """By layer: how many positions it sees; None for all."""
     qkv_bias: bool
     head_norms: bool
-    """Queries and keys are normalised head by head (Qwen3)."""
+    """Queries and keys are normalised per head (Qwen3)."""
     tied: bool
     eos: frozenset[int]
 
 
 def lean_config(config: Mapping[str, Any]) -> LeanConfig | None:
-    """The numbers of a model that the lean pass computes exactly, None for any other."""
+    """The numbers of a model that the lean pass computes exactly, None for any other model."""
     kind = config.get("model_type")
     if kind not in FAMILIES or config.get("hidden_act") != "silu" or config.get("quantization_config"):
         return None
@@ -78,14 +79,14 @@ def lean_config(config: Mapping[str, Any]) -> LeanConfig | None:
 
 
 def eos_of(config: Mapping[str, Any]) -> frozenset[int]:
-    """The ids that end an answer, as a config or a generation config has them."""
+    """The token ids that end an answer, from a config or a generation config."""
     ids = config.get("eos_token_id")
     listed = ids if isinstance(ids, list) else [ids]
     return frozenset(number for number in listed if isinstance(number, int) and not isinstance(number, bool))
 
 
 def _rope(config: Mapping[str, Any]) -> Rope | None:
-    """Both spellings: `rope_theta` with `rope_scaling`, and `rope_parameters`. None for kinds not done here."""
+    """From `rope_theta` with `rope_scaling`, or from `rope_parameters`. None for a kind that is not supported."""
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
     theta = given.get("rope_theta", config.get("rope_theta", 10000.0))
     kind = given.get("rope_type", given.get("type", "default"))
@@ -100,7 +101,7 @@ def _rope(config: Mapping[str, Any]) -> Rope | None:
 
 
 DEFAULT_WINDOW = 4096
-"""What transformers takes for Mistral, Qwen2 and Qwen3 where a config leaves the key out."""
+"""The default of transformers for Mistral, Qwen2 and Qwen3 without the key."""
 
 
 def _windows(config: Mapping[str, Any], layers: int) -> tuple[int | None, ...] | None:

@@ -1,7 +1,6 @@
-"""What the adapters of a step add to it, in as few and as large products as its rows allow.
+"""What the adapters of a step add, in as few and as large products as its rows allow.
 
-Weights come from the bank (lean_lora.py), where the adapters of a step lie near each other. Must not copy weights: a
-step reads them where they are.
+The weights come from the bank, where the adapters of a step lie near each other. Must not copy weights.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from firectl.engine.compute.packing import AdapterRows
 from firectl.engine.schedule.adapter import EngineAdapter
 
 _WASTE = 2
-"""Padding is worth the fewer products up to this many times the rows."""
+"""Padding pays up to this many times the rows, because it saves products."""
 _RUNS = 2
-"""Groups that fall into so few runs of equal ones are not padded."""
+"""Groups in so few runs of equal ones are not padded."""
 _APART = 24
-"""Rows from which on it pays to leave out the zeros of B, at the cost of a product for every module."""
+"""From this many rows on it pays to skip the zeros of B, with one product for each module."""
 
 
 def deltas_of(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[EngineAdapter, int]) -> Deltas:
-    """What `adapters` add to their rows. They lie in `places` of the bank; or nowhere, where it had no room for them.
+    """What `adapters` add to their rows. `places` are in the bank, or empty when it had no room for them.
 
-    Right in any order of the rows; least work where they come by how many their adapter has, then by its place.
+    Correct in any order of the rows; cheapest in the order of `pack`.
     """
     if not places:
-        return OneByOne(bank.layout, adapters)
+        return Unbanked(bank.layout, adapters)
     wanted = [(places[adapter], first, last) for adapter, first, last in adapters]
     if bank.planned is None or bank.planned[0] != wanted:
-        # While sequences generate, one step's rows lie as the one's before.
+        # While sequences generate, each step has the same rows as the one before.
         bank.planned = (wanted, _plan(bank, adapters, places))
     return bank.planned[1]
 
@@ -43,21 +42,21 @@ def _plan(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[EngineAd
     groups = [_Group(places[adapter], first, last) for adapter, first, last in adapters]
     alone: list[_Group] = []
     while groups and _span(groups) * _longest(groups) > _WASTE * sum(group.count for group in groups):
-        # As beside a prompt: padded to its length, the others would cost as much as it does.
+        # For example a prompt: padded to its length, the others would cost as much as it does.
         alone.append(max(groups, key=lambda group: group.count))
         groups.remove(alone[-1])
     runs = _runs(groups)
     products: list[Deltas] = []
     if len(runs) <= _RUNS:
-        products += [Alone(bank, run[0]) if len(run) == 1 else Even(bank, run) for run in runs]
+        products += [SingleAdapter(bank, run[0]) if len(run) == 1 else EqualGroups(bank, run) for run in runs]
     else:
-        products.append(Padded(bank, groups))
-    products += [Alone(bank, group) for group in alone]
+        products.append(PaddedGroups(bank, groups))
+    products += [SingleAdapter(bank, group) for group in alone]
     touched = [
         [any(module.name in adapter.modules for adapter, _, _ in adapters for module in part) for part in layer]
         for layer in bank.layout
     ]
-    return Several(products, touched)
+    return Combined(products, touched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class _Group:
 
 
 def _span(groups: list[_Group]) -> int:
-    """Places from the first to the last."""
+    """The number of places from the first to the last."""
     return max(group.place for group in groups) + 1 - min(group.place for group in groups)
 
 
@@ -83,7 +82,7 @@ def _longest(groups: list[_Group]) -> int:
 
 
 def _runs(groups: list[_Group]) -> list[list[_Group]]:
-    """Groups of as many rows each, whose rows and whose places lie one after the other."""
+    """Runs of adjacent groups in adjacent places, with equally many rows."""
     runs: list[list[_Group]] = []
     for group in groups:
         last = runs[-1][-1] if runs else None
@@ -94,8 +93,8 @@ def _runs(groups: list[_Group]) -> list[list[_Group]]:
     return runs
 
 
-class Several:
-    """Each on rows of its own, in the layers that any of the adapters touches."""
+class Combined:
+    """Several products on separate rows, in the layers that an adapter of the step changes."""
 
     def __init__(self, products: list[Deltas], touched: list[list[bool]]) -> None:
         self._products, self._touched = products, touched
@@ -106,8 +105,8 @@ class Several:
                 product.add(layer, part, x, y)
 
 
-class Alone:
-    """One adapter: a product that shrinks, and one that expands, or one for every module where that is less."""
+class SingleAdapter:
+    """One adapter: two products, or one more for each module where skipping zeros pays."""
 
     def __init__(self, bank: LoraBank, group: _Group) -> None:
         self._rows = slice(group.first, group.last)
@@ -133,13 +132,13 @@ class Alone:
 
 
 def _blocks(b: torch.Tensor, part: tuple[Module, ...], rank: int) -> list[tuple[slice, slice, torch.Tensor]]:
-    """What of B [modules * rank, out] is not zero, and where."""
+    """The non-zero blocks of B [modules * rank, out], and where they are."""
     ranks = [slice(number * rank, (number + 1) * rank) for number in range(len(part))]
     return [(rows, module.outputs, b[rows, module.outputs]) for rows, module in zip(ranks, part, strict=True)]
 
 
-class Even:
-    """Adjacent places that have as many rows each: two products over views."""
+class EqualGroups:
+    """Adjacent places with equally many rows: two products over views."""
 
     def __init__(self, bank: LoraBank, run: list[_Group]) -> None:
         self._rows, self._groups = slice(run[0].first, run[-1].last), len(run)
@@ -152,8 +151,8 @@ class Even:
         y[self._rows].view(self._groups, -1, y.shape[1]).baddbmm_(shrunk, self._b[layer][part])
 
 
-class Padded:
-    """As many rows for every place as the largest group has; what is computed for the others is dropped."""
+class PaddedGroups:
+    """Every place gets as many rows as the largest group; the results of the padding are dropped."""
 
     def __init__(self, bank: LoraBank, groups: list[_Group]) -> None:
         low, longest = min(group.place for group in groups), _longest(groups)
@@ -181,8 +180,8 @@ class Padded:
         y[self._rows] += delta.view(-1, y.shape[1]).index_select(0, self._back)
 
 
-class OneByOne:
-    """Each adapter from its own weights: the bank has no room for so many."""
+class Unbanked:
+    """Each adapter from its own weights, for a step whose adapters do not fit the bank."""
 
     def __init__(self, layout: list[list[tuple[Module, ...]]], adapters: Items[AdapterRows]) -> None:
         self._layout, self._adapters = layout, adapters

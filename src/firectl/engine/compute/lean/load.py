@@ -1,19 +1,20 @@
 """From a folder's files to a `LeanModel`, tensor by tensor.
 
-Must not import transformers: that would take longer than all the rest of the start.
+Must not import transformers: that takes longer than the rest of the start.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from firectl.engine.compute.attention import Rules
+from firectl.engine.compute.attention import MaskRules
 from firectl.engine.compute.lean.bank import modules_of
 from firectl.engine.compute.lean.config import LeanConfig, eos_of
-from firectl.engine.compute.lean.model import DOWN, GATE_UP, OUTPUT, QKV, Block, LeanModel
+from firectl.engine.compute.lean.model import DOWN, GATE_UP, OUTPUT, QKV, DecoderLayer, LeanModel
 from firectl.engine.compute.packed_linear import PackedLinear
 from firectl.errors import AdapterError
 from firectl.lora.read.base_model import BaseModel
@@ -26,19 +27,29 @@ def readable(base: BaseModel) -> bool:
 
 
 def read_model(base: BaseModel, config: LeanConfig, dtype: torch.dtype, device: torch.device) -> LeanModel:
-    """AdapterError when the files lack a tensor of the model, or have one of another shape."""
-    tensors = _Tensors(base, dtype, device)
-    # With a head of its own in the files transformers does not tie, whatever the config says.
+    """AdapterError when a tensor of the model is missing or has another shape."""
+    # transformers does not tie a model whose files contain a head, whatever the config says.
     tied = config.tied and base.tensor("lm_head.weight") is None
-    tensors.require(_shapes(config, tied))
-    embeddings = tensors.get("model.embed_tokens.weight")
-    blocks = tuple(_block(tensors, config, layer) for layer in range(config.layers))
-    head = PackedLinear(embeddings if tied else tensors.get("lm_head.weight"))
-    return LeanModel(config, embeddings, blocks, tensors.get("model.norm.weight"), head)
+    shapes = _shapes(config, tied)
+    found = {name: info for name, shape in shapes.items() if (info := base.tensor(name)) and info.shape == shape}
+    lacking = [name for name in shapes if name not in found]
+    if lacking:
+        raise AdapterError(
+            f"{base.path}: the checkpoint lacks {len(lacking)} tensors of the model, such as {lacking[0]}"
+        )
+
+    def read(*names: str) -> torch.Tensor:
+        tensors = [read_tensor(found[name]).to(device, dtype) for name in names]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+    embeddings = read("model.embed_tokens.weight")
+    layers = tuple(_decoder_layer(read, config, layer) for layer in range(config.layers))
+    head = PackedLinear(embeddings if tied else read("lm_head.weight"))
+    return LeanModel(config, embeddings, layers, read("model.norm.weight"), head)
 
 
 def generation_eos(folder: Path) -> frozenset[int]:
-    """What generation_config.json adds to the ids that end an answer."""
+    """The token ids of generation_config.json that end an answer."""
     try:
         settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -46,54 +57,28 @@ def generation_eos(folder: Path) -> frozenset[int]:
     return eos_of(settings) if isinstance(settings, dict) else frozenset()
 
 
-class _Tensors:
-    def __init__(self, base: BaseModel, dtype: torch.dtype, device: torch.device) -> None:
-        self._base, self._dtype, self._device = base, dtype, device
-
-    def require(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        lacking = []
-        for name, shape in shapes.items():
-            info = self._base.tensor(name)
-            if info is None or info.shape != shape:
-                lacking.append(name)
-        if lacking:
-            raise AdapterError(
-                f"{self._base.path}: the checkpoint lacks {len(lacking)} tensors of the model, such as {lacking[0]}"
-            )
-
-    def get(self, *names: str) -> torch.Tensor:
-        """The tensors of these names as one, the second below the first."""
-        found = []
-        for name in names:
-            info = self._base.tensor(name)
-            if info is None:
-                raise RuntimeError(f"{name} was not required")
-            found.append(read_tensor(info).to(self._device, self._dtype))
-        return found[0] if len(found) == 1 else torch.cat(found)
-
-
-def _block(tensors: _Tensors, config: LeanConfig, layer: int) -> Block:
+def _decoder_layer(read: Callable[..., torch.Tensor], config: LeanConfig, layer: int) -> DecoderLayer:
     def linear(part: int, bias: bool = False) -> PackedLinear:
         names = [module.name for module in modules_of(config, layer, part)]
-        weight = tensors.get(*(f"{name}.weight" for name in names))
-        return PackedLinear(weight, tensors.get(*(f"{name}.bias" for name in names)) if bias else None)
+        weight = read(*(f"{name}.weight" for name in names))
+        return PackedLinear(weight, read(*(f"{name}.bias" for name in names)) if bias else None)
 
     at = f"model.layers.{layer}"
-    return Block(
+    return DecoderLayer(
         linears=(linear(QKV, config.qkv_bias), linear(OUTPUT), linear(GATE_UP), linear(DOWN)),
         norms=(
-            tensors.get(f"{at}.input_layernorm.weight"),
-            tensors.get(f"{at}.post_attention_layernorm.weight"),
+            read(f"{at}.input_layernorm.weight"),
+            read(f"{at}.post_attention_layernorm.weight"),
         ),
-        head_norms=(tensors.get(f"{at}.self_attn.q_norm.weight"), tensors.get(f"{at}.self_attn.k_norm.weight"))
+        head_norms=(read(f"{at}.self_attn.q_norm.weight"), read(f"{at}.self_attn.k_norm.weight"))
         if config.head_norms
         else None,
-        rules=Rules(config.head_size**-0.5, config.windows[layer]),
+        mask_rules=MaskRules(config.head_size**-0.5, config.windows[layer]),
     )
 
 
 def _shapes(config: LeanConfig, tied: bool) -> dict[str, tuple[int, ...]]:
-    """Every tensor the model has, by its name in the checkpoint."""
+    """The shape of every tensor of the model, by its name in the checkpoint."""
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocabulary, config.hidden)}
     for layer in range(config.layers):
         at = f"model.layers.{layer}"

@@ -1,7 +1,7 @@
-"""The forward pass of Llama, Mistral, Qwen2 and Qwen3 over one packed batch, with nothing in it but the arithmetic.
+"""The forward pass of Llama, Mistral, Qwen2 and Qwen3 over one packed batch.
 
-Products that read the same rows are one product: queries, keys and values; gate and up. Attention over the KV memory
-is attention.py's, LoRA is lean_lora.py's. Must not read files.
+Products that read the same rows are one product: queries, keys and values; gate and up. attention.py attends over the
+KV memory, deltas.py adds LoRA. Must not read files.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from firectl.engine.compute.attention import Rows, Rules, attend
+from firectl.engine.compute.attention import MaskRules, Rows, attend
 from firectl.engine.compute.kv_store import KVStore
 from firectl.engine.compute.lean.config import LeanConfig, Rope
 from firectl.engine.compute.packed_linear import PackedLinear
 from firectl.engine.compute.packing import Batch
 
 QKV, OUTPUT, GATE_UP, DOWN = range(4)
-"""The linear layers of a block, as they are computed: each may stand for several modules of the checkpoint."""
+"""The linear layers of a decoder layer. Each may stand for several modules of the checkpoint."""
 
 
 class Deltas(Protocol):
-    """What is added to the linear layers' outputs."""
+    """What LoRA adds to the outputs of the linear layers."""
 
     def add(self, layer: int, part: int, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Add to `y` [rows, out] in place what the rows' adapters make of `x` [rows, in]."""
+        """Add to `y` [rows, out] in place what the rows' adapters compute from `x` [rows, in]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """One layer; `linears` by QKV, OUTPUT, GATE_UP and DOWN, `norms` before attention and before the MLP."""
+class DecoderLayer:
+    """`linears` are QKV, OUTPUT, GATE_UP and DOWN; `norms` come before attention and before the MLP."""
 
     linears: tuple[PackedLinear, PackedLinear, PackedLinear, PackedLinear]
     norms: tuple[torch.Tensor, torch.Tensor]
     head_norms: tuple[torch.Tensor, torch.Tensor] | None
-    """Of queries and of keys."""
-    rules: Rules
-    """Of its attention."""
+    """For queries and for keys."""
+    mask_rules: MaskRules
 
 
 class LeanModel:
@@ -47,12 +46,12 @@ class LeanModel:
         self,
         config: LeanConfig,
         embeddings: torch.Tensor,
-        blocks: tuple[Block, ...],
+        layers: tuple[DecoderLayer, ...],
         norm: torch.Tensor,
         head: PackedLinear,
     ) -> None:
         self.config = config
-        self.blocks = blocks
+        self.layers = layers
         self._embeddings = embeddings
         self._norm = norm
         self._head = head
@@ -63,8 +62,7 @@ class LeanModel:
     def forward(self, batch: Batch, store: KVStore, deltas: Deltas | None, last_deltas: Deltas | None) -> torch.Tensor:
         """The logits [sampled, vocabulary] of the batch's sampled rows, in float32.
 
-        Of the last layer only its keys and values are needed of every row: all that follows is computed for the
-        sampled ones alone, to which `last_deltas` adds.
+        The last layer computes keys and values of all rows, and the rest for the sampled rows only, with `last_deltas`.
         """
         config = self.config
         heads, kv_heads, size = config.heads, config.kv_heads, config.head_size
@@ -74,24 +72,24 @@ class LeanModel:
         count, sampled = batch.ids.shape[1], len(batch.sampled)
         attended = x.new_zeros((x.shape[0], heads * size))
         seen = attended[:count].view(count, heads, size)
-        for layer, block in enumerate(self.blocks):
-            normed = self._normed(x, block.norms[0])
+        for layer, decoder in enumerate(self.layers):
+            normed = self._normed(x, decoder.norms[0])
             mixed = self._linear(deltas, layer, QKV, normed)[:count].view(count, rotated + kv_heads, size)
             turning = mixed[:, :rotated]
-            if block.head_norms is not None:
-                queries = self._normed(turning[:, :heads], block.head_norms[0])
-                keys = self._normed(turning[:, heads:], block.head_norms[1])
+            if decoder.head_norms is not None:
+                queries = self._normed(turning[:, :heads], decoder.head_norms[0])
+                keys = self._normed(turning[:, heads:], decoder.head_norms[1])
                 turning = torch.cat((queries, keys), dim=1)
             turned = torch.addcmul(turning * cos, turning.roll(size // 2, -1), sin)
             rows = Rows(turned[:, :heads], turned[:, heads:], mixed[:, rotated:])
-            attend(batch, store, layer, rows, block.rules, seen)
-            if layer == len(self.blocks) - 1 and sampled < count:
+            attend(batch, store, layer, rows, decoder.mask_rules, seen)
+            if layer == len(self.layers) - 1 and sampled < count:
                 if sampled == 0:
                     return torch.zeros((0, config.vocabulary), device=x.device)
                 rows_left = self._padded(batch.sampled_rows)
                 x, attended, deltas = x[rows_left], attended[rows_left], last_deltas
             x = x + self._linear(deltas, layer, OUTPUT, attended)
-            normed = self._normed(x, block.norms[1])
+            normed = self._normed(x, decoder.norms[1])
             gate, up = self._linear(deltas, layer, GATE_UP, normed).chunk(2, dim=-1)
             x = x.add_(self._linear(deltas, layer, DOWN, F.silu(gate).mul_(up)))
         ends = x[batch.sampled_rows] if sampled == count else x[:sampled]
@@ -99,27 +97,27 @@ class LeanModel:
         return logits.float()
 
     def _padded(self, rows: torch.Tensor) -> torch.Tensor:
-        """Row numbers [n], and as many more as the layers' products compute along: once, not before every product."""
-        return F.pad(rows, (0, self.blocks[0].linears[QKV].steady(len(rows)) - len(rows)))
+        """Row numbers [n], padded to the rows that the products compute: once, not before every product."""
+        return F.pad(rows, (0, self.layers[0].linears[QKV].padded_rows(len(rows)) - len(rows)))
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Root mean square norm over the last dimension."""
         if not self._plain_norms:
             return F.rms_norm(x, weight.shape, weight, self.config.epsilon)
-        # Five operators where F.rms_norm is a dozen on a CPU; only float32 may be squared as it is.
+        # Five operators instead of a dozen on a CPU. Only float32 can be squared without overflow.
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         square = torch.addcmul(self._epsilon, length, length, value=1 / x.shape[-1])
         return (x * square.rsqrt_()).mul_(weight)
 
     def _linear(self, deltas: Deltas | None, layer: int, part: int, x: torch.Tensor) -> torch.Tensor:
-        y = self.blocks[layer].linears[part](x)
+        y = self.layers[layer].linears[part](x)
         if deltas is not None:
             deltas.add(layer, part, x, y)
         return y
 
 
 class Rotations:
-    """Cosines and sines by position, computed once: [positions, 1, head size], the sines' first half negated."""
+    """Tables of cosines and sines: [positions, 1, head size], the first half of the sines negated."""
 
     def __init__(self, config: LeanConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._frequencies = frequencies(config.rope, config.head_size).to(device)
@@ -128,7 +126,7 @@ class Rotations:
         self._length = 0
 
     def at(self, positions: torch.Tensor, highest: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows for `positions`, none of which is above `highest`."""
+        """The rows of `positions`, up to position `highest`."""
         if self._tables is None or highest >= self._length:
             self._length = max(256, 2 * highest)
             angles = torch.outer(torch.arange(self._length, device=self._frequencies.device).float(), self._frequencies)
@@ -142,7 +140,7 @@ class Rotations:
 
 
 def frequencies(rope: Rope, size: int) -> torch.Tensor:
-    """Radians per position for each pair of a head's `size` numbers: [size / 2] in float32."""
+    """Radians per position of each pair of a head's `size` numbers: [size / 2] in float32."""
     inverse: torch.Tensor = 1.0 / (rope.theta ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
     if rope.kind == "linear":
         return inverse / rope.parameters["factor"]

@@ -1,6 +1,6 @@
-"""The runner of the common families: our own forward pass, several adapters in it.
+"""The runner of the common families: our own forward pass, with several adapters in one batch.
 
-Must not pick tokens, and must not know requests.
+Must not pick tokens or know requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from firectl.engine.schedule.sequence import Sequence
 
 
 class LeanRunner:
-    """A `Runner` (runner.py) on a `LeanModel`."""
+    """A `Runner` on a `LeanModel`."""
 
     def __init__(self, model: LeanModel, device: torch.device, dtype: torch.dtype) -> None:
         self.model = model
@@ -32,9 +32,6 @@ class LeanRunner:
 
     def check(self, adapter: EngineAdapter) -> None:
         self._bank.check(adapter)
-
-    def attach(self, adapter: EngineAdapter) -> None:
-        """Nothing to do: the bank takes an adapter in when a step first has rows of it."""
 
     def release(self) -> None:
         self._bank.release()

@@ -1,6 +1,6 @@
-"""A model of any family, by transformers' own classes: slower than the lean forward pass, and right.
+"""A model of any family, by the classes of transformers. Slower than the lean forward pass.
 
-A model is refused when its files are incomplete or when it needs something the packed batch does not do.
+AdapterError for a folder with incomplete files, and for a model with features that packed batches do not support.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from firectl.engine.compute import attention
+from firectl.engine.compute.lean.config import eos_of
 from firectl.engine.compute.runner import ReadModel
 from firectl.engine.compute.transformers.runner import TransformersRunner
 from firectl.engine.compute.transformers.verify import VERIFIED, measure, verify
@@ -29,12 +30,12 @@ def read_any(folder: Path, dtype: torch.dtype, device: torch.device) -> ReadMode
         runner,
         _longest(model.config),
         model.get_input_embeddings().weight.shape[0],
-        _eos(model.config) | _eos(getattr(model, "generation_config", None)),
+        eos_of(model.config.to_dict()),
     )
 
 
 def _try_out(runner: TransformersRunner, model: Any) -> int:
-    """Bytes of keys and values per token; AdapterError for a model that the packed batch does not suit."""
+    """Bytes of keys and values per token. AdapterError for a model that does not work in packed batches."""
     try:
         token_bytes = measure(runner, int(model.config.num_hidden_layers))
         if model.config.model_type not in VERIFIED:
@@ -66,7 +67,7 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
         raise AdapterError(f"{folder}: the model cannot be loaded: {error}") from error
     missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report["mismatched_keys"]))
     if missing:
-        # transformers would go on with random numbers in their place.
+        # transformers would use random numbers in their place.
         raise AdapterError(f"{folder}: the checkpoint lacks {len(missing)} tensors of the model, such as {missing[0]}")
     model.eval()
     model.requires_grad_(False)
@@ -79,7 +80,7 @@ def _refuse_unsupported(config: Any) -> None:
         raise AdapterError(f"{kind} models are not causal decoders")
     other = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
     if other:
-        raise AdapterError(f"this {kind} model has {', '.join(other)} layers, which the embedded engine does not do")
+        raise AdapterError(f"this {kind} model has {', '.join(other)} layers, which this engine does not support")
 
 
 def _longest(config: Any) -> int:
@@ -87,12 +88,7 @@ def _longest(config: Any) -> int:
     rope = getattr(config, "rope_parameters", None) or {}
     for parameters in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
         if parameters.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
-            # Past this, the rotation of every token depends on how long its sequence is.
+            # Beyond this, the rotation of every token depends on the length of its sequence.
             original = parameters.get("original_max_position_embeddings")
             longest = min(longest, int(original or config.max_position_embeddings))
     return longest
-
-
-def _eos(config: Any) -> frozenset[int]:
-    tokens = getattr(config, "eos_token_id", None)
-    return frozenset(tokens if isinstance(tokens, list) else [] if tokens is None else [tokens])

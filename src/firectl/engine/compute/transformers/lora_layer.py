@@ -1,10 +1,11 @@
-"""LoRA inside a linear layer: the base's own product, then each adapter's delta on its own rows and no others.
+"""LoRA inside a linear layer: the base's product, then each adapter's delta on its own rows.
 
-Must not keep weights: they come with the batch, so that an adapter nobody uses any more is simply gone.
+Must not keep weights: they come with the batch, so that an unused adapter can be freed.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 
 import torch
@@ -16,7 +17,7 @@ from firectl.engine.schedule.adapter import EngineAdapter, require_shapes
 
 
 class LoraForward:
-    """Stands in for the `forward` of one Linear or Conv1D; rows without an adapter keep the base's bits."""
+    """Replaces the `forward` of one Linear or Conv1D. Rows without an adapter keep the bits of the base."""
 
     def __init__(self, module: nn.Module, name: str, step: PackedStep) -> None:
         self._base = module.forward
@@ -38,28 +39,29 @@ class LoraForward:
 
 
 class LoraLayers:
-    """Which of a model's layers can carry LoRA, and which already do."""
+    """The layers of a model that can apply LoRA, and those that do."""
 
     def __init__(self, model: nn.Module, step: PackedStep) -> None:
         head = model.get_output_embeddings()  # type: ignore[operator]
-        # Not the output layer: it sees the sampled rows alone, and the service takes no adapters of it here either.
+        # Not the output layer: it computes the sampled rows only, and the service accepts no adapters of it either.
         self._modules = {
             name: module for name, module in model.named_modules() if module is not head and _shape(module) is not None
         }
         self._step = step
-        self._carrying: set[str] = set()
+        self._carried: weakref.WeakSet[EngineAdapter] = weakref.WeakSet()
 
     def check(self, adapter: EngineAdapter) -> None:
-        """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
+        """AdapterError unless every module of the adapter is a layer of this model with the same shape."""
         require_shapes(adapter, lambda name: _shape(self._modules[name]) if name in self._modules else None)
 
-    def carry(self, names: Iterable[str]) -> None:
-        """Make these layers apply adapters. Between steps only."""
-        for name in names:
-            if name not in self._carrying:
+    def carry(self, adapters: Iterable[EngineAdapter]) -> None:
+        """Make the layers of these adapters apply LoRA. Between steps only."""
+        for adapter in adapters:
+            for name in adapter.modules if adapter not in self._carried else ():
                 module = self._modules[name]
-                module.forward = LoraForward(module, name, self._step)
-                self._carrying.add(name)
+                if not isinstance(module.forward, LoraForward):
+                    module.forward = LoraForward(module, name, self._step)
+            self._carried.add(adapter)
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:

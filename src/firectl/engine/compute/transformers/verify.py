@@ -1,6 +1,6 @@
-"""Does a model mean the same in a packed batch as alone? Asked once, while it loads.
+"""Check at load that a model computes the same in a packed batch as alone.
 
-Families in VERIFIED are compared with their reference by the tests; any other is compared here with transformers' own
+The tests compare the families in VERIFIED with a reference. Any other family is compared here with transformers' own
 attention, and refused when it differs. Must not serve requests.
 """
 
@@ -30,15 +30,15 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 def measure(runner: TransformersRunner, layers: int) -> int:
-    """Bytes that one token's keys and values take, from a first step; it warms the model up as well.
+    """Bytes of one token's keys and values, measured in a first step, which also warms the model up.
 
-    AdapterError when a layer's attention does not come through the packed attention, or asks for what it cannot do.
+    AdapterError when a layer does not use the packed attention, or asks it for an unsupported feature.
     """
     run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])
     if runner.attended_layers != layers:
         raise AdapterError(
-            f"{layers - runner.attended_layers} of the model's {layers} layers do not use transformers' attention "
-            "interface, which the embedded engine needs"
+            f"{layers - runner.attended_layers} of the model's {layers} layers do not use the attention interface of "
+            "transformers, which this engine needs"
         )
     size = runner.seen_bytes_per_token
     runner.forget()
@@ -46,7 +46,7 @@ def measure(runner: TransformersRunner, layers: int) -> int:
 
 
 def verify(runner: TransformersRunner, model: nn.Module) -> None:
-    """AdapterError unless two sequences read in chunks, side by side, give the logits each gives alone."""
+    """AdapterError unless two sequences, packed and in chunks, give the logits that each gives alone."""
     prompts = [[(7 * place + 3 * number + 1) % 97 for place in range(_LENGTH)] for number in range(2)]
     packed = run_packed(runner, prompts, [_CUTS, _CUTS])
     runner.forget()
@@ -63,13 +63,13 @@ def verify(runner: TransformersRunner, model: nn.Module) -> None:
     allowed = _TOLERANCE[next(model.parameters()).dtype]
     if not off <= allowed:
         raise AdapterError(
-            f"{config.model_type} is not among the verified families ({', '.join(sorted(VERIFIED))}), and in a packed "
-            f"batch its logits are off by {off:.1%}: the embedded engine cannot serve it"
+            f"{config.model_type} is not a verified family ({', '.join(sorted(VERIFIED))}), and its logits in a packed "
+            f"batch differ by {off:.1%} (at most {allowed:.1%} is accepted): this engine cannot serve it"
         )
 
 
 def run_packed(runner: Runner, prompts: list[list[int]], cuts: list[tuple[int, ...]]) -> torch.Tensor:
-    """The last logits [prompts, vocabulary] of prompts read side by side, each cut into chunks at its own places."""
+    """The last logits [prompts, vocabulary] of prompts packed side by side, each cut into chunks at its `cuts`."""
     memory = KVSlots(256 * len(prompts), 256, len(prompts))
     sequences = [Sequence(prompt, Sampling(), 1, TextStream(lambda _: "", [])) for prompt in prompts]
     last: dict[Sequence, torch.Tensor] = {}

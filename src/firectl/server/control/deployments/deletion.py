@@ -1,6 +1,6 @@
-"""When may a deployment go, what goes with it, and what comes back with an undelete?
+"""When may a deployment be deleted, which loads end with it, and which does an undelete restore?
 
-Inside a transaction of `deployments`; reconcile stops what runs, and loads what came back.
+Runs inside a transaction of `deployments`. Rows only: reconcile stops replicas and loads addons.
 """
 
 from __future__ import annotations
@@ -9,116 +9,112 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from firectl.errors import ApiError, Code
+from firectl.errors import failed_precondition
 from firectl.schemas.base import Status, format_time
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.words import DeploymentState, LoadState, ModelState
-from firectl.server.platform import Platform
 from firectl.server.store import Tx
 from firectl.server.store.defaults import give_up_default, make_default
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
+UNDELETE_WITHIN = timedelta(days=7)
 RECENT = timedelta(hours=1)
 RECENT_REQUESTS = "deployment has received inference requests in the last hour, pass --ignore-checks to skip this check"
 
 
-def delete(
-    platform: Platform, tx: Tx, row: DeploymentRow, undelete_within: timedelta, *, hard: bool, ignore_checks: bool
-) -> None:
-    """Mark it DELETING; a second delete changes nothing, but makes a soft one hard where it says so."""
-    now = platform.clock()
+def delete(tx: Tx, row: DeploymentRow, now: datetime, *, hard: bool, ignore_checks: bool) -> None:
+    """Mark it DELETING, and its loads UNDEPLOYING. A second delete only makes a soft delete hard, if `hard`."""
     if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         if hard:
             tx.deployments.update(row.name, purge_time=now, update_time=now)
         return
     if not ignore_checks:
         _check(tx, row, now)
-    places = tx.deployed_models.of_deployment(row.name)
+    loads = tx.deployed_models.of_deployment(row.name)
     tx.deployments.update(
         row.name,
         state=DeploymentState.DELETING,
         status=Status.of(None, "stopping replicas"),
         desired_replicas=0,
         delete_time=now,
-        purge_time=now if hard else now + undelete_within,
+        purge_time=now if hard else now + UNDELETE_WITHIN,
         update_time=now,
-        taken_along=[_kept(place) for place in places if place.state != LoadState.UNDEPLOYING],
+        taken_along=[_saved(load) for load in loads if load.state != LoadState.UNDEPLOYING],
     )
-    leaving = Status.of(None, "the deployment is being deleted")
-    for place in places:
-        give_up_default(tx, place, now)
-        # Now, and not when the deployment is next looked at: meanwhile it could become the default of its model again.
-        if place.state != LoadState.UNDEPLOYING:
-            tx.deployed_models.update(place.name, state=LoadState.UNDEPLOYING, status=leaving, update_time=now)
+    status = Status.of(None, "the deployment is being deleted")
+    for load in loads:
+        give_up_default(tx, load, now)
+        # Not left to reconcile: until its next round the load could become the default of its model again.
+        if load.state != LoadState.UNDEPLOYING:
+            tx.deployed_models.update(load.name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
 
 
-def bring_back(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
-    """Deploy on it again what its delete took along; which models are not, and why, in words.
+def restore_loads(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
+    """Load again what was loaded when it was deleted; the models that cannot be, each with its reason.
 
-    A row comes back under its name, and as the default of its model where no other place has become that meanwhile.
+    A load keeps its name. It is the default of its model again, unless another load has become that.
     """
     lost = []
-    for kept in row.taken_along or ():
-        load = _restored(kept, row, now)
+    for saved in row.taken_along or ():
+        load = _restored(saved, row, now)
         model = tx.models.get(load.model)
         if model is None:
-            lost.append(f"{load.model} is gone")
+            lost.append(f"{load.model} was deleted")
         elif model.state != ModelState.READY:
             lost.append(f"{load.model} is {model.state}")
         elif load.model_hash is not None and model.content_hash != load.model_hash:
-            lost.append(f"the files of {load.model} are others now")
+            lost.append(f"the files of {load.model} have changed")
         else:
-            tx.deployed_models.delete(load.name)  # still leaving, to be read, where its load had failed
+            tx.deployed_models.delete(load.name)  # a load that failed still has its row
             tx.deployed_models.insert(load)
-            if kept["default"] and tx.deployed_models.default_of(load.model) is None:
+            if saved["default"] and tx.deployed_models.default_of(load.model) is None:
                 make_default(tx, load, now)
     return lost
 
 
-def _kept(place: DeployedModelRow) -> dict[str, Any]:
-    """A row as it is kept beside its deployment. Its age too: of two loads, the later one is merged (hot reload)."""
+def _saved(load: DeployedModelRow) -> dict[str, Any]:
+    """A load as the row of its deployment saves it. With its age, because hot reload merges the latest load."""
     return {
-        "name": place.name,
-        "account": place.account,
-        "model": place.model,
-        "modelHash": place.model_hash,
-        "resource": place.resource.to_wire(),
-        "default": place.default,
-        "createTime": format_time(place.create_time),
+        "name": load.name,
+        "account": load.account,
+        "model": load.model,
+        "modelHash": load.model_hash,
+        "resource": load.resource.to_wire(),
+        "default": load.default,
+        "createTime": format_time(load.create_time),
     }
 
 
-def _restored(kept: Mapping[str, Any], row: DeploymentRow, now: datetime) -> DeployedModelRow:
+def _restored(saved: Mapping[str, Any], row: DeploymentRow, now: datetime) -> DeployedModelRow:
     return DeployedModelRow(
-        name=kept["name"],
-        account=kept["account"],
-        resource=DeployedModel.model_validate(kept["resource"]),
-        model=kept["model"],
+        name=saved["name"],
+        account=saved["account"],
+        resource=DeployedModel.model_validate(saved["resource"]),
+        model=saved["model"],
         deployment=row.name,
         state=LoadState.DEPLOYING,
         status=Status.of(None, "waiting for the deployment"),
         default=False,
-        model_hash=kept["modelHash"],
-        create_time=datetime.fromisoformat(kept["createTime"]),
+        model_hash=saved["modelHash"],
+        create_time=datetime.fromisoformat(saved["createTime"]),
         update_time=now,
     )
 
 
 def _check(tx: Tx, row: DeploymentRow, now: datetime) -> None:
     if row.last_request_time is not None and now - row.last_request_time < RECENT:
-        raise ApiError(Code.FAILED_PRECONDITION, RECENT_REQUESTS)
-    for place in tx.deployed_models.of_deployment(row.name):
-        if not place.default:
+        raise failed_precondition(RECENT_REQUESTS)
+    for load in tx.deployed_models.of_deployment(row.name):
+        if not load.default:
             continue
         others = [
             other
-            for other in tx.deployed_models.of_model(place.model)
-            if other.name != place.name and other.state != LoadState.UNDEPLOYING
+            for other in tx.deployed_models.of_model(load.model)
+            if other.name != load.name and other.state != LoadState.UNDEPLOYING
         ]
         if others:
-            raise ApiError(
-                Code.FAILED_PRECONDITION,
-                f"deployment {row.name} is the default of model {place.model}, which has other deployments "
+            raise failed_precondition(
+                f"deployment {row.name} is the default of model {load.model}, which has other deployments "
                 f"({', '.join(other.deployment for other in others)}), pass --ignore-checks to skip this check",
                 hint=f"firectl deployed-model update {others[0].name.rsplit('/', 1)[1]} --default",
             )

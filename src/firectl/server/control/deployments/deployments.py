@@ -1,18 +1,16 @@
-"""Deployments: what may be created, changed, scaled, deleted and taken back. Reconcile makes it so.
+"""Which deployments may be created, changed, scaled, deleted and undeleted? Rows only: reconcile runs the replicas.
 
-Every call commits its row before it answers, and pokes reconcile after that.
+Every call commits its row, then pokes reconcile, then answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, Code, failed_precondition, invalid
 from firectl.names import random_id
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
@@ -21,19 +19,18 @@ from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.deployments import deletion, loading, rules, shapes
 from firectl.server.control.models import models
-from firectl.server.control.patch import apply
+from firectl.server.control.patch import Patch, apply
 from firectl.server.lifecycle import hot_reload
 from firectl.server.platform import Platform
 from firectl.server.store import Tx, capacity
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
-UNDELETE_WITHIN = timedelta(days=7)
 _MERGE_FIELDS = ("tensors_changed", "tensors_total", "delta_norm", "adapter_hash", "base_hash")
 
 
 @dataclass(frozen=True)
 class CreateOptions:
-    """What a create says beside the deployment itself."""
+    """The arguments of a create, besides the deployment itself."""
 
     deployment_id: str | None = None
     validate_only: bool = False
@@ -42,22 +39,15 @@ class CreateOptions:
     skip_shape_validation: bool = False
 
 
-@dataclass(frozen=True)
-class DeleteOptions:
-    hard: bool = False
-    ignore_checks: bool = False
-
-
 def create(platform: Platform, caller: Caller, account: str, body: Deployment, options: CreateOptions) -> Deployment:
-    """A new deployment: of a base, or of a LoRA (live merge). With `validate_only` only what would be made."""
+    """A new deployment: of a base, or of a LoRA (live merge). With `validate_only` nothing is stored."""
     deployment_id = random_id() if options.deployment_id is None else options.deployment_id
     name = f"{account}/deployments/{access.new_id(deployment_id, 'deployment')}"
     asked = access.reference(body.base_model, "base_model", "models", caller)
-    if options.validate_only:
-        with platform.store.read() as tx:
-            return show(platform, _prepare(platform, tx, caller, account, name, asked, body, options))
-    with platform.store.begin() as tx:
+    with platform.store.read() if options.validate_only else platform.store.begin() as tx:
         row = _prepare(platform, tx, caller, account, name, asked, body, options)
+        if options.validate_only:
+            return show(platform, row)
         tx.deployments.insert(row)
         if row.auto_deploy:
             loading.add_own(platform, tx, row)
@@ -74,7 +64,7 @@ def get(platform: Platform, caller: Caller, name: str) -> Deployment:
 
 
 def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deployment]:
-    """The deployments of an account; DELETED ones only when asked for."""
+    """The deployments of an account; DELETED ones only with `show_deleted`."""
     with platform.store.read() as tx:
         rows = tx.deployments.of_account(account)
         shown = [row for row in rows if show_deleted or row.state != DeploymentState.DELETED]
@@ -83,8 +73,7 @@ def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deplo
 
 
 def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, object]:
-    """The proof of a live merge or hot reload: what was merged, and how much it changed. NOT_FOUND where there is none
-    (yet)."""
+    """The proof of a live merge or hot reload: what was merged, and how much it changed. NOT_FOUND without a merge."""
     with platform.store.read() as tx:
         row = access.deployment(tx, caller, name)
         answering = hot_reload.merged(row, tx.deployed_models.of_deployment(name)) if row.is_hot_reload else None
@@ -96,19 +85,16 @@ def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, obj
     return {field: value for field, value in found.items() if value is not None}
 
 
-def update(
-    platform: Platform, caller: Caller, name: str, body: Deployment, sent: Mapping[str, Any], mask: str | None
-) -> Deployment:
-    """Change what may change; see `patch.apply`. New bounds move the number of replicas into them."""
+def update(platform: Platform, caller: Caller, name: str, patch: Patch[Deployment]) -> Deployment:
+    """Change the fields that may change; see `patch.apply`. New bounds move the number of replicas into them."""
     with platform.store.begin() as tx:
         row = _living(tx, caller, name)
         before = show(platform, row)
-        resource = rules.complete(apply(before, body, sent, mask, rules.RULES))
+        resource = rules.complete(apply(before, patch, rules.PATCH_RULES))
         model = tx.models.get(row.model)
         if model is not None:
             rules.check(resource, model)
-        desired = _within(resource, row)
-        _set(platform, tx, row, resource, desired)
+        _set(platform, tx, row, resource, _within(resource, row))
         row = access.deployment(tx, caller, name)
         loads = tx.deployed_models.of_deployment(name)
     platform.wakeup.poke()
@@ -116,49 +102,46 @@ def update(
 
 
 def scale(platform: Platform, caller: Caller, name: str, replica_count: int) -> None:
-    """Run that many replicas now. Bounds that exclude the number give way to it; after 0 a request starts one again."""
+    """Run this many replicas now, and widen the bounds to include the number. After 0 a request starts a replica."""
     if replica_count < 0:
-        raise ApiError(Code.INVALID_ARGUMENT, f"replica_count must not be negative, it is {replica_count}")
+        raise invalid(f"replica_count must not be negative, it is {replica_count}")
     with platform.store.begin() as tx:
         row = _living(tx, caller, name)
         low, high = row.resource.min_replica_count or 0, row.resource.max_replica_count or 0
-        bounds = {
-            "min_replica_count": min(low, replica_count),
-            "max_replica_count": max(high, replica_count),
-        }
+        bounds = {"min_replica_count": min(low, replica_count), "max_replica_count": max(high, replica_count)}
         _set(platform, tx, row, row.resource.model_copy(update=bounds), replica_count)
     platform.wakeup.poke()
 
 
-def delete(platform: Platform, caller: Caller, name: str, options: DeleteOptions) -> None:
-    """Stop it and take it away: softly, to be had back for 7 days, or for good (`hard`). Safe to repeat."""
+def delete(platform: Platform, caller: Caller, name: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
+    """Stop and delete it: soft (it can be undeleted for 7 days) or hard. Idempotent."""
     with platform.store.begin() as tx:
         row = access.deployment(tx, caller, name)
-        deletion.delete(platform, tx, row, UNDELETE_WITHIN, hard=options.hard, ignore_checks=options.ignore_checks)
+        deletion.delete(tx, row, platform.clock(), hard=hard, ignore_checks=ignore_checks)
     platform.wakeup.poke()
 
 
 def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
-    """Take a soft delete back: it starts as if it were new, and what was deployed on it comes back with it.
+    """Undo a soft delete: it starts like a new deployment, and its loads are restored.
 
-    What cannot come back is named in the status of the answer.
+    The status of the answer names the loads that cannot be restored.
     """
     with platform.store.begin() as tx:
         row = access.deployment(tx, caller, name)
         if row.state != DeploymentState.DELETED:
             doing = "is still being deleted; try again" if row.state == DeploymentState.DELETING else f"is {row.state}"
-            raise ApiError(Code.FAILED_PRECONDITION, f"deployment {name} {doing}: only a DELETED one can be undeleted")
+            raise failed_precondition(f"deployment {name} {doing}: only a DELETED one can be undeleted")
         model = access.model(tx, caller, row.model)
         models.require_ready(model)
         _base_of(tx, model)
         desired = rules.first_replicas(row.resource)
         capacity.reserve(tx, name, desired, platform.settings.max_replicas)
         now = platform.clock()
-        lost = deletion.bring_back(tx, row, now)
+        lost = deletion.restore_loads(tx, row, now)
         tx.deployments.update(
             name,
             state=DeploymentState.CREATING,
-            status=Status.of(None, "undeleted" + (f"; not deployed on it again: {'; '.join(lost)}" if lost else "")),
+            status=Status.of(None, "undeleted" + (f"; not loaded again: {'; '.join(lost)}" if lost else "")),
             desired_replicas=desired,
             served_folder=None,
             merge_record=None,
@@ -177,8 +160,8 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
 
 
 def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRow] = ()) -> Deployment:
-    """The wire resource of a row, with the counts of what runs now; of a hot-reload one also which of its `loads`
-    answers, and which it is on its way to."""
+    """The wire resource of a row, with the current replica counts; for hot reload also which of its `loads` answers,
+    and which one is to answer next."""
     merged: dict[str, str] = {}
     if row.is_hot_reload:
         active, target = hot_reload.merged(row, loads), hot_reload.latest(row, loads)
@@ -212,7 +195,7 @@ def _prepare(
     body: Deployment,
     options: CreateOptions,
 ) -> DeploymentRow:
-    """The row to insert, after every check that a create makes."""
+    """The row to insert, after all checks of a create."""
     taken = tx.deployments.get(name)
     if taken is not None:
         raise _already_exists(taken)
@@ -236,13 +219,8 @@ def _prepare(
         model=model.name,
         base=base.name,
         desired_replicas=desired,
-        served_folder=None,
-        merge_record=None,
-        last_request_time=None,
         create_time=now,
         update_time=now,
-        delete_time=None,
-        purge_time=None,
         woken_time=now,
         auto_deploy=not options.disable_auto_deploy,
     )
@@ -257,7 +235,7 @@ def _already_exists(row: DeploymentRow) -> ApiError:
 
 
 def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
-    """The base that a model runs on: itself, or an addon's, which must be there too."""
+    """The READY base that a model runs on: the model itself, or the base of an addon."""
     if model.kind == ModelKind.BASE:
         return model
     base = tx.models.get(model.base or "")
@@ -268,24 +246,21 @@ def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
 
 
 def _with_shape(tx: Tx, caller: Caller, asked: Deployment, base: ModelRow, skip_validation: bool) -> Deployment:
-    """The deployment with what its shape says; the shape's name becomes that of the version used."""
+    """The deployment with the fields of its shape; `deployment_shape` becomes the name of the version used."""
     if not asked.deployment_shape:
         return asked
     if asked.accelerator_type:
-        raise ApiError(Code.INVALID_ARGUMENT, "deployment_shape and accelerator_type exclude each other")
+        raise invalid("deployment_shape and accelerator_type exclude each other")
     version = shapes.version_for(tx, caller, asked.deployment_shape, base)
     shape = version.snapshot
     assert shape is not None
     if shape.base_model != base.name and not skip_validation:
-        raise ApiError(
-            Code.INVALID_ARGUMENT,
+        raise invalid(
             f"deployment_shape {asked.deployment_shape} is for {shape.base_model}, not validated for {base.name}",
-            hint="firectl deployment-shape-version match --model MODEL lists those that are",
+            hint=f"firectl deployment-shape-version match --model {base.name}",
         )
     if asked.precision and asked.precision != shape.precision:
-        raise ApiError(
-            Code.INVALID_ARGUMENT, f"precision {asked.precision} is not that of the deployment_shape, {shape.precision}"
-        )
+        raise invalid(f"precision {asked.precision} is not that of the deployment_shape, {shape.precision}")
     return asked.model_copy(
         update={
             "deployment_shape": version.name,
@@ -297,7 +272,7 @@ def _with_shape(tx: Tx, caller: Caller, asked: Deployment, base: ModelRow, skip_
 
 
 def _with_draft(asked: Deployment, base: ModelRow, disabled: bool) -> Deployment:
-    """Speculative decoding as the base has it by default, or none. Stored and shown; nothing here speculates."""
+    """The deployment with the base's default draft model, or without any. Stored and shown, never used here."""
     if disabled:
         return asked.model_copy(
             update={"draft_model": None, "draft_token_count": None, "ngram_speculation_length": None}
@@ -311,16 +286,14 @@ def _with_draft(asked: Deployment, base: ModelRow, disabled: bool) -> Deployment
 def _living(tx: Tx, caller: Caller, name: str) -> DeploymentRow:
     row = access.deployment(tx, caller, name)
     if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"deployment {name} is {row.state}",
-            hint=f"firectl deployment undelete {name.rsplit('/', 1)[1]}",
+        raise failed_precondition(
+            f"deployment {name} is {row.state}", hint=f"firectl deployment undelete {name.rsplit('/', 1)[1]}"
         )
     return row
 
 
 def _within(resource: Deployment, row: DeploymentRow) -> int:
-    """How many replicas to run under new bounds. One that was parked and no longer is starts as a new one does."""
+    """How many replicas to run under new bounds. A parked deployment that is unparked starts like a new one."""
     low, high = resource.min_replica_count or 0, resource.max_replica_count or 0
     if row.resource.max_replica_count == 0 and high > 0:
         return rules.first_replicas(resource)
@@ -329,8 +302,7 @@ def _within(resource: Deployment, row: DeploymentRow) -> int:
 
 def _set(platform: Platform, tx: Tx, row: DeploymentRow, resource: Deployment, desired: int) -> None:
     if desired != row.desired_replicas and row.state == DeploymentState.FAILED:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"deployment {row.name} is FAILED and runs no replicas: {row.status.message}",
             hint="delete it and create it again once the reason is gone",
         )

@@ -1,14 +1,11 @@
-"""Which model is deployed where: a deployment's own model, and the addons loaded onto it.
+"""Which models are loaded on which deployment: its own model, and its addons?
 
-Rows only; reconcile loads and unloads.
+Rows only: reconcile loads and unloads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from firectl.errors import ApiError, Code, InputError
+from firectl.errors import ApiError, Code, InputError, failed_precondition, invalid
 from firectl.lora.check.rules import merge_only
 from firectl.lora.read.adapter import Adapter
 from firectl.names import ID_MAX, canonical_route, random_id
@@ -18,7 +15,7 @@ from firectl.schemas.words import OUTPUT_ONLY, DeploymentState, LoadState, Model
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
-from firectl.server.control.patch import Rules, apply
+from firectl.server.control.patch import Patch, PatchRules, apply
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.store import Tx
@@ -27,38 +24,37 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 _OUTPUT_ONLY = OUTPUT_ONLY["deployedModels"]
 _COLUMNS = ("model", "deployment", "default")
-RULES = Rules(
+PATCH_RULES = PatchRules(
     mutable=frozenset({"display_name", "description", "public", "default"}),
     output_only=_OUTPUT_ONLY - {"name"},
 )
 
 
 def add_own(platform: Platform, tx: Tx, deployment: DeploymentRow) -> None:
-    """The row of a deployment's own model, unless it has one; it makes a bare model name route there."""
+    """Insert the row of a deployment's own model if it is missing, so that the bare model name routes to it."""
     if not tx.deployed_models.of_pair(deployment.model, deployment.name):
         _insert(platform, tx, deployment.account, DeployedModel(), deployment.model, deployment, None)
 
 
 def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, replace: bool) -> DeployedModel:
-    """Load an addon onto a deployment. What is loaded there already, or on its way, comes back as it is."""
+    """Load an addon onto a deployment. The row of an addon that is loaded, or being loaded, is returned unchanged."""
     asked_model = access.reference(body.model, "model", "models", caller)
     asked_deployment = access.reference(body.deployment, "deployment", "deployments", caller)
     if body.serverless:
-        raise ApiError(Code.INVALID_ARGUMENT, "serverless: a LoRA is served by a deployment of its own or of its base")
+        raise invalid("serverless: a LoRA is served by a deployment of its own or of its base")
     with platform.store.begin() as tx:
         deployment = access.deployment(tx, caller, asked_deployment)
         if deployment.state in (DeploymentState.DELETING, DeploymentState.DELETED, DeploymentState.FAILED):
-            raise ApiError(Code.FAILED_PRECONDITION, f"deployment {deployment.name} is {deployment.state}")
+            raise failed_precondition(f"deployment {deployment.name} is {deployment.state}")
         model = access.model(tx, caller, asked_model)
         models.require_ready(model)
         if model.name == deployment.model and deployment.auto_deploy:
             raise _there_anyway(model, deployment)
-        if replace and deployment.resource.enable_addons:
-            # Said of what is loaded there already, too: nothing would be replaced.
+        if replace and not deployment.is_hot_reload:
             raise _replaces_nothing(model, deployment)
-        there = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != LoadState.UNDEPLOYING]
-        if there:
-            row = there[-1]
+        known = [r for r in tx.deployed_models.of_pair(model.name, deployment.name) if r.state != LoadState.UNDEPLOYING]
+        if known:
+            row = known[-1]
             if deployment.is_hot_reload and model.name != deployment.model:
                 _make_latest(platform, tx, row)
             if body.default and not row.default:
@@ -73,7 +69,7 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
 
 
 def get(platform: Platform, caller: Caller, name: str) -> DeployedModel:
-    """The deployed model of that full name."""
+    """The deployed model of this full name."""
     with platform.store.read() as tx:
         return show(access.deployed_model(tx, caller, name))
 
@@ -84,22 +80,19 @@ def list_all(platform: Platform, account: str) -> list[DeployedModel]:
         return [show(row) for row in tx.deployed_models.of_account(account)]
 
 
-def update(
-    platform: Platform, caller: Caller, name: str, body: DeployedModel, sent: Mapping[str, Any], mask: str | None
-) -> DeployedModel:
-    """Change its texts, or make it the default of its model. To end being one, make another the default."""
+def update(platform: Platform, caller: Caller, name: str, patch: Patch[DeployedModel]) -> DeployedModel:
+    """Change its texts, or make it the default of its model. To unset a default, set another one."""
     with platform.store.begin() as tx:
         row = access.deployed_model(tx, caller, name)
-        changed = apply(show(row), body, sent, mask, RULES)
+        changed = apply(show(row), patch, PATCH_RULES)
         now = platform.clock()
         if changed.default and not row.default:
             if row.state == LoadState.UNDEPLOYING:
-                raise ApiError(Code.FAILED_PRECONDITION, f"deployed model {name} is being unloaded")
+                raise failed_precondition(f"deployed model {name} is being unloaded")
             make_default(tx, row, now)
         elif row.default and not changed.default:
-            raise ApiError(
-                Code.FAILED_PRECONDITION,
-                f"deployed model {name} is the default of {row.model}: make another one the default instead",
+            raise failed_precondition(
+                f"deployed model {name} is the default of {row.model}: make another one the default instead"
             )
         resource = changed.model_copy(update=dict.fromkeys((*_OUTPUT_ONLY, *_COLUMNS)))
         tx.deployed_models.update(name, resource=resource, update_time=now)
@@ -107,21 +100,17 @@ def update(
 
 
 def unload(platform: Platform, caller: Caller, name: str) -> None:
-    """Take an addon off its deployment. FAILED_PRECONDITION for a deployment's own model. Safe to repeat."""
+    """Unload an addon. FAILED_PRECONDITION for a deployment's own model. Idempotent."""
     with platform.store.begin() as tx:
         row = access.deployed_model(tx, caller, name)
         deployment = tx.deployments.get(row.deployment)
         if deployment is not None and deployment.model == row.model and deployment.state != DeploymentState.DELETED:
-            raise ApiError(
-                Code.FAILED_PRECONDITION,
+            raise failed_precondition(
                 f"{row.model} is what {row.deployment} was created for; it cannot be unloaded from it",
                 hint=f"firectl deployment delete {row.deployment.rsplit('/', 1)[1]}",
             )
         if row.state != LoadState.UNDEPLOYING:
-            now = platform.clock()
-            give_up_default(tx, row, now)
-            status = Status.of(None, "unloading")
-            tx.deployed_models.update(name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
+            _unload(platform, tx, row, "unloading")
     platform.wakeup.poke()
 
 
@@ -144,44 +133,40 @@ def show(row: DeployedModelRow) -> DeployedModel:
 
 
 def _make_latest(platform: Platform, tx: Tx, row: DeployedModelRow) -> None:
-    """Asked for again where a later one was on its way to replace it: the later one goes instead."""
-    now = platform.clock()
+    """The addon is requested again while later ones are to replace it: unload the later ones."""
     for other in tx.deployed_models.of_deployment(row.deployment):
         if (other.create_time, other.name) > (row.create_time, row.name) and other.state == LoadState.DEPLOYING:
-            give_up_default(tx, other, now)
-            status = Status.of(None, f"replaced by {row.model}")
-            tx.deployed_models.update(other.name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
+            _unload(platform, tx, other, f"replaced by {row.model}")
+
+
+def _unload(platform: Platform, tx: Tx, row: DeployedModelRow, why: str) -> None:
+    now = platform.clock()
+    give_up_default(tx, row, now)
+    status = Status.of(None, why)
+    tx.deployed_models.update(row.name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
 
 
 def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: DeploymentRow, replace: bool) -> None:
-    """FAILED_PRECONDITION, saying what would work, unless this addon can be loaded beside others there."""
+    """FAILED_PRECONDITION, with a hint that would work, unless this addon can be loaded on this deployment."""
     target = deployment.name.rsplit("/", 1)[1]
     if model.kind != ModelKind.ADDON:
         raise _base_not_adapter(model)
     if deployment.is_live_merge:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"deployment {deployment.name} serves {deployment.model} alone, merged; nothing can be loaded onto it",
             hint=f"firectl deployment create {deployment.base} --enable-addons",
         )
     if model.base != deployment.base:
-        raise ApiError(
-            Code.FAILED_PRECONDITION, f"{model.name} was trained on {model.base}, {target} serves {deployment.base}"
-        )
-    hot_reload = bool(deployment.resource.enable_hot_reload_latest_addon)
-    if hot_reload and not replace:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(f"{model.name} was trained on {model.base}, {target} serves {deployment.base}")
+    if deployment.is_hot_reload:
+        if replace:
+            return
+        raise failed_precondition(
             f"deployment {deployment.name} keeps one addon merged: loading needs replace_merged_addon",
             hint=f"firectl load-lora {model.name} --deployment {target} --replace-merged-addon",
         )
-    if hot_reload:
-        return
-    if replace:
-        raise _replaces_nothing(model, deployment)
     if not deployment.resource.enable_addons:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"deployment {deployment.name} was created without addons",
             hint=f"firectl deployment create {deployment.base} --enable-addons",
         )
@@ -190,15 +175,14 @@ def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: Deploym
     if len(loaded) >= platform.settings.max_addons:
         raise ApiError(
             Code.RESOURCE_EXHAUSTED,
-            f"deployment {deployment.name} holds {len(loaded)} addons; {platform.settings.max_addons} is the most",
+            f"deployment {deployment.name} holds {len(loaded)} addons; the limit is {platform.settings.max_addons}",
             hint=f"firectl unload-lora MODEL --deployment {target}",
         )
 
 
 def _replaces_nothing(model: ModelRow, deployment: DeploymentRow) -> ApiError:
     target = deployment.name.rsplit("/", 1)[1]
-    return ApiError(
-        Code.FAILED_PRECONDITION,
+    return failed_precondition(
         f"replace_merged_addon is for deployments created with enable_hot_reload_latest_addon; {target} was not",
         hint=f"leave it out: firectl load-lora {model.name} --deployment {target}"
         if deployment.resource.enable_addons
@@ -207,35 +191,31 @@ def _replaces_nothing(model: ModelRow, deployment: DeploymentRow) -> ApiError:
 
 
 def _there_anyway(model: ModelRow, deployment: DeploymentRow) -> ApiError:
-    """Why a deployment's own model is not loaded onto it: nothing would change, whoever asks for it means another."""
+    """A deployment's own model cannot be loaded onto it."""
     if model.kind != ModelKind.ADDON:
         return _base_not_adapter(model)
-    route = canonical_route(model.name, deployment.name)
-    return ApiError(
-        Code.FAILED_PRECONDITION,
+    return failed_precondition(
         f"{model.name} is merged into {deployment.name}, which serves it alone: there is nothing to load",
-        hint=f"firectl chat {route}",
+        hint=f"firectl chat {canonical_route(model.name, deployment.name)}",
     )
 
 
 def _base_not_adapter(model: ModelRow) -> ApiError:
-    return ApiError(
-        Code.FAILED_PRECONDITION,
+    return failed_precondition(
         f"{model.name} is a base model, not an adapter: only adapters are loaded onto a deployment",
         hint="firectl model list --filter 'kind = HF_PEFT_ADDON'",
     )
 
 
 def _check_beside_others(platform: Platform, model: ModelRow) -> None:
-    """Some adapters can only be merged: better said now than by an engine later."""
+    """FAILED_PRECONDITION for an adapter that can only be merged: an engine would refuse it later."""
     try:
         findings = merge_only(Adapter.open(FileStore(platform.paths).path(model.folder)))
     except InputError as error:
-        raise ApiError(Code.FAILED_PRECONDITION, f"{model.name}: {error.message}", hint=error.hint) from error
+        raise failed_precondition(f"{model.name}: {error.message}", hint=error.hint) from error
     if findings:
         first = findings[0]
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"{model.name} cannot be loaded beside others: {first.where}: {first.what}",
             hint=f"live merge applies it: firectl deployment create {model.name}",
         )

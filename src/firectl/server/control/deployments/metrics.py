@@ -1,4 +1,4 @@
-"""Figures of an account's deployments: as a page for Prometheus, and as series from the stored history."""
+"""What are the metrics of an account's deployments? A page for Prometheus, and series from the stored history."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, invalid
 from firectl.schemas.words import DeploymentState
 from firectl.server.platform import Platform
 from firectl.server.usage import history
@@ -20,7 +20,7 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s)", re.ASCII)
 
 
 def page(platform: Platform, account: str) -> bytes:
-    """What Prometheus scrapes: counts and times since the platform started, replicas as they are now."""
+    """The page that Prometheus scrapes: counts and times since the platform started, and current replicas."""
     with platform.store.read() as tx:
         rows = [row for row in tx.deployments.of_account(account) if row.state != DeploymentState.DELETED]
     running = []
@@ -38,7 +38,7 @@ def page(platform: Platform, account: str) -> bytes:
 def deployment_metrics(
     platform: Platform, account: str, *, metric: str, group_by: str, start: str, end: str, interval: str
 ) -> dict[str, object]:
-    """`{"series": [{"labels": {group: name}, "values": [{"timestamp", "value"}]}]}`; see `question` for the words."""
+    """`{"series": [{"labels": {group: name}, "values": [{"timestamp", "value"}]}]}`; arguments as in `question`."""
     asked = question(metric, group_by, start, end, interval, platform.clock())
     with platform.store.read() as tx:
         rows = tx.usage.between(f"{account}/deployments/", asked.start, asked.end)
@@ -54,17 +54,17 @@ def deployment_metrics(
 
 
 def question(metric: str, group_by: str, start: str, end: str, interval: str, now: datetime) -> history.Question:
-    """What the words of a request ask for; INVALID_ARGUMENT naming the one that does not fit.
+    """The query that the parameters of a request mean; INVALID_ARGUMENT naming the parameter that is wrong.
 
-    `start` and `end` are dates (an end includes its day) or RFC 3339; `interval` is `86400s` or Go's `24h`. Left out:
-    up to now, in buckets of a day, and without a start the last bucket alone. What lies in the future is left out.
+    `start` and `end` are dates (an end includes its day) or RFC 3339; `interval` is `86400s` or Go's `24h`. Defaults:
+    up to now, in buckets of a day, and without a start only the last bucket. The future is cut off.
     """
     _one_of("metric", metric, history.METRICS)
     group_by = group_by or "deployment"
     _one_of("groupBy", group_by, history.GROUPS)
     seconds = _seconds(interval) if interval else _DAY
     last = min(_time("end", end, of_a_day=True), now) if end else now
-    # Up to the end of the row that `last` lies in: what was served this very second counts.
+    # Up to the end of the row that contains `last`, so that this second's requests count.
     stop = history.begin(last, history.FINEST) + (0 if end and last < now else history.FINEST)
     first = _time("start", start) if start else datetime.fromtimestamp(stop - seconds, UTC)
     begin = history.begin(first, history.FINEST)
@@ -79,7 +79,9 @@ def question(metric: str, group_by: str, start: str, end: str, interval: str, no
 def _one_of(field: str, given: str, known: Mapping[str, object]) -> None:
     if given not in known:
         wanted = ", ".join(known)
-        raise _wrong(field, f"{given[:60]!a} is none of {wanted}" if given else f"is missing: one of {wanted}")
+        raise _wrong(
+            field, f"expected one of {wanted}, got {given[:60]!a}" if given else f"is missing: one of {wanted}"
+        )
 
 
 def _time(field: str, text: str, *, of_a_day: bool = False) -> datetime:
@@ -87,7 +89,7 @@ def _time(field: str, text: str, *, of_a_day: bool = False) -> datetime:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
             day = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
             return day + timedelta(days=1 if of_a_day else 0)
-        # A plus sign that was not escaped in a URL arrives as a space.
+        # An unescaped plus sign in a URL arrives as a space.
         found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else "")
         found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
         found.timestamp()
@@ -107,9 +109,9 @@ def _seconds(text: str) -> int:
 
 
 def _number(value: float) -> str:
-    """A plain decimal, as short as it comes back the same: `0`, `0.5`, `0.000011574074`."""
+    """A decimal number without exponent or trailing zeros: `0`, `0.5`, `0.000011574074`."""
     return f"{value:.12f}".rstrip("0").rstrip(".") if value else "0"
 
 
 def _wrong(field: str, message: str) -> ApiError:
-    return ApiError(Code.INVALID_ARGUMENT, f"query parameter {field}: {message}")
+    return invalid(f"query parameter {field}: {message}")

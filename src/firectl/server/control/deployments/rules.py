@@ -1,4 +1,4 @@
-"""What may a deployment be, and what is it where its maker said nothing? No row is written here."""
+"""Which fields may a deployment have, which may change, and what are their defaults? Writes no row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from firectl.errors import ApiError, Code
+from firectl.errors import invalid
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
 from firectl.schemas.words import (
     ACCELERATORS,
@@ -19,14 +19,14 @@ from firectl.schemas.words import (
 )
 from firectl.server.control.deployments.shapes import same_shape
 from firectl.server.control.models.models import check_display_name
-from firectl.server.control.patch import Rules
+from firectl.server.control.patch import PatchRules
 from firectl.server.lifecycle.scaling import LOAD_TARGETS, SCALE_DOWN, SCALE_TO_ZERO, SCALE_UP
 from firectl.server.store.rows import ModelRow
 
 LONGEST_WINDOW = timedelta(hours=1)
 SHORTEST_TO_ZERO = timedelta(minutes=5)
 
-RULES = Rules(
+PATCH_RULES = PatchRules(
     mutable=frozenset(
         {
             "display_name", "description", "min_replica_count", "max_replica_count", "max_with_revocable_replica_count",
@@ -38,7 +38,7 @@ RULES = Rules(
     same={"deployment_shape": same_shape},
 )  # fmt: skip
 
-# A value of these that we do not know is stored and shown as it came; what is no enum value at all is refused.
+# An unknown value of these is stored and shown as it came, if it is spelled like an enum value.
 _ENUM = re.compile(r"[A-Z][A-Z0-9_]*")
 _ENUM_FIELDS = ("accelerator_type", "precision", "direct_route_type")
 _COUNTS = (
@@ -48,37 +48,38 @@ _COUNTS = (
 
 
 def complete(asked: Deployment) -> Deployment:
-    """The deployment with every default filled in."""
+    """The deployment with all defaults filled in."""
     low = asked.min_replica_count or 0
-    policy = asked.autoscaling_policy or AutoscalingPolicy()
+    given = (asked.autoscaling_policy or AutoscalingPolicy()).model_dump(exclude_none=True)
     return asked.model_copy(
         update={
             "min_replica_count": low,
             "max_replica_count": max(low, 1) if asked.max_replica_count is None else asked.max_replica_count,
             "autoscaling_policy": AutoscalingPolicy(
-                scale_up_window=SCALE_UP if policy.scale_up_window is None else policy.scale_up_window,
-                scale_down_window=SCALE_DOWN if policy.scale_down_window is None else policy.scale_down_window,
-                scale_to_zero_window=SCALE_TO_ZERO
-                if policy.scale_to_zero_window is None
-                else policy.scale_to_zero_window,
-                load_targets=policy.load_targets or dict(LOAD_TARGETS),
+                **{
+                    "scale_up_window": SCALE_UP,
+                    "scale_down_window": SCALE_DOWN,
+                    "scale_to_zero_window": SCALE_TO_ZERO,
+                    **given,
+                    "load_targets": given.get("load_targets") or dict(LOAD_TARGETS),
+                }
             ),
         }
     )
 
 
 def first_replicas(resource: Deployment) -> int:
-    """How many replicas start at create: the minimum, at least one, none where the maximum is 0."""
+    """How many replicas start at create: the minimum, but at least one; none where the maximum is 0."""
     return min(max(resource.min_replica_count or 0, 1), resource.max_replica_count or 0)
 
 
 def check(resource: Deployment, model: ModelRow) -> None:
-    """INVALID_ARGUMENT, naming the field, for what a completed deployment of `model` must not be."""
+    """INVALID_ARGUMENT, naming the field, unless this completed deployment of `model` is valid."""
     check_display_name(resource.display_name)
     for field in _COUNTS:
         value = getattr(resource, field)
         if value is not None and not 0 <= value < 2**31:
-            raise _wrong(f"{field} must be between 0 and {2**31 - 1}, it is {value}")
+            raise invalid(f"{field} must be between 0 and {2**31 - 1}, it is {value}")
     _check_replicas(resource)
     _check_policy(resource.autoscaling_policy or AutoscalingPolicy())
     for field in _ENUM_FIELDS:
@@ -91,39 +92,41 @@ def check(resource: Deployment, model: ModelRow) -> None:
     _check_addons(resource, model)
     longest = model.resource.context_length
     if resource.max_context_length and longest and resource.max_context_length > longest:
-        raise _wrong(f"max_context_length is {resource.max_context_length}, the model's own is {longest}")
+        raise invalid(f"max_context_length is {resource.max_context_length}, the model's own is {longest}")
 
 
 def check_hardware(resource: Deployment) -> None:
-    """INVALID_ARGUMENT for an accelerator or a precision that there is none of: at create alone, as neither changes."""
+    """INVALID_ARGUMENT for an unknown accelerator or precision. Only at create: neither can change later."""
     for field, known in (("accelerator_type", ACCELERATORS), ("precision", PRECISIONS)):
         value = getattr(resource, field)
         if value and value not in known and value != f"{field.upper()}_UNSPECIFIED":
-            raise _wrong(f"{field} {value!r} is not one of {', '.join(known)}")
+            raise invalid(f"{field} {value!r} is not one of {', '.join(known)}")
 
 
 def _check_replicas(resource: Deployment) -> None:
     low, high = resource.min_replica_count or 0, resource.max_replica_count or 0
     if low > high:
-        raise _wrong(f"min_replica_count ({low}) must not be greater than max_replica_count ({high})")
+        raise invalid(f"min_replica_count ({low}) must not be greater than max_replica_count ({high})")
     revocable = resource.max_with_revocable_replica_count
     if revocable and revocable < high:
-        raise _wrong(f"max_with_revocable_replica_count ({revocable}) must not be less than max_replica_count ({high})")
+        raise invalid(
+            f"max_with_revocable_replica_count ({revocable}) must not be less than max_replica_count ({high})"
+        )
 
 
 def _check_policy(policy: AutoscalingPolicy) -> None:
     for field in ("scale_up_window", "scale_down_window"):
         window = getattr(policy, field)
         if window is not None and window > LONGEST_WINDOW:
-            raise _wrong(f"autoscaling_policy.{field} must be at most 1h, it is {window.total_seconds():.0f}s")
+            raise invalid(f"autoscaling_policy.{field} must be at most 1h, it is {window.total_seconds():.0f}s")
     window = policy.scale_to_zero_window
     if window is not None and window < SHORTEST_TO_ZERO:
-        raise _wrong(
+        raise invalid(
             f"autoscaling_policy.scale_to_zero_window must be at least 5m, it is {window.total_seconds():.0f}s"
         )
     for name, target in (policy.load_targets or {}).items():
         if not math.isfinite(target) or target <= 0:
-            raise _wrong(f"autoscaling_policy.load_targets.{name} must be greater than 0, it is {target}")
+            raise invalid(f"autoscaling_policy.load_targets.{name} must be greater than 0, it is {target}")
 
 
 def _check_addons(resource: Deployment, model: ModelRow) -> None:
@@ -131,23 +134,18 @@ def _check_addons(resource: Deployment, model: ModelRow) -> None:
     if not (resource.enable_addons or resource.enable_hot_reload_latest_addon):
         return
     if model.kind != ModelKind.BASE:
-        raise ApiError(
-            Code.INVALID_ARGUMENT,
+        raise invalid(
             f"{wanted} is for base models: {model.name} is a LoRA, its deployment serves it alone, merged",
             hint=f"deploy {model.base} with addons and load the LoRA onto it, or leave {wanted} out",
         )
     if resource.enable_addons and resource.enable_hot_reload_latest_addon:
-        raise _wrong(
+        raise invalid(
             "enable_addons and enable_hot_reload_latest_addon exclude each other: several addons, or one merged"
         )
     if is_quantized(resource.precision):
-        raise _wrong(ADDONS_NEED_PLAIN_PRECISION)
+        raise invalid(ADDONS_NEED_PLAIN_PRECISION)
 
 
 def _check_enum(field: str, value: Any) -> None:
     if value is not None and not (isinstance(value, str) and len(value) < 64 and _ENUM.fullmatch(value)):
-        raise _wrong(f"{field}: {ascii(value)[:80]} is not the name of an enum value")
-
-
-def _wrong(message: str) -> ApiError:
-    return ApiError(Code.INVALID_ARGUMENT, message)
+        raise invalid(f"{field}: {ascii(value)[:80]} is not the name of an enum value")

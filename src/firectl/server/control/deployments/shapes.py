@@ -1,14 +1,13 @@
-"""Deployment shapes: two for every base that is READY, BF16 which takes addons and FP8 which does not.
+"""Which deployment shapes are there? Two for every READY base: BF16, which takes addons, and FP8, which does not.
 
-Derived from the models' rows at every look, never stored.
+Computed from the rows of models with every call, never stored.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
-from firectl.errors import ApiError, Code, InputError
+from firectl.errors import InputError, failed_precondition, invalid, not_found
 from firectl.names import ID_MAX, ResourceName
 from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
 from firectl.schemas.words import ModelKind, ModelState, is_quantized
@@ -22,122 +21,100 @@ ANY = "-"
 LATEST = "latest"
 DEFAULT = "default"
 ACCELERATOR = "NVIDIA_A100_80GB"
-"""Nominal: replicas run on whatever this machine has."""
-
-
-@dataclass(frozen=True)
-class _Kind:
-    precision: str
-    preset: str
-    description: str
-
-    @property
-    def suffix(self) -> str:
-        return f"-{self.precision.lower()}"
+"""Nominal: replicas run on the hardware of this machine."""
 
 
 _KINDS = (
-    _Kind("BF16", "MINIMAL", "The weights as they are stored; takes addons."),
-    _Kind("FP8", "FAST", "Nominal here: the weights as they are stored; takes no addons."),
+    ("BF16", "MINIMAL", "The weights as they are stored; takes addons."),
+    ("FP8", "FAST", "Nominal here: the weights as they are stored; takes no addons."),
 )
+"""Precision, preset and description of each shape."""
 
 
 def list_shapes(platform: Platform, caller: Caller, account: str, target: str | None) -> list[DeploymentShape]:
-    """The shapes of the bases of an account and of the public one; with a target model those that can serve it."""
+    """The shapes of an account and of the public one; with a target model those that can serve it."""
     with platform.store.read() as tx:
-        accounts = dict.fromkeys((account, PUBLIC_ACCOUNT))
-        everywhere = [row for name in accounts for row in _bases(tx, name)]
-        rows = everywhere if target is None else [_target_base(tx, caller, target)]
+        rows = _bases(tx, account, PUBLIC_ACCOUNT) if target is None else [_target_base(tx, caller, target)]
         return [shape for row in rows for shape in _shapes(row)]
 
 
 def get_shape(platform: Platform, name: str) -> DeploymentShape:
-    """The shape of that full name."""
+    """The shape of this full name."""
     with platform.store.read() as tx:
         return find(tx, name)[0]
 
 
 def list_versions(platform: Platform, account: str, shape_id: str) -> list[DeploymentShapeVersion]:
-    """The versions of a shape; `-` for those of all shapes of the account and the public one."""
+    """The versions of a shape; with `-` those of all shapes of the account and the public one."""
     with platform.store.read() as tx:
         if shape_id == ANY:
-            accounts = dict.fromkeys((account, PUBLIC_ACCOUNT))
-            return [_version(shape, row) for a in accounts for row in _bases(tx, a) for shape in _shapes(row)]
-        shape, row = find(tx, f"{account}/deploymentShapes/{shape_id}")
-        return [_version(shape, row)]
+            rows = _bases(tx, account, PUBLIC_ACCOUNT)
+            return [_version(shape, row) for row in rows for shape in _shapes(row)]
+        return [_version(*find(tx, f"{account}/deploymentShapes/{shape_id}"))]
 
 
 def get_version(platform: Platform, shape: str, version: str) -> DeploymentShapeVersion:
-    """A version of the shape of that full name; `latest` is the only one there is."""
+    """A version of the shape of this full name. There is one, which is also `latest`."""
     with platform.store.read() as tx:
-        found = _version(*find(tx, shape))
-    if version != LATEST and found.name != f"{shape}/versions/{version}":
-        raise ApiError(Code.NOT_FOUND, f"deployment shape version {shape}/versions/{version} not found")
-    return found
+        return _version_of(tx, shape, version)
 
 
 def match(platform: Platform, caller: Caller, model: str, enable_addons: bool) -> list[DeploymentShapeVersion]:
-    """The versions that a deployment of this model can be made with."""
+    """The versions that a deployment of this model can use."""
     with platform.store.read() as tx:
         row = _target_base(tx, caller, model)
-        found = [_version(shape, row) for shape in _shapes(row)]
-    return [version for version in found if not enable_addons or (version.snapshot and version.snapshot.enable_addons)]
+    return [_version(shape, row) for shape in _shapes(row) if shape.enable_addons or not enable_addons]
 
 
 def find(tx: Tx, name: str) -> tuple[DeploymentShape, ModelRow]:
-    """The shape of that full name (without a version), and the row of its base."""
+    """The shape of this full name (without a version), and the row of its base."""
     account = name.partition("/deploymentShapes/")[0]
     for row in _bases(tx, account):
         for shape in _shapes(row):
             if shape.name == name:
                 return shape, row
-    raise ApiError(Code.NOT_FOUND, f"deployment shape {name} not found")
+    raise not_found(f"deployment shape {name}")
 
 
 def version_for(tx: Tx, caller: Caller, asked: str, base: ModelRow) -> DeploymentShapeVersion:
-    """The version that a `deployment_shape` means: `default`, an ID, the full name of a shape or of a version."""
+    """The version that a `deployment_shape` means: `default`, an ID, or the full name of a shape or of a version."""
     if asked == DEFAULT:
         return _version(_shapes(base)[0], base)
     text = asked if "/" in asked else f"{caller.account}/deploymentShapes/{asked}"
     try:
         name = ResourceName.parse(text)
     except InputError as error:
-        raise ApiError(Code.INVALID_ARGUMENT, f"deployment_shape: {error.message}", hint=error.hint) from error
+        raise invalid(f"deployment_shape: {error.message}", hint=error.hint) from error
     if name.collection != "deploymentShapes":
-        raise ApiError(Code.INVALID_ARGUMENT, f"deployment_shape: {asked} is not the name of a deployment shape")
+        raise invalid(f"deployment_shape: expected the name of a deployment shape, got {asked}")
     access.account(caller, name.account)
     shape = f"accounts/{name.account}/deploymentShapes/{name.id}"
     if "/" not in asked and "/models/" in base.name:
-        # An ID alone also means a shape of the base's own account, where the shapes of public bases are.
-        beside = f"{base.account}/deploymentShapes/{asked}"
-        shape = beside if any(found.name == beside for found in _shapes(base)) else shape
-    version = _version(*find(tx, shape))
-    if name.version not in (None, LATEST) and version.name != f"{shape}/versions/{name.version}":
-        raise ApiError(Code.NOT_FOUND, f"deployment shape version {asked} not found")
-    return version
+        # An ID also means a shape in the account of the base: the shapes of public bases are in the public account.
+        of_base = f"{base.account}/deploymentShapes/{asked}"
+        shape = of_base if any(found.name == of_base for found in _shapes(base)) else shape
+    return _version_of(tx, shape, name.version or LATEST)
 
 
 def same_shape(stored: object, asked: object) -> bool:
-    """Whether a stored version's name is the shape asked for, or a version of it."""
+    """Whether `asked` means the shape of a stored version's name."""
     if not isinstance(stored, str) or not isinstance(asked, str):
         return False
     shape = stored.partition("/versions/")[0]
     return asked in (shape, shape.rsplit("/", 1)[1], f"{shape}/versions/{LATEST}")
 
 
-def _bases(tx: Tx, account: str) -> list[ModelRow]:
-    rows = [
-        row for row in tx.models.of_account(account) if row.kind == ModelKind.BASE and row.state == ModelState.READY
-    ]
-    return sorted(rows, key=lambda row: (row.create_time, row.name))
+def _bases(tx: Tx, *accounts: str) -> list[ModelRow]:
+    rows = [row for account in dict.fromkeys(accounts) for row in tx.models.of_account(account)]
+    return [row for row in rows if row.kind == ModelKind.BASE and row.state == ModelState.READY]
 
 
 def _target_base(tx: Tx, caller: Caller, target: str) -> ModelRow:
-    """The base under a model: itself, or an addon's."""
+    """The base that a model runs on: itself, or the base of an addon."""
     row = access.model(tx, caller, access.reference(target, "target_model", "models", caller))
     base = row if row.kind == ModelKind.BASE else tx.models.get(row.base or "")
     if base is None or base.state != ModelState.READY:
-        raise ApiError(Code.FAILED_PRECONDITION, f"the base model {row.base or row.name} is not READY on this platform")
+        raise failed_precondition(f"the base model {row.base or row.name} is not READY on this platform")
     return base
 
 
@@ -146,35 +123,43 @@ def _shapes(row: ModelRow) -> list[DeploymentShape]:
     model_id = row.name.rsplit("/", 1)[1]
     return [
         DeploymentShape(
-            name=f"{row.account}/deploymentShapes/{_shape_id(model_id, kind)}",
-            display_name=f"{model_id[:40]}, {kind.precision}",
-            description=kind.description,
+            name=f"{row.account}/deploymentShapes/{_shape_id(model_id, precision)}",
+            display_name=f"{model_id[:40]}, {precision}",
+            description=description,
             base_model=row.name,
             model_type=details.model_type if details else None,
             parameter_count=details.parameter_count if details else None,
             accelerator_type=ACCELERATOR,
             accelerator_count=1,
-            precision=kind.precision,
-            preset_type=kind.preset,
-            enable_addons=not is_quantized(kind.precision),
+            precision=precision,
+            preset_type=preset,
+            enable_addons=not is_quantized(precision),
             max_context_length=row.resource.context_length,
             create_time=row.create_time,
             update_time=row.update_time,
         )
-        for kind in _KINDS
+        for precision, preset, description in _KINDS
     ]
 
 
-def _shape_id(model_id: str, kind: _Kind) -> str:
-    """The model's ID with the precision; where that is too long, cut and made unique again."""
-    if len(model_id) + len(kind.suffix) <= ID_MAX:
-        return model_id + kind.suffix
+def _shape_id(model_id: str, precision: str) -> str:
+    """The model's ID and the precision. A long ID is cut, and made unique by a hash."""
+    suffix = f"-{precision.lower()}"
+    if len(model_id) + len(suffix) <= ID_MAX:
+        return model_id + suffix
     digest = hashlib.sha256(model_id.encode()).hexdigest()[:8]
-    return f"{model_id[: ID_MAX - len(kind.suffix) - 9].rstrip('-')}-{digest}{kind.suffix}"
+    return f"{model_id[: ID_MAX - len(suffix) - 9].rstrip('-')}-{digest}{suffix}"
+
+
+def _version_of(tx: Tx, shape: str, version: str) -> DeploymentShapeVersion:
+    found = _version(*find(tx, shape))
+    if version != LATEST and found.name != f"{shape}/versions/{version}":
+        raise not_found(f"deployment shape version {shape}/versions/{version}")
+    return found
 
 
 def _version(shape: DeploymentShape, row: ModelRow) -> DeploymentShapeVersion:
-    # Another content under the same name is another version.
+    # New content of the base gives a new version.
     version = hashlib.sha256((row.content_hash or "").encode()).hexdigest()[:8]
     return DeploymentShapeVersion(
         name=f"{shape.name}/versions/{version}",

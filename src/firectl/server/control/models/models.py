@@ -1,18 +1,15 @@
-"""Models: what may be created, changed and deleted. Their files are `uploads`, their contents `validation`."""
+"""Which models may be created, changed and deleted? Their files are `uploads`, their contents `validation`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from firectl.errors import ApiError, Code
+from firectl.errors import ApiError, Code, failed_precondition, invalid
 from firectl.names import random_id, resolve
 from firectl.schemas.base import Status
 from firectl.schemas.model import DeployedModelRef, Model
 from firectl.schemas.words import OUTPUT_ONLY, PRECISIONS, LoadState, ModelKind, ModelState
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
-from firectl.server.control.patch import Rules, apply
+from firectl.server.control.patch import Patch, PatchRules, apply
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.store import Tx
@@ -24,7 +21,7 @@ MIN_RANK, MAX_RANK = 4, 64
 
 _SERVED_KINDS = (ModelKind.BASE, ModelKind.ADDON)
 _OUTPUT_ONLY = OUTPUT_ONLY["models"]
-RULES = Rules(
+PATCH_RULES = PatchRules(
     mutable=frozenset(
         {
             "display_name", "description", "public", "conversation_config", "context_length", "supports_tools",
@@ -38,15 +35,15 @@ RULES = Rules(
 
 
 def create(platform: Platform, caller: Caller, account: str, model_id: str, model: Model) -> Model:
-    """A new model in state UPLOADING; its files come next. ALREADY_EXISTS when the name is taken."""
+    """A new model in state UPLOADING, without files. ALREADY_EXISTS when the name is taken."""
     name = f"{account}/models/{access.new_id(model_id, 'model')}"
     kind = _kind(model)
     base = None
     if model.peft_details is not None:
         own = caller.account.removeprefix("accounts/")
         base = resolve(model.peft_details.base_model or "", "models", own)
+        _check_rank(model.peft_details.r)
         model = model.model_copy(update={"peft_details": model.peft_details.model_copy(update={"base_model": base})})
-        _check_rank(model.peft_details.r if model.peft_details else None)
     _check_texts(model)
     now = platform.clock()
     row = ModelRow(
@@ -57,7 +54,6 @@ def create(platform: Platform, caller: Caller, account: str, model_id: str, mode
         kind=kind,
         base=base,
         folder=f"models/{account.removeprefix('accounts/')}/{model_id}.{random_id()}",
-        content_hash=None,
         create_time=now,
         update_time=now,
     )
@@ -69,11 +65,11 @@ def create(platform: Platform, caller: Caller, account: str, model_id: str, mode
 
 
 def get(platform: Platform, caller: Caller, name: str) -> Model:
-    """The model, with the places where it is deployed."""
+    """The model, with its deployed models."""
     with platform.store.read() as tx:
         row = access.model(tx, caller, name)
-        places = tx.deployed_models.of_model(name)
-    return show(row).model_copy(update={"deployed_model_refs": [_ref(place) for place in places]})
+        loads = tx.deployed_models.of_model(name)
+    return show(row).model_copy(update={"deployed_model_refs": [_ref(load) for load in loads]})
 
 
 def list_all(platform: Platform, account: str) -> list[Model]:
@@ -82,13 +78,11 @@ def list_all(platform: Platform, account: str) -> list[Model]:
         return [show(row) for row in tx.models.of_account(account)]
 
 
-def update(
-    platform: Platform, caller: Caller, name: str, body: Model, sent: Mapping[str, Any], mask: str | None
-) -> Model:
-    """Change what may change; see `patch.apply`."""
+def update(platform: Platform, caller: Caller, name: str, patch: Patch[Model]) -> Model:
+    """Change the fields that may change; see `patch.apply`."""
     with platform.store.begin() as tx:
         row = access.model(tx, caller, name)
-        changed = apply(show(row), body, sent, mask, RULES)
+        changed = apply(show(row), patch, PATCH_RULES)
         _check_texts(changed)
         resource = changed.model_copy(update={**dict.fromkeys(_OUTPUT_ONLY), "status": row.resource.status})
         tx.models.update(name, resource=resource, update_time=platform.clock())
@@ -96,7 +90,7 @@ def update(
 
 
 def delete(platform: Platform, caller: Caller, name: str) -> None:
-    """Remove the model and its files. FAILED_PRECONDITION, naming where, while it is loaded or deployed."""
+    """Remove the model and its files. FAILED_PRECONDITION while it is loaded or deployed, naming the deployment."""
     with platform.store.begin() as tx:
         row = access.model(tx, caller, name)
         _check_unused(tx, row)
@@ -105,15 +99,15 @@ def delete(platform: Platform, caller: Caller, name: str) -> None:
 
 
 def prepare(platform: Platform, caller: Caller, name: str, precision: str | None) -> None:
-    """Nothing to do here: weights are served as they are stored. The request is checked all the same."""
+    """Check the request. Nothing else to do here: weights are served as they are stored."""
     if precision is not None and precision not in PRECISIONS:
-        raise ApiError(Code.INVALID_ARGUMENT, f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+        raise invalid(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     with platform.store.read() as tx:
         require_ready(access.model(tx, caller, name))
 
 
 def verify(platform: Platform, caller: Caller, name: str) -> Model:
-    """Read the model's files again; its state says what was found. FAILED_PRECONDITION while they are not all there."""
+    """Read the model's files again; the returned state is the result. FAILED_PRECONDITION before it was READY."""
     with platform.store.read() as tx:
         row = access.model(tx, caller, name)
     if row.damage is None:
@@ -124,15 +118,14 @@ def verify(platform: Platform, caller: Caller, name: str) -> Model:
 
 
 def require_ready(row: ModelRow) -> None:
-    """FAILED_PRECONDITION unless the model's files are there and were found good; DATA_LOSS if they are damaged."""
+    """FAILED_PRECONDITION unless the model's files are uploaded and validated; DATA_LOSS if they are damaged."""
     if row.state != ModelState.READY:
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"model {row.name} is {row.state}: its files are not all uploaded and validated yet",
             hint=f"firectl model upload {row.name.rsplit('/', 1)[1]} DIR",
         )
     if row.damage is not None:
-        # Not 500: a client would take that for transient and ask again.
+        # Not 500, which a client would take for transient and retry.
         raise ApiError(
             Code.DATA_LOSS, row.damage.message or "", hint=f"firectl model verify {row.name}", http_status=409
         )
@@ -153,10 +146,10 @@ def show(row: ModelRow) -> Model:
 
 
 def no_base(row: ModelRow, what: str) -> ApiError:
-    """What is wrong with an addon's base, and how to import it."""
+    """The error for an addon whose base cannot be used, with the command that imports the base."""
     account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
     message, hint = f"the base model {row.base} of {row.name} {what}", f"firectl -a {account} model create {model} DIR"
-    return ApiError(Code.FAILED_PRECONDITION, message, hint=hint)
+    return failed_precondition(message, hint=hint)
 
 
 def _ref(row: DeployedModelRow) -> DeployedModelRef:
@@ -170,70 +163,60 @@ def _ref(row: DeployedModelRow) -> DeployedModelRef:
 
 
 def _kind(model: Model) -> str:
+    """The kind that the body gives or implies. INVALID_ARGUMENT, or UNIMPLEMENTED for other kinds of models."""
     if model.peft_details is not None and model.base_model_details is not None:
-        raise ApiError(
-            Code.INVALID_ARGUMENT,
-            "peft_details and base_model_details exclude each other: a model is an addon or a base",
-        )
-    implied = (
-        ModelKind.ADDON
-        if model.peft_details is not None
-        else ModelKind.BASE
-        if model.base_model_details is not None
-        else None
-    )
+        raise invalid("peft_details and base_model_details exclude each other: a model is an addon or a base")
+    base = ModelKind.BASE if model.base_model_details is not None else None
+    implied = ModelKind.ADDON if model.peft_details is not None else base
     asked = None if model.kind == "KIND_UNSPECIFIED" else model.kind
-    if implied is not None and asked is not None and asked != implied:
-        raise ApiError(Code.INVALID_ARGUMENT, f"kind {asked} does not go with the details given, which mean {implied}")
+    if implied and asked and asked != implied:
+        raise invalid(f"kind {asked} contradicts the details given, which mean {implied}")
     kind = implied or asked or ModelKind.ADDON
     if kind not in _SERVED_KINDS:
         raise ApiError(
             Code.UNIMPLEMENTED, f"models of kind {kind} are not served here, only {' and '.join(_SERVED_KINDS)}"
         )
     if kind == ModelKind.ADDON and (model.peft_details is None or not model.peft_details.base_model):
-        raise ApiError(
-            Code.INVALID_ARGUMENT,
+        raise invalid(
             f"peft_details.base_model is missing: a model of kind {ModelKind.ADDON} "
-            "names the base that it was trained on",
+            "names the base that it was trained on"
         )
     return kind
 
 
 def _check_rank(rank: int | None) -> None:
     if rank is not None and not MIN_RANK <= rank <= MAX_RANK:
-        raise ApiError(Code.INVALID_ARGUMENT, f"peft_details.r must be {MIN_RANK} to {MAX_RANK}, it is {rank}")
+        raise invalid(f"peft_details.r must be {MIN_RANK} to {MAX_RANK}, it is {rank}")
 
 
 def _check_texts(model: Model) -> None:
     check_display_name(model.display_name)
     if len(model.description or "") > MAX_DESCRIPTION:
-        raise ApiError(Code.INVALID_ARGUMENT, "description must be fewer than 1000 characters long")
+        raise invalid("description must be fewer than 1000 characters long")
     for field in ("context_length", "training_context_length", "default_draft_token_count"):
         value = getattr(model, field)
         if value is not None and value < 0:
-            raise ApiError(Code.INVALID_ARGUMENT, f"{field} must not be negative, it is {value}")
+            raise invalid(f"{field} must not be negative, it is {value}")
 
 
 def check_display_name(text: str | None) -> None:
     """INVALID_ARGUMENT for a display name of 64 characters or more."""
     if len(text or "") > MAX_DISPLAY_NAME:
-        raise ApiError(Code.INVALID_ARGUMENT, "display_name must be fewer than 64 characters long")
+        raise invalid("display_name must be fewer than 64 characters long")
 
 
 def _check_unused(tx: Tx, row: ModelRow) -> None:
-    for place in tx.deployed_models.of_model(row.name):
-        leaving = " and is being unloaded" if place.state == LoadState.UNDEPLOYING else ""
-        own = tx.deployments.get(place.deployment)
-        if own is not None and own.model == row.name:
+    for load in tx.deployed_models.of_model(row.name):
+        unloading = " and is being unloaded" if load.state == LoadState.UNDEPLOYING else ""
+        deployment = tx.deployments.get(load.deployment)
+        if deployment is not None and deployment.model == row.name:
             continue
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
-            f"model {row.name} is loaded on {place.deployment}{leaving}",
-            hint=f"firectl unload-lora {_id(row.name)} --deployment {_id(place.deployment)} --wait",
+        raise failed_precondition(
+            f"model {row.name} is loaded on {load.deployment}{unloading}",
+            hint=f"firectl unload-lora {_id(row.name)} --deployment {_id(load.deployment)} --wait",
         )
     for deployment in tx.deployments.of_model(row.name):
-        raise ApiError(
-            Code.FAILED_PRECONDITION,
+        raise failed_precondition(
             f"model {row.name} is in use by {deployment.name}, which is {deployment.state}",
             hint=f"firectl deployment delete {_id(deployment.name)} --wait",
         )

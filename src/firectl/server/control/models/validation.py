@@ -1,6 +1,6 @@
-"""Is an uploaded model what it says, whole and fit to serve? The last step of an upload, which makes it READY.
+"""Can an uploaded model be served: are its files complete and valid? The last step of an upload makes it READY.
 
-What an adapter is and whether it fits its base is known by `firectl.lora`.
+Must not know what an adapter is, nor whether it fits its base: that is `firectl.lora`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from firectl.errors import AdapterError, ApiError, Code, InputError
+from firectl.errors import AdapterError, ApiError, Code, InputError, failed_precondition
 from firectl.lora.check.check import check, raise_for_errors
 from firectl.lora.check.rules import is_allowed_target
 from firectl.lora.check.values import CHANGES_NOTHING
@@ -20,7 +20,7 @@ from firectl.lora.read.base_model import BaseModel
 from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
 from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
-from firectl.schemas.model import BaseModelDetails, Model, PeftDetails
+from firectl.schemas.model import BaseModelDetails, PeftDetails
 from firectl.schemas.words import ModelKind, ModelState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
@@ -39,19 +39,19 @@ _CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "se
 
 @dataclass(frozen=True)
 class Checked:
-    """What a validation found: the resource with what its files say, and what is worth knowing."""
+    """The result of a validation: the fields of the resource that the files determine (None: unknown), and warnings."""
 
-    resource: Model
+    fields: Mapping[str, object]
     warnings: list[str]
     weights: SafetensorsCopy | None = None
-    """Of an adapter in a `.bin`. Kept beside it, so that nothing that serves it has to read the `.bin`."""
+    """A safetensors copy of an adapter's `.bin`. It is stored beside the `.bin`, so that no server reads the `.bin`."""
 
 
 def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
-    """Check the files, make the model READY; what is worth knowing about them. One that is READY stays so.
+    """Check the files and make the model READY; the warnings. No effect on a READY model.
 
-    FAILED_PRECONDITION while files are missing or the base is not there; INVALID_ARGUMENT, saying where, what and what
-    to do, for files that cannot be served.
+    FAILED_PRECONDITION while files or the base are missing. INVALID_ARGUMENT for files that cannot be served: it says
+    where the problem is, what it is and what to do.
     """
     with platform.locks.hold(name):
         with platform.store.read() as tx:
@@ -64,7 +64,7 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
         _require_complete(store, row, files)
         try:
             checked = _addon(store, row, base) if row.kind == ModelKind.ADDON else _base(store, row)
-            # Before it is read, so that a change from here on is noticed.
+            # Taken before the files are hashed, so that a later change is noticed.
             stamps = {file.filename: stamp(store.path(row.folder, file.filename)) for file in files}
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
         except InputError as error:
@@ -86,11 +86,11 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
                     hint=f"firectl model delete {name} --yes",
                     http_status=409,
                 )
-            resource = _with_details(now.resource, checked.resource)
             at = platform.clock()
             tx.models.update(
                 name,
-                resource=resource,
+                # The current resource: its texts may have been edited during the validation.
+                resource=now.resource.model_copy(update={k: v for k, v in checked.fields.items() if v is not None}),
                 state=ModelState.READY,
                 content_hash=digest,
                 update_time=at,
@@ -111,51 +111,44 @@ def _changed(name: str) -> ApiError:
 def _require_complete(store: FileStore, row: ModelRow, files: list[FileRow]) -> None:
     upload = f"firectl model upload {row.name.rsplit('/', 1)[1]} DIR"
     if not files:
-        raise ApiError(Code.FAILED_PRECONDITION, f"model {row.name} has no files yet", hint=upload)
+        raise failed_precondition(f"model {row.name} has no files yet", hint=upload)
     missing = [file.filename for file in files if not file.complete]
     if missing:
         shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
-        # To who has sent all of them this means that somebody else has begun them anew.
+        # For a caller that sent all of them this means that another upload superseded its own.
         arriving = any(store.is_arriving(row.folder, name) for name in missing)
         raise ApiError(
             Code.FAILED_PRECONDITION,
             f"{len(missing)} of {len(files)} files of model {row.name} are missing: {shown}"
-            + ("; an upload of them has begun and is not over" if arriving else ""),
+            + ("; an upload of them is in progress" if arriving else ""),
             hint=upload,
             reason=Reason.UPLOAD_SUPERSEDED if arriving else None,
         )
 
 
-def _with_details(now: Model, checked: Model) -> Model:
-    """What the files say, on the resource as it stands now: its texts may have been edited meanwhile."""
-    said = ("peft_details", "base_model_details", "context_length", "supports_lora", "supported_precisions", "status")
-    found = {field: getattr(checked, field) for field in said}
-    return now.model_copy(update={field: value for field, value in found.items() if value is not None})
-
-
 def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
     if base is None or base.kind != ModelKind.BASE:
-        what = "is not on this platform" if base is None else f"is of kind {base.kind}, not a base"
-        raise models.no_base(row, what)
+        raise models.no_base(row, f"is of kind {base.kind}, not a base" if base else "is not on this platform")
     models.require_ready(base)
     base_model = BaseModel.open(store.path(base.folder))
     report = check(store.path(row.folder), base_model, deep=True)
     raise_for_errors(report)
-    facts = report.facts
     details = PeftDetails(
         base_model=row.base,
-        r=facts["r"],
-        target_modules=list(facts["target_modules"]),
+        r=report.facts["r"],
+        target_modules=list(report.facts["target_modules"]),
         base_model_type=base_model.model_type,
         merge_addon_model_name=row.resource.peft_details.merge_addon_model_name if row.resource.peft_details else None,
     )
-    warnings = [finding.sentence for finding in report.warnings]
-    # Said of the model itself, for whoever wonders why what it is deployed on answers as its base does.
+    # In the model's status too, because it explains why a deployment of it answers as its base does.
     nothing = next((finding.what for finding in report.warnings if finding.what.endswith(CHANGES_NOTHING)), None)
-    status = None if nothing is None else Status.of(None, nothing)
-    context_length = _context_length(base_model.config)
-    weights = report.adapter.copy if report.adapter is not None else None
-    return Checked(Model(peft_details=details, context_length=context_length, status=status), warnings, weights)
+    fields = {
+        "peft_details": details,
+        "context_length": _context_length(base_model.config),
+        "status": None if nothing is None else Status.of(None, nothing),
+    }
+    warnings = [finding.sentence for finding in report.warnings]
+    return Checked(fields, warnings, report.adapter.copy if report.adapter is not None else None)
 
 
 def _base(store: FileStore, row: ModelRow) -> Checked:
@@ -163,41 +156,42 @@ def _base(store: FileStore, row: ModelRow) -> Checked:
     base = BaseModel.open(folder)
     if base.quantization is not None:
         raise AdapterError(
-            f"config.json: the weights are quantized ({base.quantization}); bases are served from plain floats",
+            f"config.json: the weights are quantized ({base.quantization}); expected bfloat16, float16 or float32",
             hint="upload the model in bfloat16 or float16",
         )
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise AdapterError(
-            f"the tokenizer is missing: none of {', '.join(_TOKENIZERS)} is there",
+            f"the tokenizer is missing: expected one of {', '.join(_TOKENIZERS)}",
             hint="save it beside the weights with tokenizer.save_pretrained()",
         )
     warnings = []
     if not _has_chat_template(store, row):
         warnings.append("tokenizer_config.json: no chat template, so chat completions are refused; completions work")
-    dtypes = Counter[str]()
+    parameters = Counter[str]()
     for info in base.tensors.values():
-        dtypes[info.dtype] += info.numel
-    dtype = max(dtypes, key=lambda name: dtypes[name], default="")
+        parameters[info.dtype] += info.numel
+    [(dtype, _)] = parameters.most_common(1) or [("", 0)]
     config = base.config
     before = row.resource.base_model_details or BaseModelDetails()
     details = before.model_copy(
         update={
             "checkpoint_format": "HUGGINGFACE",
             "model_type": base.model_type,
-            "parameter_count": str(sum(dtypes.values())),
-            # None, and so left out, for float32: the wire has no name for it.
+            "parameter_count": str(parameters.total()),
+            # None for float32, which has no name on the wire.
             "default_precision": _PRECISION_OF.get(dtype),
             "moe": any(isinstance(config.get(key), int) and config[key] > 1 for key in _EXPERT_COUNTS),
             "world_size": 1,
             "tunable": False,
         }
     )
+    supports_lora = any(is_allowed_target(module) for module in base.modules)
     return Checked(
-        Model(
-            base_model_details=details,
-            context_length=_context_length(config),
-            supports_lora=any(is_allowed_target(module) for module in base.modules),
-        ),
+        {
+            "base_model_details": details,
+            "context_length": _context_length(config),
+            "supports_lora": supports_lora,
+        },
         warnings,
     )
 
