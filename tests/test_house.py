@@ -84,7 +84,7 @@ HOUSE = {
     "server/lifecycle": Room("errors schemas server.store.rows"),
     "server/store": Room("errors schemas server.disk", "sqlalchemy"),
     "server/lists": Room("errors schemas", "pydantic"),
-    "server/disk": Room("errors config lora.read.hashing"),
+    "server/disk": Room("errors config lora.read"),
     "server/access": Room("errors server.store"),
     "server/usage": Room("server.store", "prometheus_client"),
     "server/replicas": Room(

@@ -37,10 +37,9 @@ def test_scaling_b_a_is_the_change_that_peft_makes(base: Make, adapter: Make, op
         for name, module in peft.named_modules()
         if hasattr(module, "get_delta_weight")
     }
-    assert loaded.modules.keys() == theirs.keys()
-    for name, (a, b, scaling) in loaded.modules.items():
+    assert loaded.keys() == theirs.keys()
+    for name, (a, b, scaling) in loaded.items():
         assert ((b @ a) * scaling - theirs[name]).abs().max() < 1e-6, name
-    assert loaded.max_rank == max(a.shape[0] for a, _, _ in loaded.modules.values())
 
 
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
@@ -48,9 +47,9 @@ def test_factors_come_in_the_dtype_asked_for(base: Make, adapter: Make, stored: 
     import torch
 
     folder = adapter(base(), dtype=stored)
-    kept = load_weights(folder).modules["model.layers.0.self_attn.q_proj"]
+    kept = load_weights(folder)["model.layers.0.self_attn.q_proj"]
     assert kept.a.dtype == kept.b.dtype == getattr(torch, stored)
-    half = load_weights(folder, dtype=torch.float16).modules["model.layers.0.self_attn.q_proj"]
+    half = load_weights(folder, dtype=torch.float16)["model.layers.0.self_attn.q_proj"]
     assert half.a.dtype == half.b.dtype == torch.float16
     assert torch.equal(half.b, kept.b.half())
 
@@ -88,10 +87,10 @@ def test_the_tensors_outlive_their_files(good: Path, kind: str) -> None:
 
     path = (save_as_bin(good) if kind == "bin" else good) / f"adapter_model.{kind}"
     loaded = load_weights(good)
-    before = {name: (a.clone(), b.clone()) for name, (a, b, _) in loaded.modules.items()}
+    before = {name: (a.clone(), b.clone()) for name, (a, b, _) in loaded.items()}
     path.write_bytes(b"\xff" * path.stat().st_size)
     os.truncate(path, 5)
     shutil.rmtree(good)
-    for name, (a, b, _) in loaded.modules.items():
+    for name, (a, b, _) in loaded.items():
         assert torch.equal(a, before[name][0])
         assert torch.equal(b, before[name][1])

@@ -193,8 +193,7 @@ def applied(model: Any, adapter: Adapter, base: BaseModel) -> Iterator[None]:
         return result + (given[0] @ factors.a.T) @ factors.b.T * factors.scaling
 
     handles = [
-        model.get_submodule(name).register_forward_hook(partial(add, factors))
-        for name, factors in weights.modules.items()
+        model.get_submodule(name).register_forward_hook(partial(add, factors)) for name, factors in weights.items()
     ]
     try:
         yield

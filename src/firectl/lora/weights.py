@@ -5,8 +5,7 @@ Reads byte ranges, runs no code of the files, and never applies an adapter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,21 +37,13 @@ class Factors(NamedTuple):
     scaling: float
 
 
-@dataclass(frozen=True)
-class LoadedAdapter:
-    adapter: Adapter
-    modules: Mapping[str, Factors]
-    """By module name: `model.layers.0.self_attn.q_proj`."""
-    max_rank: int
-
-
 def load_weights(
     adapter: Path | Adapter,
     base: BaseModel | None = None,
     dtype: Dtype | str | None = None,
     device: Device | None = None,
-) -> LoadedAdapter:
-    """The factors of a LoRA in `dtype` (torch's dtype or its name; None: as stored).
+) -> dict[str, Factors]:
+    """Module name → factors of a LoRA in `dtype` (torch's dtype or its name; None: as stored).
 
     They are copies and do not change with the files. AdapterError if the adapter does not fit `base`, has NaN or
     infinity, or has parts that only a merge can apply.
@@ -65,10 +56,9 @@ def load_weights(
         require_fit(opened, base)
     wanted = torch_dtype(dtype) if isinstance(dtype, str) else dtype
     found = _in_one_block(opened, wanted, device) or _one_by_one(opened, wanted, device)
-    modules = {
+    return {
         name: Factors(found[pair.a.name], found[pair.b.name], pair.scaling) for name, pair in opened.modules.items()
     }
-    return LoadedAdapter(opened, modules, max(pair.rank for pair in opened.modules.values()))
 
 
 def _in_one_block(adapter: Adapter, dtype: Dtype | None, device: Device | None) -> dict[str, Tensor] | None:

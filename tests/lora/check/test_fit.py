@@ -77,7 +77,7 @@ def test_a_wrong_base_is_refused_by_shape_by_layers_and_by_architecture(base: Ma
     assert check(folder, base(arch="gpt2")).errors[0].what.startswith("the base model has no module 'model.layers.0.")
 
 
-def test_targets_without_tensors_are_said(good: Path, base: Make) -> None:
+def test_targets_without_tensors_are_reported(good: Path, base: Make) -> None:
     where = "adapter_config.json: target_modules"
     config(target_modules=[*tiny.ALL_TARGETS, "c_attn", "self_attn.qkv"])(good)
     alone = check(good)
@@ -99,7 +99,7 @@ def test_targets_without_tensors_are_said(good: Path, base: Make) -> None:
     ],
     ids=str,
 )
-def test_targets_that_have_their_tensors_are_not_talked_of(base: Make, adapter: Make, options: dict[str, Any]) -> None:
+def test_targets_with_tensors_are_not_reported(base: Make, adapter: Make, options: dict[str, Any]) -> None:
     folder = adapter(base(), **options)
     for report in (check(folder), check(folder, base())):
         assert not [finding for finding in report.findings if finding.what.startswith("names ")]

@@ -10,7 +10,9 @@ import pytest
 
 from firectl.errors import AdapterError
 from firectl.lora.check.check import check
+from firectl.lora.check.merged_before import merged_into
 from firectl.lora.merge.merge import merge
+from firectl.lora.read.base_model import BaseModel
 from tests.lora.conftest import Make
 from tests.lora.merge.results import tensors_of
 
@@ -44,6 +46,7 @@ def test_another_adapter_comes_on_top_and_both_are_remembered(
     note = "an adapter is merged into the base already; this one is added to it"
     assert record.notes == (f"base model: firectl_merge.json: {note}",)
     assert [entry["weight"] for entry in record.merged] == [1.0, 1.0]
+    assert [entry._asdict() for entry in merged_into(BaseModel.open(tmp_path / "both"))] == [*record.merged]
     for again in (first, second):
         with pytest.raises(AdapterError, match=TWICE):
             merge(again, tmp_path / "both", tmp_path / "again")

@@ -49,7 +49,7 @@ def test_a_wrong_base_of_the_same_shape_is_seen_by_its_place_in_a_hub_cache(
     ]
 
 
-def test_tokens_that_the_base_has_not_and_tokens_it_numbers_otherwise_are_flagged(good: Path, named: Path) -> None:
+def test_tokens_that_the_base_lacks_or_numbers_differently_are_flagged(good: Path, named: Path) -> None:
     config(base_model_name_or_path="org/tiny")(good)
     shutil.copy(named / "tokenizer.json", good / "tokenizer.json")
     assert alarms(check(good, named)) == []

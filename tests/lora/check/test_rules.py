@@ -98,7 +98,7 @@ def test_a_head_is_for_live_merge_alone_and_on_three_architectures(
     ],
     ids=str,
 )
-def test_what_the_hosted_service_loses_is_said_and_which_way_applies_it_here(
+def test_what_the_hosted_service_ignores_is_a_warning(
     base: Make, adapter: Make, options: dict[str, Any], field: str, multi_lora: bool
 ) -> None:
     folder = base(arch="qwen2")

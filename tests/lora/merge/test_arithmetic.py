@@ -31,7 +31,7 @@ def test_every_bit_is_that_of_the_formula_in_float32(
 
 
 @pytest.mark.parametrize("rank", [4, 16, 64, 128, 300])
-def test_a_float32_base_has_torchs_bits_whatever_the_rank(base: Make, adapter: Make, tmp_path: Path, rank: int) -> None:
+def test_a_float32_base_has_torchs_bits_at_every_rank(base: Make, adapter: Make, tmp_path: Path, rank: int) -> None:
     """Few sums are made by numpy in torch's order; more ranks than that order is known for are left to torch."""
     folder = base(hidden=128, heads=4)
     lora = adapter(folder, r=rank, alpha=3 * rank)

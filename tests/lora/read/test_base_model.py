@@ -1,4 +1,4 @@
-"""Every way to spoil a base model's folder is refused by name, and nothing is written."""
+"""A base model's folder: its files, modules and tensors; a broken one is refused by name and nothing is written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from firectl.errors import AdapterError
 from firectl.lora.check.check import check
 from firectl.lora.merge.merge import merge
+from firectl.lora.read.base_model import BaseModel
 from tests import tiny
 from tests.lora.conftest import Make
 from tests.lora.read.spoil import Spoil, in_turn, raw_tensors
@@ -116,3 +117,31 @@ def test_a_broken_base_is_refused_by_name_and_nothing_is_written(
     with pytest.raises(AdapterError, match=message):
         merge(adapter(base()), folder, tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_files_of_a_base_are_its_own_weights_config_tokenizer_and_templates(base: Make, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base(shards=2), tmp_path / "base"))
+    for name in ("pytorch_model.bin", "model.gguf", ".gitattributes", "firectl_merge.json"):
+        (folder / name).write_bytes(b"{}")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tools.jinja").write_text("{{ tools }}")
+    own = {path.name for path in base(shards=2).iterdir()}
+    assert set(BaseModel.open(folder).files) == own | {"additional_chat_templates/tools.jinja"}
+
+
+def test_modules_and_tensors_have_the_models_names_in_a_checkpoint_without_its_prefix(
+    base: Make, tmp_path: Path
+) -> None:
+    """GPT-2's own files are like that."""
+    folder = Path(shutil.copytree(base(arch="gpt2"), tmp_path / "base"))
+    raw = raw_tensors(folder / "model.safetensors")
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in raw.items()}
+    tiny.write_safetensors(folder / "model.safetensors", bare)
+    opened, full = BaseModel.open(folder), BaseModel.open(base(arch="gpt2"))
+    assert opened.modules.keys() == full.modules.keys()
+    assert (opened.embedding, opened.tied) == ("transformer.wte", True)
+    found = opened.tensor("transformer.h.0.attn.c_attn.bias")
+    assert found is not None
+    assert found.name == "h.0.attn.c_attn.bias"
+    assert opened.tensor("transformer.h.9.attn.c_attn.bias") is None
+    assert [opened.is_conv1d(f"transformer.h.0.{name}") for name in ("attn.c_attn", "ln_1")] == [True, False]

@@ -291,10 +291,10 @@ def test_a_bin_gives_the_same_merge_and_the_same_factors_as_safetensors(
     weights = [(tmp_path / kind / "model.safetensors").read_bytes() for kind in ("bin", "safetensors")]
     assert weights[0] == weights[1]
     mine, other = load_weights(good, BaseModel.open(base())), load_weights(adapter(base()))
-    assert mine.modules.keys() == other.modules.keys()
-    for name, factors in mine.modules.items():
-        assert torch.equal(factors.a, other.modules[name].a)
-        assert torch.equal(factors.b, other.modules[name].b)
+    assert mine.keys() == other.keys()
+    for name, factors in mine.items():
+        assert torch.equal(factors.a, other[name].a)
+        assert torch.equal(factors.b, other[name].b)
 
 
 def test_nan_in_a_bin_is_found(good: Path) -> None:

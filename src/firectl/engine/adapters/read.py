@@ -65,7 +65,7 @@ class AdapterReader:
             name=name,
             content_hash=source.content_hash,
             # [in, out] is the layout that the product reads.
-            modules={module: LoraWeights(a.t(), b.t(), scaling) for module, (a, b, scaling) in weights.modules.items()},
+            modules={module: LoraWeights(a.t(), b.t(), scaling) for module, (a, b, scaling) in weights.items()},
             path=adapter.path,
             rank=rank,
             chat_template=template,

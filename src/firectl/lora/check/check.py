@@ -94,10 +94,8 @@ def check(
         findings += deep_findings(opened) if deep else idle_findings(opened)
     except AdapterError as error:
         findings.append(Finding("error", "adapter", error.message, error.hint))
-    findings += [
-        Finding("note", name, f"is not read because {opened.files[1]} is in the folder too")
-        for name in opened.ignored_files
-    ]
+    unread = f"is not read because {opened.files[1]} is in the folder too"
+    findings += [Finding("note", name, unread) for name in opened.ignored_files]
     try:
         findings += origin_findings(opened, opened_base)
     except AdapterError as error:

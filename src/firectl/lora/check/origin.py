@@ -15,7 +15,7 @@ from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.adapter_config import CONFIG
 from firectl.lora.read.base_model import BaseModel
 from firectl.lora.read.findings import Finding
-from firectl.lora.read.folder import printable, quoted, read_json, regular_file
+from firectl.lora.read.folder import printable, quoted, read_json, regular_file, some
 
 TOKENIZER = "tokenizer.json"
 TEMPLATE = "chat_template.jinja"
@@ -28,13 +28,17 @@ _COPIES = re.compile(r"(?i)(unsloth/|-?bnb-4bit$|-unsloth$)")
 
 def origin_findings(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
     """What the adapter records about its base, and how the given base differs from it."""
-    name = adapter.config.base_name
-    if not name:
+    recorded = adapter.config.base_name
+    known = _names(base) if base is not None else []
+    if not recorded:
         yield Finding("warning", _BASE_NAME, "no base model is recorded")
-    elif _is_path(name):
-        yield Finding("warning", _BASE_NAME, f"records the path {quoted(name)}, which says nothing on another machine")
-    elif base is not None:
-        yield from _other_name(name, base)
+    elif _is_path(recorded):
+        what = f"records the path {quoted(recorded)}, which says nothing on another machine"
+        yield Finding("warning", _BASE_NAME, what)
+    elif known and _core(recorded) not in map(_core, known):
+        what = f"records {quoted(recorded)}, the base model given says that it is {quoted(known[0])}"
+        todo = "make sure that it is the right one: another model of the same shapes gives bad answers and no error"
+        yield Finding("warning", _BASE_NAME, what, todo)
     if adapter.config.task_type not in (None, "CAUSAL_LM"):
         yield Finding("warning", f"{CONFIG}: task_type", f"is {quoted(adapter.config.task_type)}, not CAUSAL_LM")
     if base is not None:
@@ -44,17 +48,6 @@ def origin_findings(adapter: Adapter, base: BaseModel | None) -> Iterator[Findin
 
 def _is_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~")) or "\\" in name or name[1:2] == ":"
-
-
-def _other_name(recorded: str, base: BaseModel) -> Iterator[Finding]:
-    known = _names(base)
-    if known and not any(_core(recorded) == _core(name) for name in known):
-        yield Finding(
-            "warning",
-            _BASE_NAME,
-            f"records {quoted(recorded)}, the base model given says that it is {quoted(known[0])}",
-            "make sure that it is the right one: another model of the same shapes gives bad answers and no error",
-        )
 
 
 def names_differ(recorded: str | None, names: Iterable[str]) -> bool:
@@ -94,11 +87,8 @@ def _other_revision(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
     recorded, folder = adapter.config.revision, base.path.resolve()
     in_cache = folder.parent.name == "snapshots"
     if recorded and re.fullmatch(r"[0-9a-f]{40}", recorded) and in_cache and recorded != folder.name:
-        yield Finding(
-            "warning",
-            f"{CONFIG}: revision",
-            f"records {recorded[:12]}, the base model given is at {printable(folder.name)[:12]}",
-        )
+        what = f"records {recorded[:12]}, the base model given is at {printable(folder.name)[:12]}"
+        yield Finding("warning", f"{CONFIG}: revision", what)
 
 
 def _other_tokenizer(adapter: Path, base: Path) -> Iterator[Finding]:
@@ -120,14 +110,9 @@ def _other_tokens(ours: Mapping[str, int], known: Mapping[str, int]) -> Iterator
     added = [token for token in ours if token not in known]
     moved = [token for token, number in ours.items() if known.get(token, number) != number]
     if added:
-        shown = ", ".join(quoted(token) for token in added[:3]) + (", …" if len(added) > 3 else "")
-        yield Finding(
-            "warning",
-            TOKENIZER,
-            f"has {len(added)} tokens that the base model's does not have: {shown}",
-            "the base model's tokenizer is used; if the adapter needs the new tokens, merge it with PEFT into a base "
-            "that has them",
-        )
+        todo = "the base model's tokenizer is used; if the adapter needs the tokens, merge it with PEFT into a base "
+        what = f"has {len(added)} tokens that the base model's does not have: {some(added)}"
+        yield Finding("warning", TOKENIZER, what, todo + "that has them")
     elif moved:
         what = f"gives {len(moved)} tokens other numbers than the base model's does, such as {quoted(moved[0])}"
         yield Finding("warning", TOKENIZER, what, "the adapter was trained on another base model")

@@ -23,14 +23,10 @@ class Weighted(NamedTuple):
 
 
 class MergePart(NamedTuple):
-    """One adapter's part of a tensor's change."""
+    """One adapter's part of a tensor's change: its factors, and weight times scaling."""
 
     pair: LoraPair
-    weight: float
-
-    @property
-    def factor(self) -> float:
-        return self.weight * self.pair.scaling
+    factor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +155,7 @@ def _edit(
     for (adapter, weight), share in zip(chosen, shares, strict=True):
         pair = adapter.modules.get(module)
         if pair is not None and (kind == "weight" or pair.b_bias is not None):
-            parts.append(MergePart(pair, weight))
+            parts.append(MergePart(pair, weight * pair.scaling))
         if name not in share.shared:
             replacement = adapter.replaced.get(name, replacement)
     if not parts and replacement is None and not (untied and module == HEAD):

@@ -60,7 +60,11 @@ class BaseModel:
         weight_map, indexed = _weight_map(folder)
         tensors = _tensors(folder, weight_map)
         base = cls(folder, config, model_type, tensors, tuple(dict.fromkeys(weight_map.values())), indexed)
-        base._check_head()
+        if config.get("tie_word_embeddings") is False and f"{HEAD}.weight" not in tensors and not base._bare:
+            raise AdapterError(
+                f"the base model's files lack {HEAD}.weight, and its {CONFIG} says that the head is not tied",
+                hint="set tie_word_embeddings to true if the head is the embedding, or download the checkpoint again",
+            )
         return base
 
     @property
@@ -124,13 +128,6 @@ class BaseModel:
 
     def _model_name(self, name: str) -> str:
         return f"{self._prefix}.{name}" if self._bare and not name.startswith(f"{HEAD}.") else name
-
-    def _check_head(self) -> None:
-        if self.config.get("tie_word_embeddings") is False and f"{HEAD}.weight" not in self.tensors and not self._bare:
-            raise AdapterError(
-                f"the base model's files lack {HEAD}.weight, and its {CONFIG} says that the head is not tied",
-                hint="set tie_word_embeddings to true if the head is the embedding, or download the checkpoint again",
-            )
 
 
 def _weight_map(folder: Path) -> tuple[dict[str, str], bool]:

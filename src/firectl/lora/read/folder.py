@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,12 @@ def refuse_outside_links(folder: Path) -> None:
             _linked_mode(folder, path)
 
 
-def read_json(path: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """The object in the JSON file `path`. AdapterError if it is not UTF-8, too deep, has NaN or the same key twice."""
     with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise AdapterError(f"{path.name} is larger than {limit // 2**20} MiB: it is not a configuration file")
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise AdapterError(f"{path.name} is larger than {MAX_JSON // 2**20} MiB: it is not a configuration file")
     return parse_json(data, path.name)
 
 
@@ -99,11 +99,10 @@ def printable(text: str, limit: int = 160) -> str:
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first `limit` of `names` and the number of the others."""
-    listed = list(names)
-    shown = ", ".join(quoted(name) for name in listed[:limit])
-    return shown if len(listed) <= limit else f"{shown} and {len(listed) - limit} more"
+def some(names: Sequence[str]) -> str:
+    """The first three of `names` and the number of the others."""
+    shown = ", ".join(quoted(name) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 class _BadJsonError(Exception):

@@ -19,6 +19,7 @@ from firectl.lora.read.hashing import FileHash
 from firectl.schemas.base import Status
 from firectl.schemas.words import ModelState
 from firectl.server.disk import merged
+from firectl.server.disk.bin_copy import examine_copy, has_copy
 from firectl.server.disk.integrity import Examined, examine, untouched
 from firectl.server.store import Store, Tx
 from firectl.server.store.rows import ModelRow
@@ -212,6 +213,8 @@ class FileChecks:
             return False
         expected = {file.filename: FileHash(file.size, file.sha256 or "") for file in files}
         found = examine(self._home / row.folder, expected, lambda: pace(name))
+        if found.damage is None and has_copy(expected):
+            found = examine_copy(self._home / row.folder, found, row.stamps)
         damage = None
         if found.damage is not None:
             todo = f"put the right file back into {self._home / row.folder}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from firectl.schemas.words import ModelState
+from firectl.server.disk.bin_copy import COPY
 from firectl.server.lifecycle.hot_reload import latest
 from firectl.server.lifecycle.observed import AdapterSource, Source
 from firectl.server.replicas.merge_job import MergeInput, MergeInputs
@@ -76,7 +77,8 @@ def _fit(source: Source, row: DeploymentRow, used: Iterable[ModelRow], world: Wo
 
 
 def _input(home: Path, model: ModelRow) -> MergeInput:
-    return MergeInput(model.name, home / model.folder, model.content_hash or "", tuple(model.stamps or ()))
+    uploaded = tuple(name for name in model.stamps or () if name != COPY)
+    return MergeInput(model.name, home / model.folder, model.content_hash or "", uploaded)
 
 
 def _adapter(load: DeployedModelRow, model: ModelRow | None, world: World) -> AdapterSource:

@@ -25,6 +25,7 @@ from firectl.schemas.words import ModelKind, ModelState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
+from firectl.server.disk.bin_copy import COPY
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.store.rows import FileRow, ModelRow
@@ -97,7 +98,8 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
                 check_time=at,
             )
             if checked.weights is not None:
-                written.replace(store.path(row.folder, SAFETENSORS))
+                kept = written.replace(store.path(row.folder, SAFETENSORS))
+                tx.models.update(name, stamps={**stamps, COPY: stamp(kept)})
         store.close_uploads(row.folder)
         return checked.warnings
 
