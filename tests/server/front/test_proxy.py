@@ -53,9 +53,8 @@ def error(response: httpx.Response) -> tuple[int, str | None, str]:
 
 
 def engine_counts(platform: Platform, deployment: str = D) -> dict[str, int]:
-    crew = platform.supervisor.crew(deployment)
-    assert crew is not None
-    (replica,) = crew.replicas.values()
+    replicas = platform.supervisor.replica_set(deployment).replicas
+    (replica,) = replicas.values()
     assert replica.client is not None
     return dict(httpx.get(f"http://127.0.0.1:{replica.client.port}/counts").json())
 
@@ -137,7 +136,7 @@ def test_a_body_that_does_not_come_is_given_up(shared: Platform) -> None:
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         response = httpx.Response(answer.status, content=answer.read())
-    assert error(response) == (408, None, "the body did not come within 0 s")
+    assert error(response) == (408, None, "the request body did not arrive within 0 s")
 
 
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic mine"}])
@@ -154,9 +153,8 @@ def test_a_client_that_leaves_frees_the_engine_at_once(shared: Platform) -> None
         lines = response.iter_lines()
         next(lines)
     wait(lambda: engine_counts(shared)["cancelled"] == before + 1)
-    crew = shared.supervisor.crew(D)
-    assert crew is not None
-    assert wait(lambda: [replica.in_flight for replica in crew.replicas.values()] == [0])
+    replicas = shared.supervisor.replica_set(D).replicas
+    assert wait(lambda: [replica.in_flight for replica in replicas.values()] == [0])
 
 
 def test_an_answer_that_takes_too_long_is_a_504(shared: Platform) -> None:
@@ -203,17 +201,15 @@ def test_where_nothing_was_sent_another_replica_answers_once(pair: Platform, str
 
 
 def test_a_replica_that_refuses_connections_is_passed_over(pair: Platform) -> None:
-    crew = pair.supervisor.crew(PAIR)
-    assert crew is not None
-    first = crew.replicas[0].client
+    replicas = pair.supervisor.replica_set(PAIR).replicas
+    first = replicas[0].client
     assert first is not None
     first.port = 1  # nobody listens there, and no connection is left from before
     assert pair.chat(PAIR, "tokens:1").status_code == 200
 
 
 def test_requests_go_to_the_replica_with_the_least_to_do(pair: Platform) -> None:
-    crew = pair.supervisor.crew(PAIR)
-    assert crew is not None
+    replicas = pair.supervisor.replica_set(PAIR).replicas
     body = {"model": PAIR, "messages": [{"role": "user", "content": "tokens:20 pause:0.05"}], "stream": True}
     with pair.client.stream("POST", "/chat/completions", json=body) as one:
         first = one.iter_lines()
@@ -221,21 +217,21 @@ def test_requests_go_to_the_replica_with_the_least_to_do(pair: Platform) -> None
         with pair.client.stream("POST", "/chat/completions", json=body) as two:
             second = two.iter_lines()
             next(second)
-            assert [replica.in_flight for replica in crew.replicas.values()] == [1, 1]
+            assert [replica.in_flight for replica in replicas.values()] == [1, 1]
 
 
 def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platform) -> None:
     name = platform.deploy("d", platform.scripted_model(BASE))
     platform.ready(name)
     assert platform.chat(name, headers={"x-firectl-probe": "1"}).status_code == 200
-    assert platform.supervisor.activity.last_request_time(name) is None
+    assert platform.supervisor.traffic.last_request_time(name) is None
     platform.chat(name, "tokens:5 prompt:7")
     platform.events(name, "tokens:4 prompt:2")
     platform.chat(name, "status:500")
     platform.set(name, desired_replicas=0, resource=Deployment(base_model=BASE, max_replica_count=0))
     wait(lambda: platform.pids(name) == [])
     assert platform.chat(name).status_code == 412
-    time_of_request: Any = platform.supervisor.activity.last_request_time(name)
+    time_of_request: Any = platform.supervisor.traffic.last_request_time(name)
     assert time_of_request is not None
     wait(lambda: platform.deployment(name).last_request_time == time_of_request)
 
@@ -247,7 +243,7 @@ def test_a_request_is_remembered_and_counted_and_a_probe_is_not(platform: Platfo
         return tuple(sum(getattr(row, amount) for row in rows) for amount in amounts)
 
     wait(lambda: counted() == (4, 2, 9, 9), 3)
-    page = platform.supervisor.activity.figures.page(ME, []).decode()
+    page = platform.supervisor.traffic.metrics.page(ME, []).decode()
     for line in (
         f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="200"}} 2.0',
         f'firectl_requests_total{{deployment="{name}",model="{BASE}",status="500"}} 1.0',
@@ -264,8 +260,8 @@ def test_a_stream_that_its_client_leaves_counts_as_left(shared: Platform) -> Non
         lines = response.iter_lines()  # kept: httpx closes the connection when this iterator goes
         next(lines)
     left = f'firectl_requests_total{{deployment="{D}",model="{BASE}",status="499"}}'
-    wait(lambda: left in shared.supervisor.activity.figures.page(ME, []).decode())
-    wait(lambda: shared.supervisor.activity.work(D).in_flight == 0)
+    wait(lambda: left in shared.supervisor.traffic.metrics.page(ME, []).decode())
+    wait(lambda: shared.supervisor.traffic.of(D).in_flight == 0)
 
 
 def test_a_stream_that_the_platforms_end_cuts_short_says_so(tmp_path: Path) -> None:

@@ -217,8 +217,8 @@ class Platform:
 
     def pids(self, deployment: str) -> list[int]:
         """The processes that serve a deployment."""
-        crew = self.supervisor.crew(deployment)
-        return [replica.pid for replica in crew.replicas.values() if replica.pid is not None] if crew else []
+        replicas = self.supervisor.replica_set(deployment).replicas
+        return [replica.pid for replica in replicas.values() if replica.pid is not None]
 
     def chat(self, model: str, content: str = "hi", key: str = "mine", **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": content}], **fields}

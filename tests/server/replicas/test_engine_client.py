@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from firectl.server.replicas.engine_client import Answer, EngineClient, EngineGone
+from firectl.server.replicas.engine_client import EngineAnswer, EngineClient, EngineGone
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 CLOSING = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
@@ -77,7 +77,7 @@ def told(*script: bytes, story: Story) -> Engine:
     return asyncio.run(tell())
 
 
-async def ask(client: EngineClient) -> Answer:
+async def ask(client: EngineClient) -> EngineAnswer:
     return await client.call("POST", "/v1/completions", {"prompt": "a"}, timeout=10)
 
 
@@ -185,7 +185,7 @@ def test_an_answer_without_a_length_goes_on_to_the_end_of_its_connection() -> No
 
 def test_what_is_no_http_is_an_engine_that_is_gone() -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
-        with pytest.raises(EngineGone, match="not an answer in HTTP"):
+        with pytest.raises(EngineGone, match="expected an HTTP answer"):
             await ask(client)
 
     told(b"SSH-2.0-x\r\n", story=story)

@@ -59,7 +59,7 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_
     answer = platform.chat(first, "tokens:1")
     assert (answer.status_code, answer.headers["x-firectl-model"]) == (200, LORA)
     platform.set(first, state="DELETING", purge_time=platform.now())
-    wait(lambda: not (crew := platform.supervisor.crew(first)) or not crew.replicas)
+    wait(lambda: platform.supervisor.replica_count(first) == 0)
     platform.chat(second, "tokens:1")
     assert merged(platform) == {platform.merged_key(BASE, LORA)}
     platform.set(second, state="DELETING", purge_time=platform.now() + timedelta(hours=1))

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from firectl.schemas.base import Status
-from firectl.server.replicas.launcher import child_environment, read_log_end
+from firectl.server.replicas.launcher import read_log_end
 from tests.server.replicas.platform import CATALOG, ME, Platform, wait
 
 BASE = f"{CATALOG}/models/base"
@@ -219,25 +219,6 @@ def test_the_engines_key_is_in_no_argument_and_the_platforms_secrets_are_in_no_e
     assert "FIREWORKS_API_KEY" not in environment
     assert len(environment["VLLM_API_KEY"]) >= 32
     assert environment["VLLM_API_KEY"] not in " ".join(engine.cmdline())
-
-
-def test_a_child_gets_the_environment_without_secrets_and_with_absolute_paths() -> None:
-    given = {
-        "PATH": "/bin",
-        "HF_TOKEN": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "db_password": "x",
-        "FIREWORKS_BASE_URL": "x",
-        "PYTHONPATH": "src",
-    }
-    assert child_environment(given, OMP_NUM_THREADS="2") == {
-        "PATH": "/bin",
-        "PYTHONPATH": os.path.abspath("src"),
-        "PYTHONUNBUFFERED": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "2",
-    }
 
 
 def test_what_an_engine_logs_in_good_days_is_not_taken_for_its_last_words(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The inference API: OpenAI's chat, completions and models under /inference/v1 and /v1.
+"""The inference API over HTTP: OpenAI's chat, completions and models under /inference/v1 and /v1.
 
-Thin: checks the request's form, asks the router where it goes, hands it to the proxy. Errors go out in OpenAI's form.
+Thin: it parses the request, asks the router for a replica and calls the proxy. Errors have OpenAI's form.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take of this platform."""
+    """The bounds of one request."""
 
     body_bytes: int = 16 << 20
     body_seconds: float = 60.0
@@ -36,7 +36,7 @@ class Limits:
 
 
 class InferenceDoor:
-    """The inference routes of one platform, behind the gate: it knows the caller and numbers the request."""
+    """The inference routes of one platform. Authentication comes before: it sets the caller and the request ID."""
 
     def __init__(self, router: Router, supervisor: Supervisor, limits: Limits | None = None) -> None:
         self._router = router
@@ -76,19 +76,17 @@ class InferenceDoor:
     async def _forward(self, request: Request, path: str, document: object, asked: str, stream: bool) -> ASGIApp:
         assert isinstance(document, dict)
         counted = request.headers.get(PROBE_HEADER) != "1"
-        activity = self._supervisor.activity
+        traffic = self._supervisor.traffic
         try:
-            target = await self._router.resolve(asked, request.state.caller)
+            target, replica = await self._router.resolve(asked, request.state.caller)
         except NoAnswer as error:
             if counted and error.target is not None:
-                activity.refuse(error.target.deployment, error.target.model, error.http_status)
+                traffic.refuse(error.target.deployment, error.target.model, error.http_status)
             raise
-        crew = self._supervisor.crew(target.deployment)
-        assert crew is not None
-        ticket = activity.admit(target.deployment, target.model) if counted else None
+        reservation = traffic.admit(target.deployment, target.model) if counted else None
         answer_seconds, request_id = self._limits.answer_seconds, request.state.request_id
-        job = Job(path, document, target, asked, stream, request_id, answer_seconds, ticket)
-        return Proxy(job, crew)
+        job = Job(path, document, target, asked, stream, request_id, answer_seconds, reservation)
+        return Proxy(job, self._supervisor.replica_set(target.deployment), replica)
 
     async def _document(self, request: Request) -> object:
         try:
@@ -101,7 +99,7 @@ class InferenceDoor:
                     if size > self._limits.body_bytes:
                         raise ParamError(f"the body is larger than {self._limits.body_bytes} bytes", None)
         except TimeoutError as error:
-            message = f"the body did not come within {self._limits.body_seconds:.0f} s"
+            message = f"the request body did not arrive within {self._limits.body_seconds:.0f} s"
             raise ApiError(Code.DEADLINE_EXCEEDED, message, http_status=408) from error
         return parse_json(b"".join(parts))
 

@@ -12,9 +12,9 @@ from firectl.names import random_id
 from firectl.server.control.deployments.metrics import question
 from firectl.server.store import Store
 from firectl.server.store.rows import UsageRow
-from firectl.server.usage.activity import Ticket
-from firectl.server.usage.figures import Figures, Running
 from firectl.server.usage.history import Question, series
+from firectl.server.usage.metrics import ReplicaCounts, TrafficMetrics
+from firectl.server.usage.traffic import Reservation
 from tests.server.process import Api, PlatformProcess
 
 NOW = datetime(2026, 3, 4, 12, 0, 7, tzinfo=UTC)
@@ -109,17 +109,17 @@ def test_history_is_read_by_deployment_and_model_over_http(api: Api, platform: P
 
 
 def test_prometheus_reads_the_page_whatever_the_labels_say() -> None:
-    figures = Figures()
+    metrics = TrafficMetrics()
     odd = 'accounts/a/deployments/d"\\\n'
 
-    class Told(Ticket):
+    class Told(Reservation):
         def __init__(self) -> None:
             self.deployment, self.model, self.started, self.first, self.took = odd, "m", 1.0, 1.25, 2.0
             self.prompt_tokens, self.generated_tokens = 7, 5
 
-    figures.answered(Told(), 200)
-    figures.request("accounts/b/deployments/other", "m", 503)
-    page = figures.page("accounts/a", [Running(odd, 2, {"ready": 1, "starting": 1})]).decode()
+    metrics.answered(Told(), 200)
+    metrics.request("accounts/b/deployments/other", "m", 503)
+    page = metrics.page("accounts/a", [ReplicaCounts(odd, 2, {"ready": 1, "starting": 1})]).decode()
     found = {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(page)
@@ -131,8 +131,8 @@ def test_prometheus_reads_the_page_whatever_the_labels_say() -> None:
     assert found["firectl_desired_replicas", odd] == 2
     assert found["firectl_replicas", odd, "ready"] == 1
     assert "accounts/b" not in page
-    figures.forget(set())
-    assert odd.split('"')[0] not in figures.page("accounts/a", []).decode()
+    metrics.forget(set())
+    assert odd.split('"')[0] not in metrics.page("accounts/a", []).decode()
 
 
 def test_the_page_of_an_account_is_prometheus_text_and_not_for_strangers(api: Api, base: str) -> None:
