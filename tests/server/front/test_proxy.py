@@ -1,4 +1,4 @@
-"""What a client sees of one request: whole answers, streams, refusals, and every way an engine can leave it."""
+"""`server/front/proxy.py` to a client: whole answers, streams, refusals, and every way an engine can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every string that a request may be routed by, and every state a deployment can be in, through the inference front."""
+"""`server/front/router.py` to a client: every form of `model`, and every state of a deployment."""
 
 from __future__ import annotations
 

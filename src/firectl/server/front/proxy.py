@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from firectl import sse
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.server.front.router import NOT_FOUND, NotReady, RouteTarget, went_away
-from firectl.server.replicas.engine_client import EngineAnswer, EngineClient, EngineGone, Exchange
+from firectl.server.replicas.engine_client import EngineAnswer, EngineClient, EngineExchange, EngineGone
 from firectl.server.replicas.replica import Replica
 from firectl.server.replicas.replica_set import ReplicaSet
 from firectl.server.usage.traffic import CLIENT_LEFT, Reservation
@@ -140,7 +140,7 @@ class Proxy:
             else:
                 await self._hand_over(await exchange.answer(), exchange.retry_after, send)
 
-    async def _relay(self, exchange: Exchange, send: Send) -> None:
+    async def _relay(self, exchange: EngineExchange, send: Send) -> None:
         """Send each server-sent event on as soon as it is complete."""
         reader = sse.Reader()
         ended = False

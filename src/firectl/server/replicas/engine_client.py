@@ -48,7 +48,7 @@ class EngineAnswer:
         return message_of(self.json()) or f"the engine answered HTTP {self.status}"
 
 
-class Exchange:
+class EngineExchange:
     """A request that was sent, and its answer as it arrives. The caller closes it.
 
     After a complete answer the connection returns to the pool, otherwise it is closed.
@@ -92,7 +92,7 @@ class EngineClient:
 
     async def open(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Exchange:
+    ) -> EngineExchange:
         """Send a request and read the head of its answer. EngineGone if there is none.
 
         An engine may close a pooled connection just as a request is sent on it. If it closes at once without a byte of
@@ -119,7 +119,7 @@ class EngineClient:
         body: bytes,
         headers: Mapping[str, str] | None,
         tried: _Try,
-    ) -> Exchange:
+    ) -> EngineExchange:
         response = await session.request(
             method,
             f"http://127.0.0.1:{self.port}{path}",
@@ -128,7 +128,7 @@ class EngineClient:
             allow_redirects=False,
             trace_request_ctx=tried,
         )
-        return Exchange(response)
+        return EngineExchange(response)
 
     async def call(self, method: str, path: str, document: object = None, timeout: float = 30.0) -> EngineAnswer:
         """One complete exchange within `timeout` seconds. EngineGone or TimeoutError."""
