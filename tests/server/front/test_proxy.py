@@ -123,7 +123,7 @@ def test_a_stream_cut_short_ends_with_an_error_event(shared: Platform, content: 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_with_one_replica_its_death_is_an_error_not_a_hang(platform: Platform, stream: bool) -> None:
+def test_with_one_replica_its_crash_is_an_error_not_a_hang(platform: Platform, stream: bool) -> None:
     name = platform.deploy("d", platform.scripted_model(BASE))
     platform.ready(name)
     response = platform.chat(name, "die:0 pause:0.1", stream=stream)
@@ -142,7 +142,7 @@ def test_a_death_in_the_middle_of_a_stream_ends_it_with_an_error_event(platform:
 @pytest.mark.parametrize("stream", [False, True])
 def test_where_nothing_was_sent_another_replica_answers_once(pair: Platform, stream: bool, tmp_path: Path) -> None:
     (first, second) = pair.pids(PAIR)
-    # The content kills whoever takes it: the second replica's death must be the end of it.
+    # The request kills every replica that takes it: after the second one the proxy must give up.
     response = pair.chat(PAIR, "die:0", stream=stream)
     assert error(response) == (503, None, LOST)
     wait(lambda: len(new := pair.pids(PAIR)) == 2 and not {first, second} & set(new))
@@ -151,7 +151,7 @@ def test_where_nothing_was_sent_another_replica_answers_once(pair: Platform, str
 def test_a_replica_that_refuses_connections_is_passed_over(pair: Platform) -> None:
     first = pair.supervisor.replica_set(PAIR).replicas[0].client
     assert first is not None
-    first.port = 1  # nobody listens there, and no connection is left from before
+    first.port = 1  # no process listens there, and the pool has no connection
     assert pair.chat(PAIR, "tokens:1").status_code == 200
 
 

@@ -80,7 +80,7 @@ def test_a_new_replica_is_not_ready_before_it_holds_all_that_is_deployed() -> No
     assert (held.ready, held.state) == (frozenset({0}), "READY")
 
 
-def test_an_adapter_that_nobody_asks_for_is_unloaded() -> None:
+def test_an_adapter_that_no_load_needs_is_unloaded() -> None:
     found = plan(deployment(), [], sources(), seen(replica(lora=LOADED)), NOW)
     assert found.steps == (UnloadAdapter(0, engine(LORA)),)
 

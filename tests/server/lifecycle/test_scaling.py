@@ -95,7 +95,7 @@ class TestLoad:
             (0.0, 7, 0, {"requests_per_second": 2}, 4),
             (0.0, 0, 250, {"tokens_generated_per_second": 100}, 3),
             (20.0, 1, 0, {"default": 1, "requests_per_second": 2}, 2),
-            (99.0, 9, 9, {"somebody_elses": 1}, 0),
+            (99.0, 9, 9, {"unknown_target": 1}, 0),
         ],
     )
     def test_a_load_needs_as_many_as_keep_it_under_every_target(

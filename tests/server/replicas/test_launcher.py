@@ -85,13 +85,13 @@ def test_the_engines_key_is_in_no_argument_and_the_platforms_secrets_are_in_no_e
     assert environment["VLLM_API_KEY"] not in " ".join(engine.cmdline())
 
 
-def test_what_an_engine_logs_in_good_days_is_not_taken_for_its_last_words(tmp_path: Path) -> None:
+def test_events_of_normal_operation_are_not_taken_for_the_last_words(tmp_path: Path) -> None:
     log = tmp_path / "d-0.log"
     log.write_text("killed by hand\n2026-01-01T00:00:00.000Z INFO loaded accounts/a/models/m\n")
     assert read_log_end(log, 0) == (None, "killed by hand")
 
 
-def test_an_engines_words_are_kept_in_a_log_of_its_own_that_others_cannot_read(platform: Platform) -> None:
+def test_an_engines_log_is_a_private_file(platform: Platform) -> None:
     name = platform.deploy("d", base(platform, unloadable="no weights"))
     wait(lambda: platform.deployment(name).state == "FAILED")
     log = platform.home / "logs" / "d-0.log"

@@ -38,7 +38,7 @@ def test_an_unloaded_model_can_be_loaded_again(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("start_seconds", [0, 600])
-def test_a_deleted_deployment_ends_its_processes_whatever_they_do(platform: Platform, start_seconds: float) -> None:
+def test_a_deleted_deployment_ends_its_processes_in_any_state(platform: Platform, start_seconds: float) -> None:
     name = platform.deploy("d", base(platform, start_seconds=start_seconds))
     (pid,) = wait(lambda: platform.pids(name))
     platform.set(name, state="DELETING")
@@ -47,7 +47,7 @@ def test_a_deleted_deployment_ends_its_processes_whatever_they_do(platform: Plat
     assert platform.loaded(f"{ME}/deployedModels/own-d") is None
 
 
-def test_a_deployment_deleted_for_good_leaves_no_row(platform: Platform) -> None:
+def test_a_purged_deployment_leaves_no_row(platform: Platform) -> None:
     name = platform.deploy("d", base(platform))
     platform.ready(name)
     platform.set(name, state="DELETING", purge_time=platform.now())

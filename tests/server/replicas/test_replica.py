@@ -18,7 +18,7 @@ def base(platform: Platform, **script: object) -> str:
     return platform.scripted_model(BASE, **script)
 
 
-def test_a_killed_engine_comes_back_with_its_adapters_and_the_state_says_what_happens(platform: Platform) -> None:
+def test_a_killed_engine_comes_back_with_its_adapters_and_the_state_says_so(platform: Platform) -> None:
     name = platform.deploy("d", base(platform, start_seconds=0.3), enable_addons=True)
     row = platform.load(platform.scripted_model(AD, BASE, voice="ad"), name)
     platform.deployed(row)
@@ -35,8 +35,7 @@ def test_a_killed_engine_comes_back_with_its_adapters_and_the_state_says_what_ha
     answer = platform.chat(f"{AD}#{name}", "tokens:1")
     assert answer.json()["choices"][0]["message"]["content"] == "ad"
     assert platform.pids(name) != [pid]
-    loaded = platform.loaded(row)
-    assert loaded is not None
+    loaded = platform.load_row(row)
     assert loaded.state == "DEPLOYED"
 
 
@@ -68,8 +67,7 @@ def test_a_model_that_the_engine_cannot_load_fails_with_the_engines_words(platfo
     reason = "engine cannot load the model: config.json has no model_type"
     assert platform.deployment(name).status == Status(code="INTERNAL", message=reason)
     assert platform.pids(name) == []
-    own = platform.loaded(f"{ME}/deployedModels/own-d")
-    assert own is not None
+    own = platform.load_row(f"{ME}/deployedModels/own-d")
     assert (own.state, own.status.message) == ("UNDEPLOYING", f"the deployment failed: {reason}")
     platform.pass_time(16)
     wait(lambda: platform.loaded(own.name) is None)
@@ -92,8 +90,7 @@ def test_a_refused_adapter_says_why_for_a_while_and_leaves_the_rest_serving(plat
     good = platform.load(platform.scripted_model(AD, BASE), name)
     bad = platform.load(platform.scripted_model(f"{ME}/models/bad", BASE, refuse="rank 65 is above 64"), name)
     wait(lambda: (row := platform.loaded(bad)) is not None and row.state == "UNDEPLOYING")
-    row = platform.loaded(bad)
-    assert row is not None
+    row = platform.load_row(bad)
     assert row.status == Status(code="FAILED_PRECONDITION", message="rank 65 is above 64")
     answer = platform.chat(f"{ME}/models/bad#{name}")
     assert answer.status_code == 404
@@ -115,8 +112,7 @@ def test_an_adapter_that_kills_the_engine_is_given_up_and_the_deployment_serves_
         return row is not None and row.state == "UNDEPLOYING"
 
     wait(given_up, 20)
-    row = platform.loaded(bad)
-    assert row is not None
+    row = platform.load_row(bad)
     why = "the engine died while loading the adapter: replica exited (killed by signal 9)"
     assert row.status.message == why
     platform.pass_time(30)

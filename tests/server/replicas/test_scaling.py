@@ -1,4 +1,4 @@
-"""Replicas come and go by what is asked of them: real processes, the clock made to jump."""
+"""Replicas scale with the traffic and the clock: real processes, and a clock that jumps."""
 
 from __future__ import annotations
 

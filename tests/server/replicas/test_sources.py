@@ -92,7 +92,7 @@ def test_a_base_that_is_gone_or_not_ready_is_a_problem(base: ModelRow | None, pr
     [
         (None, f"the model {LORA} is gone"),
         (model(LORA, state="UPLOADING"), f"the model {LORA} is not READY"),
-        (model(LORA, content_hash=HASH[BASE]), f"the files of {LORA} changed since this load was asked for"),
+        (model(LORA, content_hash=HASH[BASE]), f"the files of {LORA} changed after this load was requested"),
     ],
 )
 def test_an_addon_that_cannot_be_used_is_the_problem_of_its_load_alone(lora: ModelRow | None, problem: str) -> None:

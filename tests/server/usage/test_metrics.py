@@ -11,7 +11,7 @@ from firectl.server.usage.metrics import ReplicaCounts, TrafficMetrics
 from firectl.server.usage.traffic import Reservation, TrafficCount
 
 
-def test_prometheus_reads_the_page_whatever_the_labels_say() -> None:
+def test_prometheus_reads_the_page_with_any_labels() -> None:
     metrics = TrafficMetrics()
     odd = 'accounts/a/deployments/d"\\\n'
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Scope, Send
 
 from firectl import sse
-from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
+from firectl.errors import ApiError, Code, to_inference_wire
 from firectl.server.front.router import NOT_FOUND, NotReady, RouteTarget, went_away
 from firectl.server.replicas.engine_client import EngineAnswer, EngineClient, EngineExchange, EngineGone
 from firectl.server.replicas.replica import Replica
@@ -197,12 +197,11 @@ class Proxy:
             body = body.replace(self._job.target.engine_model.encode(), json.dumps(self._job.asked)[1:-1].encode())
         await self._whole(send, answer.status, headers, body)
 
-    async def _fail(self, send: Send, error: FirectlError) -> None:
+    async def _fail(self, send: Send, error: ApiError) -> None:
         if self._over:
             return
         body = json.dumps(to_inference_wire(error)).encode()
-        status = error.http_status if isinstance(error, ApiError) else error.code.http_status
-        self._status = status
+        self._status = error.http_status
         if self._started:
             await send({"type": "http.response.body", "body": sse.event(body), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -210,7 +209,7 @@ class Proxy:
         headers = {"content-type": "application/json"}
         if isinstance(error, NotReady):
             headers["retry-after"] = str(error.retry_after)
-        await self._whole(send, status, headers, body)
+        await self._whole(send, error.http_status, headers, body)
 
     async def _whole(self, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self._status = status

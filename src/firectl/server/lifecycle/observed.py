@@ -33,7 +33,7 @@ def ok(message: str = "") -> Status:
 
 
 class Phase(Enum):
-    """Where a replica's process is: not healthy yet, serving, or told to end."""
+    """The state of a replica: not healthy yet, serving, or about to end."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -50,14 +50,16 @@ class ObservedAdapter(Enum):
 
 @dataclass(frozen=True)
 class ReplicaView:
-    """One replica: the `folder` and `context` it was started with, and its adapters by the names its engine uses."""
+    """One replica: the `folder` and `context` it was started with, and its adapters by the names its engine uses.
+
+    `context` is the longest prompt and answer in tokens, None for the model's own limit.
+    """
 
     ordinal: int
     phase: Phase
     folder: str
     adapters: Mapping[str, ObservedAdapter] = field(default_factory=dict)
     context: int | None = None
-    """The longest prompt and answer in tokens; None for the model's own."""
 
 
 @dataclass(frozen=True)
