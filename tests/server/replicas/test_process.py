@@ -67,6 +67,7 @@ def test_a_process_group_whose_leader_was_reaped_is_not_signalled() -> None:
         while child.returncode is None:
             await asyncio.sleep(0.01)
         signal_group(child, signal.SIGKILL)
+        await end(child, 0.1)
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(b"still here\n")

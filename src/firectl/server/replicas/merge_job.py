@@ -172,7 +172,7 @@ class MergeJobs:
         self._changed()
 
     async def _merge(self, inputs: MergeInputs, job: _Job) -> MergeView | None:
-        """Run the merge; how it failed, if it did."""
+        """Run the merge; None on success, else its failure."""
         self._root.mkdir(parents=True, exist_ok=True)
         target = self._root / inputs.key
         argv = [sys.executable, "-P", "-m", "firectl.server.replicas.parent_watch", "firectl.lora.merge"]

@@ -62,7 +62,9 @@ async def end(process: Process, grace: float) -> None:
             await process.wait()
     except TimeoutError:
         signal_group(process, signal.SIGKILL)
-        await process.wait()
+        # `wait` also waits for the pipes, which children of a reaped process may hold.
+        if process.returncode is None:
+            await process.wait()
 
 
 def error_message(line: str) -> str | None:
