@@ -1,4 +1,4 @@
-"""Every string that a request may be routed by, and every state a deployment can be in, through the inference front."""
+"""`server/front/router.py` to a client: every form of `model`, and every state of a deployment."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_deployment_still_creating_is_503(shared: Platform) -> None:
     assert response.headers["retry-after"] == "5"
 
 
-def test_a_parked_deployment_is_refused_for_good_and_stays_parked(shared: Platform) -> None:
+def test_a_parked_deployment_is_refused_without_a_retry_and_stays_parked(shared: Platform) -> None:
     response = shared.chat(deployment("parked"))
     wanted = f"{deployment('parked')} is parked: its max replica count is 0, and no request starts a replica"
     assert error(response) == (412, "DEPLOYMENT_PARKED", wanted)

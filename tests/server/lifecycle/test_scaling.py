@@ -1,4 +1,4 @@
-"""How many replicas, by what is asked of them and by the clock: all times are made up."""
+"""How many replicas a deployment should have, by its traffic and by the clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from firectl.schemas.deployment import AutoscalingPolicy, Deployment
 from firectl.server.lifecycle.observed import Plan, StopReplica, ok
 from firectl.server.lifecycle.plan import plan
-from firectl.server.lifecycle.scaling import Observation, asked_for, suggest
+from firectl.server.lifecycle.scaling import Observation, needed, suggest
 from firectl.server.store.rows import DeploymentRow
-from tests.server.replicas.rows import NOW, deployment, load, replica, seen, sources, trouble
+from tests.server.lifecycle.rows import NOW, deployment, load, replica, seen, sources, trouble
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -51,7 +51,7 @@ class TestIdle:
         assert self.at(2 * HOUR, stored).desired == 0
         assert self.at(2 * HOUR, stored, last_request=NOW + 2 * HOUR - MINUTE).desired is None
 
-    def test_a_restart_or_a_change_of_state_does_not_begin_it_anew(self) -> None:
+    def test_a_restart_or_a_change_of_state_does_not_restart_it(self) -> None:
         assert self.at(HOUR, replace(self.ROW, update_time=NOW + HOUR, state="UPDATING")).desired == 0
 
     @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ class TestLoad:
             (0.0, 7, 0, {"requests_per_second": 2}, 4),
             (0.0, 0, 250, {"tokens_generated_per_second": 100}, 3),
             (20.0, 1, 0, {"default": 1, "requests_per_second": 2}, 2),
-            (99.0, 9, 9, {"somebody_elses": 1}, 0),
+            (99.0, 9, 9, {"unknown_target": 1}, 0),
         ],
     )
     def test_a_load_needs_as_many_as_keep_it_under_every_target(
         self, in_flight: float, requests: float, tokens: float, targets: dict[str, float], count: int
     ) -> None:
-        assert asked_for(Observation(NOW, in_flight, requests, tokens), targets, slots=10) == count
+        assert needed(Observation(NOW, in_flight, requests, tokens), targets, slots=10) == count
 
     def test_it_goes_up_once_the_load_lasted_the_window(self) -> None:
         assert suggested(steady(29, in_flight=20)) is None

@@ -1,4 +1,4 @@
-"""Old replicas give way to new ones: who starts, who ends and who answers, step by step until nothing is left to do."""
+"""New replicas replace old ones: which start, stop and answer, step by step to the end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_weights_that_differ_never_answer_beside_each_other() -> None:
     assert step(old(0), old(1), new(2), desired=2, room=1) == ((), (0, 1), {2})
 
 
-def test_with_the_same_weights_they_are_replaced_one_by_one_and_none_is_missed() -> None:
+def test_with_the_same_weights_they_are_replaced_one_by_one_without_a_gap() -> None:
     def first(ordinal: int, phase: Phase = SERVING) -> ReplicaView:
         return replace(new(ordinal, phase), context=64)
 
@@ -65,7 +65,7 @@ def test_an_old_one_that_cannot_answer_goes_first() -> None:
 
 
 @pytest.mark.parametrize("desired", [0, 1])
-def test_what_is_too_many_ends_the_newest_first(desired: int) -> None:
+def test_of_too_many_the_newest_end_first(desired: int) -> None:
     serving = set(range(desired))
     assert step(new(0), new(1), desired=desired) == ((), tuple(range(desired, 2)), serving)
 
@@ -86,7 +86,7 @@ def test_it_always_comes_to_an_end_and_never_runs_more_than_there_is_room_for(
         gaps += not answering
         if not (found.start or found.stop) and found.old == 0 and len(replicas) == desired == len(able):
             break
-        # Whatever is on its way arrives, then what was begun is on its way.
+        # Transitions of the last round complete, then those of this round begin.
         replicas = [
             replace(r, phase=SERVING) if r.phase is STARTING else r for r in replicas if r.phase is not STOPPING
         ]
@@ -94,5 +94,5 @@ def test_it_always_comes_to_an_end_and_never_runs_more_than_there_is_room_for(
         replicas += [new(ordinal, STARTING) for ordinal in found.start]
         assert len(replicas) <= desired + room
     else:
-        raise AssertionError("it goes on for ever")
+        raise AssertionError("it does not end")
     assert gaps == 0 or (room == 0 and desired == 1)

@@ -1,4 +1,4 @@
-"""Adapters written without peft, for tests that need a real folder and no second of imports."""
+"""Adapters written without peft, which takes a second to import."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The replicas' half of a platform, really running: SQLite, supervisor and inference front on a port of this machine.
+"""A running platform without its control plane: SQLite, supervisor, and the inference front on a local port.
 
-Rows are written as control writes them; engines are whatever driver the test chooses.
+Rows are written as control writes them; the test chooses the engine driver.
 """
 
 from __future__ import annotations
@@ -200,6 +200,12 @@ class Platform:
         with self.store.read() as tx:
             return tx.deployed_models.get(name)
 
+    def load_row(self, name: str) -> DeployedModelRow:
+        """The row of a deployed model that exists."""
+        row = self.loaded(name)
+        assert row is not None
+        return row
+
     def ready(self, name: str, timeout: float = 30) -> DeploymentRow:
         """Wait until a deployment is READY; it must not fail before."""
 
@@ -217,8 +223,8 @@ class Platform:
 
     def pids(self, deployment: str) -> list[int]:
         """The processes that serve a deployment."""
-        crew = self.supervisor.crew(deployment)
-        return [replica.pid for replica in crew.replicas.values() if replica.pid is not None] if crew else []
+        replicas = self.supervisor.replica_set(deployment).replicas
+        return [replica.pid for replica in replicas.values() if replica.pid is not None]
 
     def chat(self, model: str, content: str = "hi", key: str = "mine", **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": content}], **fields}

@@ -72,28 +72,28 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any]) -> None:
         content = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
-        wishes = dict(word.partition(":")[::2] for word in content.split())
-        tokens = int(wishes.get("tokens", 3))
-        pause = float(wishes.get("pause", 0))
-        end = next((int(wishes[how]) for how in ("die", "cut") if how in wishes), None)
+        options = dict(word.partition(":")[::2] for word in content.split())
+        tokens = int(options.get("tokens", 3))
+        pause = float(options.get("pause", 0))
+        end = next((int(options[how]) for how in ("die", "cut") if how in options), None)
         voice = State.adapters.get(body["model"], State.voice)
-        if "status" in wishes:
-            self._error(int(wishes["status"]), f"cannot serve {body['model']}", {"retry-after": "7"})
+        if "status" in options:
+            self._error(int(options["status"]), f"cannot serve {body['model']}", {"retry-after": "7"})
             return
         if not body.get("stream"):
             if end is not None:
                 time.sleep(pause)
-                self._end(wishes)
+                self._end(options)
                 return
             time.sleep(pause * tokens)
             answer = {"role": "assistant", "content": " ".join([voice] * tokens)}
             State.answered += 1
-            self._json(200, {"id": "x", "model": body["model"], "choices": [{"message": answer}], **_usage(wishes)})
+            self._json(200, {"id": "x", "model": body["model"], "choices": [{"message": answer}], **_usage(options)})
             return
-        self._stream(body["model"], voice, tokens, pause, end, wishes)
+        self._stream(body["model"], voice, tokens, pause, end, options)
 
     def _stream(
-        self, model: str, voice: str, tokens: int, pause: float, end: int | None, wishes: dict[str, str]
+        self, model: str, voice: str, tokens: int, pause: float, end: int | None, options: dict[str, str]
     ) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
@@ -102,12 +102,12 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for number in range(tokens):
                 if end == number:
-                    self._end(wishes)
+                    self._end(options)
                     return
                 time.sleep(pause)
                 chunk = {"model": model, "choices": [{"delta": {"content": f"{voice} "}}]}
-                self._event(json.dumps(chunk | (_usage(wishes) if number == tokens - 1 else {})))
-            if "quiet" not in wishes:
+                self._event(json.dumps(chunk | (_usage(options) if number == tokens - 1 else {})))
+            if "quiet" not in options:
                 self._event("[DONE]")
             self.wfile.write(b"0\r\n\r\n")
             State.answered += 1
@@ -122,8 +122,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
             self.wfile.flush()
 
-    def _end(self, wishes: dict[str, str]) -> None:
-        if "die" in wishes:
+    def _end(self, options: dict[str, str]) -> None:
+        if "die" in options:
             os.kill(os.getpid(), signal.SIGKILL)
         self.close_connection = True
 
@@ -140,10 +140,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _usage(wishes: dict[str, str]) -> dict[str, Any]:
-    if "prompt" not in wishes:
+def _usage(options: dict[str, str]) -> dict[str, Any]:
+    if "prompt" not in options:
         return {}
-    return {"usage": {"prompt_tokens": int(wishes["prompt"]), "completion_tokens": int(wishes.get("tokens", 3))}}
+    return {"usage": {"prompt_tokens": int(options["prompt"]), "completion_tokens": int(options.get("tokens", 3))}}
 
 
 def end_with_stdin() -> None:

@@ -1,4 +1,4 @@
-"""The same with real engines and real weights: a live merge and a multi-LoRA deployment of one tiny model."""
+"""Real engines and real weights: a live merge and a multi-LoRA deployment of one tiny model."""
 
 from __future__ import annotations
 
@@ -75,8 +75,7 @@ def test_streams_to_different_adapters_at_once_are_what_each_says_alone(live: Pl
 def test_an_adapter_of_another_shape_is_refused_by_name_and_the_rest_serve_on(live: Platform) -> None:
     row = live.load(WIDE, MULTI)
     wait(lambda: (found := live.loaded(row)) is not None and found.state == "UNDEPLOYING", STARTING)
-    found = live.loaded(row)
-    assert found is not None
+    found = live.load_row(row)
     assert found.status.code == "FAILED_PRECONDITION"
     assert "q_proj" in str(found.status.message)
     assert answer(live, f"{LEFT}#{MULTI}") == answer(live, MERGE)

@@ -1,4 +1,4 @@
-"""What becomes of the platform's connections to an engine: which one takes the next request, and which ends."""
+"""The platform's connections to an engine: which are reused, which are closed, and when a request is sent again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from firectl.server.replicas.engine_client import Answer, EngineClient, EngineGone
+from firectl.server.replicas.engine_client import EngineAnswer, EngineClient, EngineGone
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 CLOSING = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
@@ -24,8 +24,10 @@ LAST = b"5\r\n, two\r\n0\r\n\r\n"
 
 @dataclass
 class Engine:
-    """Says the `script`'s next words to each request, and hangs up after GONE or RESET; keeps on which connection each
-    came."""
+    """Answers each request with the next entry of `script`, and hangs up after GONE or RESET.
+
+    `came` has the connection of each request.
+    """
 
     script: list[bytes]
     came: list[int] = field(default_factory=list)
@@ -61,7 +63,7 @@ Story = Callable[[EngineClient, Engine], Awaitable[None]]
 
 
 def told(*script: bytes, story: Story) -> Engine:
-    """An engine of this script, and what a client makes of it."""
+    """Run a story with a client and an engine of this script."""
 
     async def tell() -> Engine:
         engine = Engine(list(script))
@@ -77,7 +79,7 @@ def told(*script: bytes, story: Story) -> Engine:
     return asyncio.run(tell())
 
 
-async def ask(client: EngineClient) -> Answer:
+async def ask(client: EngineClient) -> EngineAnswer:
     return await client.call("POST", "/v1/completions", {"prompt": "a"}, timeout=10)
 
 
@@ -151,11 +153,11 @@ def test_a_connection_that_cannot_be_trusted_is_not_used_again(words: bytes) -> 
     assert told(words, WHOLE, story=story).came == [0, 1]
 
 
-def test_what_an_engine_sends_unasked_is_nobodys_answer() -> None:
+def test_what_an_engine_sends_without_a_request_is_no_answer() -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
         await ask(client)
         engine.writers[0].write(EVENTS + LAST)
-        # It was read once a later exchange of the same loop is over.
+        # It was received when a later exchange of the same loop is complete.
         other = EngineClient(client.port, "key")
         await ask(other)
         await other.close()
@@ -174,7 +176,7 @@ def test_proxies_of_the_environment_are_not_for_engines(monkeypatch: pytest.Monk
     told(WHOLE, story=story)
 
 
-def test_an_answer_without_a_length_goes_on_to_the_end_of_its_connection() -> None:
+def test_an_answer_without_a_length_extends_to_the_end_of_its_connection() -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
         exchange = await client.open("POST", "/v1/completions", b"{}")
         with contextlib.closing(exchange):
@@ -185,20 +187,20 @@ def test_an_answer_without_a_length_goes_on_to_the_end_of_its_connection() -> No
 
 def test_what_is_no_http_is_an_engine_that_is_gone() -> None:
     async def story(client: EngineClient, engine: Engine) -> None:
-        with pytest.raises(EngineGone, match="not an answer in HTTP"):
+        with pytest.raises(EngineGone, match="expected an HTTP answer"):
             await ask(client)
 
     told(b"SSH-2.0-x\r\n", story=story)
 
 
-def test_an_engine_waits_for_whoever_reads_its_answer() -> None:
+def test_an_engine_waits_for_the_reader_of_its_answer() -> None:
     size = 64 << 20
     whole = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size)
 
     async def story(client: EngineClient, engine: Engine) -> None:
         exchange = await client.open("POST", "/v1/completions", b"{}")
         with contextlib.closing(exchange):
-            # It comes as fast as this machine can: ten turns of the loop bring what is held, and no more.
+            # Ten iterations of the loop bring as much as is buffered, and no more.
             for _ in range(10):
                 await asyncio.sleep(0.01)
             pieces = [len(piece) async for piece in exchange.chunks()]

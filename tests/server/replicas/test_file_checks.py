@@ -1,4 +1,4 @@
-"""Stored weights that changed on disk: no answer from them, the reason named, and all goes on once they are back."""
+"""Stored weights that changed on disk (`server/replicas/file_checks.py`): nothing serves until they are back."""
 
 from __future__ import annotations
 
@@ -118,8 +118,7 @@ def test_a_base_damaged_while_it_serves_does_not_answer_until_it_is_back(platfor
     assert platform.chat(name).status_code == 503
     weights.write_bytes(good)
     wait(lambda: answers(platform, name), 20)
-    own = platform.loaded(f"{ME}/deployedModels/own-d")
-    assert own is not None
+    own = platform.load_row(f"{ME}/deployedModels/own-d")
     wait(lambda: (row := platform.loaded(own.name)) is not None and row.state == "DEPLOYED")
 
 
@@ -156,7 +155,7 @@ def test_a_content_that_changed_under_the_same_stamps_is_found_at_rest(platform:
     wait(lambda: answers(platform, name), 20)
 
 
-def test_a_content_that_changed_under_the_same_stamps_is_found_when_somebody_asks(platform: Platform) -> None:
+def test_a_content_that_changed_under_the_same_stamps_is_found_on_request(platform: Platform) -> None:
     weights = scripted(platform, BASE)
     name = platform.deploy("d", BASE)
     platform.ready(name)
@@ -200,7 +199,7 @@ def test_a_model_that_was_never_read_is_read_before_it_serves(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("when", ["before it is loaded", "while it is loaded"])
-def test_a_damaged_adapter_is_not_loaded_and_its_base_goes_on(platform: Platform, when: str) -> None:
+def test_a_damaged_adapter_is_not_loaded_and_its_base_keeps_serving(platform: Platform, when: str) -> None:
     scripted(platform, BASE)
     weights = scripted(platform, LORA, BASE, voice="lora")
     name = platform.deploy("d", BASE, enable_addons=True)

@@ -1,4 +1,4 @@
-"""Live merges on the platform: real merges in child processes, shared, refused in words, and tidied up."""
+"""Live merges of `server/replicas/merge_job.py`: real merges in child processes, shared, refused and cleaned up."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def merged(platform: Platform) -> set[str]:
     return {path.name for path in (platform.home / "merged").iterdir()}
 
 
-def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_good(
+def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_purged(
     platform: Platform, tmp_path: Path
 ) -> None:
     models(platform, tmp_path)
@@ -59,7 +59,7 @@ def test_two_deployments_of_one_adapter_share_one_merge_until_both_are_gone_for_
     answer = platform.chat(first, "tokens:1")
     assert (answer.status_code, answer.headers["x-firectl-model"]) == (200, LORA)
     platform.set(first, state="DELETING", purge_time=platform.now())
-    wait(lambda: not (crew := platform.supervisor.crew(first)) or not crew.replicas)
+    wait(lambda: platform.supervisor.replica_count(first) == 0)
     platform.chat(second, "tokens:1")
     assert merged(platform) == {platform.merged_key(BASE, LORA)}
     platform.set(second, state="DELETING", purge_time=platform.now() + timedelta(hours=1))
@@ -99,7 +99,7 @@ def test_a_platform_that_goes_down_in_a_merge_ends_it(tmp_path: Path) -> None:
     assert not merge.is_running()
 
 
-def test_a_merged_folder_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
+def test_a_merged_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     home = tmp_path / "local"
     with running(home) as platform:
         models(platform, tmp_path)

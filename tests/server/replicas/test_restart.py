@@ -1,4 +1,4 @@
-"""The platform killed with SIGKILL: nothing of it stays, and started again it is what its rows say."""
+"""The platform is killed with SIGKILL: no process is left, and a new start restores what the rows say."""
 
 from __future__ import annotations
 

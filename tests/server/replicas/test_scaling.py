@@ -1,4 +1,4 @@
-"""Replicas come and go by what is asked of them: real processes, the clock made to jump."""
+"""Replicas scale with the traffic and the clock: real processes, and a clock that jumps."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ def ready(platform: Platform, name: str) -> int:
 
 def counts(platform: Platform, name: str) -> list[int]:
     """How many answers each replica gave."""
-    crew = platform.supervisor.crew(name)
-    assert crew is not None
-    ports = [replica.client.port for replica in crew.replicas.values() if replica.client is not None]
+    replicas = platform.supervisor.replica_set(name).replicas
+    ports = [replica.client.port for replica in replicas.values() if replica.client is not None]
     return [int(httpx.get(f"http://127.0.0.1:{port}/counts").json()["answered"]) for port in ports]
 
 
@@ -38,7 +37,7 @@ def test_an_idle_deployment_stops_and_a_request_brings_it_back(platform: Platfor
     platform.ready(name)
     assert platform.chat(name).status_code == 200
     # The client has its answer a moment before the platform has written down when that was.
-    wait(lambda: platform.supervisor.activity.work(name).in_flight == 0)
+    wait(lambda: platform.supervisor.traffic.of(name).in_flight == 0)
     platform.pass_time(50 * MINUTES)
     # A probe is nobody's wish for an answer.
     assert platform.chat(name, headers={"x-firectl-probe": "1"}).status_code == 200

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from firectl.server.control.deployments import metrics
 from firectl.server.doors.call import Call, route
 from firectl.server.platform import Platform
-from firectl.server.usage.figures import CONTENT_TYPE
+from firectl.server.usage.metrics import CONTENT_TYPE
 
 _ACCOUNT = "/v1/accounts/{account:id}"
 

@@ -1,6 +1,6 @@
-"""The inference API: OpenAI's chat, completions and models under /inference/v1 and /v1.
+"""The inference API over HTTP: OpenAI's chat, completions and models under /inference/v1 and /v1.
 
-Thin: checks the request's form, asks the router where it goes, hands it to the proxy. Errors go out in OpenAI's form.
+Thin: it parses the request, asks the router for a replica and calls the proxy. Errors have OpenAI's form.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
-from firectl.schemas.openai import ParamError, parse_chat, parse_completion, parse_json
+from firectl.schemas.openai import ChatRequest, CompletionRequest, ParamError, parse_chat, parse_completion, parse_json
 from firectl.server.front.proxy import Job, Proxy
 from firectl.server.front.router import NoAnswer, NotReady, Router
 from firectl.server.replicas.supervisor import Supervisor
@@ -28,7 +29,7 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take of this platform."""
+    """The bounds of one request."""
 
     body_bytes: int = 16 << 20
     body_seconds: float = 60.0
@@ -36,7 +37,7 @@ class Limits:
 
 
 class InferenceDoor:
-    """The inference routes of one platform, behind the gate: it knows the caller and numbers the request."""
+    """The inference routes of one platform. Authentication comes before: it sets the caller and the request ID."""
 
     def __init__(self, router: Router, supervisor: Supervisor, limits: Limits | None = None) -> None:
         self._router = router
@@ -46,8 +47,8 @@ class InferenceDoor:
     def routes(self) -> list[Route]:
         """The routes to mount."""
         served: list[tuple[str, str, Handler]] = [
-            ("POST", "/chat/completions", self._chat),
-            ("POST", "/completions", self._completions),
+            ("POST", "/chat/completions", partial(self._complete, parse_chat, "/v1/chat/completions")),
+            ("POST", "/completions", partial(self._complete, parse_completion, "/v1/completions")),
             ("GET", "/models", self._models),
         ]
         return [
@@ -56,16 +57,6 @@ class InferenceDoor:
             for method, path, handler in served
         ]
 
-    async def _chat(self, request: Request) -> ASGIApp:
-        document = await self._document(request)
-        chat = parse_chat(document)
-        return await self._forward(request, "/v1/chat/completions", document, chat.model, chat.stream)
-
-    async def _completions(self, request: Request) -> ASGIApp:
-        document = await self._document(request)
-        asked = parse_completion(document)
-        return await self._forward(request, "/v1/completions", document, asked.model, asked.stream)
-
     async def _models(self, request: Request) -> ASGIApp:
         data = [
             {"id": served.route, "object": "model", "created": served.created, "owned_by": served.owner}
@@ -73,22 +64,25 @@ class InferenceDoor:
         ]
         return JSONResponse({"object": "list", "data": data})
 
-    async def _forward(self, request: Request, path: str, document: object, asked: str, stream: bool) -> ASGIApp:
+    async def _complete(
+        self, parse: Callable[[object], ChatRequest | CompletionRequest], path: str, request: Request
+    ) -> ASGIApp:
+        """Send a request on to the engine's `path`."""
+        document = await self._document(request)
+        parsed = parse(document)
         assert isinstance(document, dict)
         counted = request.headers.get(PROBE_HEADER) != "1"
-        activity = self._supervisor.activity
+        traffic = self._supervisor.traffic
         try:
-            target = await self._router.resolve(asked, request.state.caller)
+            target, replica = await self._router.resolve(parsed.model, request.state.caller)
         except NoAnswer as error:
             if counted and error.target is not None:
-                activity.refuse(error.target.deployment, error.target.model, error.http_status)
+                traffic.refuse(error.target.deployment, error.target.model, error.http_status)
             raise
-        crew = self._supervisor.crew(target.deployment)
-        assert crew is not None
-        ticket = activity.admit(target.deployment, target.model) if counted else None
+        reservation = traffic.admit(target.deployment, target.model) if counted else None
         answer_seconds, request_id = self._limits.answer_seconds, request.state.request_id
-        job = Job(path, document, target, asked, stream, request_id, answer_seconds, ticket)
-        return Proxy(job, crew)
+        job = Job(path, document, target, parsed.model, parsed.stream, request_id, answer_seconds, reservation)
+        return Proxy(job, self._supervisor.replica_set(target.deployment), replica)
 
     async def _document(self, request: Request) -> object:
         try:
@@ -101,7 +95,7 @@ class InferenceDoor:
                     if size > self._limits.body_bytes:
                         raise ParamError(f"the body is larger than {self._limits.body_bytes} bytes", None)
         except TimeoutError as error:
-            message = f"the body did not come within {self._limits.body_seconds:.0f} s"
+            message = f"the request body did not arrive within {self._limits.body_seconds:.0f} s"
             raise ApiError(Code.DEADLINE_EXCEEDED, message, http_status=408) from error
         return parse_json(b"".join(parts))
 

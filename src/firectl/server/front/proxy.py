@@ -1,6 +1,6 @@
-"""One inference request on its way to a replica and its answer on the way back, as it comes.
+"""How does one inference request reach a replica, and its answer the client?
 
-Must not resolve routes or read the database. Nothing is held back: an event that came whole is sent at once.
+Each event is sent as soon as it is complete. Must not resolve routes or read the database.
 """
 
 from __future__ import annotations
@@ -15,41 +15,42 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Scope, Send
 
 from firectl import sse
-from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
-from firectl.schemas.words import Reason
-from firectl.server.front.router import NOT_FOUND, NotReady, Target
-from firectl.server.replicas.crew import Crew
-from firectl.server.replicas.engine_client import Answer, EngineClient, EngineGone, Exchange
-from firectl.server.usage.activity import CLIENT_LEFT, Ticket
+from firectl.errors import ApiError, Code, to_inference_wire
+from firectl.server.front.router import NOT_FOUND, NotReady, RouteTarget, went_away
+from firectl.server.replicas.engine_client import EngineAnswer, EngineClient, EngineExchange, EngineGone
+from firectl.server.replicas.replica import Replica
+from firectl.server.replicas.replica_set import ReplicaSet
+from firectl.server.usage.traffic import CLIENT_LEFT, Reservation
 
 log = logging.getLogger(__name__)
 
 REPLICA_LOST = "the replica that was answering ended; send the request again"
 ENDING = "the platform is shutting down; send the request again once it is up"
 _TRIES = 2
-# Engines report usage in the last chunk of every stream, asked or not. No text of an answer can be taken for it: inside
-# a JSON string its quotes would be escaped.
+# Engines report usage in the last chunk of every stream. The text of an answer cannot contain this: inside a JSON
+# string the quotes are escaped.
 _USAGE = b'"usage":'
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to send where: `path` and `document` for the engine, `asked` the model as the user wrote it."""
+    """One request: `path` and `document` for the engine, `asked` for the model as the user wrote it.
+
+    `deadline` is in seconds, for the whole answer. A probe is not counted, so it has no `reservation`.
+    """
 
     path: str
     document: Mapping[str, object]
-    target: Target
+    target: RouteTarget
     asked: str
     stream: bool
     request_id: str
     deadline: float
-    """Seconds that the whole answer may take."""
-    ticket: Ticket | None = None
-    """Counts it; a probe has none."""
+    reservation: Reservation | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every answer carries beside its content."""
+        """The headers of every answer."""
         return {
             "x-request-id": self.request_id,
             "x-firectl-deployment": self.target.deployment,
@@ -58,20 +59,24 @@ class Job:
 
 
 class Proxy:
-    """The answer to one job, as an ASGI application: ends with the client, the deadline or the replica."""
+    """The answer to one job, as an ASGI application. Ends with the client, the deadline or the replica.
 
-    def __init__(self, job: Job, crew: Crew) -> None:
+    `replica` is asked first. If it is lost before the answer began, another one of `replicas` is asked.
+    """
+
+    def __init__(self, job: Job, replicas: ReplicaSet, replica: Replica) -> None:
         self._job = job
-        self._crew = crew
+        self._replicas = replicas
+        self._replica = replica
         self._started = False
         self._over = False
-        """All of the answer is sent, or nothing more will be."""
+        """Nothing more will be sent."""
         self._left = False
         self._status = CLIENT_LEFT
         self._renames = _renames(job.target.engine_model, job.asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Not in a task of its own, which would cost a turn of the loop before the first byte goes out.
+        # A task of its own would delay the first byte by one iteration of the event loop.
         work = asyncio.current_task()
         assert work is not None
         gone = asyncio.create_task(_client_gone(receive))
@@ -80,7 +85,7 @@ class Proxy:
             await self._answer(send)
         except asyncio.CancelledError:
             if not self._left:
-                # The platform ends, and this answer did not before: its client is told so.
+                # The platform shuts down before this answer ended.
                 await self._fail(send, NotReady(ENDING, Code.UNAVAILABLE.name, 1))
                 raise
             if work.uncancel():
@@ -88,13 +93,13 @@ class Proxy:
         finally:
             self._over = True
             gone.cancel()
-            if self._job.ticket is not None:
-                self._job.ticket.end(self._status)
+            if self._job.reservation is not None:
+                self._job.reservation.end(self._status)
 
     def _client_left(self, gone: asyncio.Task[None], work: asyncio.Task[object]) -> None:
-        """Nobody reads the answer any more: the engine's slot is freed at once."""
+        """Free the engine's slot at once: the client closed the connection."""
         if not gone.cancelled():
-            gone.exception()  # what else could be wrong with the connection is the same to the answer
+            gone.exception()  # any other connection error has the same effect
         if not self._over:
             self._left = True
             work.cancel()
@@ -111,25 +116,21 @@ class Proxy:
 
     async def _try(self, send: Send) -> None:
         body = json.dumps({**self._job.document, "model": self._job.target.engine_model}).encode()
-        tried: frozenset[int] = frozenset()
-        for _ in range(_TRIES):
-            replica = self._crew.pick(self._job.target.adapter, self._job.target.folder, tried)
-            if replica is None:
-                break
+        target = self._job.target
+        replica: Replica | None = self._replica
+        lost: list[int] = []
+        sent = 0
+        while replica is not None and sent < _TRIES and not self._started:
             try:
                 with replica.lease() as client:
+                    sent += 1
                     await self._exchange(client, body, send)
                 return
             except EngineGone as error:
-                log.warning("replica %d of %s: %s", replica.ordinal, self._job.target.deployment, error)
-                tried |= {replica.ordinal}
-                if self._started:
-                    break
-        if not tried:
-            raise NotReady(
-                f"every replica of {self._job.target.deployment} just went away", Reason.DEPLOYMENT_NOT_READY, 1
-            )
-        raise NotReady(REPLICA_LOST, Code.UNAVAILABLE.name, 1)
+                log.warning("replica %d of %s: %s", replica.ordinal, target.deployment, error)
+            lost.append(replica.ordinal)
+            replica = self._replicas.pick(target.adapter, target.folder, lost)
+        raise NotReady(REPLICA_LOST, Code.UNAVAILABLE.name, 1) if sent else went_away(target.deployment)
 
     async def _exchange(self, client: EngineClient, body: bytes, send: Send) -> None:
         exchange = await client.open("POST", self._job.path, body, {"x-request-id": self._job.request_id})
@@ -139,11 +140,11 @@ class Proxy:
             else:
                 await self._hand_over(await exchange.answer(), exchange.retry_after, send)
 
-    async def _relay(self, exchange: Exchange, send: Send) -> None:
-        """Server-sent events, each passed on when it is whole."""
+    async def _relay(self, exchange: EngineExchange, send: Send) -> None:
+        """Send each server-sent event on as soon as it is complete."""
         reader = sse.Reader()
         ended = False
-        ticket = self._job.ticket
+        reservation = self._job.reservation
         chunks = exchange.chunks()
         async for chunk in chunks:
             try:
@@ -154,14 +155,14 @@ class Proxy:
                 continue
             if not self._started:
                 await self._start(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
-                if ticket is not None:
-                    ticket.begun()
+                if reservation is not None:
+                    reservation.begun()
             body = b"\n\n".join([*events, b""])
-            if ticket is not None and _USAGE in body:
-                ticket.usage(_usage(events))
+            if reservation is not None and _USAGE in body:
+                reservation.usage(_usage(events))
             ended = any(sse.data_of(event) == sse.DONE for event in events)
             if ended:
-                # Its end goes with it, in one piece; after that the client may be gone.
+                # The last event ends the body too; after it the client may disconnect.
                 self._over = True
                 self._status = 200
             await send({"type": "http.response.body", "body": self._rename(body), "more_body": not ended})
@@ -170,20 +171,24 @@ class Proxy:
         if not ended:
             raise EngineGone("the engine ended its stream before [DONE]")
         with contextlib.suppress(EngineGone):
-            # To the end, so that its connection can take another request.
+            # Read to the end, so that the connection can be reused.
             async for _ in chunks:
                 pass
 
-    async def _hand_over(self, answer: Answer, retry_after: str | None, send: Send) -> None:
+    async def _hand_over(self, answer: EngineAnswer, retry_after: str | None, send: Send) -> None:
         document = answer.json()
         if answer.status == 401 or document is None:
-            log.error("an engine of %s answered HTTP %d without a use", self._job.target.deployment, answer.status)
+            log.error(
+                "an engine of %s answered HTTP %d with a wrong key or no JSON",
+                self._job.target.deployment,
+                answer.status,
+            )
             raise ApiError(Code.INTERNAL, f"the engine answered HTTP {answer.status} with something unusable")
         if answer.status == 404:
-            # Unloaded between the look-up and now.
+            # The adapter was unloaded since the route was resolved.
             raise ApiError(Code.NOT_FOUND, NOT_FOUND, hint=f"{self._job.target.canonical} is no longer there")
-        if self._job.ticket is not None and isinstance(document, Mapping):
-            self._job.ticket.usage(document.get("usage"))
+        if self._job.reservation is not None and isinstance(document, Mapping):
+            self._job.reservation.usage(document.get("usage"))
         headers = {"content-type": "application/json"}
         if retry_after is not None:
             headers["retry-after"] = retry_after
@@ -192,12 +197,11 @@ class Proxy:
             body = body.replace(self._job.target.engine_model.encode(), json.dumps(self._job.asked)[1:-1].encode())
         await self._whole(send, answer.status, headers, body)
 
-    async def _fail(self, send: Send, error: FirectlError) -> None:
+    async def _fail(self, send: Send, error: ApiError) -> None:
         if self._over:
             return
         body = json.dumps(to_inference_wire(error)).encode()
-        status = error.http_status if isinstance(error, ApiError) else error.code.http_status
-        self._status = status
+        self._status = error.http_status
         if self._started:
             await send({"type": "http.response.body", "body": sse.event(body), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -205,7 +209,7 @@ class Proxy:
         headers = {"content-type": "application/json"}
         if isinstance(error, NotReady):
             headers["retry-after"] = str(error.retry_after)
-        await self._whole(send, status, headers, body)
+        await self._whole(send, error.http_status, headers, body)
 
     async def _whole(self, send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self._status = status
@@ -225,15 +229,15 @@ class Proxy:
 
 
 def _renames(engine_model: str, asked: str) -> tuple[tuple[bytes, bytes], ...]:
-    """The `model` field as engines spell it → as the user did. Inside a JSON string its quotes would be escaped, so
-    that no text of an answer can be taken for it."""
+    """(`model` field in the engine's spelling, in the user's). The text of an answer cannot contain it: inside a JSON
+    string the quotes are escaped."""
     new = json.dumps(asked).encode()
     old = json.dumps(engine_model).encode()
     return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
 
 
 def _usage(events: Sequence[bytes]) -> object:
-    """The `usage` of the last event that has one."""
+    """The `usage` in the last event that has one."""
     for event in reversed(events):
         if _USAGE in event:
             try:

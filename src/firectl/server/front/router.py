@@ -1,6 +1,6 @@
-"""Where does the `model` string of a request go: which deployment, under which name inside its engine, and if not, why?
+"""Which deployment, engine model and replica does the `model` string of a request mean? If none, why, and what instead?
 
-Every row of docs/routing.md that servers know. Must not send anything to an engine.
+Implements the rows of docs/routing.md that servers accept. Must not send anything to an engine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from firectl.names import canonical_route, check_route, parse_route
 from firectl.schemas.words import DeploymentState, LoadState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.lifecycle.hot_reload import merged
+from firectl.server.replicas.replica import Replica
 from firectl.server.replicas.supervisor import Supervisor
 from firectl.server.store import Store, Tx
 from firectl.server.store.load_names import engine_name, merged_folder
@@ -22,28 +23,23 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.wake_requests import wake
 
 NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
-
-
 _STARTING_S = 5
-"""Retry-After while a replica starts, so that a client's two usual retries bridge the start of a small model."""
+"""Retry-After while a replica starts: the usual two retries of a client outlast the start of a small model."""
 _LOADING_S = 1
-
-
 _KNOWN_LIMIT = 4096
 
-_Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, "Target"]
-"""(deployment, row of the addon asked for or None, where the request goes)"""
+_Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, "RouteTarget"]
+"""(deployment, row of the requested addon or None, target)"""
 
 
 class NoAnswer(ApiError):
-    """The route is right, but nothing there can answer."""
+    """The route is valid, but no replica there can answer."""
 
-    target: Target | None = None
-    """Where the request would have gone."""
+    target: RouteTarget | None = None
 
 
 class NotReady(NoAnswer):
-    """Nothing can answer yet: 503, with the seconds after which to ask again."""
+    """No replica can answer yet: 503, with the seconds after which to retry."""
 
     def __init__(self, message: str, reason: str, retry_after: int) -> None:
         super().__init__(Code.UNAVAILABLE, message, reason=reason)
@@ -51,17 +47,24 @@ class NotReady(NoAnswer):
 
 
 class Parked(NoAnswer):
-    """No request starts what was told to run nothing: 412, which no client takes for a reason to ask again."""
+    """The deployment is parked, and requests do not start it: 412, which clients do not retry."""
 
     def __init__(self, deployment: str) -> None:
         message = f"{deployment} is parked: its max replica count is 0, and no request starts a replica"
         super().__init__(Code.FAILED_PRECONDITION, message, http_status=412, reason=Reason.DEPLOYMENT_PARKED)
 
 
+def went_away(deployment: str) -> NotReady:
+    return NotReady(f"every replica of {deployment} just went away", Reason.DEPLOYMENT_NOT_READY, _LOADING_S)
+
+
 @dataclass(frozen=True)
-class Target:
-    """Where a request goes: `model` is who answers. `adapter` is None for what a replica was started with; `served` is
-    what its engine calls that. `folder` is what the replica must have been made of, None for any."""
+class RouteTarget:
+    """A deployment, and the `model` that answers there.
+
+    `adapter` is the engine's name of an adapter, None for the model that the replica was started with, which the engine
+    calls `served`. `folder` is what the replica must have been started with, None for any.
+    """
 
     deployment: str
     model: str
@@ -71,7 +74,7 @@ class Target:
 
     @property
     def engine_model(self) -> str:
-        """The `model` that the engine knows it by."""
+        """The `model` field of the request to the engine."""
         return self.adapter or self.served
 
     @property
@@ -81,7 +84,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Served:
-    """A string that `/v1/models` offers, and since when (unix seconds)."""
+    """A string that `/v1/models` lists; `created` is Unix seconds."""
 
     route: str
     created: int
@@ -89,7 +92,7 @@ class Served:
 
 
 class Router:
-    """Resolves the strings that callers send, for one platform."""
+    """Resolves the `model` strings that callers send."""
 
     def __init__(self, store: Store, supervisor: Supervisor) -> None:
         self._store = store
@@ -97,28 +100,28 @@ class Router:
         self._known: dict[tuple[str, Caller], _Found] = {}
         self._known_at = -1
 
-    async def resolve(self, text: str, caller: Caller) -> Target:
-        """Where `text` goes, with a replica there that can answer now.
+    async def resolve(self, text: str, caller: Caller) -> tuple[RouteTarget, Replica]:
+        """The target of `text` and the replica that should answer.
 
-        ApiError: NOT_FOUND with the reason and what to send or do instead; NotReady while nothing can answer, which
-        starts a replica where the deployment was scaled to zero; Parked where none may run.
+        ApiError: NOT_FOUND with the reason and what to send or do instead; NotReady while no replica can answer, which
+        also wakes a deployment that is scaled to zero; Parked where none may run.
         """
         row, load, target = await self._find(text, caller)
-        crew = self._supervisor.crew(row.name)
-        if crew is not None and crew.pick(target.adapter, target.folder) is not None:
-            return target
+        replica = self._supervisor.replica_set(row.name).pick(target.adapter, target.folder)
+        if replica is not None:
+            return target, replica
         asleep = row.desired_replicas == 0 and row.status.code != Code.DATA_LOSS.name
         refusal: NoAnswer = await self._asleep(row) if asleep else self._why_not(row, load)
         refusal.target = target
         raise refusal
 
     async def served(self, caller: Caller) -> list[Served]:
-        """What a caller can address now: canonical routes, and bare models where they have a default."""
+        """The strings that a caller can send now: canonical routes, and bare models that have a default."""
         found = await asyncio.to_thread(self._served, caller)
-        return [served for served, deployment in found if (c := self._supervisor.crew(deployment)) and c.ready()]
+        return [served for served, deployment in found if self._supervisor.replica_set(deployment).ready()]
 
     async def _find(self, text: str, caller: Caller) -> _Found:
-        """What the rows say of `text`, remembered until any row changes: most requests need no query."""
+        """What the rows say about `text`, cached until any row changes: most requests need no query."""
         version = self._store.version
         if version != self._known_at or len(self._known) >= _KNOWN_LIMIT:
             self._known, self._known_at = {}, version
@@ -169,19 +172,17 @@ class Router:
             wake(tx, deployment, self._supervisor.max_replicas, self._supervisor.now())
 
     def _why_not(self, row: DeploymentRow, load: DeployedModelRow | None) -> NotReady:
-        crew = self._supervisor.crew(row.name)
-        if crew is not None and crew.ready():
+        replicas = self._supervisor.replica_set(row.name)
+        if replicas.ready():
             if load is None:
-                return NotReady(f"every replica of {row.name} just went away", Reason.DEPLOYMENT_NOT_READY, _LOADING_S)
-            reason = load.status.message or "loading adapter"
-            return NotReady(
-                f"{load.model} is not loaded on {row.name} yet: {reason}", Reason.DEPLOYMENT_NOT_READY, _LOADING_S
-            )
-        doing = row.status.message or "starting replica"
-        said = row.status.code in (None, "OK")
-        waking = said and row.state == DeploymentState.UPDATING and (crew is None or crew.trouble is None)
-        if waking:
+                return went_away(row.name)
+            doing = load.status.message or "loading adapter"
+            message = f"{load.model} is not loaded on {row.name} yet: {doing}"
+            return NotReady(message, Reason.DEPLOYMENT_NOT_READY, _LOADING_S)
+        healthy = row.status.code in (None, "OK") and replicas.trouble is None
+        if healthy and row.state == DeploymentState.UPDATING:
             return NotReady(f"{row.name} is starting a replica", Reason.DEPLOYMENT_SCALING_UP, _STARTING_S)
+        doing = row.status.message or "starting replica"
         return NotReady(f"{row.name} is not ready yet: {doing}", Reason.DEPLOYMENT_NOT_READY, _STARTING_S)
 
     def _served(self, caller: Caller) -> list[tuple[Served, str]]:
@@ -205,32 +206,32 @@ class Router:
 
 
 def _own(row: DeploymentRow) -> _Found:
-    return row, None, Target(row.name, row.model, None, row.model)
+    return row, None, RouteTarget(row.name, row.model, None, row.model)
 
 
 def _beside(row: DeploymentRow, load: DeployedModelRow) -> _Found:
     adapter = engine_name(load.model, load.model_hash or "")
-    return row, load, Target(row.name, load.model, adapter, row.model)
+    return row, load, RouteTarget(row.name, load.model, adapter, row.model)
 
 
 def _hot(tx: Tx, row: DeploymentRow, model: str | None) -> _Found:
-    """Where the latest addon is merged: the deployment alone means whoever answers, a model that one or nobody."""
+    """With hot reload, the deployment alone means the model that answers; another model is an error."""
     rows = tx.deployed_models.of_deployment(row.name)
     answering = merged(row, rows)
     if model is None:
-        return row, None, Target(row.name, answering.model if answering else row.model, None, row.model)
+        return row, None, RouteTarget(row.name, answering.model if answering else row.model, None, row.model)
     base = tx.models.get(row.base)
     if base is None:
         raise _not_found(f"the base model {row.base} is gone")
     if model != row.model:
         load = _addon(tx, row, model, [load for load in rows if load.model == model])
-        return row, load, Target(row.name, model, None, row.model, merged_folder(base, load))
+        return row, load, RouteTarget(row.name, model, None, row.model, merged_folder(base, load))
     if answering is not None:
         raise _not_found(
             f"{answering.model} is merged into {row.model} on {row.name} and answers there: send {row.name}, "
-            f"or unload it to have the base back"
+            f"or unload it to get the base back"
         )
-    return row, None, Target(row.name, model, None, row.model, base.folder)
+    return row, None, RouteTarget(row.name, model, None, row.model, base.folder)
 
 
 def _visible(tx: Tx, deployment: str, caller: Caller) -> DeploymentRow:
@@ -249,7 +250,7 @@ def _running(row: DeploymentRow) -> DeploymentRow:
 
 
 def _addon(tx: Tx, row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
-    """The row that loads `model` there, the newest that is not on its way out."""
+    """The newest row that loads `model` there and is not UNDEPLOYING."""
     for load in reversed(places):
         if load.state != LoadState.UNDEPLOYING:
             return load

@@ -1,6 +1,6 @@
-"""What should happen next to the adapters on a deployment's replicas, and to the rows that asked for them? Pure.
+"""What should happen to the adapters on a deployment's replicas, and which states do the deployed models get? Pure.
 
-Must not decide anything about the deployment itself: that is `lifecycle`.
+Must not decide about the deployment itself: `plan.py` does.
 """
 
 from __future__ import annotations
@@ -12,92 +12,89 @@ from firectl.errors import Code
 from firectl.schemas.base import Status
 from firectl.schemas.words import LoadState
 from firectl.server.lifecycle.observed import (
-    Adapter,
-    AdapterSource,
+    AddonSource,
     LoadAdapter,
     LoadChange,
+    ObservedAdapter,
     Phase,
+    PlanInput,
     ReplicaView,
-    Seen,
-    Source,
     Step,
     UnloadAdapter,
     ok,
 )
-from firectl.server.store.rows import DeployedModelRow, DeploymentRow
+from firectl.server.store.rows import DeployedModelRow
 
 PARKED = Status.of(Code.FAILED_PRECONDITION, "waiting for the deployment: it is parked (max replica count 0)")
-"""Said of a load that cannot come about by itself: it begins when somebody lets the deployment run."""
+"""The status of a load on a parked deployment: it begins when the user lets the deployment run."""
 FAILED_LOAD_SHOWN = timedelta(seconds=15)
-"""How long the row of a load that failed stays to be read."""
+"""How long the row of a failed load stays readable."""
 
 
-def fail(
-    rows: Iterable[DeployedModelRow], reason: Status, now: datetime
-) -> tuple[tuple[LoadChange, ...], datetime | None]:
-    changes: list[LoadChange] = []
-    wake: list[datetime] = []
-    for load in rows:
-        if load.state != LoadState.UNDEPLOYING:
-            changes.append(LoadChange(load.name, LoadState.UNDEPLOYING, reason))
-            continue
-        change, wake_at = leaving(load, still_there=False, now=now)
-        changes += [change] if change else []
-        wake += [wake_at] if wake_at else []
-    return tuple(changes), min(wake, default=None)
+class LoadChanges:
+    """The new states of deployed models (`found`), and when time alone changes more (`wake`)."""
 
+    def __init__(self, now: datetime) -> None:
+        self.found: list[LoadChange] = []
+        self.wake: list[datetime] = []
+        self._now = now
 
-def hold(
-    rows: Iterable[DeployedModelRow], damage: Status, *, still_there: bool, now: datetime
-) -> tuple[tuple[LoadChange, ...], datetime | None]:
-    """Nothing answers for a while: what is loaded says why, and is not given up."""
-    changes: list[LoadChange] = []
-    wake: list[datetime] = []
-    for load in rows:
-        if load.state == LoadState.UNDEPLOYING:
-            change, wake_at = leaving(load, still_there=still_there, now=now)
-            changes += [change] if change else []
-            wake += [wake_at] if wake_at else []
-        elif (new := _held(load, damage)) != (load.state, load.status):
-            changes.append(LoadChange(load.name, *new))
-    return tuple(changes), min(wake, default=None)
+    def put(self, load: DeployedModelRow, state: str, status: Status) -> None:
+        """Record a state, unless the row already has it."""
+        if (state, status) != (load.state, load.status):
+            self.found.append(LoadChange(load.name, state, status))
 
-
-def _held(load: DeployedModelRow, damage: Status) -> tuple[str, Status]:
-    return (LoadState.DEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), damage
-
-
-def leaving(load: DeployedModelRow, *, still_there: bool, now: datetime) -> tuple[LoadChange | None, datetime | None]:
-    """An unload ends when no replica holds the adapter; a failed load also stays a while to be read."""
-    if still_there:
-        return None, None
-    if load.status.code not in (None, "OK"):
+    def leave(self, load: DeployedModelRow, *, still_there: bool) -> None:
+        """Drop the row of an unload once no replica holds the adapter. A failed load stays readable for a while."""
+        if still_there:
+            return
         until = load.update_time + FAILED_LOAD_SHOWN
-        if now < until:
-            return None, until
-    return LoadChange(load.name, None, load.status), None
+        if load.status.code not in (None, "OK") and self._now < until:
+            self.wake.append(until)
+        else:
+            self.found.append(LoadChange(load.name, None, load.status))
 
 
-def _wanted(row: DeploymentRow, rows: Iterable[DeployedModelRow]) -> list[DeployedModelRow]:
-    """The loads that need an adapter on every replica: all but the deployment's own model, what is leaving, and what is
-    merged."""
-    if row.is_hot_reload:
+def fail(loads: Iterable[DeployedModelRow], reason: Status, now: datetime) -> LoadChanges:
+    """The deployment failed: every load leaves."""
+    found = LoadChanges(now)
+    for load in loads:
+        if load.state == LoadState.UNDEPLOYING:
+            found.leave(load, still_there=False)
+        else:
+            found.put(load, LoadState.UNDEPLOYING, reason)
+    return found
+
+
+def hold(loads: Iterable[DeployedModelRow], damage: Status, *, still_there: bool, now: datetime) -> LoadChanges:
+    """The deployment is damaged: every load stays and shows why it does not serve."""
+    found = LoadChanges(now)
+    for load in loads:
+        if load.state == LoadState.UNDEPLOYING:
+            found.leave(load, still_there=still_there)
+        else:
+            found.put(load, _not_deployed(load), damage)
+    return found
+
+
+def _not_deployed(load: DeployedModelRow) -> str:
+    return LoadState.DEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING
+
+
+def _wanted(given: PlanInput) -> list[DeployedModelRow]:
+    """The loads that need an adapter on every replica. With hot reload the addon is merged instead."""
+    if given.row.is_hot_reload:
         return []
-    return [load for load in rows if load.model != row.model and load.state != LoadState.UNDEPLOYING]
+    return [load for load in given.loads if load.model != given.row.model and load.state != LoadState.UNDEPLOYING]
 
 
-def steps(
-    row: DeploymentRow,
-    rows: Sequence[DeployedModelRow],
-    source: Source,
-    seen: Seen,
-    kept: Sequence[ReplicaView],
-    now: datetime,
-) -> tuple[list[Step], list[datetime]]:
+def steps(given: PlanInput, kept: Sequence[ReplicaView]) -> tuple[list[Step], list[datetime]]:
+    """What to load and unload on the replicas in `kept`, and when time alone changes that."""
     steps: list[Step] = []
     wake: list[datetime] = []
-    found = [(load, source.adapters[load.name]) for load in _wanted(row, rows) if load.name in source.adapters]
-    # What is loaded while its files change may be half of each; what was DEPLOYED had been loaded before.
+    adapters, faults = given.source.adapters, given.seen.faults
+    found = [(load, adapters[load.name]) for load in _wanted(given) if load.name in adapters]
+    # An adapter loaded while its files change may be half of each; one that was DEPLOYED had been loaded before.
     wanted = [
         adapter
         for load, adapter in found
@@ -110,98 +107,77 @@ def steps(
         steps += [
             UnloadAdapter(replica.ordinal, name)
             for name, state in replica.adapters.items()
-            if state is Adapter.LOADED and name not in names
+            if state is ObservedAdapter.LOADED and name not in names
         ]
         for adapter in wanted:
             if adapter.problem or adapter.unknown or adapter.engine_name in replica.adapters:
                 continue
-            fault = seen.faults.get(adapter.engine_name)
-            if fault is None or now >= fault.retry_at:
+            fault = faults.get(adapter.engine_name)
+            if fault is None or given.now >= fault.retry_at:
                 steps.append(LoadAdapter(replica.ordinal, adapter.engine_name, adapter.folder))
             else:
                 wake.append(fault.retry_at)
     return steps, wake
 
 
-def is_ready(
-    replica: ReplicaView, row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen
-) -> bool:
-    """Serving, with every adapter that was said to be DEPLOYED; one that cannot be had again does not hold it up."""
+def is_ready(replica: ReplicaView, given: PlanInput) -> bool:
+    """Whether it serves and holds every DEPLOYED adapter, apart from those that cannot be loaded again now."""
     if replica.phase is not Phase.SERVING:
         return False
-    for load in _wanted(row, rows):
-        adapter = source.adapters.get(load.name)
-        if load.state != LoadState.DEPLOYED or adapter is None or adapter.engine_name in seen.faults:
+    for load in _wanted(given):
+        adapter = given.source.adapters.get(load.name)
+        if load.state != LoadState.DEPLOYED or adapter is None or adapter.engine_name in given.seen.faults:
             continue
         if adapter.problem or adapter.damage is not None or adapter.unknown:
             continue
-        if replica.adapters.get(adapter.engine_name) is not Adapter.LOADED:
+        if replica.adapters.get(adapter.engine_name) is not ObservedAdapter.LOADED:
             return False
     return True
 
 
-def changes(
-    row: DeploymentRow,
-    rows: Sequence[DeployedModelRow],
-    source: Source,
-    seen: Seen,
-    ready: frozenset[int],
-    now: datetime,
-) -> tuple[list[LoadChange], list[datetime]]:
-    changes: list[LoadChange] = []
-    wake: list[datetime] = []
-    for load in rows:
+def changes(given: PlanInput, ready: frozenset[int]) -> LoadChanges:
+    """The new states of the deployed models. `ready`: ordinals of the replicas that take requests."""
+    found = LoadChanges(given.now)
+    for load in given.loads:
         if load.state == LoadState.UNDEPLOYING:
-            adapter = source.adapters.get(load.name)
-            held = adapter is not None and any(adapter.engine_name in r.adapters for r in seen.replicas)
-            shared = adapter is not None and _another_keeps(load, adapter, row, rows, source)
-            change, wake_at = leaving(load, still_there=held and not shared, now=now)
-            changes += [change] if change else []
-            wake += [wake_at] if wake_at else []
-            continue
-        state, status = _load_state(load, row, source, seen, ready)
-        if (state, status) != (load.state, load.status):
-            changes.append(LoadChange(load.name, state, status))
-    return changes, wake
+            adapter = given.source.adapters.get(load.name)
+            held = adapter is not None and any(adapter.engine_name in r.adapters for r in given.seen.replicas)
+            found.leave(load, still_there=held and not _another_keeps(given, load, adapter))
+        else:
+            found.put(load, *_load_state(given, load, ready))
+    return found
 
 
-def _another_keeps(
-    load: DeployedModelRow,
-    adapter: AdapterSource,
-    row: DeploymentRow,
-    rows: Sequence[DeployedModelRow],
-    source: Source,
-) -> bool:
-    """Whether a newer load of the same weights still wants the adapter that this one gives up."""
-    others = (source.adapters.get(other.name) for other in _wanted(row, rows) if other.name != load.name)
-    return any(other is not None and other.engine_name == adapter.engine_name for other in others)
+def _another_keeps(given: PlanInput, load: DeployedModelRow, adapter: AddonSource | None) -> bool:
+    """Whether a newer load of the same weights wants the adapter that this one gives up."""
+    others = (given.source.adapters.get(other.name) for other in _wanted(given) if other.name != load.name)
+    return any(other is not None and adapter and other.engine_name == adapter.engine_name for other in others)
 
 
-def _load_state(
-    load: DeployedModelRow, row: DeploymentRow, source: Source, seen: Seen, ready: frozenset[int]
-) -> tuple[str, Status]:
+def _load_state(given: PlanInput, load: DeployedModelRow, ready: frozenset[int]) -> tuple[str, Status]:
+    row, seen = given.row, given.seen
     if load.model == row.model:
         if load.state == LoadState.DEPLOYED or ready or row.desired_replicas == 0:
             return LoadState.DEPLOYED, ok()
         return LoadState.DEPLOYING, ok("waiting for the deployment")
-    adapter = source.adapters.get(load.name)
+    adapter = given.source.adapters.get(load.name)
     problem = adapter.problem if adapter is not None else "the model is gone"
     fault = seen.faults.get(adapter.engine_name) if adapter is not None else None
     if problem or (fault is not None and fault.final):
         reason = Status.of(Code.FAILED_PRECONDITION, problem or (fault.message if fault else ""))
-        # What was acknowledged is not dropped: it is tried again, and says why it does not serve meanwhile.
+        # A load that was once DEPLOYED stays, is retried, and shows the reason.
         return (LoadState.UNDEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), reason
     if adapter is not None and adapter.damage is not None:
-        return _held(load, adapter.damage)
+        return _not_deployed(load), adapter.damage
     if adapter is not None and adapter.unknown and load.state == LoadState.DEPLOYING:
         return LoadState.DEPLOYING, ok(f"checking the files of {load.model}")
     if fault is not None:
-        state = LoadState.DEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING
-        return state, Status.of(Code.UNAVAILABLE, f"{fault.message}; trying again")
-    holders = [r.ordinal for r in seen.replicas if adapter and r.adapters.get(adapter.engine_name) is Adapter.LOADED]
+        return _not_deployed(load), Status.of(Code.UNAVAILABLE, f"{fault.message}; trying again")
     if load.state == LoadState.DEPLOYED:
         return LoadState.DEPLOYED, load.status
-    if ready and ready.issubset(holders):
+    loaded = ObservedAdapter.LOADED
+    holders = {r.ordinal for r in seen.replicas if adapter and r.adapters.get(adapter.engine_name) is loaded}
+    if ready and ready <= holders:
         return LoadState.DEPLOYED, ok()
     if load.state == LoadState.UPDATING:
         return LoadState.UPDATING, load.status

@@ -1,6 +1,6 @@
-"""The words of the loop: what runs now (`Seen`, `Source`) and what should happen next (`Plan` and its steps).
+"""What is a plan made from (`PlanInput`), and what is in it (`Plan` and its steps)?
 
-Data only; `lifecycle` decides, `reconcile` does.
+Data only: the other files here decide, `replicas/reconcile.py` acts.
 """
 
 from __future__ import annotations
@@ -11,33 +11,37 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from firectl.schemas.base import Status
+from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 FAULT_TRIES = 3
-"""How often a load that fails without being refused is tried before it counts as failed."""
-
+"""How many times a load that fails without a refusal is tried before it counts as failed."""
+LOAD_TRIES = 2
+"""How many times an engine is started that reports that it cannot load the model."""
+START_TRIES = 5
+"""How many times a replica that never served may crash."""
 _BACKOFF_CAP = 30.0
 
 
 def backoff(count: int) -> timedelta:
-    """How long to wait before the next try after `count` failures in a row: 0, 1, 2, 4 … 30 s."""
+    """The wait before the next try after `count` failures in a row: 0, 0, 1, 2, 4 … 30 s."""
     return timedelta(seconds=0 if count <= 1 else min(_BACKOFF_CAP, 2.0 ** (count - 2)))
 
 
 def ok(message: str = "") -> Status:
-    """A status without a complaint."""
+    """A status that reports no error."""
     return Status.of(None, message)
 
 
 class Phase(Enum):
-    """Where a replica's process is: not healthy yet, serving, or told to end."""
+    """The state of a replica: not healthy yet, serving, or about to end."""
 
     STARTING = "starting"
     SERVING = "serving"
     STOPPING = "stopping"
 
 
-class Adapter(Enum):
-    """Where an adapter is on one replica; absent means not there."""
+class ObservedAdapter(Enum):
+    """The state of an adapter on one replica that has or had it."""
 
     LOADING = "loading"
     LOADED = "loaded"
@@ -46,21 +50,23 @@ class Adapter(Enum):
 
 @dataclass(frozen=True)
 class ReplicaView:
-    """One replica as seen: `folder` and `context` are what it was started with, `adapters` the engine's names on it."""
+    """One replica: the `folder` and `context` it was started with, and its adapters by the names its engine uses.
+
+    `context` is the longest prompt and answer in tokens, None for the model's own limit.
+    """
 
     ordinal: int
     phase: Phase
     folder: str
-    adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    adapters: Mapping[str, ObservedAdapter] = field(default_factory=dict)
     context: int | None = None
-    """The longest prompt and answer in tokens; None for the model's own."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Replicas that died since one last served for a while: how many in a row, why the last, when to start again.
+    """Crashes in a row: how many, why the last, and when to start again.
 
-    `unloadable` counts those where the engine itself said that it cannot load the model.
+    `unloadable` counts those where the engine reported that it cannot load the model.
     """
 
     count: int
@@ -71,7 +77,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class AdapterFault:
-    """Loads of one adapter that failed in a row. `refused`: the engine said no, trying again cannot help."""
+    """Failed loads of one adapter in a row. `refused`: the engine rejected it, so a retry cannot help."""
 
     count: int
     refused: bool
@@ -96,38 +102,39 @@ class MergeView:
     message: str = ""
     retry_at: datetime | None = None
     damaged: bool = False
-    """The latest failed, for its input was not what it should be."""
+    """The latest failed because the files of the base or the adapter are damaged."""
     unknown: bool = False
-    """There is a merged folder, and its files have to be read before it is used."""
+    """A merged folder exists; its files must be verified before use."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the files come from. `problem` says why they cannot be had: a model that is gone or not READY.
+class LoadSource:
+    """The files that replicas load. `problem` says why there are none: a model is gone or not READY.
 
-    `folder` of a plain deployment is its base's. `adapters`: load name → (engine's name, or why there is none); where
-    the latest is merged (hot reload), its folder is the merged one.
+    `folder` is the base's, None for a live merge. `adapters` has the rows' names as keys.
     """
 
     folder: str | None
     problem: str | None = None
-    adapters: Mapping[str, AdapterSource] = field(default_factory=dict)
+    adapters: Mapping[str, AddonSource] = field(default_factory=dict)
     damage: Status | None = None
-    """What is wrong with the files: nothing may be made of them until they are right again."""
+    """What is wrong with the files. Nothing may use them until they are repaired."""
     unknown: tuple[str, ...] = ()
-    """Models and folders that have to be read before anything more is made of them."""
+    """Models and merged folders whose files must be verified before use."""
 
 
 @dataclass(frozen=True)
-class AdapterSource:
-    """An adapter as the engine gets it: its name there (model name and content hash) and its folder."""
+class AddonSource:
+    """An adapter as the engine gets it: its name there (model name and content hash) and its folder.
+
+    With hot reload the folder is the merged one. `unknown`: its files must be verified before it is loaded.
+    """
 
     engine_name: str
     folder: str
     problem: str | None = None
     damage: Status | None = None
     unknown: bool = False
-    """Its files have to be read before it is loaded."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +146,24 @@ class Seen:
     merge: MergeView | None = None
     faults: Mapping[str, AdapterFault] = field(default_factory=dict)
     room: int = 0
-    """How many replicas beside those wanted the platform has room for, while old ones are replaced."""
+    """How many replicas above the desired number may run while old ones are replaced."""
     last_request: datetime | None = None
     in_flight: int = 0
     suggested: int | None = None
-    """How many replicas the load of the last while asks for; None where it asks for no change."""
+    """The number of replicas that the recent traffic needs; None for no change."""
     answering: frozenset[int] = frozenset()
-    """Ordinals of the replicas that requests go to until this plan is carried out."""
+    """Ordinals of the replicas that take requests until the plan is carried out."""
+
+
+@dataclass(frozen=True)
+class PlanInput:
+    """One deployment at one moment; `loads` are the rows of the models loaded on it."""
+
+    row: DeploymentRow
+    loads: Sequence[DeployedModelRow]
+    source: LoadSource
+    seen: Seen
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -164,7 +182,7 @@ class StartReplica:
 class StopReplica:
     ordinal: int
     drain: bool
-    """Let requests in flight end first (scaling down), or not (the deployment goes)."""
+    """Finish the requests in flight first."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +212,11 @@ class LoadChange:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write and do. `served_folder` goes with the `merge_record` of what is merged into it, None for a base as
-    it is. `purge` drops the deployment's row; `wake` wants one replica where none is wanted, `desired` another number;
-    `wake_at` is when time alone changes the plan."""
+    """What to write and do.
+
+    `merge_record` belongs to `served_folder`, None for an unmerged base. `wake` asks for one replica where the desired
+    number is 0, `desired` for another number. `purge` drops the row. `wake_at` is when time alone changes the plan.
+    """
 
     state: str
     status: Status
@@ -209,4 +229,4 @@ class Plan:
     purge: bool = False
     wake_at: datetime | None = None
     ready: frozenset[int] = frozenset()
-    """Ordinals of the replicas that requests may go to."""
+    """Ordinals of the replicas that take requests."""

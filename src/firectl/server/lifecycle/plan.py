@@ -1,6 +1,6 @@
-"""What should happen next to a deployment? Pure: (row, its loads, what is seen, now) → state, status and one step each.
+"""What should happen next to a deployment? Pure: its rows, what runs and the time → a state, a status and steps.
 
-Must not read a clock, a file, a process or a database; `reconcile` carries out what is planned here.
+Must not read a clock, a file, a process or a database; `replicas/reconcile.py` carries the plan out.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from firectl.errors import Code
 from firectl.schemas.base import Status
 from firectl.schemas.words import DeploymentState, LoadState
 from firectl.server.lifecycle import hot_reload, scaling
-from firectl.server.lifecycle import loads as load_lifecycle
-from firectl.server.lifecycle.hot_reload import LOAD_TRIES, MERGE_TRIES, START_TRIES
+from firectl.server.lifecycle import loads as load_rules
+from firectl.server.lifecycle.merging import NextFolder, next_merge
 from firectl.server.lifecycle.observed import (
+    LOAD_TRIES,
+    START_TRIES,
     LoadChange,
+    LoadSource,
     MergeView,
     Phase,
     Plan,
+    PlanInput,
     ReplicaView,
     Seen,
-    Source,
-    StartMerge,
     StartReplica,
     Step,
     StopReplica,
@@ -34,135 +36,136 @@ from firectl.server.lifecycle.turnover import Turnover, turn_over
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 
-def plan(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
+def plan(row: DeploymentRow, loads: Sequence[DeployedModelRow], source: LoadSource, seen: Seen, now: datetime) -> Plan:
     """The next step for one deployment and every deployed model on it.
 
-    Same input, same plan: called again after a crash it goes on from wherever things stand.
+    Same input, same plan: after a crash it continues where things stand.
     """
+    given = PlanInput(row, loads, source, seen, now)
     if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
-        return _going(row, rows, seen, now)
+        return _deleting(given)
     if row.state == DeploymentState.FAILED:
-        return _failed(row, rows, seen, now, row.status)
+        return _failed(given, row.status)
     if source.damage is not None:
-        return _damaged(row, rows, seen, source.damage, now)
-    if row.desired_replicas == 0 and _wants_a_replica(row, rows):
+        changes = load_rules.hold(loads, source.damage, still_there=bool(seen.replicas), now=now)
+        return _without_replicas(given, _before_serving(row), source.damage, changes)
+    if row.desired_replicas == 0 and _needs_a_replica(given):
         return Plan(row.state, row.status, wake=True)
     if row.desired_replicas > 0 and row.served_folder is None:
-        return _prepare(row, rows, source, seen, now)
-    return _scaled(row, rows, seen, _run(row, rows, source, seen, now), now)
+        return _prepare(given)
+    return _scaled(given, _run(given))
 
 
-def _scaled(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, found: Plan, now: datetime) -> Plan:
-    """The plan, with another number of replicas where nobody asks for any, or the load asks for more or fewer."""
+def _scaled(given: PlanInput, found: Plan) -> Plan:
+    """The plan, with another number of replicas if the deployment is idle or its traffic needs more or fewer."""
     if found.state == DeploymentState.FAILED:
         return found
-    idle = scaling.idle_from(row, rows, seen)
-    if idle is not None and idle <= now:
+    idle = scaling.idle_from(given.row, given.loads, given.seen)
+    if idle is not None and idle <= given.now:
         return replace(found, desired=0)
     wake = min((at for at in (found.wake_at, idle) if at is not None), default=None)
-    return replace(found, desired=seen.suggested, wake_at=wake)
+    return replace(found, desired=given.seen.suggested, wake_at=wake)
 
 
-def _wants_a_replica(row: DeploymentRow, rows: Sequence[DeployedModelRow]) -> bool:
-    """Whether a load waits for a deployment that is only scaled to zero: it starts one. A parked one stays parked."""
-    if row.resource.max_replica_count == 0:
+def _needs_a_replica(given: PlanInput) -> bool:
+    """Whether a load waits for a deployment that is scaled to zero. A parked one stays parked."""
+    if given.row.resource.max_replica_count == 0:
         return False
-    return any(load.state == LoadState.DEPLOYING and load.model != row.model for load in rows)
+    return any(load.state == LoadState.DEPLOYING and load.model != given.row.model for load in given.loads)
 
 
-def _going(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, now: datetime) -> Plan:
-    if seen.replicas:
-        steps = tuple(StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.phase is not Phase.STOPPING)
-        going = tuple(
+def _deleting(given: PlanInput) -> Plan:
+    row = given.row
+    if given.seen.replicas:
+        leaving = tuple(
             LoadChange(load.name, LoadState.UNDEPLOYING, ok("the deployment is being deleted"))
-            for load in rows
+            for load in given.loads
             if load.state != LoadState.UNDEPLOYING
         )
-        return Plan(DeploymentState.DELETING, ok("stopping replicas"), steps, going)
-    dropped = tuple(LoadChange(load.name, None, ok()) for load in rows)
-    purge = row.purge_time is not None and row.purge_time <= now
+        return Plan(DeploymentState.DELETING, ok("stopping replicas"), _stop_now(given.seen.replicas), leaving)
+    dropped = tuple(LoadChange(load.name, None, ok()) for load in given.loads)
+    purge = row.purge_time is not None and row.purge_time <= given.now
     return Plan(DeploymentState.DELETED, ok(), loads=dropped, purge=purge, wake_at=None if purge else row.purge_time)
 
 
-def _failed(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, now: datetime, status: Status) -> Plan:
-    steps = tuple(StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.phase is not Phase.STOPPING)
+def _failed(given: PlanInput, status: Status) -> Plan:
     reason = Status.of(Code.FAILED_PRECONDITION, f"the deployment failed: {status.message}")
-    changes, wake_at = load_lifecycle.fail(rows, reason, now)
-    return Plan(DeploymentState.FAILED, status, steps, changes, wake_at=wake_at)
+    changes = load_rules.fail(given.loads, reason, given.now)
+    return _without_replicas(given, DeploymentState.FAILED, status, changes)
 
 
-def _damaged(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen, damage: Status, now: datetime) -> Plan:
-    """Nothing answers, for nobody knows what the replicas loaded; all goes on by itself when the files are right."""
-    steps = tuple(StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.phase is not Phase.STOPPING)
-    changes, wake_at = load_lifecycle.hold(rows, damage, still_there=bool(seen.replicas), now=now)
-    return Plan(_before_serving(row), damage, steps, changes, wake_at=wake_at)
+def _without_replicas(given: PlanInput, state: str, status: Status, changes: load_rules.LoadChanges) -> Plan:
+    steps = _stop_now(given.seen.replicas)
+    return Plan(state, status, steps, tuple(changes.found), wake_at=min(changes.wake, default=None))
 
 
-def _prepare(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
+def _stop_now(replicas: Sequence[ReplicaView]) -> tuple[Step, ...]:
+    return tuple(StopReplica(r.ordinal, drain=False) for r in replicas if r.phase is not Phase.STOPPING)
+
+
+def _prepare(given: PlanInput) -> Plan:
     """Find or make the folder that replicas load."""
+    row, source = given.row, given.source
+    state = _before_serving(row)
     if source.problem:
-        return _failed(row, rows, seen, now, Status.of(Code.FAILED_PRECONDITION, source.problem))
+        return _failed(given, Status.of(Code.FAILED_PRECONDITION, source.problem))
     if source.unknown:
-        return Plan(_before_serving(row), _checking(source))
-    # An addon that was said to be merged answers or nothing does: its base must not answer in its place meanwhile.
-    if not row.is_live_merge and not (row.is_hot_reload and hot_reload.merged(row, rows)):
-        return Plan(_before_serving(row), ok("starting replica"), served_folder=source.folder)
-    merge = seen.merge or MergeView()
-    if merge.unknown:
-        return Plan(_before_serving(row), _checking(source))
-    if merge.folder is not None and merge.record is not None:
-        status = ok("starting replica")
-        return Plan(_before_serving(row), status, served_folder=merge.folder, merge_record=merge.record)
-    if merge.running:
-        percent = "" if merge.progress is None else f" ({int(merge.progress * 10) * 10} %)"
-        return Plan(_before_serving(row), ok(f"merging adapter into base{percent}"))
-    if merge.refused or merge.failures >= MERGE_TRIES:
-        code = Code.INVALID_ARGUMENT if merge.refused else Code.INTERNAL
-        return _failed(row, rows, seen, now, Status.of(code, f"merge failed: {merge.message}"))
-    if merge.retry_at is not None and now < merge.retry_at:
-        code = Code.DATA_LOSS if merge.damaged else Code.UNAVAILABLE
-        status = Status.of(code, f"merge failed: {merge.message}; trying again")
-        return Plan(_before_serving(row), status, wake_at=merge.retry_at)
-    return Plan(_before_serving(row), ok("merging adapter into base"), (StartMerge(),))
+        return Plan(state, _checking(source))
+    # While an addon is DEPLOYED, its base must not answer in its place.
+    if not row.is_live_merge and not (row.is_hot_reload and hot_reload.merged(row, given.loads)):
+        return Plan(state, ok("starting replica"), served_folder=source.folder)
+    coming = next_merge(given.seen.merge or MergeView(), given.now, "adapter", Code.INVALID_ARGUMENT)
+    if coming.failed is not None:
+        return _failed(given, coming.failed)
+    doing = coming.doing if coming.doing is not None and coming.folder is None else ok("starting replica")
+    return Plan(
+        state,
+        doing,
+        coming.steps,
+        served_folder=coming.folder,
+        merge_record=coming.record,
+        wake_at=coming.wake_at,
+    )
 
 
-def _checking(source: Source) -> Status:
-    return ok(f"checking the files of {', '.join(source.unknown) or 'the merged model'}")
+def _checking(source: LoadSource) -> Status:
+    return ok(f"checking the files of {', '.join(source.unknown)}")
 
 
 def _before_serving(row: DeploymentRow) -> str:
     return DeploymentState.CREATING if row.state == DeploymentState.CREATING else DeploymentState.UPDATING
 
 
-def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, now: datetime) -> Plan:
+def _run(given: PlanInput) -> Plan:
+    row, source, seen = given.row, given.source, given.seen
     folder, trouble = row.served_folder, seen.trouble
-    coming = hot_reload.Next()
+    coming = NextFolder()
     if row.is_hot_reload and folder is not None and not source.unknown:
-        coming = hot_reload.next_folder(row, rows, source, seen, now)
-    if trouble is not None and coming.failed is None and _hopeless(row, seen, trouble):
-        return _failed(row, rows, seen, now, Status.of(Code.INTERNAL, trouble.message))
-    # Files that changed may have been loaded half before and half after; what answered had loaded them before.
-    doubtful = {r.ordinal for r in seen.replicas if source.unknown and r.ordinal not in seen.answering}
-    replicas = [replica for replica in seen.replicas if replica.ordinal not in doubtful]
+        coming = hot_reload.next_folder(given)
+    if trouble is not None and coming.failed is None and _is_hopeless(row, seen, trouble):
+        return _failed(given, Status.of(Code.INTERNAL, trouble.message))
+    # A replica that loads while the files change may hold half of each; one that answers had loaded them before.
+    doubtful = [r for r in seen.replicas if source.unknown and r.ordinal not in seen.answering]
+    replicas = [replica for replica in seen.replicas if replica not in doubtful]
     alive = [replica for replica in replicas if replica.phase is not Phase.STOPPING]
-    able = frozenset(r.ordinal for r in alive if load_lifecycle.is_ready(r, row, rows, source, seen))
+    able = frozenset(r.ordinal for r in alive if load_rules.is_ready(r, given))
     context = row.resource.max_context_length or None
     turn = turn_over(replicas, able, folder, context, row.desired_replicas, seen.room)
     steps: list[Step] = [StopReplica(ordinal, drain=True) for ordinal in turn.stop]
-    steps += [StopReplica(r.ordinal, drain=False) for r in seen.replicas if r.ordinal in doubtful and _runs(r)]
-    wake: list[datetime] = [coming.wake_at] if coming.wake_at is not None else []
+    steps += _stop_now(doubtful)
+    wake = [coming.wake_at] if coming.wake_at is not None else []
     if turn.start and folder is not None and not source.unknown:
-        if trouble is None or now >= trouble.retry_at:
+        if trouble is None or given.now >= trouble.retry_at:
             steps += [StartReplica(ordinal, folder, context) for ordinal in turn.start]
         else:
             wake.append(trouble.retry_at)
     kept = [replica for replica in alive if replica.ordinal not in turn.stop]
-    adapter_steps, adapter_wake = load_lifecycle.steps(row, rows, source, seen, kept, now)
+    adapter_steps, adapter_wake = load_rules.steps(given, kept)
     if row.is_hot_reload:
-        changes, load_wake = hot_reload.changes(row, rows, source, seen, turn.serving, coming, now)
+        changes = hot_reload.changes(given, turn.serving, coming)
     else:
-        changes, load_wake = load_lifecycle.changes(row, rows, source, seen, turn.serving, now)
-    state, status = _state(row, kept, turn, seen, coming)
+        changes = load_rules.changes(given, turn.serving)
+    state, status = _state(given, kept, turn, coming)
     if source.unknown and len(turn.serving) < row.desired_replicas:
         status = _checking(source)
     leaving = len(seen.replicas) - len(kept)
@@ -171,37 +174,32 @@ def _run(row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, s
     return Plan(
         state,
         status,
-        (*steps, *adapter_steps, *coming.merge),
-        tuple(changes),
+        (*steps, *adapter_steps, *coming.steps),
+        tuple(changes.found),
         served_folder=coming.folder,
         merge_record=coming.record,
-        wake_at=min((*wake, *adapter_wake, *load_wake), default=None),
+        wake_at=min((*wake, *adapter_wake, *changes.wake), default=None),
         ready=turn.serving,
     )
 
 
-def _runs(replica: ReplicaView) -> bool:
-    return replica.phase is not Phase.STOPPING
-
-
-def _hopeless(row: DeploymentRow, seen: Seen, trouble: Trouble) -> bool:
+def _is_hopeless(row: DeploymentRow, seen: Seen, trouble: Trouble) -> bool:
     if any(replica.phase is Phase.SERVING for replica in seen.replicas):
         return False
     return trouble.unloadable >= LOAD_TRIES or (row.state == DeploymentState.CREATING and trouble.count >= START_TRIES)
 
 
-def _state(
-    row: DeploymentRow, kept: Sequence[ReplicaView], turn: Turnover, seen: Seen, coming: hot_reload.Next
-) -> tuple[str, Status]:
-    wanted, ready, trouble = row.desired_replicas, turn.serving, seen.trouble
+def _state(given: PlanInput, kept: Sequence[ReplicaView], turn: Turnover, coming: NextFolder) -> tuple[str, Status]:
+    row, room, trouble = given.row, given.seen.room, given.seen.trouble
+    wanted, ready = row.desired_replicas, turn.serving
     if wanted == 0:
         parked = row.resource.max_replica_count == 0
         return DeploymentState.READY, ok("parked: max replica count is 0" if parked else "scaled to zero")
     if coming.doing is not None:
-        return _before_serving(row), _with_room(coming.doing, turn, seen)
+        return _before_serving(row), _with_room(coming.doing, turn, room)
     if turn.old:
         doing = ok(f"replacing replicas: {turn.new_able} of {wanted} are new")
-        return _before_serving(row), _with_room(doing, turn, seen)
+        return _before_serving(row), _with_room(doing, turn, room)
     if len(ready) >= wanted:
         return DeploymentState.READY, ok()
     if any(r.phase is Phase.SERVING and r.ordinal not in ready for r in kept):
@@ -217,14 +215,14 @@ def _state(
 
 
 def _with_leaving(status: Status, count: int) -> Status:
-    """What is so, and that there are processes that no request goes to any more."""
+    """The status, and how many replicas take no more requests but still answer some."""
     doing = "1 replica is finishing its answers" if count == 1 else f"{count} replicas are finishing their answers"
     return Status(code=status.code, message=f"{status.message}; {doing}" if status.message else doing)
 
 
-def _with_room(doing: Status, turn: Turnover, seen: Seen) -> Status:
-    """What is being done, and that it cannot be done without a gap where there is no room for one replica more."""
-    if not turn.old or seen.room > 0:
+def _with_room(doing: Status, turn: Turnover, room: int) -> Status:
+    """The status, and that there will be a gap where there is no room for one more replica."""
+    if not turn.old or room > 0:
         return doing
     why = "no room for one more (--max-replicas): one ends before the next starts"
     return Status(code=doing.code, message=f"{doing.message}; {why}")

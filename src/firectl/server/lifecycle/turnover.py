@@ -1,6 +1,6 @@
-"""Which replicas start, which end, and which take requests while old ones are replaced by new ones? Pure.
+"""Which replicas start, stop and take requests while new ones replace old ones? Pure.
 
-A replica is old when it was started with another folder or other settings than a new one would be.
+A replica is old if its folder or its settings differ from those that a new one would get.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from firectl.server.lifecycle.observed import Phase, ReplicaView
 
 @dataclass(frozen=True)
 class Turnover:
-    """`start` and `stop` are ordinals; `serving` those that requests may go to. `old` counts what is to be replaced."""
+    """`start`, `stop` and `serving` (those that take requests) are ordinals; `old` and `new_able` are counts."""
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
     serving: frozenset[int]
     old: int
     new_able: int
-    other_weights: bool
-    """Whether old ones answer otherwise than new ones: then requests go to the one kind or to the other, never both."""
 
 
 def turn_over(
@@ -34,9 +32,9 @@ def turn_over(
 ) -> Turnover:
     """The next step towards `desired` replicas of `folder` and `context`. `able` are the ordinals that could answer.
 
-    Old ones serve until new ones can, as far as `room` for more than `desired` replicas at once allows; without room
-    one ends before another starts. Other settings: one after the other. Other weights: all at once, so that at any
-    moment one kind answers.
+    Old replicas serve until new ones can, if there is `room` for more than `desired` at once. Without room, one stops
+    before another starts. With other settings they are replaced one by one. With other weights all switch together,
+    so that only one set of weights answers at any time.
     """
     alive = [replica for replica in replicas if replica.phase is not Phase.STOPPING]
     new = [r for r in alive if (r.folder, r.context) == (folder, context)]
@@ -65,9 +63,9 @@ def turn_over(
     elif stop == old or not old_able:
         serving = {r.ordinal for r in new_able}
     else:
-        # A change may come while another is half done: of the old, too, only one kind answers, the one with most.
-        kinds = [r.folder for r in old_able]
-        most = max(kinds, key=kinds.count)
+        # A change may come in the middle of another: among the old, only the most common weights answer.
+        folders = [r.folder for r in old_able]
+        most = max(folders, key=folders.count)
         serving = {r.ordinal for r in old_able if r.folder == most}
     return Turnover(
         start=_free(replicas, starting),
@@ -75,17 +73,15 @@ def turn_over(
         serving=frozenset(serving - ended),
         old=len(old),
         new_able=len(new_able),
-        other_weights=other_weights,
     )
 
 
 def _last(replicas: Sequence[ReplicaView], able: frozenset[int], count: int) -> list[ReplicaView]:
-    """Those to do without first: what cannot answer, then the highest numbers."""
+    """The first `count` to stop: those that cannot answer, then the highest ordinals."""
     order = sorted(replicas, key=lambda r: (r.ordinal in able, -r.ordinal))
     return order[: max(0, count)]
 
 
 def _free(replicas: Sequence[ReplicaView], count: int) -> tuple[int, ...]:
     taken = {replica.ordinal for replica in replicas}
-    free = (ordinal for ordinal in range(len(taken) + count) if ordinal not in taken)
-    return tuple(ordinal for ordinal, _ in zip(free, range(count), strict=False))
+    return tuple(ordinal for ordinal in range(len(taken) + count) if ordinal not in taken)[:count]

@@ -1,6 +1,6 @@
-"""How does the platform talk to an engine? HTTP/1.1 on loopback, over aiohttp's pool of kept connections.
+"""How does the platform talk to an engine? HTTP/1.1 on loopback, over aiohttp's connection pool.
 
-Closing an exchange before its answer is complete closes the connection: that cancels the request in the engine.
+Closing an exchange before its answer is complete closes the connection, which cancels the request in the engine.
 Must not know deployments.
 """
 
@@ -19,23 +19,24 @@ import aiohttp
 from firectl.errors import message_of
 
 _KEPT_SECONDS = 60.0
-"""Less than our engine keeps an idle connection. Other engines keep theirs shorter: see `open`."""
+"""Shorter than our engine's keep-alive timeout. Other engines may close earlier: see `open`."""
 _AT_ONCE = 1.0
 _LIMIT = 64 << 20
 
 
 class EngineGone(Exception):
-    """The connection was refused, reset or cut short: the engine ended, or does not listen yet."""
+    """The connection was refused, reset or cut short: the engine ended or does not listen yet."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A whole answer: `json()` is None where the body is not JSON."""
+class EngineAnswer:
+    """A complete answer."""
 
     status: int
     body: bytes
 
     def json(self) -> object:
+        """The body; None if it is not JSON."""
         try:
             value: object = json.loads(self.body)
         except ValueError:
@@ -47,9 +48,11 @@ class Answer:
         return message_of(self.json()) or f"the engine answered HTTP {self.status}"
 
 
-class Exchange:
-    """A request that was sent, and its answer as it arrives. Always close it: a complete answer returns its connection
-    to the pool, any other closes it."""
+class EngineExchange:
+    """A request that was sent, and its answer as it arrives. The caller closes it.
+
+    After a complete answer the connection returns to the pool, otherwise it is closed.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
@@ -57,43 +60,43 @@ class Exchange:
         self._response = response
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. EngineGone when it is cut short."""
+        """The body as it arrives. EngineGone if it is cut short."""
         with _gone("in the middle of its answer: "):
             async for chunk in self._response.content.iter_any():
                 yield chunk
 
-    async def answer(self) -> Answer:
-        """The whole answer."""
+    async def answer(self) -> EngineAnswer:
+        """The complete answer."""
         parts: list[bytes] = []
         size = 0
         async for part in self.chunks():
             parts.append(part)
             size += len(part)
             if size > _LIMIT:
-                raise EngineGone("the engine's answer is larger than the platform takes")
-        return Answer(self.status, b"".join(parts))
+                raise EngineGone(f"the engine's answer is larger than {_LIMIT >> 20} MiB")
+        return EngineAnswer(self.status, b"".join(parts))
 
     def close(self) -> None:
         self._response.close()
 
 
 class EngineClient:
-    """An engine at a port of this machine, asked with its own key. Close it when the engine ended."""
+    """A client of the engine at a local port. Close it when the engine ended."""
 
     def __init__(self, port: int, key: str) -> None:
         self.port = port
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._pool = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS))
         self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
-        """For the second try: each request has a new connection."""
+        """For second tries: each request opens a new connection."""
 
     async def open(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> Exchange:
-        """Send a request and read the head of its answer. EngineGone when no answer comes.
+    ) -> EngineExchange:
+        """Send a request and read the head of its answer. EngineGone if there is none.
 
-        An engine may close a kept connection just as a request is sent on it. If nothing came but that end, at once,
-        the request was not read, and is sent again on a new connection.
+        An engine may close a pooled connection just as a request is sent on it. If it closes at once without a byte of
+        an answer, it did not read the request, so the request is sent again on a new connection.
         """
         clock = asyncio.get_running_loop().time
         tried = _Try()
@@ -102,7 +105,7 @@ class EngineClient:
             try:
                 return await self._send(self._pool, method, path, body, headers, tried)
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-                # aiohttp gives as the message what it read of a head, if it read any.
+                # The message is not a string if aiohttp read a part of a head.
                 begun = not isinstance(getattr(error, "message", ""), str)
                 if not tried.on_kept or begun or clock() - sent > _AT_ONCE:
                     raise
@@ -116,7 +119,7 @@ class EngineClient:
         body: bytes,
         headers: Mapping[str, str] | None,
         tried: _Try,
-    ) -> Exchange:
+    ) -> EngineExchange:
         response = await session.request(
             method,
             f"http://127.0.0.1:{self.port}{path}",
@@ -125,10 +128,10 @@ class EngineClient:
             allow_redirects=False,
             trace_request_ctx=tried,
         )
-        return Exchange(response)
+        return EngineExchange(response)
 
-    async def call(self, method: str, path: str, document: object = None, timeout: float = 30.0) -> Answer:
-        """One whole exchange within `timeout` seconds. EngineGone or TimeoutError."""
+    async def call(self, method: str, path: str, document: object = None, timeout: float = 30.0) -> EngineAnswer:
+        """One complete exchange within `timeout` seconds. EngineGone or TimeoutError."""
         body = b"" if document is None else json.dumps(document).encode()
         async with asyncio.timeout(timeout):
             exchange = await self.open(method, path, body)
@@ -136,36 +139,36 @@ class EngineClient:
                 return await exchange.answer()
 
     async def healthy(self, timeout: float = 10.0) -> bool:
-        """Whether the engine says that it can serve."""
+        """Whether the engine reports that it can serve."""
         try:
             return (await self.call("GET", "/health", timeout=timeout)).status == 200
         except (EngineGone, TimeoutError):
             return False
 
     async def close(self) -> None:
-        """Close every connection, those in use too."""
+        """Close every connection, even those in use."""
         await self._pool.close()
         await self._fresh.close()
 
 
 @dataclass
 class _Try:
-    """What aiohttp's trace tells of one try."""
+    """What aiohttp's trace reports about one try."""
 
     on_kept: bool = False
-    """Whether it went out on a connection that served an earlier request."""
+    """It was sent on a connection that had served another request."""
 
 
 class _Request(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        # The engine sent something that nobody asked for: this request would take it for its answer.
+        # The engine sent data without a request: this request would read it as its answer.
         if conn.protocol is None or conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
         return await super().send(conn)
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    """aiohttp without what it adds by itself: environment, cookies, headers, decompression, time limits."""
+    """An aiohttp session without its defaults: environment, cookies, headers, decompression, timeouts."""
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_on_kept)
     return aiohttp.ClientSession(
@@ -188,11 +191,11 @@ async def _on_kept(
 
 @contextlib.contextmanager
 def _gone(where: str = "") -> Iterator[None]:
-    """aiohttp's errors as EngineGone."""
+    """Raise aiohttp's errors as EngineGone."""
     try:
         yield
     except aiohttp.ClientResponseError as error:
-        raise EngineGone(f"{where}not an answer in HTTP: {error.message}") from error
+        raise EngineGone(f"{where}expected an HTTP answer: {error.message}") from error
     except aiohttp.ServerDisconnectedError as error:
         raise EngineGone(f"{where}the engine closed the connection") from error
     except aiohttp.ClientError as error:

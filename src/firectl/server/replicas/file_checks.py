@@ -1,6 +1,6 @@
-"""When are stored files read again? When a stamp changed, when somebody asks, and once in a while at rest.
+"""When are stored files verified? When a stamp (size, times, inode) changed, on request, and regularly at rest.
 
-A damaged model gets a DATA_LOSS in its row, and loses it when its content is right again. Must not touch what runs.
+A damaged model has a DATA_LOSS in its row until its content is repaired. Must not touch replicas.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from firectl.server.store.rows import ModelRow
 log = logging.getLogger(__name__)
 
 LOOK = 5.0
-"""Seconds between two looks at the stamps of all files."""
+"""Seconds between two checks of all stamps."""
 REST_RATE = 64
-"""MiB read each second where nobody waits for the result."""
+"""MiB read per second for checks that no deployment waits for."""
 REST_EVERY = timedelta(days=1)
-"""How often a content is read at rest."""
+"""How often every file is read at rest."""
 _DAMAGED_EVERY = timedelta(minutes=10)
-"""The same for a damaged one: what could not be read may be readable again."""
+"""The same for a damaged model: an unreadable file may be readable again."""
 _PAUSE = 0.2
 
 
-class Stopped(Exception):
-    """The platform ends: what was being read says nothing."""
+class CheckStopped(Exception):
+    """The platform shut down during a check, so the check has no result."""
 
 
 class FileChecks:
-    """`changed` is called when a verdict changed, `damaged` for a merged folder (`merged/<key>`) that is not what its
-    merge wrote. Both on the event loop.
+    """Names are those of models, or `merged/<key>` for merged folders.
 
-    What is checked has one name: a model's, or a merged folder's.
+    `changed` is called when a result changed, `damaged` with the name of a damaged merged folder, both on the event
+    loop.
     """
 
     def __init__(
@@ -65,28 +65,24 @@ class FileChecks:
         self._over = threading.Event()
         self._called = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
-        self._forced: frozenset[str] = frozenset()
+        self.forced: frozenset[str] = frozenset()
+        """The names to verify whatever their stamps."""
         self.reading: set[str | None] = set()
-        """What is being read now."""
-
-    @property
-    def forced(self) -> frozenset[str]:
-        """What is to be read whatever its stamps say, and was not yet."""
-        return self._forced
+        """The names that are being verified now."""
 
     def want(self, names: Iterable[str]) -> None:
-        """A deployment waits for these: read them now, as far as their stamps changed."""
+        """Verify those whose stamps changed now: a deployment waits for them."""
         self._wanted = frozenset(names)
         if self._wanted:
             self._called.set()
 
     def force(self, names: Iterable[str]) -> None:
-        """Read these now in any case."""
-        self._forced |= frozenset(names)
+        """Verify these now, whatever their stamps."""
+        self.forced |= frozenset(names)
         self._called.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run checks until cancelled."""
         self._over.clear()
         at_rest = asyncio.create_task(self._rest())
         try:
@@ -102,7 +98,7 @@ class FileChecks:
             await asyncio.wait({at_rest})
 
     def verify(self, name: str) -> None:
-        """Read a model's files and write down what is found, now and in this thread."""
+        """Verify a model's files in this thread and write the result into its row."""
         self._check_model(name, self._hurry)
 
     async def _rest(self) -> None:
@@ -111,7 +107,7 @@ class FileChecks:
                 await asyncio.sleep(LOOK)
 
     async def _check_next(self, choose: Callable[[], str | None], pace: Callable[[str], None]) -> bool:
-        """False when there was nothing to check."""
+        """Verify what `choose` names; False if it names nothing or the check failed."""
         name = None
         try:
             name = await asyncio.to_thread(choose)
@@ -120,7 +116,7 @@ class FileChecks:
             self.reading.add(name)
             await self._check(name, pace)
         except Exception:
-            log.exception("the check of the files of %s", name)
+            log.exception("checking the files of %s", name)
             return False
         finally:
             self.reading -= {name}
@@ -130,10 +126,10 @@ class FileChecks:
     async def _check(self, name: str, pace: Callable[[str], None]) -> None:
         check = self._check_merged if name.startswith("merged/") else self._check_model
         found = await asyncio.to_thread(check, name, pace)
-        self._forced -= {name}
+        self.forced -= {name}
         if name.startswith("merged/"):
             if found:
-                log.error("%s is not what its merge wrote", name)
+                log.error("%s is damaged: its files differ from its record", name)
                 self._damaged(name)
             self._changed()
         elif found or name in self._wanted:
@@ -141,15 +137,15 @@ class FileChecks:
 
     def _hurry(self, _: str) -> None:
         if self._over.is_set():
-            raise Stopped
+            raise CheckStopped
 
     def _pace(self, name: str) -> None:
         self._hurry(name)
-        if name not in self._wanted | self._forced:
+        if name not in self._wanted | self.forced:
             time.sleep(1 / REST_RATE)
 
     def _next_wanted(self) -> str | None:
-        for name in sorted(self._forced):
+        for name in sorted(self.forced):
             return name
         with self._store.read() as tx:
             rows = [row for name in self._wanted if not name.startswith("merged/") and (row := tx.models.get(name))]
@@ -175,7 +171,7 @@ class FileChecks:
             if row.check_time is None or now - row.check_time > (REST_EVERY if row.damage is None else _DAMAGED_EVERY)
         ]
         due += [(at, name) for name in folders if (at := self._merged_at(name)) and now - at > REST_EVERY]
-        # What was never read comes first.
+        # A model that was never read comes first.
         return min(due, key=lambda each: (each[0] is not None, each), default=(None, None))[1]
 
     def _touched(self, row: ModelRow) -> bool:
@@ -185,7 +181,7 @@ class FileChecks:
         return merged.condition(self._home / name) is merged.Condition.TOUCHED
 
     def _merged_at(self, name: str) -> datetime | None:
-        """When a merged folder was last known to be right: its record is written then."""
+        """When a merged folder was last verified: its record is written then."""
         folder = self._home / name
         if merged.condition(folder) is not merged.Condition.WHOLE:
             return None
@@ -206,7 +202,7 @@ class FileChecks:
         return found.damage is not None
 
     def _check_model(self, name: str, pace: Callable[[str], None]) -> bool:
-        """Whether there is another verdict than before."""
+        """Whether the result differs from the row's."""
         with self._store.read() as tx:
             row, files = tx.models.get(name), tx.files.of_model(name)
         if row is None or row.state != ModelState.READY:
@@ -225,7 +221,7 @@ class FileChecks:
         with self._store.begin() as tx:
             self._write(tx, row, damage, found)
         if damage is None:
-            log.info("model %s: its files are right again", name)
+            log.info("model %s: its files are repaired", name)
         else:
             log.error("%s", damage.message)
         return True

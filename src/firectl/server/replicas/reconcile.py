@@ -1,7 +1,7 @@
-"""The loop: compare rows with what runs, write what is true now, take one step; woken by changes and by time.
+"""The loop: compare the rows with what runs, write what is true now, take one step, wait for a change or for time.
 
-Level-triggered: nothing depends on having seen an event, so that a platform killed anywhere goes on where it stood.
-Rules about what should happen are in `lifecycle`; this room only carries plans out.
+Level-triggered: it depends on no event, so a platform killed at any point continues where it stood.
+`lifecycle` has the rules; this file carries plans out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,37 +19,46 @@ from firectl.schemas.base import Status
 from firectl.schemas.words import DeploymentState, LoadState, ModelState
 from firectl.server.disk.integrity import untouched
 from firectl.server.disk.merged import Condition, condition
-from firectl.server.lifecycle.observed import Plan, Seen, Source, StartMerge, StartReplica
+from firectl.server.lifecycle.observed import LoadSource, Plan, Seen, StartMerge, StartReplica
 from firectl.server.lifecycle.plan import plan
 from firectl.server.replicas.file_checks import FileChecks
 from firectl.server.replicas.fleet import Fleet
-from firectl.server.replicas.load_watch import LoadWatch
 from firectl.server.replicas.merge_job import MergeInputs, MergeJobs
 from firectl.server.replicas.sources import World, source_of
+from firectl.server.replicas.traffic_watch import TrafficWatch
 from firectl.server.replicas.wakeup import Wakeup
 from firectl.server.store import Store, Tx
 from firectl.server.store.capacity import free
 from firectl.server.store.defaults import give_up_default
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 from firectl.server.store.wake_requests import wake
-from firectl.server.usage.activity import Activity
+from firectl.server.usage.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
 TICK = 5.0
-"""Seconds between rounds when nothing rings."""
+"""Seconds between rounds without an event."""
 _WATCHING = 1.0
-"""The same while the load of a deployment may change its number of replicas."""
+"""The same while traffic may change the number of replicas of a deployment."""
 _AFTER_ERROR = 1.0
 
 
-@dataclass
-class Round:
-    """What came of a round: whether rows changed, and when time alone will change something."""
+@dataclass(frozen=True)
+class ReconcileRound:
+    """Whether a round changed rows, and when time alone changes a plan."""
 
-    changed: bool = False
-    wake_at: datetime | None = None
-    plans: list[tuple[DeploymentRow, Sequence[DeployedModelRow], Plan]] = field(default_factory=list)
+    changed: bool
+    wake_at: datetime | None
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """One deployment in a round: its rows, its files, what must be merged for it, and its plan."""
+
+    row: DeploymentRow
+    loads: Sequence[DeployedModelRow]
+    inputs: MergeInputs | None
+    plan: Plan
 
 
 class Reconciler:
@@ -65,11 +74,11 @@ class Reconciler:
         wakeup: Wakeup,
         now: Callable[[], datetime],
         max_replicas: int,
-        activity: Activity,
+        traffic: Traffic,
         slots: int,
     ) -> None:
-        self._activity = activity
-        self._load = LoadWatch(activity, slots, now)
+        self._traffic = traffic
+        self._watch = TrafficWatch(traffic, slots, now)
         self._store = store
         self._home = home
         self._fleet = fleet
@@ -81,7 +90,7 @@ class Reconciler:
         self._merged_in_use: set[str] | None = None
 
     async def run(self) -> None:
-        """Rounds for ever; an error in one is logged and the next goes on."""
+        """Run rounds until cancelled. An error in one is logged."""
         while True:
             try:
                 done = await self.round()
@@ -90,48 +99,49 @@ class Reconciler:
                 await asyncio.sleep(_AFTER_ERROR)
                 continue
             if not done.changed:
-                pause = _WATCHING if self._load.watches() else TICK
+                pause = _WATCHING if self._watch.watches() else TICK
                 if done.wake_at is not None:
                     pause = min(pause, max(0.0, (done.wake_at - self._now()).total_seconds()))
                 await self._wakeup.wait(pause)
 
-    async def round(self) -> Round:
+    async def round(self) -> ReconcileRound:
         """Look once at everything, write what changed, begin the next steps."""
         world = await asyncio.to_thread(self._read)
-        done = Round()
+        planned: list[_Planned] = []
         merged_in_use: set[str] = set()
         unknown: set[str] = set()
-        # What is draining counts too: it takes its share of the machine to its end.
-        taken = {row.name: max(row.desired_replicas, self._fleet.count(row.name)) for row in world.deployments}
+        # A replica that drains still uses the machine, so it counts too.
+        taken = {row.name: max(row.desired_replicas, self._count(row)) for row in world.deployments}
         for row in world.deployments:
-            rows = world.loads.get(row.name, ())
-            source, inputs = source_of(self._home, row, rows, world)
+            loads = world.loads.get(row.name, ())
+            source, inputs = source_of(self._home, row, loads, world)
             if row.state != DeploymentState.FAILED:
                 merged_in_use |= self._merged_folders(row, source, inputs)
             others = sum(taken.values()) - taken[row.name]
             room = max(0, self._max_replicas - others - row.desired_replicas)
-            seen = self._seen(row, rows, source, inputs, room)
-            found = plan(row, rows, source, seen, self._now())
-            unknown |= _unknown(row, rows, source, seen, inputs)
+            seen = self._seen(row, loads, source, inputs, room)
+            found = plan(row, loads, source, seen, self._now())
+            unknown |= _unknown(row, loads, source, seen, inputs)
             starts = sum(isinstance(step, StartReplica) for step in found.steps)
-            taken[row.name] = max(row.desired_replicas, self._fleet.count(row.name) + starts)
-            if (crew := self._fleet.peek(row.name)) is not None:
-                # Before the rows say READY, so that who reads that can send a request at once.
-                crew.set_ready(found.ready)
-            done.plans.append((row, rows, found))
-            if found.wake_at is not None:
-                done.wake_at = min(found.wake_at, done.wake_at or found.wake_at)
+            taken[row.name] = max(row.desired_replicas, self._count(row) + starts)
+            # Before the rows say READY: a client that reads that may send a request at once.
+            self._fleet.replica_set(row.name).set_answering(found.ready)
+            planned.append(_Planned(row, loads, inputs, found))
         self._tidy({row.name for row in world.deployments}, merged_in_use)
         self._checks.want(unknown)
-        writes = [item for item in done.plans if _writes(*item)]
-        if writes:
-            done.changed = await asyncio.to_thread(self._write, writes)
-        for row, rows, found in done.plans:
-            self._begin(row, rows, found, world)
-        return done
+        writes = [item for item in planned if _writes(item)]
+        changed = await asyncio.to_thread(self._write, writes) if writes else False
+        for item in planned:
+            self._begin(item)
+        times = (item.plan.wake_at for item in planned if item.plan.wake_at is not None)
+        return ReconcileRound(changed, min(times, default=None))
+
+    def _count(self, row: DeploymentRow) -> int:
+        return len(self._fleet.replica_set(row.name).replicas)
 
     def _read(self) -> World:
-        forced = self._checks.forced
+        # Before the rows: the new stamps of a model that is read at this moment come in a later transaction.
+        touched = set(self._checks.forced)
         with self._store.read() as tx:
             deployments = tx.deployments.all()
             by_deployment: dict[str, list[DeployedModelRow]] = defaultdict(list)
@@ -143,8 +153,6 @@ class Reconciler:
                 if row.state not in (DeploymentState.DELETED, DeploymentState.FAILED):
                     names |= {row.model, row.base}
             found = {name: tx.models.get(name) for name in names}
-        # Forced ones first: one that is read in this moment has its new stamps in a later transaction.
-        touched = set(forced)
         touched |= {
             name
             for name, model in found.items()
@@ -156,7 +164,7 @@ class Reconciler:
         return World(rows, by_deployment, found, frozenset(touched))
 
     def _with_folder(self, row: DeploymentRow, touched: set[str]) -> DeploymentRow:
-        """A merged folder that is gone, or of which nobody knows what it should hold, is made again."""
+        """The row, without its merged folder if that is gone or has no usable record: it is then merged again."""
         if not (row.is_live_merge or row.is_hot_reload) or not row.served_folder:
             return row
         folder = self._home / row.served_folder
@@ -170,44 +178,40 @@ class Reconciler:
     def _seen(
         self,
         row: DeploymentRow,
-        rows: Sequence[DeployedModelRow],
-        source: Source,
+        loads: Sequence[DeployedModelRow],
+        source: LoadSource,
         inputs: MergeInputs | None,
         room: int,
     ) -> Seen:
-        crew = self._fleet.peek(row.name)
+        replicas = self._fleet.replica_set(row.name)
         merge = None
         if inputs is not None and row.served_folder != f"merged/{inputs.key}":
             merge = self._merges.view(row.name, inputs)
-        if crew is None:
-            return Seen(merge=merge, room=room)
         wanted = {
             source.adapters[load.name].engine_name
-            for load in rows
+            for load in loads
             if load.name in source.adapters and load.state != LoadState.UNDEPLOYING
         }
-        crew.settle(wanted, row.desired_replicas, row.served_folder)
+        replicas.settle(wanted, row.desired_replicas, row.served_folder)
+        scales = row.state in (DeploymentState.READY, DeploymentState.UPDATING)
         return Seen(
-            crew.views,
-            crew.trouble,
+            replicas.views,
+            replicas.trouble,
             merge,
-            dict(crew.faults),
+            dict(replicas.faults),
             room=room,
-            last_request=self._activity.last_request_time(row.name),
-            in_flight=self._activity.work(row.name).in_flight,
-            suggested=self._load.suggestion(row)
-            if row.state in (DeploymentState.READY, DeploymentState.UPDATING)
-            else None,
-            answering=crew.answering,
+            last_request=self._traffic.last_request_time(row.name),
+            in_flight=self._traffic.of(row.name).in_flight,
+            suggested=self._watch.suggestion(row) if scales else None,
+            answering=replicas.answering,
         )
 
-    def _merged_folders(self, row: DeploymentRow, source: Source, inputs: MergeInputs | None) -> set[str]:
-        """The merged folders that a deployment uses or will; one deleted softly keeps its, to be had back at once."""
+    def _merged_folders(self, row: DeploymentRow, source: LoadSource, inputs: MergeInputs | None) -> set[str]:
+        """The merged folders that a deployment uses or will use. A soft-deleted one keeps its own for an undelete."""
         found = {inputs.key} if inputs is not None else set()
         if row.is_hot_reload:
             found |= {Path(adapter.folder).name for adapter in source.adapters.values()}
-            crew = self._fleet.peek(row.name)
-            found |= {Path(view.folder).name for view in (crew.views if crew is not None else ())}
+            found |= {Path(view.folder).name for view in self._fleet.replica_set(row.name).views}
         if (row.is_live_merge or row.is_hot_reload) and row.served_folder and not (row.is_live_merge and inputs):
             found.add(Path(row.served_folder).name)
         return found
@@ -215,36 +219,35 @@ class Reconciler:
     def _tidy(self, known: set[str], merged_in_use: set[str]) -> None:
         self._merges.forget(known)
         self._fleet.forget(known)
-        self._activity.forget(known)
-        self._load.forget(known)
+        self._traffic.forget(known)
+        self._watch.forget(known)
         if merged_in_use != self._merged_in_use:
             self._merges.clean(merged_in_use)
             self._merged_in_use = merged_in_use
 
-    def _begin(self, row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan, world: World) -> None:
-        for step in found.steps:
-            if isinstance(step, StartMerge):
-                _, inputs = source_of(self._home, row, rows, world)
-                if inputs is not None:
-                    self._merges.start(row.name, inputs)
-            else:
-                self._fleet.do(row, step)
+    def _begin(self, item: _Planned) -> None:
+        for step in item.plan.steps:
+            if not isinstance(step, StartMerge):
+                self._fleet.do(item.row, step)
+            elif item.inputs is not None:
+                self._merges.start(item.row.name, item.inputs)
 
-    def _write(self, items: Sequence[tuple[DeploymentRow, Sequence[DeployedModelRow], Plan]]) -> bool:
-        """Carry the plans' changes into the rows; False when all is still as it was."""
+    def _write(self, items: Sequence[_Planned]) -> bool:
+        """Write the plans' changes into the rows; False when every row is as it was."""
         now = self._now()
         changed = False
         with self._store.begin() as tx:
-            for row, rows, found in items:
+            for item in items:
+                row, found = item.row, item.plan
                 current = tx.deployments.get(row.name)
                 if current is None or (current.state, current.desired_replicas) != (row.state, row.desired_replicas):
-                    changed = True  # somebody decided otherwise meanwhile: the next round looks again
+                    changed = True  # The row changed since it was read: the next round plans again.
                 elif found.wake:
-                    changed |= self._wake(tx, rows, row)
+                    changed |= self._wake(tx, item)
                 else:
                     changed = True
-                    _write_loads(tx, rows, found, now)
-                    _write_deployment(tx, row, found, now)
+                    _write_loads(tx, item, now)
+                    _write_deployment(tx, item, now)
                     self._write_desired(tx, current, found)
         return changed
 
@@ -256,34 +259,35 @@ class Reconciler:
         desired = min(max(found.desired, low), high, free(tx, row.name, self._max_replicas))
         if desired == row.desired_replicas or (found.desired > row.desired_replicas > desired):
             return
-        log.info("%s: %d replicas from now on, not %d", row.name, desired, row.desired_replicas)
+        log.info("%s: scaling from %d to %d replicas", row.name, row.desired_replicas, desired)
         tx.deployments.update(row.name, desired_replicas=desired)
 
-    def _wake(self, tx: Tx, rows: Sequence[DeployedModelRow], row: DeploymentRow) -> bool:
+    def _wake(self, tx: Tx, item: _Planned) -> bool:
         try:
-            return wake(tx, row.name, self._max_replicas, self._now())
+            return wake(tx, item.row.name, self._max_replicas, self._now())
         except ApiError as error:
             status = Status.of(error.code, error.message)
-            waiting = [load for load in rows if load.state == LoadState.DEPLOYING and load.status != status]
+            waiting = [load for load in item.loads if load.state == LoadState.DEPLOYING and load.status != status]
             for load in waiting:
                 tx.deployed_models.update(load.name, status=status)
             return bool(waiting)
 
 
 def _unknown(
-    row: DeploymentRow, rows: Sequence[DeployedModelRow], source: Source, seen: Seen, inputs: MergeInputs | None
+    row: DeploymentRow, loads: Sequence[DeployedModelRow], source: LoadSource, seen: Seen, inputs: MergeInputs | None
 ) -> set[str]:
-    """The models and folders that a deployment waits for until their files have been read."""
+    """The models and merged folders whose files must be verified before the deployment continues."""
     if row.state in (DeploymentState.FAILED, DeploymentState.DELETING, DeploymentState.DELETED):
         return set()
     found = set(source.unknown)
-    found |= {load.model for load in rows if load.name in source.adapters and source.adapters[load.name].unknown}
+    found |= {load.model for load in loads if load.name in source.adapters and source.adapters[load.name].unknown}
     if inputs is not None and seen.merge is not None and seen.merge.unknown:
         found.add(f"merged/{inputs.key}")
     return found
 
 
-def _writes(row: DeploymentRow, rows: Sequence[DeployedModelRow], found: Plan) -> bool:
+def _writes(item: _Planned) -> bool:
+    row, found = item.row, item.plan
     scaled = found.desired is not None and found.desired != row.desired_replicas
     return bool(found.wake or scaled or found.loads or found.purge or _columns(row, found, row.update_time))
 
@@ -302,7 +306,8 @@ def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object
     return columns
 
 
-def _write_deployment(tx: Tx, row: DeploymentRow, found: Plan, now: datetime) -> None:
+def _write_deployment(tx: Tx, item: _Planned, now: datetime) -> None:
+    row, found = item.row, item.plan
     if found.purge:
         for load in tx.deployed_models.of_deployment(row.name):
             give_up_default(tx, load, now)
@@ -312,11 +317,11 @@ def _write_deployment(tx: Tx, row: DeploymentRow, found: Plan, now: datetime) ->
         tx.deployments.update(row.name, **columns)
 
 
-def _write_loads(tx: Tx, rows: Sequence[DeployedModelRow], found: Plan, now: datetime) -> None:
-    before = {load.name: load for load in rows}
-    for change in found.loads:
+def _write_loads(tx: Tx, item: _Planned, now: datetime) -> None:
+    before = {load.name: load.state for load in item.loads}
+    for change in item.plan.loads:
         current = tx.deployed_models.get(change.name)
-        if current is None or current.state != before[change.name].state:
+        if current is None or current.state != before[change.name]:
             continue
         if change.state in (None, LoadState.UNDEPLOYING):
             give_up_default(tx, current, now)

@@ -1,6 +1,6 @@
-"""One replica: an engine process from its start to its end, whether it answers, and which adapters it holds.
+"""One replica: an engine process from its start to its end, its health, and the adapters on it.
 
-Must not decide anything: it does what it is told, and calls back whenever what can be seen of it changed.
+Must not decide anything: it carries out commands, and calls back whenever its state changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from firectl.server.lifecycle.observed import Adapter, Phase, ReplicaView
+from firectl.server.lifecycle.observed import ObservedAdapter, Phase, ReplicaView
 from firectl.server.replicas.engine_client import EngineClient, EngineGone
 from firectl.server.replicas.launcher import Driver, Ended, EngineProcess, EngineSpec, launch
 
@@ -22,67 +22,59 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Patience:
-    """How long what may take, in seconds."""
+    """Time limits in seconds."""
 
     start: float = 900.0
-    """From the start of a process to its first healthy answer: large models take minutes."""
+    """From the start of the process to its first healthy answer; large models take minutes."""
     health_every: float = 5.0
     health_timeout: float = 15.0
     health_misses: int = 3
     load: float = 300.0
     drain: float = 660.0
-    """For requests in flight where a replica is not needed any more: longer than any answer may take."""
+    """For the requests in flight on a replica that is no longer needed: longer than any answer may take."""
     stop: float = 10.0
-    """From being asked to end to being made to."""
+    """Between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """A replica that ended without being told to. `served`: seconds it had been serving, None when never.
+    """A crash. `served`: for how many seconds the replica had served, None if never.
 
-    `unloadable`: the engine itself said that it cannot load the model.
+    `unloadable`: the engine reported that it cannot load the model. `loading`: the adapters that were being loaded.
     """
 
     reason: str
     unloadable: bool
     served: float | None
     loading: tuple[str, ...]
-    """Adapters that were being loaded when it died."""
 
 
 class Watcher(Protocol):
-    """Who is told what happens to a replica."""
+    """The callbacks of a replica; `ReplicaSet` has them. After `died`, `gone` follows."""
 
-    def changed(self) -> None:
-        """What `view` says changed."""
-
-    def died(self, replica: Replica, death: Death) -> None:
-        """It ended without being told to; `gone` follows."""
-
-    def gone(self, replica: Replica) -> None:
-        """Nothing is left of it."""
-
-    def failed(self, engine_name: str, message: str, *, refused: bool) -> None:
-        """An adapter could not be loaded; `refused`: the engine said no, and will again."""
+    def changed(self) -> None: ...
+    def died(self, replica: Replica, death: Death) -> None: ...
+    def gone(self, replica: Replica) -> None: ...
+    def failed(self, engine_name: str, message: str, *, refused: bool) -> None: ...
 
 
 class Replica:
-    """Ordinal `ordinal` of a deployment, made of the model in `folder` for texts up to `context` tokens."""
+    """Replica `ordinal` of a deployment, started with the model in `folder` for up to `context` tokens."""
 
     def __init__(self, ordinal: int, folder: str, context: int | None, patience: Patience, watcher: Watcher) -> None:
         self.ordinal = ordinal
         self.folder = folder
         self.context = context
         self.phase = Phase.STARTING
-        self.adapters: dict[str, Adapter] = {}
+        self.adapters: dict[str, ObservedAdapter] = {}
         self.in_flight = 0
         self.client: EngineClient | None = None
         self.pid: int | None = None
         self._patience = patience
         self._watcher = watcher
         self._process: EngineProcess | None = None
-        self._asked: EngineClient | None = None
-        """What becomes `client` once it is healthy."""
+        self._connecting: EngineClient | None = None
+        """Becomes `client` once the engine is healthy."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,13 +87,13 @@ class Replica:
         return ReplicaView(self.ordinal, self.phase, self.folder, dict(self.adapters), self.context)
 
     def served_for(self) -> float:
-        """For how many seconds it has been healthy."""
+        """Seconds since it became healthy."""
         return 0.0 if self._served_since is None else asyncio.get_running_loop().time() - self._served_since
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[EngineClient]:
-        """Count a request as in flight here while the block runs."""
-        if self.client is None:
+        """Count a request as in flight while the block runs. EngineGone if the replica takes no requests."""
+        if self.client is None or self.phase is not Phase.SERVING:
             raise EngineGone("the replica is not up")
         self.in_flight += 1
         self._idle.clear()
@@ -113,28 +105,28 @@ class Replica:
                 self._idle.set()
 
     def start(self, driver: Driver, spec: EngineSpec, log_file: Path) -> None:
-        """Begin its life; what comes of it is told by the callbacks."""
+        """Start the process; the callbacks report what happens to it."""
         self._life = asyncio.create_task(self._live(driver, spec, log_file))
 
     def stop(self, *, drain: bool) -> None:
-        """Take no more requests, let those in flight end if `drain`, then end the process."""
+        """Take no more requests, finish those in flight if `drain`, then end the process."""
         if self.phase is not Phase.STOPPING:
             self.phase = Phase.STOPPING
             self._spawn(self._stop(drain))
 
     async def wait_gone(self) -> None:
-        """Until its process and all that was done for it ended."""
+        """Wait until its process ended."""
         if self._life is not None:
             await asyncio.wait({self._life})
 
     def load(self, engine_name: str, folder: Path) -> None:
-        """Put an adapter on it."""
-        self.adapters[engine_name] = Adapter.LOADING
+        """Begin to load an adapter."""
+        self.adapters[engine_name] = ObservedAdapter.LOADING
         self._spawn(self._load(engine_name, folder))
 
     def unload(self, engine_name: str) -> None:
-        """Take an adapter off it."""
-        self.adapters[engine_name] = Adapter.UNLOADING
+        """Begin to unload an adapter."""
+        self.adapters[engine_name] = ObservedAdapter.UNLOADING
         self._spawn(self._unload(engine_name))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -158,27 +150,27 @@ class Replica:
         finally:
             watch.cancel()
             await asyncio.wait({watch})
-            if self._asked is not None:
-                self._spawn(self._hang_up(self._asked))
+            if self._connecting is not None:
+                self._spawn(self._hang_up(self._connecting))
         self._end(ended, self._killed_because or self._describe(ended))
 
     async def _hang_up(self, client: EngineClient) -> None:
-        """Close the connections once nobody reads what the engine still sent."""
+        """Close the connections once the last answer was read."""
         try:
             await self._idle.wait()
         finally:
             await client.close()
 
     async def _watch(self, process: EngineProcess) -> None:
-        """Wait until the engine is healthy, then keep asking; one that stopped answering is ended."""
+        """Wait until the engine is healthy, then check its health; kill it when it stops answering."""
         try:
             async with asyncio.timeout(self._patience.start):
                 port = await process.port()
                 if port is None:
                     if not await self._ends_soon():
-                        self._kill(process, "replica did not say which port it listens on")
+                        self._kill(process, "replica did not report its port")
                     return
-                client = self._asked = EngineClient(port, process.key)
+                client = self._connecting = EngineClient(port, process.key)
                 pause = 0.02
                 while not await client.healthy(self._patience.health_timeout):
                     await asyncio.sleep(pause)
@@ -211,12 +203,12 @@ class Replica:
         process.kill()
 
     def _end(self, ended: Ended | None, reason: str) -> None:
-        told = self.phase is Phase.STOPPING
-        loading = tuple(name for name, state in self.adapters.items() if state is Adapter.LOADING)
+        expected = self.phase is Phase.STOPPING
+        loading = tuple(name for name, state in self.adapters.items() if state is ObservedAdapter.LOADING)
         self.phase = Phase.STOPPING
         self.adapters.clear()
         self.client = None
-        if not told:
+        if not expected:
             served = None if self._served_since is None else self.served_for()
             unloadable = ended is not None and self._unloadable(ended)
             self._watcher.died(self, Death(reason, unloadable, served, loading))
@@ -240,7 +232,7 @@ class Replica:
             answer = await self.client.call("POST", "/v1/load_lora_adapter", body, timeout=self._patience.load)
             if answer.status == 200:
                 if self.phase is not Phase.STOPPING:
-                    self.adapters[engine_name] = Adapter.LOADED
+                    self.adapters[engine_name] = ObservedAdapter.LOADED
                 self._watcher.changed()
                 return
             refused = 400 <= answer.status < 500 and answer.status not in (408, 429)
@@ -249,9 +241,9 @@ class Replica:
             message = f"loading took more than {self._patience.load:.0f} s"
         except EngineGone as error:
             if await self._ends_soon():
-                # Its death says so, with this adapter among what was being loaded.
+                # The crash report names this adapter.
                 return
-            message = f"the engine hung up while loading: {error}"
+            message = f"the engine closed the connection while loading: {error}"
         self.adapters.pop(engine_name, None)
         self._watcher.failed(engine_name, message, refused=refused)
 
@@ -274,5 +266,5 @@ class Replica:
             self.adapters.pop(engine_name, None)
             self._watcher.changed()
         elif engine_name in self.adapters:
-            # Not told to the loop at once: its next slow round tries again.
-            self.adapters[engine_name] = Adapter.LOADED
+            # Without a callback: the next regular round tries again.
+            self.adapters[engine_name] = ObservedAdapter.LOADED

@@ -1,15 +1,15 @@
-"""Where do the files of a deployment come from, and can they be used now? Pure: from the rows of one moment."""
+"""Which files does a deployment need, and can they be used now? Pure: decided from the rows of one moment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from firectl.schemas.words import ModelState
 from firectl.server.disk.bin_copy import COPY
 from firectl.server.lifecycle.hot_reload import latest
-from firectl.server.lifecycle.observed import AdapterSource, Source
+from firectl.server.lifecycle.observed import AddonSource, LoadSource
 from firectl.server.replicas.merge_job import MergeInput, MergeInputs
 from firectl.server.store.load_names import engine_name, merged_folder
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
@@ -17,7 +17,7 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 @dataclass(frozen=True)
 class World:
-    """The rows of one moment. `touched`: models and served folders whose files have to be read before they are used."""
+    """The rows of one moment. `touched`: models and merged folders whose files must be verified before use."""
 
     deployments: Sequence[DeploymentRow]
     loads: Mapping[str, Sequence[DeployedModelRow]]
@@ -26,54 +26,31 @@ class World:
 
 
 def source_of(
-    home: Path, row: DeploymentRow, rows: Sequence[DeployedModelRow], world: World
-) -> tuple[Source, MergeInputs | None]:
-    """The files of a deployment, and what has to be merged for it."""
-    adapters = {
-        load.name: _adapter(load, world.models.get(load.model), world) for load in rows if load.model != row.model
-    }
+    home: Path, row: DeploymentRow, loads: Sequence[DeployedModelRow], world: World
+) -> tuple[LoadSource, MergeInputs | None]:
+    """The files of a deployment, and what must be merged for it."""
     base, model = world.models.get(row.base), world.models.get(row.model)
+    merge_base = base if row.is_hot_reload else None
+    adapters = {load.name: _adapter(load, world, merge_base) for load in loads if load.model != row.model}
     for name, found in ((row.base, base), (row.model, model)):
         if found is None or found.state != ModelState.READY:
             problem = f"the model {name} {'is gone' if found is None else 'is not READY'}"
-            return Source(None, problem, adapters), None
+            return LoadSource(None, problem, adapters), None
     assert base is not None
     assert model is not None
-    if row.is_hot_reload:
-        return _hot_source(home, row, rows, world, base, adapters)
-    if not row.is_live_merge:
-        return _fit(Source(base.folder, None, adapters), row, [base], world), None
-    inputs = MergeInputs(_input(home, base), _input(home, model))
-    return _fit(Source(None, None, adapters), row, [base, model], world), inputs
-
-
-def _hot_source(
-    home: Path,
-    row: DeploymentRow,
-    rows: Sequence[DeployedModelRow],
-    world: World,
-    base: ModelRow,
-    adapters: Mapping[str, AdapterSource],
-) -> tuple[Source, MergeInputs | None]:
-    """Adapters are their merged folders here; what is to be merged is the latest."""
-    merged = {
-        load.name: replace(adapters[load.name], folder=merged_folder(base, load))
-        for load in rows
-        if load.name in adapters
-    }
-    source = Source(base.folder, None, merged)
-    target = latest(row, rows)
-    model = world.models.get(target.model) if target is not None else None
-    if target is None or model is None or merged[target.name].problem:
-        return _fit(source, row, [base], world), None
-    return _fit(source, row, [base, model], world), MergeInputs(_input(home, base), _input(home, model))
-
-
-def _fit(source: Source, row: DeploymentRow, used: Iterable[ModelRow], world: World) -> Source:
-    """The source, with what is wrong with the files that it needs, and what is not known of them yet."""
-    damage = next((model.damage for model in used if model.damage is not None), None)
+    addon = model if row.is_live_merge else None
+    target = latest(row, loads) if row.is_hot_reload else None
+    if target is not None and not adapters[target.name].problem:
+        addon = world.models.get(target.model)
+    used = [base] if addon is None else [base, addon]
     names = {model.name for model in used} | ({row.served_folder} if row.served_folder else set())
-    return replace(source, damage=damage, unknown=tuple(sorted(names & world.touched)))
+    source = LoadSource(
+        None if row.is_live_merge else base.folder,
+        adapters=adapters,
+        damage=next((model.damage for model in used if model.damage is not None), None),
+        unknown=tuple(sorted(names & world.touched)),
+    )
+    return source, None if addon is None else MergeInputs(_input(home, base), _input(home, addon))
 
 
 def _input(home: Path, model: ModelRow) -> MergeInput:
@@ -81,12 +58,15 @@ def _input(home: Path, model: ModelRow) -> MergeInput:
     return MergeInput(model.name, home / model.folder, model.content_hash or "", uploaded)
 
 
-def _adapter(load: DeployedModelRow, model: ModelRow | None, world: World) -> AdapterSource:
+def _adapter(load: DeployedModelRow, world: World, merge_base: ModelRow | None) -> AddonSource:
+    """The adapter of a load; with a `merge_base` its folder is the merged one."""
+    model = world.models.get(load.model)
     name = engine_name(load.model, load.model_hash or (model.content_hash if model else None) or "")
+    folder = merged_folder(merge_base, load) if merge_base is not None else model.folder if model is not None else ""
     if model is None:
-        return AdapterSource(name, "", f"the model {load.model} is gone")
+        return AddonSource(name, folder, f"the model {load.model} is gone")
     if model.state != ModelState.READY:
-        return AdapterSource(name, model.folder, f"the model {load.model} is not READY")
+        return AddonSource(name, folder, f"the model {load.model} is not READY")
     if load.model_hash is not None and model.content_hash != load.model_hash:
-        return AdapterSource(name, model.folder, f"the files of {load.model} changed since this load was asked for")
-    return AdapterSource(name, model.folder, damage=model.damage, unknown=model.name in world.touched)
+        return AddonSource(name, folder, f"the files of {load.model} changed after this load was requested")
+    return AddonSource(name, folder, damage=model.damage, unknown=model.name in world.touched)

@@ -1,6 +1,6 @@
-"""How does control tell reconcile that a row changed? A bell that any thread may ring and one task waits for.
+"""How does the reconcile loop learn that a row changed? An event that any thread may set and one task waits for.
 
-It carries no news: who hears it looks at the rows.
+It carries no data: the loop reads the rows.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import threading
 
 
 class Wakeup:
-    """A ring is never lost: one that came before the wait ends it at once. Several rings count as one."""
+    """A poke is never lost: one before the wait ends it at once. Several pokes count as one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rung = False
+        self._poked = False
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def poke(self) -> None:
-        """Ring; never blocks, from any thread or from the event loop."""
+        """Wake the waiting task. Never blocks; from any thread."""
         with self._lock:
-            self._rung = True
+            self._poked = True
             waiting = self._waiting
         if waiting is not None:
             loop, event = waiting
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is there to hear
+            with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Until rung, or `timeout` seconds; True when rung. Quiet again afterwards. For one task at a time."""
+        """Wait for a poke, at most `timeout` seconds; whether one came. Clears it. For one task at a time."""
         event = asyncio.Event()
         with self._lock:
             self._waiting = (asyncio.get_running_loop(), event)
-            if self._rung:
+            if self._poked:
                 event.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await event.wait()
         with self._lock:
-            rung, self._rung, self._waiting = self._rung, False, None
-        return rung
+            poked, self._poked, self._waiting = self._poked, False, None
+        return poked

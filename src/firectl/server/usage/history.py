@@ -1,5 +1,7 @@
-"""How fine is the history of what was served kept, and how does it become the series that somebody asks for? Pure but
-for `tidy`, which is told its transaction."""
+"""How detailed is the stored history of the traffic, and how does a series come out of it?
+
+Pure, except for `tidy`, which works in the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from firectl.server.store import Tx
 from firectl.server.store.rows import UsageRow
 
 FINEST = 10
-"""Seconds that a fresh row spans."""
+"""Seconds that a new row covers."""
 _COARSER = ((FINEST, 300, timedelta(days=1)), (300, 3600, timedelta(days=30)))
-"""(seconds of a row, seconds of the rows it becomes, at which age): about 9,000 of each for what is always used."""
+"""(seconds of a row, seconds of the row it is added to, at which age): about 9,000 of each if traffic never stops."""
 _FORGOTTEN = timedelta(days=730)
 
 METRICS: Mapping[str, Callable[[UsageRow], int]] = {
@@ -31,7 +33,7 @@ GROUPS: Mapping[str, Callable[[UsageRow], str]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """`start` and `end` in unix seconds, `interval` in seconds, both of them whole multiples of the finest row."""
+    """`start` and `end` are Unix seconds, `interval` is seconds; all are multiples of FINEST."""
 
     metric: str
     group_by: str
@@ -41,21 +43,18 @@ class Question:
 
 
 def begin(at: datetime, length: int) -> int:
-    """The unix second at which the stretch of `length` seconds that `at` lies in begins."""
+    """The Unix second at which the interval of `length` seconds around `at` begins."""
     second = int(at.timestamp())
     return second - second % length
 
 
 def series(question: Question, rows: Iterable[UsageRow]) -> list[tuple[str, list[tuple[int, float]]]]:
-    """By the group's name: (begin of each bucket, amount in it ÷ its length); buckets without any are 0.
-
-    A group with nothing at all is not there.
-    """
+    """Each group with (begin, amount ÷ length) of its buckets. An empty bucket is 0; an empty group is omitted."""
     amount, group = METRICS[question.metric], GROUPS[question.group_by]
     sums: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for row in rows:
         if question.start <= row.start < question.end:
-            # A row that is coarser than the buckets counts where it begins.
+            # A row longer than a bucket counts where it begins.
             sums[group(row)][(row.start - question.start) // question.interval] += amount(row)
     buckets = range(-(-(question.end - question.start) // question.interval))
     return [
@@ -66,7 +65,7 @@ def series(question: Question, rows: Iterable[UsageRow]) -> list[tuple[str, list
 
 
 def tidy(tx: Tx, now: datetime) -> None:
-    """Make what is old coarser, and forget what is very old, so that the history stays bounded."""
+    """Merge old rows into longer ones and drop very old ones, so that the history stays bounded."""
     for length, into, age in _COARSER:
         tx.usage.roll_up(length, into, begin(now - age, into))
     tx.usage.drop(begin(now - _FORGOTTEN, FINEST))

@@ -1,20 +1,17 @@
-"""Figures of deployments: which question the words of a request ask, the series that answers it, Prometheus' page."""
+"""Figures of deployments: which question the words of a request ask, and what answers it over HTTP."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from firectl.errors import ApiError
 from firectl.names import random_id
 from firectl.server.control.deployments.metrics import question
 from firectl.server.store import Store
 from firectl.server.store.rows import UsageRow
-from firectl.server.usage.activity import Ticket
-from firectl.server.usage.figures import Figures, Running
-from firectl.server.usage.history import Question, series
+from firectl.server.usage.history import Question
 from tests.server.process import Api, PlatformProcess
 
 NOW = datetime(2026, 3, 4, 12, 0, 7, tzinfo=UTC)
@@ -75,17 +72,6 @@ def test_what_makes_no_sense_is_refused_by_name(words: dict[str, str], field: st
     assert caught.value.http_status == 400
 
 
-def test_a_bucket_is_its_amount_by_its_length_and_an_empty_one_is_zero() -> None:
-    rows = [
-        UsageRow(deployment=name, model="m", start=start, length=10, generated_tokens=tokens, requests=1)
-        for name, start, tokens in (("a", 100, 30), ("a", 110, 60), ("a", 220, 6), ("b", 100, 0), ("b", 300, 9))
-    ]
-    question = Question("tokens-per-second", "deployment", 100, 300, 60)
-    assert series(question, rows) == [("a", [(100, 1.5), (160, 0.0), (220, 0.1), (280, 0.0)])]
-    by_model = Question("requests-per-second", "model", 100, 400, 300)
-    assert series(by_model, rows) == [("m", [(100, 5 / 300)])]
-
-
 def test_history_is_read_by_deployment_and_model_over_http(api: Api, platform: PlatformProcess) -> None:
     name = f"{api.account}/deployments/h-{random_id()}"
     store = Store(f"sqlite:///{platform.home / 'platform.sqlite'}")
@@ -106,33 +92,6 @@ def test_history_is_read_by_deployment_and_model_over_http(api: Api, platform: P
     assert (said.status, said.code) == (400, 3)
     assert said.message == "query parameter groupBy: expected one of deployment, model, got 'region'"
     assert api.call("GET", "/v1/accounts/other/deploymentMetrics?metric=tokens-per-second").status_code == 404
-
-
-def test_prometheus_reads_the_page_whatever_the_labels_say() -> None:
-    figures = Figures()
-    odd = 'accounts/a/deployments/d"\\\n'
-
-    class Told(Ticket):
-        def __init__(self) -> None:
-            self.deployment, self.model, self.started, self.first, self.took = odd, "m", 1.0, 1.25, 2.0
-            self.prompt_tokens, self.generated_tokens = 7, 5
-
-    figures.answered(Told(), 200)
-    figures.request("accounts/b/deployments/other", "m", 503)
-    page = figures.page("accounts/a", [Running(odd, 2, {"ready": 1, "starting": 1})]).decode()
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
-    assert found["firectl_requests_total", odd, "m", "200"] == 1
-    assert found["firectl_generated_tokens_total", odd, "m"] == 5
-    assert found["firectl_time_to_first_token_seconds_sum", odd, "m"] == 0.25
-    assert found["firectl_desired_replicas", odd] == 2
-    assert found["firectl_replicas", odd, "ready"] == 1
-    assert "accounts/b" not in page
-    figures.forget(set())
-    assert odd.split('"')[0] not in figures.page("accounts/a", []).decode()
 
 
 def test_the_page_of_an_account_is_prometheus_text_and_not_for_strangers(api: Api, base: str) -> None:

@@ -10,7 +10,7 @@ from firectl.errors import ApiError, invalid
 from firectl.schemas.words import DeploymentState
 from firectl.server.platform import Platform
 from firectl.server.usage import history
-from firectl.server.usage.figures import Running
+from firectl.server.usage.metrics import ReplicaCounts
 
 _DAY = 86400
 _MOST_BUCKETS = 10_000
@@ -31,8 +31,8 @@ def page(platform: Platform, account: str) -> bytes:
             "starting": stats.initializing_replica_count or 0,
             "ready": stats.ready_replica_count or 0,
         }
-        running.append(Running(row.name, row.desired_replicas, stages))
-    return platform.supervisor.activity.figures.page(account, running)
+        running.append(ReplicaCounts(row.name, row.desired_replicas, stages))
+    return platform.supervisor.traffic.metrics.page(account, running)
 
 
 def deployment_metrics(

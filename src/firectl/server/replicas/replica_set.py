@@ -1,38 +1,48 @@
-"""The replicas of one deployment, what went wrong with them lately, and which one takes the next request.
+"""Which replicas does one deployment have, what went wrong with them lately, and which takes the next request?
 
-Must not decide what should run: it does the steps of a plan and says what is seen.
+Must not decide what should run: it carries out the steps of a plan and reports what is there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from firectl.schemas.deployment import ReplicaStats
-from firectl.server.lifecycle.observed import Adapter, AdapterFault, Phase, ReplicaView, StartReplica, Trouble, backoff
+from firectl.server.lifecycle.observed import (
+    AdapterFault,
+    ObservedAdapter,
+    Phase,
+    ReplicaView,
+    StartReplica,
+    Trouble,
+    backoff,
+)
 from firectl.server.replicas.launcher import Driver, EngineSpec
 from firectl.server.replicas.replica import Death, Patience, Replica
 
 log = logging.getLogger(__name__)
 
 _STEADY = 60.0
-"""A replica that served this many seconds was well: its death is the first of a new row."""
+"""A replica that served this many seconds was healthy; its next crash restarts the failure count."""
 _FAULT_WAIT = timedelta(seconds=1)
 _REFUSED_WAIT = timedelta(seconds=30)
 
 
-class Crew:
-    """`changed` is called whenever the plan for this deployment may have become another one."""
+class ReplicaSet:
+    """`changed` is called whenever the deployment's next plan may differ from its last one."""
 
     def __init__(self, deployment: str, changed: Callable[[], None], now: Callable[[], datetime]) -> None:
         self.deployment = deployment
         self.replicas: dict[int, Replica] = {}
+        """By ordinal, with those that are stopping."""
         self.trouble: Trouble | None = None
         self.faults: dict[str, AdapterFault] = {}
         self.changed = changed
-        self._ready: frozenset[int] = frozenset()
+        self.answering: frozenset[int] = frozenset()
+        """Ordinals of the replicas that take requests, according to the last plan."""
         self._took_requests: set[int] = set()
         self._folder: str | None = None
         self._now = now
@@ -42,11 +52,11 @@ class Crew:
         return tuple(self.replicas[ordinal].view for ordinal in sorted(self.replicas))
 
     def settle(self, wanted: set[str], desired_replicas: int, folder: str | None) -> None:
-        """Forget troubles that are over: adapters nobody asks for or that are on, deaths after which all went well, or
-        of other weights than those of `folder`."""
+        """Forget faults of adapters that are loaded or not wanted, and crashes before a healthy time or another
+        `folder`."""
         serving = [replica for replica in self.replicas.values() if replica.phase is Phase.SERVING]
         for engine_name in list(self.faults):
-            everywhere = serving and all(r.adapters.get(engine_name) is Adapter.LOADED for r in serving)
+            everywhere = serving and all(r.adapters.get(engine_name) is ObservedAdapter.LOADED for r in serving)
             if engine_name not in wanted or everywhere:
                 del self.faults[engine_name]
         steady = serving and len(serving) == len(self.replicas) and all(r.served_for() >= _STEADY for r in serving)
@@ -54,40 +64,34 @@ class Crew:
             self.trouble = None
         self._folder = folder
 
-    def set_ready(self, ready: frozenset[int]) -> None:
-        """Which replicas requests may go to, as the plan has it."""
-        self._ready = ready
-        self._took_requests |= ready
-
-    @property
-    def answering(self) -> frozenset[int]:
-        """What `set_ready` said last."""
-        return self._ready
+    def set_answering(self, ordinals: frozenset[int]) -> None:
+        """Let these replicas take requests."""
+        self.answering = ordinals
+        self._took_requests |= ordinals
 
     def ready(self) -> list[Replica]:
-        """Replicas that take requests for the deployment's own model."""
-        # A copy, for this is asked from other threads too.
+        """The replicas that take requests for the deployment's own model. From any thread."""
         replicas = list(self.replicas.items())
-        return [r for ordinal, r in replicas if ordinal in self._ready and r.phase is Phase.SERVING]
+        return [r for ordinal, r in replicas if ordinal in self.answering and r.phase is Phase.SERVING]
 
-    def pick(
-        self, adapter: str | None, folder: str | None = None, besides: frozenset[int] = frozenset()
-    ) -> Replica | None:
-        """The ready replica with the least to do that holds `adapter` (None: the deployment's own model) and was made
-        of `folder` (None: of any)."""
+    def pick(self, adapter: str | None, folder: str | None = None, besides: Collection[int] = ()) -> Replica | None:
+        """The ready replica with the fewest requests in flight that is not in `besides`.
+
+        It has `adapter` (None: the deployment's own model) loaded and was started with `folder` (None: any).
+        """
         able = [
             replica
             for replica in self.ready()
             if replica.ordinal not in besides
-            and (adapter is None or replica.adapters.get(adapter) is Adapter.LOADED)
+            and (adapter is None or replica.adapters.get(adapter) is ObservedAdapter.LOADED)
             and folder in (None, replica.folder)
         ]
         return min(able, key=lambda replica: (replica.in_flight, replica.ordinal), default=None)
 
     def stats(self, wanted: int) -> ReplicaStats:
-        """How many of the replicas wanted are in each stage on their way to serving.
+        """How many of the `wanted` replicas are in each stage on their way to serving. From any thread.
 
-        One that took requests and takes none any more is in no stage, until `count` no longer counts it.
+        A replica that took requests and takes no more is in no stage.
         """
         up = [replica for replica in list(self.replicas.values()) if replica.phase is not Phase.STOPPING]
         return ReplicaStats(
@@ -97,12 +101,8 @@ class Crew:
             ready_replica_count=len(self.ready()),
         )
 
-    def count(self) -> int:
-        """How many replicas have a process, one that is ending or finishing its answers included."""
-        return len(self.replicas)
-
     def start(self, step: StartReplica, driver: Driver, spec: EngineSpec, log_file: Path, patience: Patience) -> None:
-        """Start a replica, unless there is one of that number."""
+        """Start a replica, unless its ordinal is taken."""
         if step.ordinal in self.replicas:
             return
         log.info("starting replica %d of %s", step.ordinal, self.deployment)
@@ -110,7 +110,7 @@ class Crew:
         replica.start(driver, spec, log_file)
 
     def died(self, replica: Replica, death: Death) -> None:
-        """A replica ended without being told to."""
+        """Remember that a replica crashed."""
         log.warning("replica %d of %s: %s", replica.ordinal, self.deployment, death.reason)
         before = self.trouble
         if before is None or (death.served is not None and death.served >= _STEADY):
@@ -122,13 +122,13 @@ class Crew:
             self._fault(engine_name, f"the engine died while loading the adapter: {death.reason}", refused=False)
 
     def gone(self, replica: Replica) -> None:
-        """Nothing is left of a replica."""
+        """Drop a replica whose process ended."""
         del self.replicas[replica.ordinal]
         self._took_requests.discard(replica.ordinal)
         self.changed()
 
     def failed(self, engine_name: str, message: str, *, refused: bool) -> None:
-        """An adapter could not be loaded on a replica."""
+        """Remember that an adapter failed to load."""
         log.warning("loading %s on %s: %s", engine_name, self.deployment, message)
         self._fault(engine_name, message, refused=refused)
         self.changed()

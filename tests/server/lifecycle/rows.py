@@ -1,4 +1,4 @@
-"""Rows and sightings for tests of the pure rooms, with as little said as each test needs."""
+"""Rows and observations for tests of the pure rules; each test states only what it needs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from firectl.schemas.base import Status
 from firectl.schemas.deployed_model import DeployedModel
 from firectl.schemas.deployment import Deployment
 from firectl.server.lifecycle.observed import (
-    Adapter,
     AdapterFault,
-    AdapterSource,
+    AddonSource,
+    LoadSource,
+    ObservedAdapter,
     Phase,
     ReplicaView,
     Seen,
-    Source,
     Trouble,
 )
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow
@@ -70,18 +70,20 @@ def load(model: str = LORA, state: str = "DEPLOYING", **changes: Any) -> Deploye
     return replace(row, **changes)
 
 
-def sources(*rows: DeployedModelRow, folder: str | None = FOLDER, problem: str | None = None) -> Source:
-    """Every addon among `rows` can be had."""
-    adapters = {row.name: AdapterSource(engine(row.model), f"models/{row.model}") for row in rows if row.model != BASE}
-    return Source(folder, problem, adapters)
+def sources(*rows: DeployedModelRow, folder: str | None = FOLDER, problem: str | None = None) -> LoadSource:
+    """The files of every addon among `rows`."""
+    adapters = {row.name: AddonSource(engine(row.model), f"models/{row.model}") for row in rows if row.model != BASE}
+    return LoadSource(folder, problem, adapters)
 
 
 def engine(model: str) -> str:
     return f"{model}@{'0' * 16}"
 
 
-def replica(phase: Phase = Phase.SERVING, ordinal: int = 0, folder: str = FOLDER, **adapters: Adapter) -> ReplicaView:
-    """A replica; keyword `lora=Adapter.LOADED` puts that model on it."""
+def replica(
+    phase: Phase = Phase.SERVING, ordinal: int = 0, folder: str = FOLDER, **adapters: ObservedAdapter
+) -> ReplicaView:
+    """A replica; the keyword `lora=ObservedAdapter.LOADED` puts that model on it."""
     return ReplicaView(ordinal, phase, folder, {engine(f"accounts/me/models/{m}"): a for m, a in adapters.items()})
 
 

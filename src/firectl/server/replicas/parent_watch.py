@@ -1,0 +1,31 @@
+"""Run a module in this process, and end the process when its parent ends.
+
+`python -m firectl.server.replicas.parent_watch MODULE [ARGS…]`. The parent holds the other end of our stdin and never
+writes to it, so its end is the parent's end. Must work on every system with pipes.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import threading
+
+PARENT_GONE = 143
+
+
+def _watch() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(PARENT_GONE)
+
+
+def main() -> None:
+    """Run the module that the first argument names as `__main__`; it gets the other arguments."""
+    threading.Thread(target=_watch, daemon=True).start()
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
