@@ -15,8 +15,4 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "server/doors/shapes.py": ("server/control/deployments/test_shapes.py", "calls every route over HTTP"),
     "engine/start.py": ("engine/test_serve.py", "processes load, answer, and report the death of their engine"),
     "cli/commands/machine/quickstart.py": ("e2e/test_quickstart.py", "runs the command, with and without teardown"),
-    "cli/commands/settings/account.py": ("cli/settings/test_identity.py", "shows one account and lists all"),
-    "cli/commands/settings/completion.py": ("cli/lookup/test_completing.py", "runs the printed code in each shell"),
-    "cli/commands/settings/set_api_key.py": ("cli/settings/test_identity.py", "stores keys and refuses bad ones"),
-    "cli/commands/settings/whoami.py": ("cli/settings/test_identity.py", "shows settings and finds bad keys"),
 }

@@ -8,7 +8,7 @@ from datetime import timedelta
 from firectl.schemas.base import Status
 from firectl.schemas.deployment import Deployment
 from firectl.server.lifecycle.observed import LoadSource, ObservedAdapter, Phase, StartReplica, StopReplica, ok
-from firectl.server.lifecycle.plan import plan
+from firectl.server.lifecycle.plan import plan, without_leaving
 from tests.server.lifecycle.rows import BASE, FOLDER, LORA, NOW, deployment, load, replica, seen, sources, trouble
 
 MERGED = deployment(model=LORA, served_folder=None)
@@ -124,6 +124,14 @@ class TestScale:
         said = ok("scaled to zero; 1 replica is finishing its answers")
         assert (found.state, found.status, found.loads) == ("READY", said, ())
         assert (found.steps, found.ready) == ((StopReplica(0, drain=True),), frozenset())
+
+    def test_once_the_last_process_ended_nothing_is_finishing(self) -> None:
+        for count in (1, 2):
+            replicas = [replica(ordinal=ordinal) for ordinal in range(count)]
+            found = plan(deployment(state="READY", desired_replicas=0), [], sources(), seen(*replicas), NOW)
+            assert "finishing" in (found.status.message or "")
+            assert without_leaving(found.status) == ok("scaled to zero")
+        assert without_leaving(ok("starting replica")) == ok("starting replica")
 
     def test_a_load_starts_a_replica_of_a_deployment_scaled_to_zero(self) -> None:
         found = plan(deployment(state="READY", desired_replicas=0), [load()], sources(load()), seen(), NOW)

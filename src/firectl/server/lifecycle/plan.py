@@ -5,6 +5,7 @@ Must not read a clock, a file, a process or a database; `replicas/reconcile.py` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -212,6 +213,16 @@ def _state(given: PlanInput, kept: Sequence[ReplicaView], turn: Turnover, coming
         message = f"{len(ready)} of {wanted} replicas ready: {doing.message}"
         return DeploymentState.READY, Status(code=doing.code, message=message)
     return _before_serving(row), doing
+
+
+_LEAVING = re.compile(r"(?:; )?(?:1 replica is finishing its|\d+ replicas are finishing their) answers$")
+
+
+def without_leaving(status: Status) -> Status:
+    """The status of a deployment whose last process ended after the status was written."""
+    if status.message is None or (found := _LEAVING.search(status.message)) is None:
+        return status
+    return Status(code=status.code, message=status.message[: found.start()])
 
 
 def _with_leaving(status: Status, count: int) -> Status:

@@ -21,6 +21,7 @@ from firectl.server.control.deployments import deletion, loading, rules, shapes
 from firectl.server.control.models import models
 from firectl.server.control.patch import Patch, apply
 from firectl.server.lifecycle import hot_reload
+from firectl.server.lifecycle.plan import without_leaving
 from firectl.server.platform import Platform
 from firectl.server.store import Tx, capacity
 from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
@@ -167,18 +168,20 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
         active, target = hot_reload.merged(row, loads), hot_reload.latest(row, loads)
         merged["active_model_version"] = active.model if active is not None else row.model
         merged["target_model_version"] = target.model if target is not None else row.model
+    count = platform.supervisor.replica_count(row.name)
     return row.resource.model_copy(
         update={
             "name": row.name,
             "base_model": row.model,
             "state": row.state,
-            "status": row.status,
+            # The row is written a moment after the last process ended.
+            "status": row.status if count else without_leaving(row.status),
             "create_time": row.create_time,
             "update_time": row.update_time,
             "delete_time": row.delete_time,
             "purge_time": row.purge_time,
             "desired_replica_count": row.desired_replicas,
-            "replica_count": platform.supervisor.replica_count(row.name),
+            "replica_count": count,
             "replica_stats": platform.supervisor.replica_stats(row.name, row.desired_replicas),
             **merged,
         }
