@@ -1,4 +1,4 @@
-"""docs/layout.md is true to the tree: its paths exist, and each step of its trace is reached from an earlier one."""
+"""docs/layout.md is true to the tree: its paths exist, and each step of its traces is reached from an earlier one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ NOUN = PATH.findall(section("Add a noun"))
 MOST_FILES_OF_A_NOUN = 9
 
 
-def steps() -> list[tuple[str, list[str]]]:
-    """Each numbered step of the trace with the files that it names."""
-    items = re.split(r"^\d+\. ", section("Trace of one command"), flags=re.MULTILINE)[1:]
+def steps(trace: str) -> list[tuple[str, list[str]]]:
+    """Each numbered step of a trace with the files that it names."""
+    items = re.split(r"^\d+\. ", section(trace), flags=re.MULTILINE)[1:]
     return [(item, PATH.findall(item)) for item in items]
 
 
@@ -49,10 +49,17 @@ def test_a_path_of_the_page_exists(place: str) -> None:
     assert (SOURCE / place).is_file() or (Path(__file__).parents[1] / place).is_file()
 
 
-def test_each_step_of_the_trace_is_reached_from_an_earlier_one() -> None:
+@pytest.mark.parametrize(
+    ("trace", "first", "last"),
+    [
+        ("Trace of one command", "__main__.py", "cli/output/output.py"),
+        ("Trace of one request", "cli/main.py", "engine/engine.py"),
+    ],
+)
+def test_each_step_of_a_trace_is_reached_from_an_earlier_one(trace: str, first: str, last: str) -> None:
     seen: list[str] = []
     lost = []
-    for text, places in steps():
+    for text, places in steps(trace):
         assert places, f"a step names no file: {text}"
         crosses = "Over HTTP" in text or "starts a process" in text
         for place in places:
@@ -60,9 +67,9 @@ def test_each_step_of_the_trace_is_reached_from_an_earlier_one() -> None:
                 lost.append(place)
             seen.append(place)
     assert lost == []
-    assert seen[0] == "__main__.py"
+    assert seen[0] == first
     assert "engine/schedule/scheduler.py" in seen
-    assert seen[-1] == "cli/output/output.py"
+    assert seen[-1] == last
 
 
 def test_the_glossary_is_short_enough_to_be_read() -> None:

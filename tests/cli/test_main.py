@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from firectl.errors import EXIT_OF_CODE, ApiError, Code, Exit
+from firectl.schemas.words import Reason
 from tests.cli.conftest import KEY, Cli
 from tests.cli.hosted import Api
 from tests.client.script_server import HANG, answer
@@ -35,6 +36,14 @@ def test_the_docs_have_the_exit_code_of_every_code() -> None:
     rows = re.findall(r"^\| (\d) \| ((?:[A-Z_]+)(?:, [A-Z_]+)*)", DOCS.read_text(), re.MULTILINE)
     found = {name: int(number) for number, names in rows for name in names.split(", ") if name in Code.__members__}
     assert found == {code.name: EXIT_OF_CODE.get(code, Exit.FAILED).value for code in Code}
+
+
+def test_the_docs_have_every_reason_of_an_inference_error() -> None:
+    table = DOCS.read_text().split("<!-- inference -->")[1].split("<!-- end -->")[0]
+    found = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")}
+    reasons = {value for name, value in vars(Reason).items() if name.isupper()}
+    uploads = {Reason.UPLOAD_SUPERSEDED, Reason.MODEL_FILES_SETTLED}
+    assert found - set(Code.__members__) == reasons - uploads
 
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.name)

@@ -217,3 +217,27 @@ def test_a_deployment_that_scales_up_is_waited_for_with_a_limit(serve: Serve, co
     assert clock.now == 20
     with pytest.raises(ApiError, match="draining"):
         ask(answer(503, {"error": {"message": "draining", "code": "UNAVAILABLE"}}))
+
+
+def test_the_wait_for_a_deployment_has_the_only_say_about_its_next_try(serve: Serve, connect: Connect) -> None:
+    """The sender's own retries would sleep as long as Retry-After says, beyond the time limit of the wait."""
+    coming = {"error": {"message": "not up", "code": "DEPLOYMENT_SCALING_UP"}}
+    refusal = answer(503, coming, {"Retry-After": "5"})
+    busy = answer(429, {"error": {"message": "full", "code": "QUEUE_FULL"}}, {"Retry-After": "2"})
+    server, clock = serve(refusal, busy, stream(piece("a"))), Clock()
+    client = connect(server.url)
+    pieces = until_up(
+        lambda: client.inference.chat(ROUTE, MESSAGES, stream=True),
+        20,
+        clock=clock,
+        sleep=clock.sleep,
+        random=lambda: 0.0,
+    )
+    assert [one.text for one in pieces] == ["a"]
+    assert clock.now == 100 + 0.5
+    assert client.slept == [2]  # type: ignore[attr-defined]
+    with pytest.raises(ApiError, match="not up"):
+        until_up(
+            lambda: connect(serve(refusal).url).inference.completions(ROUTE, "x"), 1, clock=clock, sleep=clock.sleep
+        )
+    assert clock.now == 100 + 0.5 + 1

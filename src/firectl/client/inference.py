@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from firectl import names, sse
 from firectl.client.http import failures
-from firectl.client.http.sender import StreamedResponse
+from firectl.client.http.sender import StreamedResponse, without_retries
 from firectl.client.wait import RetryArgs, retry_while
 from firectl.errors import Code, NetworkError, from_wire
 from firectl.schemas.words import Reason
@@ -91,7 +91,9 @@ def until_up(send: Callable[[], T], timeout: float, **args: Unpack[RetryArgs]) -
 
     After `timeout` seconds the last refusal is raised, any other error at once.
     """
-    return retry_while(lambda error: error.reason in STARTING, send, timeout, **args)
+    # Otherwise each try would sleep as long as Retry-After says, and end after the timeout.
+    with without_retries(STARTING):
+        return retry_while(lambda error: error.reason in STARTING, send, timeout, **args)
 
 
 class Inference:

@@ -100,5 +100,5 @@ def test_an_error_of_the_model_is_its_exit_code(cli: Cli, api: Api) -> None:
 def test_a_stream_that_breaks_off_is_no_success(cli: Cli, api: Api) -> None:
     api.on("POST", PATH, stream("Ah", end=""))
     ran = cli("chat", ROUTE, "Hello!")
-    assert ran.code == 7
+    assert (ran.code, ran.out) == (7, "Ah\n")
     assert "the stream ended" in ran.err

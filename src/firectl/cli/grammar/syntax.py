@@ -46,7 +46,9 @@ def global_options() -> list[click.Parameter]:
         _global("-q", "--quiet", type=Boolean(), help="No progress and no hints, only results and errors."),
         _global("-v", "--verbose", type=Boolean(), help="Show every request on stderr, and tracebacks."),
         _global("--no-color", type=Boolean(), help="No colours."),
-        _global("--timeout", type=Seconds(), metavar="DURATION", help="The time limit of one request (60s)."),
+        _global(
+            "--timeout", type=Seconds(), metavar="DURATION", help="The time limit of one request (60s; chat: 10m)."
+        ),
     ]
 
 

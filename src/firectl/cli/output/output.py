@@ -53,13 +53,15 @@ class Output:
         self.raw(FORMATS[self.format].write(result, view, encoding != "utf8"))
 
     def stream(self, pieces: Iterable[str]) -> None:
-        """Writes text as it arrives, and ends the line."""
+        """Writes text as it arrives, and ends the line, before an error too."""
         ended = True
-        for piece in pieces:
-            self.raw(piece)
-            ended = piece.endswith("\n") if piece else ended
-        if not ended:
-            self.raw("\n")
+        try:
+            for piece in pieces:
+                self.raw(piece)
+                ended = piece.endswith("\n") if piece else ended
+        finally:
+            if not ended:
+                self.raw("\n")
 
     def raw(self, text: str) -> None:
         """Writes text unchanged, such as lines for a shell to read."""

@@ -5,11 +5,13 @@ Must not know the API's resources. Never shows a request's headers: they hold th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random as _random
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,6 +27,18 @@ SHORTEST_SECRET = 8
 """Characters. A shorter key is not cut out of messages: the cut could remove ordinary words."""
 
 T = TypeVar("T")
+
+_NOT_RETRIED: ContextVar[Collection[str]] = ContextVar("not_retried", default=())
+
+
+@contextlib.contextmanager
+def without_retries(reasons: Collection[str]) -> Iterator[None]:
+    """Errors with these reasons are raised at once while the block runs: the caller retries them itself."""
+    token = _NOT_RETRIED.set(reasons)
+    try:
+        yield
+    finally:
+        _NOT_RETRIED.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +174,7 @@ class Sender:
             verdict = judge(
                 outcome,
                 tries=tries,
-                max_retries=request.max_retries,
+                max_retries=0 if error.reason in _NOT_RETRIED.get() else request.max_retries,
                 repeatable=request.repeatable,
                 now=self._clock(),
                 random=self._random,

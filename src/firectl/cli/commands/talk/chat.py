@@ -24,8 +24,8 @@ def chat(
     """Send one message to TARGET and print the answer as it comes.
 
     TARGET is a route: MODEL#DEPLOYMENT, a model or a deployment; short names are completed with the account. The
-    command waits for a deployment that is starting or scaled to zero. MESSAGE - reads stdin. -o json gives the raw
-    answer.
+    command waits for a deployment that is starting or scaled to zero. MESSAGE - reads stdin, as does no MESSAGE when
+    stdin is no terminal. -o json gives the raw answer.
 
     $ firectl chat my-lora#my-deployment 'Hello!'
     $ echo 'Hello!' | firectl chat my-lora - --temperature 0 -o json
