@@ -39,11 +39,14 @@ def merge_folders(
 
     `verify` adds the difference between the result and PEFT; InputError without torch or peft.
     """
+    from firectl.client.transfer.meter import TransferProgress
     from firectl.lora.merge.merge import merge
 
     there = out.exists()
-    with app.progress.transfer("merging") as transfer:
-        record = merge(adapters, base, out, lambda done, total: transfer.one(out.name, done, total))
+    with app.progress.transfer("merging") as show:
+        record = merge(
+            adapters, base, out, lambda done, total: show(TransferProgress(out.name, done, total, done, total, done))
+        )
     if there:
         app.output.note(f"{out} already holds this merge: nothing was written")
     if record.tensors_changed == 0:
