@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import statistics
 
-from firectl.bench.figures import percentile
 from serving_parts.goals import Figure
 from serving_parts.load import measure_mix
 from serving_parts.world import IN_MEMORY, LOADED, World, address, stage
@@ -29,7 +28,7 @@ def run(world: World) -> tuple[list[Figure], dict[str, object]]:
         ("whole answer", [answer.whole for answer in turn.answers]),
         ("TTFT", [answer.first for answer in turn.answers]),
     ):
-        median, p99 = statistics.median(seconds), percentile(sorted(seconds), 99)
+        median, p99 = statistics.median(seconds), statistics.quantiles(seconds, n=100, method="inclusive")[98]
         note = f"{1e3 * median:.0f} ms and {1e3 * p99:.0f} ms, {len(seconds)} requests, {STREAMS} streams"
         title = f"{LOADED} adapters, {IN_MEMORY} in memory: {name}, P99 / median"
         figures.append(Figure(title, p99 / median, at_most=3.0, note=note))

@@ -18,7 +18,6 @@ from typing import Any
 
 import psutil
 
-from firectl.bench.figures import percentile
 from serving_parts.goals import Figure, paired, spread
 from serving_parts.load import Address, Turn, measure
 from serving_parts.world import Process, World, family, stage
@@ -210,7 +209,7 @@ def _loads(here: Platform) -> tuple[list[Figure], dict[str, object]]:
         if loading and len(gaps["while"]) >= STEPS:
             break
     took = [end - start for start, end in loads]
-    p99 = {name: percentile(sorted(found), 99) for name, found in gaps.items()}
+    p99 = {name: statistics.quantiles(found, n=100, method="inclusive")[98] for name, found in gaps.items()}
     note = f"{1e3 * p99['while']:.1f} and {1e3 * p99['without']:.1f} ms, {len(gaps['while'])} steps while one loaded"
     figures = [
         Figure("load-lora: POST to DEPLOYED, the slowest", max(took), at_most=0.5, unit="s", note=f"of {len(took)}, "

@@ -7,7 +7,7 @@ import random
 import numpy
 import pytest
 
-from firectl.bench.figures import figures_of, percentile, spread
+from firectl.bench.figures import figures_of, spread
 from firectl.bench.generator import LoadRound
 from firectl.bench.samples import Sample
 
@@ -15,8 +15,10 @@ from firectl.bench.samples import Sample
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 101, 1000])
 def test_percentiles_are_numpys(count: int) -> None:
     numbers = [random.Random(count).expovariate(1) for _ in range(count)]
-    for percent in (0, 50, 90, 95, 99, 100):
-        assert percentile(sorted(numbers), percent) == pytest.approx(float(numpy.percentile(numbers, percent)))
+    found = spread(numbers)
+    assert found is not None
+    expected = numpy.percentile(numbers, (50, 90, 95, 99, 100)).tolist()
+    assert [found.p50, found.p90, found.p95, found.p99, found.max] == pytest.approx(expected)
 
 
 def test_a_spread_is_of_all_numbers() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from firectl.bench import Load, measure, rows
-from firectl.bench.files import check_plot, write_csv, write_plot
+from firectl.bench.files import write_csv, write_plot
 from firectl.bench.report import BenchReport
 from tests.bench.model_server import target
 from tests.client.script_server import ScriptServer
@@ -50,9 +49,3 @@ def test_a_plot_is_an_image_of_every_target(report: BenchReport, tmp_path: Path,
         texts = re.findall(r"<!-- (.*?) -->", image.decode())
         for shown in ("good", "two"):
             assert [text for text in texts if text.startswith(shown)] == [shown, f"{shown}, p50", f"{shown}, p99"]
-
-
-def test_without_the_library_nothing_can_be_plotted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError):
-        check_plot()

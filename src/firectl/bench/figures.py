@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import quantiles
 from typing import Any
 
 from firectl.bench.generator import LoadRound
 from firectl.bench.samples import Sample
 
-PERCENTILES = (50, 90, 95, 99)
 LATE = 0.05
 LATE_SHARE = 0.1
 """Seconds, and a share of the median latency: requests of a rate are sent late if their lag exceeds both."""
@@ -124,20 +124,14 @@ def examples(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:
-    """None without numbers."""
+    """None without numbers. Percentiles are interpolated linearly, as numpy does (type 7 of Hyndman and Fan)."""
     ordered = sorted(numbers)
     if not ordered:
         return None
-    p50, p90, p95, p99 = (percentile(ordered, percent) for percent in PERCENTILES)
+    # A single number is each of its percentiles.
+    cuts = quantiles(ordered if len(ordered) > 1 else ordered * 2, n=100, method="inclusive")
+    p50, p90, p95, p99 = (cuts[percent - 1] for percent in (50, 90, 95, 99))
     return Spread(len(ordered), sum(ordered) / len(ordered), p50, p90, p95, p99, ordered[-1])
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The percentile of ascending numbers, interpolated linearly as numpy does (type 7 of Hyndman and Fan)."""
-    place = (len(ordered) - 1) * percent / 100
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def _per(amount: float, seconds: float) -> float:

@@ -1,6 +1,6 @@
 """Writes a report as CSV, and as a plot of throughput and time to first token against the load.
 
-The plot needs matplotlib (the extra `plot`). `check_plot` fails without it before any load is sent.
+The plot needs matplotlib (the extra `plot`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ def write_csv(report: BenchReport, path: Path) -> None:
         writer = csv.DictWriter(file, columns(flat), restval="")
         writer.writeheader()
         writer.writerows(flat)
-
-
-def check_plot() -> None:
-    """ModuleNotFoundError without matplotlib."""
-    import matplotlib  # noqa: F401
 
 
 def write_plot(report: BenchReport, path: Path) -> None:

@@ -89,12 +89,8 @@ class App:
     def _config_flags(self) -> Flags:
         from firectl import config
 
-        return config.Flags(
-            api_key=self.flags.get("api_key"),
-            account_id=self.flags.get("account_id"),
-            base_url=self.flags.get("server"),
-            profile=self.flags.get("profile"),
-        )
+        given = self.flags.get
+        return config.Flags(given("api_key"), given("account_id"), given("server"), given("profile"))
 
     @cached_property
     def client(self) -> Client:

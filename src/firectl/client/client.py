@@ -64,11 +64,9 @@ class Client(Api):
         """Whether the server is a platform of `firectl local`: no other has `/v1/local`."""
         try:
             return "replicas" in self.request("GET", "/v1/local")
-        except NetworkError as error:
-            if error.code is Code.UNKNOWN:
-                return False  # a web page or the like, from a gateway that does not know the path
-            raise
         except ApiError as error:
-            if error.code in _UNKNOWN_PATH:
+            # A gateway that does not know the path may answer with a web page or the like.
+            is_page = isinstance(error, NetworkError) and error.code is Code.UNKNOWN
+            if is_page or error.code in _UNKNOWN_PATH:
                 return False
             raise

@@ -5,7 +5,6 @@ Every inference request comes here, so the explanation of a mistake is imported 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -36,11 +35,9 @@ def check_id(text: str, what: str = "model") -> None:
 
 def random_id(n: int = 8) -> str:
     """`n` random characters of a-z0-9: a valid ID for n in 1..63."""
-    letters: list[str] = []
-    while len(letters) < n:
-        # 252 is the largest multiple of 36 in a byte; larger bytes would make some letters more frequent.
-        letters += [_ALPHABET[byte % 36] for byte in os.urandom(2 * n) if byte < 252]
-    return "".join(letters[:n])
+    from random import SystemRandom
+
+    return "".join(SystemRandom().choices(_ALPHABET, k=n))
 
 
 class ResourceName(NamedTuple):

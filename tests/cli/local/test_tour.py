@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from firectl.cli.local.tour import SHOWN, StepFailed, Tour
+from firectl.cli.local.tour import SHOWN, Tour
+from firectl.errors import FirectlError
 from firectl.samples import FOLDER
 
 
@@ -24,7 +25,7 @@ def test_a_tour_shows_its_commands_and_keeps_the_callers_service_out(tmp_path: P
 def test_a_step_that_fails_names_its_command_and_where_its_log_is(tmp_path: Path) -> None:
     (tmp_path / "local").write_text("not a folder")
     tour = Tour(tmp_path, FOLDER, lambda line: None, os.environ)
-    with pytest.raises(StepFailed, match=r"failed with exit code \d+: firectl local up") as caught:
+    with pytest.raises(FirectlError, match=r"failed with exit code \d+: firectl local up") as caught:
         tour.run(("sample-pirate",), "Hello!")
     assert caught.value.hint == f"FIREWORKS_HOME={tmp_path} firectl local logs"
 

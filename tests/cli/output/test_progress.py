@@ -28,9 +28,9 @@ def test_progress_is_quiet_when_asked() -> None:
 def test_a_large_transfer_is_a_line_for_each_tenth_and_a_small_one_a_single_line() -> None:
     def lines(total: int) -> list[str]:
         err = io.StringIO()
-        with Progress(Output(stderr=err)).transfer("uploading") as transfer:
+        with Progress(Output(stderr=err)).transfer("uploading") as show:
             for done in range(0, total + 1, total // 40):
-                transfer.one("a.bin", done, total)
+                show(Moved("a.bin", done, total, done, total, done))
         return err.getvalue().splitlines()
 
     assert lines(4_000) == ["uploading 100% of 4.0 kB (a.bin)"]
@@ -42,9 +42,9 @@ def test_a_large_transfer_is_a_line_for_each_tenth_and_a_small_one_a_single_line
 
 def test_bytes_that_were_there_already_are_not_shown_as_moved() -> None:
     err = io.StringIO()
-    with Progress(Output(stderr=err)).transfer("downloading") as transfer:
+    with Progress(Output(stderr=err)).transfer("downloading") as show:
         for done in (40_000_000, 80_000_000):
-            transfer.show(Moved(file="a", done=done, size=done, total_done=done, total_size=80_000_000, moved=0))
+            show(Moved(file="a", done=done, size=done, total_done=done, total_size=80_000_000, moved=0))
     assert err.getvalue() == "downloading 50% of 80.0 MB (a)\n"
 
 

@@ -1,10 +1,10 @@
-"""Lists page by page: the note on the next page, on public resources and on an unknown state.
-
-About `cli/views/listing.py`.
-"""
+"""Lists page by page: the note on the next page, on public resources and on an unknown state; list commands."""
 
 from __future__ import annotations
 
+import pytest
+
+from firectl.cli.views.listing import list_command
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 
@@ -42,3 +42,17 @@ def test_an_empty_list_of_models_names_the_public_ones(cli: Cli, api: Api) -> No
     assert cli("deployment", "list").err == ""
     api.on("GET", "/v1/accounts/fireworks/models", {})
     assert cli("model", "list", "-a", "fireworks").err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("accounts/acme/deployments/d", "firectl deployment list"),
+        ("accounts/zoo/deployments/d", "firectl -a zoo deployment list"),
+        ("accounts/acme/deployedModels/x", "firectl deployed-model list"),
+        ("accounts/acme/models/m", "firectl model list, or for public ones firectl -a fireworks model list"),
+        ("accounts/fireworks/models/m", "firectl -a fireworks model list"),
+    ],
+)
+def test_another_account_is_named_and_public_models_are_offered(name: str, command: str) -> None:
+    assert list_command(name, "acme") == command

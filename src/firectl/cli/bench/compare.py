@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.bench import report
+from firectl.cli.bench.flags import EXAMPLE
 from firectl.cli.bench.run import ReportOptions, endpoint, measure, prepare, show
 from firectl.cli.deployment import rollout
 from firectl.cli.grammar.waiting import Waiting
@@ -58,11 +59,8 @@ def ways_of(text: str) -> tuple[str, ...]:
     ways = tuple(text.split(","))
     strange = [way for way in ways if way not in WAYS]
     if strange or len(set(ways)) < len(ways):
-        what = (
-            f"expected {', '.join(WAYS)}, got {strange[0]!r}"
-            if strange
-            else "each way can be named once, and one is named twice"
-        )
+        unknown = f"expected {', '.join(WAYS)}, got {strange[0]!r}" if strange else ""
+        what = unknown or "each way can be named once, and one is named twice"
         raise InputError(f"--compare {text}: {what}", hint=f"--compare {LIVE_MERGE},{MULTI_LORA}")
     return ways
 
@@ -223,15 +221,9 @@ def run_comparison(
 ) -> None:
     """Runs `--compare` from deploy to delete. Sets ignore_eos, because only answers of equal length compare."""
     ways = ways_of(compare)
-    if routes:
-        raise InputError(
-            "--compare creates its own routes and takes none",
-            hint="firectl bench --compare live-merge,multi-lora --model LORA",
-        )
-    if not models:
-        raise InputError(
-            "--compare needs at least one --model", hint="firectl bench --compare live-merge,multi-lora --model LORA"
-        )
+    if routes or not models:
+        wrong = "creates its own routes and takes none" if routes else "needs at least one --model"
+        raise InputError(f"--compare {wrong}", hint=EXAMPLE)
     models = [app.full_name(model, "models") for model in models]
     base = app.full_name(base, "models") if base else None
     refuse_hosted(app)

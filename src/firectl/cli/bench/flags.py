@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from firectl.cli.app import App
-from firectl.cli.grammar.types import ParamType
+from firectl.cli.grammar.types import TypedValue
 from firectl.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ MOST_LEVELS = 32
 MOST_STREAMS = 4096
 MOST_RATE = 10_000.0
 LARGEST_FILE = 64 << 20
+EXAMPLE = "firectl bench --compare live-merge,multi-lora --model LORA"
 _FIELDS = (
     "concurrency", "arrival", "requests", "rounds", "warmup", "max_tokens", "ignore_eos", "stream", "temperature",
     "max_in_flight", "seed",
@@ -34,23 +33,18 @@ _FIELDS = (
 """Flags that are called as the field of the load that they set."""
 
 
-class LengthsType(ParamType):
+class LengthsType(TypedValue):
     """`200`, `uniform:50-150`, `normal:200,40` or `exponential:200`."""
 
     name = "lengths"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Lengths:
-        from firectl.bench import Lengths, parse_lengths
+    def read(self, text: str) -> Lengths:
+        from firectl.bench import parse_lengths
 
-        if isinstance(value, Lengths):
-            return value
-        try:
-            return parse_lengths(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        return parse_lengths(text)
 
 
-class Levels(ParamType):
+class Levels(TypedValue):
     """Numbers above 0, separated by commas; whole ones for streams."""
 
     name = "numbers"
@@ -59,58 +53,51 @@ class Levels(ParamType):
         self.most = most
         self.whole = whole
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
+    def read(self, text: str) -> tuple[float, ...]:
         numbers: list[float] = []
-        for piece in str(value).split(","):
+        for piece in text.split(","):
             try:
                 number = float(piece)
             except ValueError:
-                self.fail(f"{piece!r} is not a number, in {value!r}", param, ctx)
+                raise ValueError(f"{piece!r} is not a number, in {text!r}") from None
             if not 0 < number <= self.most:
-                self.fail(f"{piece!r} is out of range: expected above 0 and at most {self.most:g}", param, ctx)
+                raise ValueError(f"{piece!r} is out of range: expected above 0 and at most {self.most:g}")
             if self.whole and number != int(number):
-                self.fail(f"{piece!r} is not a whole number", param, ctx)
+                raise ValueError(f"{piece!r} is not a whole number")
             numbers.append(int(number) if self.whole else number)
         if len(set(numbers)) < len(numbers):
-            self.fail(f"{value!r} names a level twice", param, ctx)
+            raise ValueError(f"{text!r} names a level twice")
         if len(numbers) > MOST_LEVELS:
-            self.fail(f"{len(numbers)} levels: one run measures at most {MOST_LEVELS}", param, ctx)
+            raise ValueError(f"{len(numbers)} levels: one run measures at most {MOST_LEVELS}")
         return tuple(numbers)
 
 
-class MixType(ParamType):
+class MixType(TypedValue):
     """`each` (None), or how one load is spread over the routes."""
 
     name = "mix"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Mix | None:
-        from firectl.bench import Mix, parse_mix
+    def read(self, text: str) -> Mix | None:
+        from firectl.bench import parse_mix
 
-        if value == "each" or isinstance(value, Mix):
-            return None if value == "each" else value
         try:
-            return parse_mix(str(value))
+            return None if text == "each" else parse_mix(text)
         except ValueError as error:
-            self.fail(f"{error}; or each, to measure every route by itself", param, ctx)
+            raise ValueError(f"{error}; or each, to measure every route by itself") from None
 
 
-class Allowance(ParamType):
+class Allowance(TypedValue):
     """How many errors are allowed: a number, or a share of all requests such as `5%`."""
 
     name = "n|n%"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, str]:
-        if isinstance(value, tuple):
-            return value
-        text = str(value)
+    def read(self, text: str) -> tuple[float, str]:
         share = text.endswith("%")
         digits = text.removesuffix("%")
         if not (digits.isascii() and digits.replace(".", "", 1 if share else 0).isdigit() and len(digits) < 10):
-            self.fail(f"{text!r} is neither a number of requests nor a share such as 5%", param, ctx)
+            raise ValueError(f"{text!r} is neither a number of requests nor a share such as 5%")
         if share and float(digits) > 100:
-            self.fail(f"{text!r} is more than 100%", param, ctx)
+            raise ValueError(f"{text!r} is more than 100%")
         return (float(digits) / 100, "share") if share else (float(digits), "number")
 
 
@@ -151,7 +138,7 @@ def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: s
     """InputError without a route, or for a flag that needs --compare."""
     if models or base is not None or keep is not None:
         flag = "--model" if models else "--base" if base is not None else "--keep"
-        raise InputError(f"{flag} needs --compare", hint="firectl bench --compare live-merge,multi-lora --model LORA")
+        raise InputError(f"{flag} needs --compare", hint=EXAMPLE)
     for word in routes:
         if word in ("true", "false"):
             raise InputError(f"{word!r} is not a route: a switch takes its value after =", hint=f"--stream={word}")
@@ -192,15 +179,13 @@ def check_files(csv: Path | None, plot: Path | None) -> None:
             raise InputError(f"{path} cannot be written: " + ("a folder" if path.is_dir() else "no such folder"))
     if plot is None:
         return
-    from firectl.bench.files import PLOTS, check_plot
+    from importlib.util import find_spec
+
+    from firectl.bench.files import PLOTS
 
     if plot.suffix.lower() not in PLOTS:
         raise InputError(
             f"{plot}: expected a file name that ends in {' or '.join(PLOTS)}", hint=f"--plot {plot.stem}.png"
         )
-    try:
-        check_plot()
-    except ImportError:
-        raise InputError(
-            "--plot needs matplotlib, which is not installed", hint="pip install 'firectl[plot]'"
-        ) from None
+    if find_spec("matplotlib") is None:
+        raise InputError("--plot needs matplotlib, which is not installed", hint="pip install 'firectl[plot]'")

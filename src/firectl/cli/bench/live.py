@@ -5,20 +5,20 @@ Imports rich only for a terminal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from firectl.cli.bench.report import labels, ms
+from firectl.cli.output import render
 from firectl.cli.output.output import Output
 from firectl.cli.output.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from firectl.bench import Cell
 
 OnCell = Callable[["Cell"], None]
+_HEADER = ("target", "load", "round", "requests", "failed", "qps", "tokens/s", "first token ms")
 
 
 @contextmanager
@@ -28,6 +28,7 @@ def watch(progress: Progress, output: Output) -> Iterator[tuple[OnCell | None, O
         yield None, lambda cell: output.note(_line(cell))
         return
     from rich.live import Live
+    from rich.text import Text
 
     cells: dict[int, tuple[str, ...]] = {}
     # No refresh thread: it would compete with the load generator.
@@ -35,7 +36,7 @@ def watch(progress: Progress, output: Output) -> Iterator[tuple[OnCell | None, O
 
         def update(cell: Cell) -> None:
             cells[id(cell)] = _row(cell)
-            live.update(_table(cells.values()), refresh=True)
+            live.update(Text("\n".join(render.table(_HEADER, [*cells.values()])), no_wrap=True), refresh=True)
 
         yield update, update
 
@@ -66,12 +67,3 @@ def _row(cell: Cell) -> tuple[str, ...]:
         f"{sum(sample.generated_tokens or 0 for sample in whole) / seconds:.1f}" if seconds else "-",
         ms(firsts[len(firsts) // 2]) or "-" if firsts else "-",
     )
-
-
-def _table(rows: Iterable[tuple[str, ...]]) -> Table:
-    from rich.table import Table
-
-    table = Table("target", "load", "round", "requests", "failed", "qps", "tokens/s", "first token ms", box=None)
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -32,13 +32,11 @@ def lines(document: Document) -> Iterator[str]:
         yield f"{label} = {name}"
     if full:
         yield ""
-    many = len(short) > 1
-    yield from render.table(
-        _THROUGHPUT + (("TOKENS/S TO FIRST",) if many else ()), [*_throughput(results, short, many)]
-    )
+    # The last column has the ratio to the first target.
+    end = None if len(short) > 1 else -1
+    yield from render.table(_THROUGHPUT[:end], [row[:end] for row in _throughput(results, short)])
     yield ""
-    header = ("MILLISECONDS", "TARGET", "LOAD", "P50", "P90", "P95", "P99") + (("P50 TO FIRST",) if many else ())
-    yield from render.table(header, [*_latencies(results, short, many)])
+    yield from render.table(_SPREADS[:end], [row[:end] for row in _latencies(results, short)])
     yield from _by_route(results)
     yield from _unlike(results, short)
     yield from _errors(document)
@@ -46,7 +44,8 @@ def lines(document: Document) -> Iterator[str]:
 
 VIEW = View(text=lines)
 
-_THROUGHPUT = ("TARGET", "LOAD", "REQUESTS", "FAILED", "QPS", "PROMPT TOKENS/S", "TOKENS/S")
+_THROUGHPUT = ("TARGET", "LOAD", "REQUESTS", "FAILED", "QPS", "PROMPT TOKENS/S", "TOKENS/S", "TOKENS/S TO FIRST")
+_SPREADS = ("MILLISECONDS", "TARGET", "LOAD", "P50", "P90", "P95", "P99", "P50 TO FIRST")
 
 
 def labels(results: Sequence[Document]) -> dict[str, str]:
@@ -67,9 +66,9 @@ def _in_levels(results: Sequence[Document]) -> list[Document]:
     return sorted(results, key=lambda result: result.get("rate") or result.get("concurrency") or 0)
 
 
-def _throughput(results: Sequence[Document], short: Mapping[str, str], many: bool) -> Iterator[tuple[object, ...]]:
+def _throughput(results: Sequence[Document], short: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
     for result in _in_levels(results):
-        row: tuple[object, ...] = (
+        yield (
             short[result["target"]],
             load_of(result),
             result["requests"],
@@ -77,17 +76,16 @@ def _throughput(results: Sequence[Document], short: Mapping[str, str], many: boo
             f"{result['qps']:.2f}",
             f"{result['prompt_tokens_per_second']:.1f}",
             f"{result['generated_tokens_per_second']:.1f}",
+            ratio(result, "generated_tokens_per_second"),
         )
-        yield (*row, ratio(result, "generated_tokens_per_second")) if many else row
 
 
-def _latencies(results: Sequence[Document], short: Mapping[str, str], many: bool) -> Iterator[tuple[object, ...]]:
+def _latencies(results: Sequence[Document], short: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
     for title, name in LATENCIES:
         for result in _in_levels(results):
             if name in result:
-                spread = result[name]
-                row = (title, short[result["target"]], load_of(result), *(ms(spread[p]) for p in PERCENTILES))
-                yield (*row, ratio(result, f"{name}_p50")) if many else row
+                spread = (ms(result[name][percentile]) for percentile in PERCENTILES)
+                yield title, short[result["target"]], load_of(result), *spread, ratio(result, f"{name}_p50")
 
 
 def _by_route(results: Sequence[Document]) -> Iterator[str]:

@@ -206,7 +206,5 @@ def _prove(app: App, route: str, end: float, say: Callable[[str], None], **how: 
     """`how`: what prove_serving also takes."""
     from firectl.client.proof import prove_serving
 
-    def on_wait(error: ApiError) -> None:
-        say(f"not yet: {error.message}")
-
-    return prove_serving(app.client, route, timeout=max(1.0, end - time.monotonic()), on_wait=on_wait, **how)
+    left = max(1.0, end - time.monotonic())
+    return prove_serving(app.client, route, timeout=left, on_wait=lambda error: say(f"not yet: {error.message}"), **how)

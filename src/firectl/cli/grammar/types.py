@@ -31,45 +31,52 @@ _REGION = re.compile(r"[A-Z]{2,}(_[A-Z]+)+_[0-9]+", re.ASCII)
 _ENUM = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
-class _Duration(ParamType):
-    name = "duration"
+class TypedValue(ParamType):
+    """A type whose `read` makes the value from text. The message of its ValueError is the error."""
 
-    def _seconds(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def read(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value  # it was read before
         try:
-            return parse_duration(value)
+            return self.read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class Seconds(_Duration):
+class Seconds(TypedValue):
     """A Go duration as seconds (float, above 0)."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        seconds = self._seconds(value, param, ctx)
+    name = "duration"
+
+    def read(self, text: str) -> float:
+        seconds = parse_duration(text)
         if seconds == 0:
-            self.fail(f"{value!r} is not longer than zero", param, ctx)
+            raise ValueError(f"{text!r} is not longer than zero")
         return seconds
 
 
-class WireDuration(_Duration):
+class WireDuration(TypedValue):
     """A Go duration as the wire has it, within `least` and `most` seconds: `10m` → `"600s"`."""
+
+    name = "duration"
 
     def __init__(self, least: float = 0.0, most: float | None = None) -> None:
         self.least = least
         self.most = most
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def read(self, text: str) -> str:
         from datetime import timedelta
 
         from firectl.schemas.base import format_wire_duration
 
-        seconds = self._seconds(value, param, ctx)
+        seconds = parse_duration(text)
         if seconds < self.least:
-            self.fail(f"{value!r} is too short: at least {self.least / 60:g} minutes", param, ctx)
+            raise ValueError(f"{text!r} is too short: at least {self.least / 60:g} minutes")
         if self.most is not None and seconds > self.most:
-            self.fail(f"{value!r} is too long: at most {self.most / 60:g} minutes", param, ctx)
+            raise ValueError(f"{text!r} is too long: at most {self.most / 60:g} minutes")
         return format_wire_duration(timedelta(seconds=seconds))
 
 
@@ -79,9 +86,6 @@ class Named(ParamType):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.name = "shape" if kind == "preset" else kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         app: App | None = ctx.find_root().obj
@@ -96,7 +100,7 @@ def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
     return [CompletionItem(as_typed(value)) for value in values if value.startswith(incomplete.upper())]
 
 
-class Moment(ParamType):
+class Moment(TypedValue):
     """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; UTC when no zone is given.
 
     A date is the start of its day, or with `ends` the end, so that a range includes the day.
@@ -107,31 +111,29 @@ class Moment(ParamType):
     def __init__(self, *, ends: bool = False) -> None:
         self.ends = ends
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def read(self, text: str) -> str:
         from datetime import UTC, datetime, timedelta
 
-        text = str(value).strip().upper()
+        written = text.strip().upper()
         try:
-            moment = datetime.fromisoformat(text)
+            moment = datetime.fromisoformat(written)
             aware = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-            if self.ends and ":" not in text and "T" not in text:
+            if self.ends and ":" not in written and "T" not in written:
                 aware += timedelta(days=1)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a date such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
+            raise ValueError(f"{text!r} is not a date such as 2027-01-31 or 2027-01-31T12:00:00Z") from None
         return aware.isoformat().replace("+00:00", "Z")
 
 
-class Boolean(ParamType):
+class Boolean(TypedValue):
     """Go's booleans: true, t, 1, false, f, 0, in any case."""
 
     name = "boolean"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
-        if isinstance(value, bool):
-            return value
-        word = str(value).lower()
+    def read(self, text: str) -> bool:
+        word = text.lower()
         if word not in ("true", "t", "1", "false", "f", "0"):
-            self.fail(f"{value!r} is neither true nor false", param, ctx)
+            raise ValueError(f"{text!r} is neither true nor false")
         return word in ("true", "t", "1")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -183,46 +185,44 @@ class Known(ParamType):
         return _offered(self.values, incomplete)
 
 
-class Region(ParamType):
+class Region(TypedValue):
     """`global`, a group (`us`, `europe`, `apac`) or a region (`us-iowa-1`), as the wire's placement."""
 
     name = "region"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
-        name = str(value).upper().replace("-", "_")
+    def read(self, text: str) -> dict[str, str]:
+        name = text.upper().replace("-", "_")
         if name in REGION_GROUPS:
             return {"multi_region": name}
         if not _REGION.fullmatch(name):
-            self.fail(f"{value!r} is not global, us, europe, apac or a region such as us-iowa-1", param, ctx)
+            raise ValueError(f"{text!r} is not global, us, europe, apac or a region such as us-iowa-1")
         return {"region": name}
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         return _offered(REGION_GROUPS, incomplete)
 
 
-class NumberMap(ParamType):
+class NumberMap(TypedValue):
     """`default=0.8,requests_per_second=2` as a map of numbers."""
 
     name = "key=number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
-        if isinstance(value, dict):
-            return value
+    def read(self, text: str) -> dict[str, float]:
         numbers: dict[str, float] = {}
-        for pair in str(value).split(","):
+        for pair in text.split(","):
             key, equals, number = (part.strip() for part in pair.partition("="))
             if not (key and equals and key.isprintable()):
-                self.fail(f"{pair!r} is not KEY=NUMBER", param, ctx)
+                raise ValueError(f"{pair!r} is not KEY=NUMBER")
             try:
                 numbers[key] = float(number)
             except ValueError:
-                self.fail(f"{number!r} is not a number, in {pair!r}", param, ctx)
+                raise ValueError(f"{number!r} is not a number, in {pair!r}") from None
             if not 0 <= numbers[key] < float("inf"):
-                self.fail(f"{number!r} is not a number of at least 0, in {pair!r}", param, ctx)
+                raise ValueError(f"{number!r} is not a number of at least 0, in {pair!r}")
         return numbers
 
 
-class ShortText(ParamType):
+class ShortText(TypedValue):
     """Text of fewer than `limit` characters, on one line."""
 
     name = "text"
@@ -230,10 +230,10 @@ class ShortText(ParamType):
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if len(value) >= self.limit:
-            self.fail(f"{len(value)} characters, and fewer than {self.limit} are allowed", param, ctx)
-        return str(value)
+    def read(self, text: str) -> str:
+        if len(text) >= self.limit:
+            raise ValueError(f"{len(text)} characters, and fewer than {self.limit} are allowed")
+        return text
 
 
 class PlainId(ParamType):

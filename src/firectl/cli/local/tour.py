@@ -31,10 +31,6 @@ FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_
 """Settings of the caller, which must not reach the tour's platform."""
 
 
-class StepFailed(FirectlError):
-    """A command of the tour failed; it has printed its error on stderr."""
-
-
 class Tour:
     """`home`: FIREWORKS_HOME of the tour's platform. `show` gets each command line, without the added `flags`."""
 
@@ -132,7 +128,8 @@ class Tour:
             return done.stdout
         if done.returncode in (Exit.INTERRUPTED, Exit.TERMINATED, -2):
             raise KeyboardInterrupt
-        raise StepFailed(
+        # The command has printed its own error on stderr.
+        raise FirectlError(
             f"a step of the quickstart failed with exit code {done.returncode}: {shlex.join(('firectl', *argv))}",
             code=Code.INTERNAL,
             hint=f"FIREWORKS_HOME={shlex.quote(self.env['FIREWORKS_HOME'])} firectl local logs",
@@ -151,7 +148,7 @@ def _delete(name: str) -> tuple[str, ...]:
 
 
 def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
-    """Runs the tutorial. StepFailed if one of its commands fails."""
+    """Runs the tutorial. FirectlError if one of its commands fails."""
     from firectl import config
     from firectl.samples import ADAPTERS, FOLDER
 

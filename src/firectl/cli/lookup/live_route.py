@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from firectl.cli.lookup.lists import list_command
 from firectl.cli.output.counted import counted
+from firectl.cli.views.listing import list_command
 from firectl.errors import ApiError, Code
 from firectl.names import canonical_route, check_route, is_id
 from firectl.schemas.words import DeploymentState, LoadState, ModelState, is_quantized

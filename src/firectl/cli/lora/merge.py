@@ -32,27 +32,33 @@ def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, fl
     return found
 
 
-def merge_folders(app: App, adapters: Sequence[tuple[Path, float]], base: Path, out: Path) -> dict[str, Any]:
-    """Merges with progress on stderr. Returns the record of the merge, with `out`."""
+def merge_folders(
+    app: App, adapters: Sequence[tuple[Path, float]], base: Path, out: Path, *, verify: bool
+) -> dict[str, Any]:
+    """Merges with progress on stderr. Returns the record of the merge, with `out`.
+
+    `verify` adds the difference between the result and PEFT; InputError without torch or peft.
+    """
+    from firectl.client.transfer.meter import TransferProgress
     from firectl.lora.merge.merge import merge
 
     there = out.exists()
-    with app.progress.transfer("merging") as transfer:
-        record = merge(adapters, base, out, lambda done, total: transfer.one(out.name, done, total))
+    with app.progress.transfer("merging") as show:
+        record = merge(
+            adapters, base, out, lambda done, total: show(TransferProgress(out.name, done, total, done, total, done))
+        )
     if there:
         app.output.note(f"{out} already holds this merge: nothing was written")
     if record.tensors_changed == 0:
         app.output.warn("the adapter changes nothing: the result is the base model")
     for note in record.notes:
         app.output.note(f"Note: {note}")
-    return {"out": str(out), **record.to_document()}
+    made = {"out": str(out), **record.to_document()}
+    if verify:
+        from firectl.lora import parity
 
-
-def verify_folder(adapters: Sequence[tuple[Path, float]], base: Path, out: Path) -> dict[str, Any]:
-    """The difference between the result and PEFT with the same adapters. InputError without torch or peft."""
-    from firectl.lora.parity import verify
-
-    return verify(adapters, base, out)
+        made["verified"] = parity.verify(adapters, base, out)
+    return made
 
 
 def verdict(document: Mapping[str, Any]) -> int:

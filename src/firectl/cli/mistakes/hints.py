@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from firectl.cli.app import App
-from firectl.cli.lookup.lists import LISTED, list_command
 from firectl.cli.tree import VERBS
+from firectl.cli.views.listing import LISTED, list_command
 from firectl.errors import ApiError, Code, FirectlError, InputError, NetworkError
 from firectl.names import is_id, resolve
 from firectl.names.nouns import BY_WORD

@@ -70,10 +70,8 @@ def _drop(app: App, name: str) -> None:
 def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
     """Uploads the files of a folder and validates them. Prints the server's warnings on stderr."""
     _plan_files(app, path)
-    with app.progress.transfer("uploading") as transfer:
-        done = app.client.models.upload(
-            name, path, resumable=resumable, on_progress=transfer.show, validate_timeout=poll
-        )
+    with app.progress.transfer("uploading") as show:
+        done = app.client.models.upload(name, path, resumable=resumable, on_progress=show, validate_timeout=poll)
     for warning in done.warnings or []:
         # The base is known by now: what the adapter records does not matter.
         if RECORDED_BASE not in warning:
@@ -91,8 +89,8 @@ def _plan_files(app: App, path: Path) -> None:
 def download_folder(app: App, name: str, path: Path) -> None:
     """Fetches every file of a model into a folder."""
     left = f"{path} is not complete. To resume: firectl model download {name} {path}"
-    with app.leaving(left), app.progress.transfer("downloading") as transfer:
-        done = app.client.models.download(name, path, on_progress=transfer.show)
+    with app.leaving(left), app.progress.transfer("downloading") as show:
+        done = app.client.models.download(name, path, on_progress=show)
     kept = f"; {counted(len(done.there), 'file')} already there with the same content" if done.there else ""
     app.output.note(f"{counted(len(done.written), 'file')} written to {path}{kept}")
 

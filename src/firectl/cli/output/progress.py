@@ -35,19 +35,6 @@ class Steps:
             self._last = text
 
 
-class Transfer:
-    """Bytes on their way; `show` takes what is done so far."""
-
-    def __init__(self, show: Callable[[Moved], None]) -> None:
-        self.show = show
-
-    def one(self, name: str, done: int, total: int) -> None:
-        """For a transfer of one file, all of it moved by this command."""
-        from firectl.client.transfer.meter import TransferProgress as Moved
-
-        self.show(Moved(file=name, done=done, size=total, total_done=done, total_size=total, moved=done))
-
-
 class _TransferLines:
     """A line for each tenth of the total; only the last line for a small transfer."""
 
@@ -140,13 +127,14 @@ class Progress:
             yield Steps(show)
 
     @contextmanager
-    def transfer(self, verb: str) -> Iterator[Transfer]:
+    def transfer(self, verb: str) -> Iterator[Callable[[Moved], None]]:
+        """Bytes on their way: call what it gives with all that is done so far."""
         if not self.is_live:
-            yield Transfer(_TransferLines(self._output, verb).show)
+            yield _TransferLines(self._output, verb).show
             return
         bar = _TransferBar(self.console(), verb)
         with bar.bar:
-            yield Transfer(bar.show)
+            yield bar.show
 
 
 def duration(seconds: float) -> str:

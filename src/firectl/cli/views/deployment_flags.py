@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from firectl.cli.grammar.params import together
 from firectl.cli.grammar.types import Boolean, Count, Known, Named, NumberMap, Region, ShortText, WireDuration
 from firectl.schemas.words import ACCELERATORS, DIRECT_ROUTES, PRECISIONS
 
@@ -82,14 +83,9 @@ CHANGEABLE = tuple(flag for flag in FLAGS if flag.changes)
 
 def flag_options(flags: Iterable[Flag]) -> Callable[[F], F]:
     """A decorator that adds these flags to a command, each as the parameter `Flag.param`."""
-
-    def decorate(function: F) -> F:
-        for flag in reversed(tuple(flags)):
-            add = click.option(flag.name, type=flag.type, multiple=flag.many, metavar=_metavar(flag), help=flag.help)
-            function = add(function)
-        return function
-
-    return decorate
+    return together(
+        *(click.option(it.name, type=it.type, multiple=it.many, metavar=_metavar(it), help=it.help) for it in flags)
+    )
 
 
 def _metavar(flag: Flag) -> str | None:

@@ -1,19 +1,21 @@
-"""Fetches and shows a list: one page with a note on the next, or every page."""
+"""Fetches and shows a list: one page with a note on the next, or every page. Which command lists a collection."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from firectl.cli.app import App
 from firectl.cli.output.output import View
-from firectl.names.nouns import BY_COLLECTION
+from firectl.names.nouns import BY_COLLECTION, NOUNS, Noun
 
 if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 PUBLIC_ACCOUNT = "fireworks"
+LISTED: Mapping[str, Noun] = {noun.collection: noun for noun in NOUNS if noun.has_name and noun.has_list}
+"""The collections that a command lists by full name, and the noun of each."""
 
 _STATE = re.compile(r"""(?<![\w."'])state *= *["']?([\w-]+)""")
 """A state that a filter requires, not one that it excludes."""
@@ -46,3 +48,12 @@ def _say_unknown_state(app: App, known: Sequence[str], text: str) -> None:
     for state in _STATE.findall(text):
         if known and state not in known:
             app.output.note(f"Unknown state {state}; the known states are {', '.join(known)}")
+
+
+def list_command(name: str, account: str | None) -> str:
+    """The command that lists the collection of the resource `name`, a full name; `account` is the configured one."""
+    _, where, collection, _ = name.split("/")[:4]
+    noun = LISTED[collection]
+    elsewhere = f" -a {where}" if where != account else ""
+    public = f", or for public ones firectl -a {PUBLIC_ACCOUNT} {noun.word} list"
+    return f"firectl{elsewhere} {noun.word} list" + (public if noun.is_public and where != PUBLIC_ACCOUNT else "")

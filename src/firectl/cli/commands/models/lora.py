@@ -52,10 +52,7 @@ def merge(
     $ firectl lora merge ./adapter --base-model ./base --out ./merged
     $ firectl lora merge --adapter ./a=0.7 --adapter ./b=0.3 --base-model ./base --out ./both --verify
     """
-    adapters = merging.chosen(adapter, weighted)
-    made = merging.merge_folders(app, adapters, base_model, out)
-    if verify:
-        made["verified"] = merging.verify_folder(adapters, base_model, out)
+    made = merging.merge_folders(app, merging.chosen(adapter, weighted), base_model, out, verify=bool(verify))
     app.emit(made, merging.VIEW)
     return merging.verdict(made)
 
