@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firectl.engine.load import LoadedModel
-from firectl.engine.schedule.adapter import EngineAdapter, LoraWeights
+from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.errors import AdapterError
 from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.hashing import content_hash
@@ -64,8 +64,7 @@ class AdapterReader:
         result = EngineAdapter(
             name=name,
             content_hash=source.content_hash,
-            # [in, out] is the layout that the product reads.
-            modules={module: LoraWeights(a.t(), b.t(), scaling) for module, (a, b, scaling) in weights.items()},
+            modules=weights,
             path=adapter.path,
             rank=rank,
             chat_template=template,
