@@ -123,7 +123,7 @@ def _prompts(value: object) -> tuple[Prompt, ...]:
         return (value,)
     if not isinstance(value, list) or not value:
         raise ParamError("prompt must be a string, token ids, or a non-empty list of either", "prompt")
-    if _is_token(value[0]):
+    if type(value[0]) is int:
         return (_tokens(value, "prompt"),)
     prompts: list[Prompt] = []
     for position, item in enumerate(value):
@@ -140,11 +140,7 @@ def _prompts(value: object) -> tuple[Prompt, ...]:
 def _tokens(value: list[object], at: str) -> tuple[int, ...]:
     tokens = []
     for position, token in enumerate(value):
-        if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+        if type(token) is not int or token < 0:
             raise ParamError(f"{at}.{position} must be a token id (a whole number)", f"{at}.{position}")
         tokens.append(token)
     return tuple(tokens)
-
-
-def _is_token(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
