@@ -37,13 +37,13 @@ class AnswerFormat:
         self._head = (f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", int(time.time()), model)
 
     def whole(self, choices: Items[Choice], usage: Usage) -> dict[str, Any]:
-        return (chat_answer if self._chat else completion_answer)(*self._head, choices, usage)
+        return (chat_answer if self._chat else completion_answer)(self._head, choices, usage)
 
     def chunk(self, choice: Choice | None, usage: Usage | None, sent: int | None = None) -> dict[str, Any]:
         """`sent` is how many characters of the choice were in earlier chunks, None for its first chunk."""
         if self._chat:
-            return chat_chunk(*self._head, choice, first=choice is not None and sent is None, usage=usage)
-        return completion_chunk(*self._head, choice, text_offset=sent or 0, usage=usage)
+            return chat_chunk(self._head, choice, first=choice is not None and sent is None, usage=usage)
+        return completion_chunk(self._head, choice, text_offset=sent or 0, usage=usage)
 
 
 async def write_whole(
