@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from firectl.engine.schedule.adapter import EngineAdapter, LoraWeights
+from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.kv_slots import KVSlots
 from firectl.engine.schedule.scheduler import Chunk
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code
+from firectl.lora.weights import Factors
 from firectl.schemas.openai import Sampling
 from tests.engine.harness import GREEDY, Harness, metric
 
@@ -158,7 +159,7 @@ def test_numbers_that_are_not_finite_fail_their_own_request_alone(harness: Harne
 def test_when_the_engine_fails_requests_in_flight_get_the_error_and_new_ones_are_refused(
     harness: Harness, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    weights = LoraWeights(torch.ones(3, 2), torch.ones(2, 5), 1.0)
+    weights = Factors(torch.ones(3, 2), torch.ones(2, 5), 1.0)
     wrong = EngineAdapter("wrong", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
     with harness.running(max_num_seqs=1) as (engine, inbox):
         running, waiting = harness.sequence("a", max_tokens=400), harness.sequence("b")
@@ -191,7 +192,7 @@ def test_a_stopped_engine_ends_every_sequence_with_an_error(harness: Harness) ->
 
 def _broken(value: float) -> EngineAdapter:
     size = 64
-    weights = LoraWeights(torch.ones(size, 2), torch.full((2, size), value), 1.0)
+    weights = Factors(torch.ones(size, 2), torch.full((2, size), value), 1.0)
     return EngineAdapter("broken", "", {"model.layers.0.self_attn.q_proj": weights}, Path(), 2)
 
 

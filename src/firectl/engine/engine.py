@@ -14,6 +14,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 from firectl.engine.compute.sampler import Picked, pick
 from firectl.engine.load import LoadedModel
@@ -44,22 +45,6 @@ class StepResult:
         return self.finish is not None or self.error is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Submit:
-    sequences: tuple[Sequence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Cancel:
-    sequences: tuple[Sequence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    function: Callable[[], None]
-    done: Future[None]
-
-
 class Engine:
     """The engine's thread calls `publish` with the results of each step, and `died` if it fails."""
 
@@ -81,8 +66,8 @@ class Engine:
         self._scheduler = scheduler
         self._publish = publish
         self._died = died
-        self._commands: queue.SimpleQueue[_Submit | _Cancel | _Call | None] = queue.SimpleQueue()
-        """None ends the thread."""
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        """Run by the thread between two steps, and after its death; None ends it."""
         self._lock = threading.Lock()
         """Held to add a command and to set `death`, so that no command is added after the last look at the queue."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -102,19 +87,19 @@ class Engine:
 
     def submit(self, sequences: Items[Sequence]) -> None:
         """Queue sequences. ApiError when the engine has died."""
-        self._put(_Submit(tuple(sequences)))
+        self._put(partial(self._add, tuple(sequences)))
 
     def cancel(self, sequences: Items[Sequence]) -> None:
         """Free the sequences' slots before the next step. Sequences that have ended are ignored."""
-        self._commands.put(_Cancel(tuple(sequences)))
+        self._commands.put(partial(self._remove, tuple(sequences)))
 
     def call(self, function: Callable[[], None]) -> Future[None]:
         """Run a function on the engine's thread between two steps. ApiError when the engine has died."""
         done: Future[None] = Future()
-        self._put(_Call(function, done))
+        self._put(partial(self._call, function, done))
         return done
 
-    def _put(self, command: _Submit | _Call) -> None:
+    def _put(self, command: Callable[[], None]) -> None:
         with self._lock:
             if self.death is not None:
                 raise ApiError(Code.UNAVAILABLE, self.death.message, reason=Reason.ENGINE_STOPPED)
@@ -142,23 +127,28 @@ class Engine:
                 command = self._commands.get(block=idle)
             except queue.Empty:
                 return True
-            match command:
-                case _Submit(sequences):
-                    for sequence in sequences:
-                        self.metrics.prefix_queries.inc(len(sequence.prompt))
-                        self._scheduler.add(sequence)
-                case _Cancel(sequences):
-                    for sequence in sequences:
-                        self._scheduler.remove(sequence)
-                case _Call(function, done):
-                    try:
-                        function()
-                    except Exception as error:
-                        done.set_exception(error)
-                    else:
-                        done.set_result(None)
-                case None:
-                    return False
+            if command is None:
+                return False
+            command()
+
+    def _add(self, sequences: tuple[Sequence, ...]) -> None:
+        for sequence in sequences:
+            self.metrics.prefix_queries.inc(len(sequence.prompt))
+            self._scheduler.add(sequence)
+
+    def _remove(self, sequences: tuple[Sequence, ...]) -> None:
+        for sequence in sequences if self.death is None else ():
+            self._scheduler.remove(sequence)
+
+    def _call(self, function: Callable[[], None], done: Future[None]) -> None:
+        try:
+            if self.death is not None:
+                raise self.death
+            function()
+        except Exception as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
 
     def _step(self) -> None:
         reused, preempted = self._scheduler.reused, self._scheduler.preempted
@@ -213,11 +203,9 @@ class Engine:
     def _end(self, death: ApiError) -> None:
         with self._lock:
             self.death = death
-        left = [*self._scheduler.running, *self._scheduler.waiting]
         while not self._commands.empty():
-            match self._commands.get():
-                case _Submit(sequences):
-                    left.extend(sequences)
-                case _Call(_, done):
-                    done.set_exception(death)
+            command = self._commands.get()
+            if command is not None:
+                command()
+        left = [*self._scheduler.running, *self._scheduler.waiting]
         self._publish([StepResult(sequence, error=death) for sequence in left])

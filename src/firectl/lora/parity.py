@@ -190,7 +190,7 @@ def applied(model: Any, adapter: Adapter, base: BaseModel) -> Iterator[None]:
     weights = load_weights(adapter, base, next(model.parameters()).dtype)
 
     def add(factors: Factors, _: Any, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
-        return result + (given[0] @ factors.a.T) @ factors.b.T * factors.scaling
+        return result + (given[0] @ factors.a) @ factors.b * factors.scaling
 
     handles = [
         model.get_submodule(name).register_forward_hook(partial(add, factors)) for name, factors in weights.items()

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from firectl.engine.schedule.adapter import EngineAdapter, LoraWeights, require_shapes
+from firectl.engine.schedule.adapter import EngineAdapter, require_shapes
 from firectl.errors import AdapterError
+from firectl.lora.weights import Factors
 
 SHAPES = {"inner": (6, 4), "outer": (4, 9)}
 
 
 def adapter(module: str, a: tuple[int, int], b: tuple[int, int]) -> EngineAdapter:
-    return EngineAdapter("one", "", {module: LoraWeights(torch.zeros(a), torch.zeros(b), 1.0)}, Path(), a[1])
+    return EngineAdapter("one", "", {module: Factors(torch.zeros(a), torch.zeros(b), 1.0)}, Path(), a[1])
 
 
 def test_an_adapter_of_the_models_layers_is_accepted() -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from firectl.errors import AdapterError
-from firectl.lora.check.check import check, raise_for_errors
+from firectl.lora.check.check import check
 from firectl.lora.read.base_model import BaseModel
+from firectl.lora.read.findings import raise_for
 from tests import tiny
 from tests.lora.check.reports import said
 from tests.lora.conftest import Make
@@ -66,10 +67,10 @@ def test_errors_can_be_raised_with_all_of_them_in_the_details(base: Make, adapte
     report = check(adapter(base()), base(hidden=128))
     assert len(report.errors) == 14
     with pytest.raises(AdapterError, match=r"down_proj\.weight' has \[128, 128\] \(and 13 more\)") as caught:
-        raise_for_errors(report)
+        raise_for(report.findings)
     assert caught.value.hint == "use the base model that the adapter was trained on"
     assert len(caught.value.details) == 14
-    raise_for_errors(check(adapter(base()), base()))
+    raise_for(check(adapter(base()), base()).findings)
 
 
 def test_an_opened_base_can_be_used_for_many_checks(base: Make, adapter: Make) -> None:

@@ -50,7 +50,7 @@ LOGPROB = TokenLogprob("é", "é".encode(), -0.5, (("é", "é".encode(), -0.5), 
 
 
 def test_a_chat_answer_has_openais_shape() -> None:
-    answer = chat_answer("id", 5, "m", [Choice(0, "é", "stop", (LOGPROB,))], Usage(3, 1))
+    answer = chat_answer(("id", 5, "m"), [Choice(0, "é", "stop", (LOGPROB,))], Usage(3, 1))
     assert answer == {
         "id": "id",
         "object": "chat.completion",
@@ -82,13 +82,13 @@ def test_a_chat_answer_has_openais_shape() -> None:
 
 
 def test_the_first_chunk_of_a_choice_names_the_role_and_the_last_its_end() -> None:
-    first = chat_chunk("id", 5, "m", Choice(1, "a"), first=True)
+    first = chat_chunk(("id", 5, "m"), Choice(1, "a"), first=True)
     assert first["object"] == "chat.completion.chunk"
     assert first["choices"] == [
         {"index": 1, "delta": {"role": "assistant", "content": "a"}, "logprobs": None, "finish_reason": None}
     ]
     assert "usage" not in first
-    last = chat_chunk("id", 5, "m", Choice(1, "", "length"), usage=Usage(1, 2))
+    last = chat_chunk(("id", 5, "m"), Choice(1, "", "length"), usage=Usage(1, 2))
     assert last["choices"] == [{"index": 1, "delta": {}, "logprobs": None, "finish_reason": "length"}]
     assert last["usage"]["total_tokens"] == 3
-    assert chat_chunk("id", 5, "m", None, usage=Usage(1, 2))["choices"] == []
+    assert chat_chunk(("id", 5, "m"), None, usage=Usage(1, 2))["choices"] == []

@@ -46,7 +46,7 @@ LOGPROB = TokenLogprob("é", "é".encode(), -0.5, (("é", "é".encode(), -0.5), 
 
 
 def test_a_completion_answer_has_openais_shape() -> None:
-    answer = completion_answer("id", 5, "m", [Choice(0, "éé", "length", (LOGPROB, LOGPROB))], Usage(3, 2))
+    answer = completion_answer(("id", 5, "m"), [Choice(0, "éé", "length", (LOGPROB, LOGPROB))], Usage(3, 2))
     assert answer["object"] == "text_completion"
     assert answer["choices"] == [
         {
@@ -61,5 +61,5 @@ def test_a_completion_answer_has_openais_shape() -> None:
             "finish_reason": "length",
         }
     ]
-    chunk = completion_chunk("id", 5, "m", Choice(0, "é", None, (LOGPROB,)), text_offset=4)
+    chunk = completion_chunk(("id", 5, "m"), Choice(0, "é", None, (LOGPROB,)), text_offset=4)
     assert chunk["choices"][0]["logprobs"]["text_offset"] == [4]

@@ -98,19 +98,19 @@ def download_folder(app: App, name: str, path: Path) -> None:
 def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model:
     from firectl.cli.model.known_base import seen_base
     from firectl.lora.check.check import check as examine
-    from firectl.lora.check.check import raise_for_errors
     from firectl.lora.read.adapter import Adapter
+    from firectl.lora.read.findings import raise_for
     from firectl.schemas.model import Model, PeftDetails
 
     if not check:
         return _unchecked(app, path, base_model)
     adapter = Adapter.open(path)
-    raise_for_errors(examine(adapter))
+    raise_for(examine(adapter).findings)
     base = _base_of(app, path, base_model, adapter.config.base_name)
     with seen_base(app, base, adapter.config.base_name) as seen:
         # A dry run reads only the headers.
         report = examine(adapter, seen, deep=not app.dry_run)
-    raise_for_errors(report)
+    raise_for(report.findings)
     for finding in report.warnings:
         # --base-model overrides what the adapter records.
         if not (base_model and RECORDED_BASE in finding.where):

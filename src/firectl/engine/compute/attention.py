@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from firectl.engine.compute.kv_store import KVStore, LayerKV
-from firectl.engine.compute.packing import Batch, Decodes, Prefill
+from firectl.engine.compute.packing import Batch, Decodes, Prefill, mask_of
 from firectl.errors import AdapterError
 
 NAME = "firectl_packed"
@@ -124,12 +124,8 @@ def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: MaskRules
     if prefill.start == 0 and window is None and rules.softcap is None:
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=rules.scale)
     else:
-        places = torch.arange(prefill.stop, device=q.device)
-        own = places[prefill.start :, None]
-        seen = places <= own
-        if window is not None:
-            seen &= places > own - window
-        mask = torch.zeros(seen.shape, dtype=q.dtype, device=q.device).masked_fill_(~seen, float("-inf"))
+        last = torch.arange(prefill.start, prefill.stop, device=q.device)
+        mask = mask_of(last, prefill.stop, window, q.dtype)
         mixed = _attend(q, k, v, mask[None, None], rules)
     return mixed.reshape(heads, count, -1).transpose(0, 1)
 

@@ -73,13 +73,17 @@ class Decodes:
         if window not in self.masks:
             last = self.positions.new_zeros(self.span)
             last[self.slots - self.low] = self.positions
-            places = torch.arange(self.length, device=last.device)
-            seen = places <= last[:, None]
-            if window is not None:
-                seen &= places > last[:, None] - window
-            mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
-            self.masks[window] = mask[:, None, None, :]
+            self.masks[window] = mask_of(last, self.length, window, dtype)[:, None, None, :]
         return self.masks[window]
+
+
+def mask_of(last: torch.Tensor, length: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+    """The mask of 0 and -inf [rows, length] of rows that each see the `window` positions up to their `last`."""
+    places = torch.arange(length, device=last.device)
+    seen = places <= last[:, None]
+    if window is not None:
+        seen &= places > last[:, None] - window
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,17 +37,17 @@ class AnswerFormat:
         self._head = (f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}", int(time.time()), model)
 
     def whole(self, choices: Items[Choice], usage: Usage) -> dict[str, Any]:
-        return (chat_answer if self._chat else completion_answer)(*self._head, choices, usage)
+        return (chat_answer if self._chat else completion_answer)(self._head, choices, usage)
 
     def chunk(self, choice: Choice | None, usage: Usage | None, sent: int | None = None) -> dict[str, Any]:
         """`sent` is how many characters of the choice were in earlier chunks, None for its first chunk."""
         if self._chat:
-            return chat_chunk(*self._head, choice, first=choice is not None and sent is None, usage=usage)
-        return completion_chunk(*self._head, choice, text_offset=sent or 0, usage=usage)
+            return chat_chunk(self._head, choice, first=choice is not None and sent is None, usage=usage)
+        return completion_chunk(self._head, choice, text_offset=sent or 0, usage=usage)
 
 
 async def write_whole(
-    generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, prompts: int
+    generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, n: int
 ) -> dict[str, Any]:
     """Wait for every choice; raises the error of the first that fails."""
     texts = dict.fromkeys(sequences, "")
@@ -62,11 +62,11 @@ async def write_whole(
         Choice(index, texts[each], finishes[each], tuple(logprobs[each]) if _reports(each) else None)
         for index, each in enumerate(sequences)
     ]
-    return answer_format.whole(choices, _usage(sequences, prompts))
+    return answer_format.whole(choices, _usage(sequences, n))
 
 
 async def write_stream(
-    generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, prompts: int, *, usage_chunk: bool
+    generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, n: int, *, usage_chunk: bool
 ) -> AsyncGenerator[bytes, None]:
     """Server-sent events: one for each result with text, usage in the last chunk, then `[DONE]`.
 
@@ -88,10 +88,10 @@ async def write_stream(
                 sent[result.sequence] = (before or 0) + len(result.text)
                 logprobs = result.logprobs if reports else None
                 choice = Choice(index[result.sequence], result.text, result.finish, logprobs)
-                usage = _usage(sequences, prompts) if left == 0 and not usage_chunk else None
+                usage = _usage(sequences, n) if left == 0 and not usage_chunk else None
                 yield _event(answer_format.chunk(choice, usage, before))
         if usage_chunk:
-            yield _event(answer_format.chunk(None, _usage(sequences, prompts)))
+            yield _event(answer_format.chunk(None, _usage(sequences, n)))
         yield sse.event(sse.DONE)
     except ApiError as error:
         yield _event(to_inference_wire(error))
@@ -100,11 +100,10 @@ async def write_stream(
         yield _event(to_inference_wire(ApiError(Code.INTERNAL, f"internal error: {type(error).__name__}")))
 
 
-def _usage(sequences: Items[Sequence], prompts: int) -> Usage:
-    """Each prompt counts once, whatever the number of its choices."""
-    each = len(sequences) // prompts
+def _usage(sequences: Items[Sequence], n: int) -> Usage:
+    """Each prompt counts once, whatever the number `n` of its choices."""
     return Usage(
-        prompt_tokens=sum(len(sequence.prompt) for sequence in sequences[::each]),
+        prompt_tokens=sum(len(sequence.prompt) for sequence in sequences[::n]),
         completion_tokens=sum(sequence.generated for sequence in sequences),
     )
 

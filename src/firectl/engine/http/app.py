@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +26,7 @@ from firectl.engine.http.answer import AnswerFormat, write_stream, write_whole
 from firectl.engine.http.disconnect import EventStream, unless_disconnected
 from firectl.engine.http.prompts import chat_sequences, completion_sequences
 from firectl.engine.model_server import ModelServer
+from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.sequence import Sequence
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 from firectl.schemas.openai import (
@@ -37,11 +38,15 @@ from firectl.schemas.openai import (
     parse_json,
 )
 
+if TYPE_CHECKING:
+    from firectl.engine.load import LoadedModel
+
 MAX_BODY = 16 * 2**20
 LONG_TEXT = 20_000
 """A body of this many bytes or more is tokenised on another thread, so that streams do not wait for it."""
 
 Answer = Response | EventStream
+_Asked = TypeVar("_Asked", ChatRequest, CompletionRequest)
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 
@@ -103,21 +108,10 @@ class Endpoints:
         return JSONResponse({"object": "list", "data": data})
 
     async def chat(self, request: Request) -> Answer:
-        raw = await _body(request)
-        chat = parse_chat(parse_json(raw))
-        adapter = await self._server.adapter(chat.model)
-        loaded = self._server.ready.engine.loaded
-        sequences = await _tokenise(len(raw), lambda: chat_sequences(loaded, chat, adapter))
-        return await self._generate(request, chat, sequences, AnswerFormat(chat.model, chat=True), prompts=1)
+        return await self._generate(request, parse_chat, chat_sequences)
 
     async def completions(self, request: Request) -> Answer:
-        raw = await _body(request)
-        completion = parse_completion(parse_json(raw))
-        adapter = await self._server.adapter(completion.model)
-        loaded = self._server.ready.engine.loaded
-        sequences = await _tokenise(len(raw), lambda: completion_sequences(loaded, completion, adapter))
-        answer_format = AnswerFormat(completion.model, chat=False)
-        return await self._generate(request, completion, sequences, answer_format, prompts=len(completion.prompts))
+        return await self._generate(request, parse_completion, completion_sequences)
 
     async def load_adapter(self, request: Request) -> Answer:
         fields = await _adapter_fields(request, ("lora_name", "lora_path"))
@@ -144,17 +138,21 @@ class Endpoints:
     async def _generate(
         self,
         request: Request,
-        asked: ChatRequest | CompletionRequest,
-        sequences: list[Sequence],
-        answer_format: AnswerFormat,
-        prompts: int,
+        parse: Callable[[object], _Asked],
+        sequences_of: Callable[[LoadedModel, _Asked, EngineAdapter | None], list[Sequence]],
     ) -> Answer:
+        raw = await _body(request)
+        asked = parse(parse_json(raw))
+        arguments = (self._server.ready.engine.loaded, asked, await self._server.adapter(asked.model))
+        sequences = (
+            sequences_of(*arguments) if len(raw) < LONG_TEXT else await asyncio.to_thread(sequences_of, *arguments)
+        )
+        answer_format = AnswerFormat(asked.model, chat=isinstance(asked, ChatRequest))
         generation = self._server.start(asked.model, sequences)
         if asked.stream:
-            return EventStream(
-                write_stream(generation, sequences, answer_format, prompts, usage_chunk=asked.include_usage)
-            )
-        whole = write_whole(generation, sequences, answer_format, prompts)
+            events = write_stream(generation, sequences, answer_format, asked.n, usage_chunk=asked.include_usage)
+            return EventStream(events)
+        whole = write_whole(generation, sequences, answer_format, asked.n)
         document = await unless_disconnected(request.receive, whole)
         if document is None:
             raise ClientDisconnect
@@ -182,10 +180,6 @@ async def _body(request: Request) -> bytes:
         if len(body) > MAX_BODY:
             raise ApiError(Code.INVALID_ARGUMENT, f"the body is larger than {MAX_BODY // 2**20} MiB", http_status=413)
     return bytes(body)
-
-
-async def _tokenise(size: int, make: Callable[[], list[Sequence]]) -> list[Sequence]:
-    return make() if size < LONG_TEXT else await asyncio.to_thread(make)
 
 
 async def _adapter_fields(request: Request, required: tuple[str, ...]) -> dict[str, Any]:

@@ -13,16 +13,7 @@ from typing import TYPE_CHECKING
 from firectl.errors import AdapterError
 
 if TYPE_CHECKING:
-    import torch
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class LoraWeights:
-    """What one module adds: `scaling * (x @ a) @ b`, with a of shape [in, r] and b [r, out]."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-    scaling: float
+    from firectl.lora.weights import Factors
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -31,7 +22,7 @@ class EngineAdapter:
 
     name: str
     content_hash: str
-    modules: Mapping[str, LoraWeights]
+    modules: Mapping[str, Factors]
     path: Path
     rank: int
     chat_template: str | None = None

@@ -18,7 +18,7 @@ from firectl.lora.check.rules import merge_only, service_rules
 from firectl.lora.check.values import deep_findings, idle_findings
 from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.base_model import BaseModel
-from firectl.lora.read.findings import Finding, raise_for
+from firectl.lora.read.findings import Finding
 from firectl.lora.read.folder import printable
 
 _SEVERITIES = ("error", "warning", "note")
@@ -114,11 +114,6 @@ def with_findings(report: CheckReport, more: Iterable[Finding]) -> CheckReport:
         live_merge=ok and report.live_merge,
         multi_lora=ok and report.multi_lora,
     )
-
-
-def raise_for_errors(report: CheckReport) -> None:
-    """AdapterError with the report's first error and all of them in its details, if it has any."""
-    raise_for(report.findings)
 
 
 def _facts(adapter: Adapter, base: BaseModel | None) -> dict[str, Any]:

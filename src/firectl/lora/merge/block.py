@@ -33,6 +33,30 @@ _HUGE = 1e30
 """A change of this norm could overflow float32."""
 
 
+class Scratch:
+    """Memory for all blocks: newly allocated memory would be cleared first, which takes longer."""
+
+    def __init__(self, turns: int) -> None:
+        self._data = [bytearray()] * turns
+        self._turn = 0
+        self._arrays: tuple[Array, ...] = ()
+        self._size = 0
+
+    def data(self, size: int) -> memoryview:
+        """Bytes that the next `turns - 1` calls do not overwrite."""
+        self._turn = (self._turn + 1) % len(self._data)
+        if size > len(self._data[self._turn]):
+            self._data[self._turn] = bytearray(size)
+        return memoryview(self._data[self._turn])[:size]
+
+    def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
+        """Three uninitialised arrays of float32, [rows, columns]."""
+        if rows * columns > self._size:
+            self._size = rows * columns
+            self._arrays = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
+        return tuple(array[: rows * columns].reshape(rows, columns) for array in self._arrays)
+
+
 @dataclass(frozen=True)
 class Operands:
     """The tensors for one edit, in float32."""
@@ -89,125 +113,87 @@ class Operands:
         for first in range(0, height, rows):
             yield first, min(rows, height - first)
 
+    def compute(self, first: int, count: int, scratch: Scratch) -> tuple[memoryview, float, bool]:
+        """(new bytes, squared norm of the change, whether any bit changed) of `count` rows, beginning with row `first`.
 
-class Scratch:
-    """Memory for all blocks: newly allocated memory would be cleared first, which takes longer."""
-
-    def __init__(self, turns: int) -> None:
-        self._data = [bytearray()] * turns
-        self._turn = 0
-        self._arrays: tuple[Array, ...] = ()
-        self._size = 0
-
-    def data(self, size: int) -> memoryview:
-        """Bytes that the next `turns - 1` calls do not overwrite."""
-        self._turn = (self._turn + 1) % len(self._data)
-        if size > len(self._data[self._turn]):
-            self._data[self._turn] = bytearray(size)
-        return memoryview(self._data[self._turn])[:size]
-
-    def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
-        """Three uninitialised arrays of float32, [rows, columns]."""
-        if rows * columns > self._size:
-            self._size = rows * columns
-            self._arrays = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
-        return tuple(array[: rows * columns].reshape(rows, columns) for array in self._arrays)
-
-
-@dataclass(frozen=True, slots=True)
-class RowBlock:
-    """`count` rows of an edit, beginning with row `first`."""
-
-    operands: Operands
-    first: int
-    count: int
-    scratch: Scratch
-
-    def compute(self) -> tuple[memoryview, float, bool]:
-        """(new bytes, squared norm of the change, whether any bit changed).
-
-        The bytes are in the scratch memory. The norm is 0 if `Operands.norm` has it. AdapterError names the tensor if
-        a new value overflows its dtype.
+        The bytes are in the scratch memory. The norm is 0 if `self.norm` has it. AdapterError names the tensor if a
+        new value overflows its dtype.
         """
-        operands, edit = self.operands, self.operands.edit
-        data = self.scratch.data(self.count * edit.row_bytes)
-        read_into(edit.source, self.first * edit.row_bytes, data)
+        edit = self.edit
+        data = scratch.data(count * edit.row_bytes)
+        read_into(edit.source, first * edit.row_bytes, data)
         dtype = edit.source.dtype
-        rows = arithmetic.stored(data, dtype, (self.count, edit.source.numel // edit.source.shape[0]))
+        rows = arithmetic.stored(data, dtype, (count, edit.source.numel // edit.source.shape[0]))
         squared, changed = 0.0, False
         doubtful: list[tuple[Array, Array]] = []
-        tile = self._tile_rows(rows.shape[1])
-        for start in range(0, self.count, tile):
+        tile = self._tile_rows(*rows.shape)
+        for start in range(0, count, tile):
             old = rows[start : start + tile]
-            before = old.copy() if operands.norm is None or not changed else None
-            self._change(old, start, doubtful)
+            before = old.copy() if self.norm is None or not changed else None
+            self._change(old, first + start, scratch, doubtful)
             if before is not None:
                 changed = changed or not arithmetic.numpy().array_equal(before, old)
-                if operands.norm is None:
+                if self.norm is None:
                     difference = arithmetic.float32(old, dtype).astype("f8") - arithmetic.float32(before, dtype)
                     squared += float((difference**2).sum())
         if doubtful:
-            self._compute_again(rows, doubtful)
-        if operands.may_overflow and not arithmetic.is_finite(rows, dtype):
+            self._compute_again(rows, first, doubtful)
+        if self.may_overflow and not arithmetic.is_finite(rows, dtype):
             raise AdapterError(
                 f"the merged tensor {quoted(edit.name)} overflows {dtype}",
                 hint="lora_alpha or the weights are too large, or the base model has NaN or infinity there",
             )
         return data, squared, changed
 
-    def _tile_rows(self, columns: int) -> int:
-        operands = self.operands
-        if operands.magnitude is not None and operands.edit.transposed:
-            return self.count
+    def _tile_rows(self, count: int, columns: int) -> int:
+        if self.magnitude is not None and self.edit.transposed:
+            return count
         rows = max(_STEP, TILE // columns // _STEP * _STEP)
-        return max(rows, MIN_ROWS) if operands.edit.source.dtype == "F32" else rows
+        return max(rows, MIN_ROWS) if self.edit.source.dtype == "F32" else rows
 
-    def _change(self, old: Array, start: int, doubtful: list[tuple[Array, Array]]) -> None:
-        """Write the new values over `old`, the rows of the block that begin with its row `start`.
+    def _change(self, old: Array, first: int, scratch: Scratch, doubtful: list[tuple[Array, Array]]) -> None:
+        """Write the new values over `old`, the rows that begin with row `first`.
 
-        Appends (positions in the block, the base's values there) of results in doubt to `doubtful`.
+        Appends (positions in the whole weight, the base's values there) of results in doubt to `doubtful`.
         """
-        operands, edit = self.operands, self.operands.edit
-        dtype = edit.source.dtype
-        first, count = self.first + start, old.shape[0]
+        edit, dtype = self.edit, self.edit.source.dtype
+        count, columns = old.shape
         rows = slice(first, first + count)
-        change, weight, more = self.scratch.arrays(count, old.shape[1])
-        if operands.whole is not None:
-            weight[...] = operands.whole.reshape(edit.source.shape[0], -1)[rows]
+        change, weight, more = scratch.arrays(count, columns)
+        if self.whole is not None:
+            weight[...] = self.whole.reshape(edit.source.shape[0], -1)[rows]
             arithmetic.round_into(old, weight.copy(), dtype, change)
-            if not operands.products and operands.bias is None:
+            if not self.products and self.bias is None:
                 return
         arithmetic.float32(old, dtype, out=weight)
-        if operands.bias is not None:
-            weight += operands.bias[rows, None]
+        if self.bias is not None:
+            weight += self.bias[rows, None]
             arithmetic.round_into(old, weight, dtype, change)
             return
-        if not operands.products:
+        if not self.products:
             return
-        operands.products[0].rows(first, count, change, operands.multiply)
-        for product in operands.products[1:]:
-            product.rows(first, count, more, operands.multiply)
+        self.products[0].rows(first, count, change, self.multiply)
+        for product in self.products[1:]:
+            product.rows(first, count, more, self.multiply)
             change += more
         change += weight
-        if operands.magnitude is not None:
+        if self.magnitude is not None:
             transposed = edit.transposed
-            arithmetic.scale_to(
-                change, operands.magnitude if transposed else operands.magnitude[rows], transposed=transposed
-            )
-        if operands.doubt:
-            found = arithmetic.below(change, operands.doubt, more)
+            arithmetic.scale_to(change, self.magnitude if transposed else self.magnitude[rows], transposed=transposed)
+        if self.doubt:
+            found = arithmetic.below(change, self.doubt, more)
             if found.size:
-                doubtful.append((found + start * old.shape[1], weight.ravel()[found]))
+                doubtful.append((found + first * columns, weight.ravel()[found]))
         arithmetic.round_into(old, change, dtype, weight)
 
-    def _compute_again(self, rows: Array, doubtful: list[tuple[Array, Array]]) -> None:
+    def _compute_again(self, rows: Array, first: int, doubtful: list[tuple[Array, Array]]) -> None:
         np = arithmetic.numpy()
         positions, weight = (np.concatenate(parts) for parts in zip(*doubtful, strict=True))
         down, across = np.divmod(positions, rows.shape[1])
-        change, *more = (product.at(self.first + down, across) for product in self.operands.products)
+        change, *more = (product.at(down, across) for product in self.products)
         for other in more:
             change += other
-        rows[down, across] = arithmetic.rounded(change + weight, self.operands.edit.source.dtype)
+        rows[down - first, across] = arithmetic.rounded(change + weight, self.edit.source.dtype)
 
 
 def write_all(target: int, data: bytes | memoryview, offset: int) -> int:

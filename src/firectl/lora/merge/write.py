@@ -18,7 +18,7 @@ from typing import Any
 
 from firectl.errors import AdapterError
 from firectl.lora.merge import arithmetic
-from firectl.lora.merge.block import Operands, RowBlock, Scratch, copy_range, reserve, write_all
+from firectl.lora.merge.block import Operands, Scratch, copy_range, reserve, write_all
 from firectl.lora.merge.plan import Edit, MergePlan
 from firectl.lora.merge.threads import AHEAD, Flusher, Hasher, write_behind
 from firectl.lora.read.base_model import CONFIG, INDEX, BaseModel
@@ -63,7 +63,7 @@ class MergeWriter:
         if self._added is not None:
             total += self._added.source.nbytes
             self._untie(self._added)
-        # `RowBlock.compute` finds an overflow and names the tensor; numpy's warning would not.
+        # `Operands.compute` finds an overflow and names the tensor; numpy's warning would not.
         silent = arithmetic.numpy().errstate(over="ignore", invalid="ignore")
         # Writing must end before the files are closed: an interrupted write must not reach a file that is opened next.
         with (
@@ -123,7 +123,7 @@ class MergeWriter:
         operands = Operands.load(edit, self._exact)
         squares = 0.0
         for first, count in operands.blocks():
-            data, squared, changed = RowBlock(operands, first, count, self._scratch).compute()
+            data, squared, changed = operands.compute(first, count, self._scratch)
             if changed:
                 self.changed.add(edit.name)
             squares += squared

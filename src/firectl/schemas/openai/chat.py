@@ -14,6 +14,7 @@ from pydantic import Field
 from firectl.schemas.openai.params import (
     Body,
     Choice,
+    Head,
     ParamError,
     Sampling,
     TokenLogprob,
@@ -74,23 +75,15 @@ def parse_chat(body: object) -> ChatRequest:
     )
 
 
-def chat_answer(request_id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
-    """A `chat.completion`; `created` in Unix seconds."""
+def chat_answer(head: Head, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
+    """A `chat.completion`."""
     shown = [
         _choice(choice, message={"role": "assistant", "content": choice.text, "refusal": None}) for choice in choices
     ]
-    return envelope("chat.completion", request_id, created, model, shown, usage)
+    return envelope("chat.completion", head, shown, usage)
 
 
-def chat_chunk(
-    request_id: str,
-    created: int,
-    model: str,
-    choice: Choice | None,
-    *,
-    first: bool = False,
-    usage: Usage | None = None,
-) -> dict[str, Any]:
+def chat_chunk(head: Head, choice: Choice | None, *, first: bool = False, usage: Usage | None = None) -> dict[str, Any]:
     """One `chat.completion.chunk`; without a choice it has the usage alone. The first of a choice has the role."""
     shown = []
     if choice is not None:
@@ -98,7 +91,7 @@ def chat_chunk(
         if choice.text or first:
             delta["content"] = choice.text
         shown.append(_choice(choice, delta=delta))
-    return envelope("chat.completion.chunk", request_id, created, model, shown, usage)
+    return envelope("chat.completion.chunk", head, shown, usage)
 
 
 def _choice(choice: Choice, **content: object) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from firectl.schemas.openai.params import (
     MAX_CHOICES,
     Body,
     Choice,
+    Head,
     ParamError,
     Sampling,
     TokenLogprob,
@@ -64,26 +65,17 @@ def parse_completion(body: object) -> CompletionRequest:
     )
 
 
-def completion_answer(
-    request_id: str, created: int, model: str, choices: Sequence[Choice], usage: Usage
-) -> dict[str, Any]:
-    """A `text_completion`; `created` in Unix seconds."""
-    shown = [_choice(choice, 0) for choice in choices]
-    return envelope("text_completion", request_id, created, model, shown, usage)
+def completion_answer(head: Head, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
+    """A `text_completion`."""
+    return envelope("text_completion", head, [_choice(choice, 0) for choice in choices], usage)
 
 
 def completion_chunk(
-    request_id: str,
-    created: int,
-    model: str,
-    choice: Choice | None,
-    *,
-    text_offset: int = 0,
-    usage: Usage | None = None,
+    head: Head, choice: Choice | None, *, text_offset: int = 0, usage: Usage | None = None
 ) -> dict[str, Any]:
     """One streamed `text_completion`; `text_offset` is the number of earlier characters of this choice."""
     shown = [] if choice is None else [_choice(choice, text_offset)]
-    return envelope("text_completion", request_id, created, model, shown, usage)
+    return envelope("text_completion", head, shown, usage)
 
 
 def _choice(choice: Choice, text_offset: int) -> dict[str, Any]:
@@ -123,7 +115,7 @@ def _prompts(value: object) -> tuple[Prompt, ...]:
         return (value,)
     if not isinstance(value, list) or not value:
         raise ParamError("prompt must be a string, token ids, or a non-empty list of either", "prompt")
-    if _is_token(value[0]):
+    if type(value[0]) is int:
         return (_tokens(value, "prompt"),)
     prompts: list[Prompt] = []
     for position, item in enumerate(value):
@@ -140,11 +132,7 @@ def _prompts(value: object) -> tuple[Prompt, ...]:
 def _tokens(value: list[object], at: str) -> tuple[int, ...]:
     tokens = []
     for position, token in enumerate(value):
-        if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+        if type(token) is not int or token < 0:
             raise ParamError(f"{at}.{position} must be a token id (a whole number)", f"{at}.{position}")
         tokens.append(token)
     return tuple(tokens)
-
-
-def _is_token(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -131,10 +131,13 @@ class Usage:
         }
 
 
-def envelope(
-    kind: str, request_id: str, created: int, model: str, choices: list[dict[str, Any]], usage: Usage | None
-) -> dict[str, Any]:
+Head = tuple[str, int, str]
+"""What all chunks of a response have in common: its ID, when it was created in Unix seconds, and the model."""
+
+
+def envelope(kind: str, head: Head, choices: list[dict[str, Any]], usage: Usage | None) -> dict[str, Any]:
     """A response or a chunk, whose `object` is `kind`; a chunk may have no usage."""
+    request_id, created, model = head
     shown = {"id": request_id, "object": kind, "created": created, "model": model, "choices": choices}
     return shown if usage is None else {**shown, "usage": usage.to_wire()}
 

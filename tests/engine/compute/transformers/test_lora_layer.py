@@ -12,12 +12,13 @@ from firectl.engine.compute.attention import PackedStep
 from firectl.engine.compute.kv_store import KVStore
 from firectl.engine.compute.packing import pack
 from firectl.engine.compute.transformers.lora_layer import LoraForward, LoraLayers
-from firectl.engine.schedule.adapter import EngineAdapter, LoraWeights
+from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.engine.schedule.kv_slots import Slot
 from firectl.engine.schedule.scheduler import Chunk
 from firectl.engine.schedule.sequence import Sequence
 from firectl.engine.text.stream import TextStream
 from firectl.errors import AdapterError
+from firectl.lora.weights import Factors
 from firectl.schemas.openai import Sampling
 
 
@@ -31,7 +32,7 @@ class TwoLayers(nn.Module):
 
 
 def adapter(name: str, module: str, features_in: int = 6, features_out: int = 4) -> EngineAdapter:
-    weights = LoraWeights(torch.randn(features_in, 2), torch.randn(2, features_out), 0.5)
+    weights = Factors(torch.randn(features_in, 2), torch.randn(2, features_out), 0.5)
     return EngineAdapter(name, "", {module: weights}, Path(), 2)
 
 

@@ -19,12 +19,12 @@ from tests.tiny import GPT2_TARGETS, make_adapter, make_base
 def test_it_knows_which_layers_attended_and_forgets_its_memory(tmp_path: Path) -> None:
     runner = read_any(make_base(tmp_path / "base", arch="gemma"), torch.float32, torch.device("cpu")).runner
     assert isinstance(runner, TransformersRunner)
-    assert runner.seen_bytes_per_token == 0
+    assert runner.step.store.bytes_per_token == 0
     run_packed(runner, [[1, 2, 3]], [(0, 3)])
-    assert runner.attended_layers == 2
-    assert runner.seen_bytes_per_token == runner.kv_bytes_per_token == 2 * 2 * 16 * 4 * 2
+    assert len(runner.step.layers) == 2
+    assert runner.step.store.bytes_per_token == runner.kv_bytes_per_token == 2 * 2 * 16 * 4 * 2
     runner.forget()
-    assert runner.seen_bytes_per_token == 0
+    assert runner.step.store.bytes_per_token == 0
 
 
 def test_a_mixed_batch_agrees_with_peft_adapter_by_adapter(tmp_path: Path) -> None:

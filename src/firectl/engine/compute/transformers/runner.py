@@ -28,9 +28,9 @@ class TransformersRunner:
         self.kv_bytes_per_token = 0
         """Set by load.py after a first step."""
         self._device = device
-        self._step = PackedStep(KVStore())
-        self._step.bind(model)
-        self._layers = LoraLayers(model, self._step)
+        self.step = PackedStep(KVStore())
+        self.step.bind(model)
+        self._layers = LoraLayers(model, self.step)
 
     def check(self, adapter: EngineAdapter) -> None:
         self._layers.check(adapter)
@@ -42,10 +42,10 @@ class TransformersRunner:
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
     ) -> tuple[tuple[Sequence, ...], torch.Tensor]:
-        self._step.store.apply(operations)
+        self.step.store.apply(operations)
         batch = pack(chunks, self._device)
         self._layers.carry(adapter for adapter, _, _ in batch.adapters)
-        self._step.batch = batch
+        self.step.batch = batch
         try:
             output = self.model(
                 input_ids=batch.ids,
@@ -54,18 +54,8 @@ class TransformersRunner:
                 logits_to_keep=batch.sampled_rows,
             )
         finally:
-            self._step.batch = None
+            self.step.batch = None
         return batch.sampled, output.logits[0].float()
 
-    @property
-    def attended_layers(self) -> int:
-        """How many layers have used the packed attention so far."""
-        return len(self._step.layers)
-
-    @property
-    def seen_bytes_per_token(self) -> int:
-        """Bytes of keys and values per token, measured in the slabs written so far."""
-        return self._step.store.bytes_per_token
-
     def forget(self) -> None:
-        self._step.store = KVStore()
+        self.step.store = KVStore()

@@ -35,12 +35,13 @@ def measure(runner: TransformersRunner, layers: int) -> int:
     AdapterError when a layer does not use the packed attention, or asks it for an unsupported feature.
     """
     run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])
-    if runner.attended_layers != layers:
+    others = layers - len(runner.step.layers)
+    if others:
         raise AdapterError(
-            f"{layers - runner.attended_layers} of the model's {layers} layers do not use the attention interface of "
+            f"{others} of the model's {layers} layers do not use the attention interface of "
             "transformers, which this engine needs"
         )
-    size = runner.seen_bytes_per_token
+    size = runner.step.store.bytes_per_token
     runner.forget()
     return size
 

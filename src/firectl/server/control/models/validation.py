@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from firectl.errors import AdapterError, ApiError, Code, InputError, failed_precondition
-from firectl.lora.check.check import check, raise_for_errors
+from firectl.lora.check.check import check
 from firectl.lora.check.rules import is_allowed_target
 from firectl.lora.check.values import CHANGES_NOTHING
 from firectl.lora.read.adapter import SAFETENSORS
 from firectl.lora.read.base_model import BaseModel
 from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
+from firectl.lora.read.findings import raise_for
 from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
 from firectl.schemas.model import BaseModelDetails, PeftDetails
@@ -132,7 +133,7 @@ def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
     models.require_ready(base)
     base_model = BaseModel.open(store.path(base.folder))
     report = check(store.path(row.folder), base_model, deep=True)
-    raise_for_errors(report)
+    raise_for(report.findings)
     details = PeftDetails(
         base_model=row.base,
         r=report.facts["r"],
