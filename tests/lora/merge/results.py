@@ -63,6 +63,7 @@ def run_merge(*arguments: Any) -> subprocess.Popen[str]:
 def written_record(out: Path) -> dict[str, Any]:
     """The record beside a result, without what it says of the files, which the folder alone has."""
     record: dict[str, Any] = json.loads((out / "firectl_merge.json").read_text())
+    assert len(record.pop("stamp")) == 64
     files = record.pop("files")
     assert files.keys() == {path.name for path in out.iterdir()} - {"firectl_merge.json"}
     return record

@@ -6,6 +6,7 @@ Must not change what the engine serves.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from firectl.engine.load import LoadedModel
 from firectl.engine.schedule.adapter import EngineAdapter
 from firectl.errors import AdapterError
 from firectl.lora.read.adapter import Adapter
-from firectl.lora.read.hashing import content_hash, stamp
+from firectl.lora.read.hashing import content_hash
 from firectl.lora.weights import load_weights
 
 _SETTINGS = "fireworks.json"
@@ -72,9 +73,14 @@ class AdapterReader:
         return result
 
 
-def _stamps(path: Path) -> dict[str, list[int]]:
-    """By file name. Empty for a folder that cannot be read: opening it reports the error."""
-    return {file.name: stamp(file) for file in path.glob("*")}
+def _stamps(path: Path) -> dict[str, tuple[int, int, int]]:
+    """By file name, what changes when a file of the folder is written or replaced."""
+    try:
+        with os.scandir(path) as entries:
+            found = {entry.name: entry.stat() for entry in entries}
+    except OSError:
+        return {}  # opening the folder reports the error
+    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
 
 
 def _chat_template(adapter: Adapter) -> str | None:

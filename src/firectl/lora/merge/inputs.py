@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from firectl.errors import Code, FirectlError, InputError
-from firectl.lora.read.hashing import content_hash, stamps
+from firectl.lora.read.hashing import content_hash, stamp
 
 
 class Expected(NamedTuple):
@@ -26,11 +26,11 @@ class Unchanged:
     def __init__(self, what: str, folder: Path) -> None:
         self._what = what
         self._folder = folder
-        self._before = stamps(folder)
+        self._before = _stamps(folder)
 
     def require(self, files: Sequence[str]) -> None:
         """DATA_LOSS that names the file, if one of `files` was changed, added or removed."""
-        now = stamps(self._folder)
+        now = _stamps(self._folder)
         for name in files:
             if self._before.get(name) != now.get(name):
                 raise _damaged(f"{self._what}: the file {name} changed during the merge")
@@ -51,6 +51,11 @@ def require_hash(
             f"{what}: the files in {folder} hash to {found}, expected {expected.hash}: they are damaged or replaced"
         )
     return found
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    paths = [*folder.glob("*"), *folder.glob("*/*")]
+    return {path.relative_to(folder).as_posix(): stamp(path) for path in paths if path.is_file()}
 
 
 def _damaged(message: str) -> FirectlError:

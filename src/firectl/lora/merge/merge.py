@@ -30,10 +30,12 @@ from firectl.lora.read.adapter import Adapter
 from firectl.lora.read.base_model import RECORD, BaseModel
 from firectl.lora.read.findings import Finding, raise_for
 from firectl.lora.read.folder import read_json
-from firectl.lora.read.hashing import combined, stamp, stamps
+from firectl.lora.read.hashing import combined, stamp
 
+STAMP = "stamp"
+"""Key that only the record in the folder has: see `_stamp`."""
 FILES = "files"
-"""Key that only the record in the folder has: file name → size, sha256 and `hashing.stamp` of each of its files."""
+"""Likewise: file name → size, sha256 and `hashing.stamp` of each file of the result."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _merge(
             for folder, files in zip(unchanged, used, strict=True):
                 folder.require(files)
             entries = {name: {**each._asdict(), "stamp": stamp(partial / name)} for name, each in writer.hashes.items()}
-            document = record.to_document() | {FILES: entries}
+            document = record.to_document() | {STAMP: _stamp(partial), FILES: entries}
             (partial / RECORD).write_text(json.dumps(document, indent=2) + "\n")
     return record
 
@@ -183,13 +185,18 @@ def written_before(out: Path, adapter_hash: str, base_hash: str) -> MergeRecord 
     """The record of `out` if this version wrote it in the same merge before, else None."""
     try:
         document = dict(read_json(out / RECORD))
-        written = {name: file["stamp"] for name, file in document.pop(FILES).items()}
-        document.pop("stamp", None)  # earlier versions wrote it
+        document.pop(FILES, None)
+        untouched = document.pop(STAMP, None) == _stamp(out)
         found = MergeRecord(**document)
         whole = len(BaseModel.open(out).tensors) == found.tensors_total
-    except (OSError, AttributeError, KeyError, TypeError, AdapterError):
+    except (OSError, TypeError, AdapterError):
         return None
     same = (found.adapter_hash, found.base_hash, found.version) == (adapter_hash, base_hash, __version__)
-    present = stamps(out)
-    present.pop(RECORD)
-    return found if same and whole and written == present else None
+    return found if same and whole and untouched else None
+
+
+def _stamp(folder: Path) -> str:
+    """Changes when a file of a result is added, removed or written. Reading all files would take too long."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path != folder / RECORD]
+    lines = sorted(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}\n" for path in found)
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -66,9 +66,3 @@ def stamp(path: Path) -> list[int]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
-def stamps(folder: Path) -> dict[str, list[int]]:
-    """File name → `stamp` of each file in the folder and in the folders directly in it."""
-    paths = [*folder.glob("*"), *folder.glob("*/*")]
-    return {path.relative_to(folder).as_posix(): stamp(path) for path in paths if path.is_file()}
