@@ -44,7 +44,8 @@ def test_addons_on_a_lora_are_refused_after_a_look_at_the_model(cli: Cli, api: A
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == (
             f"Error: {MODEL} is a LoRA, and --enable-addons needs a base model (code = InvalidArgument)\n"
-            f"Hint: firectl deployment create {BASE} --enable-addons, then firectl load-lora {MODEL}; "
+            f"Hint: firectl deployment create {BASE} --enable-addons --deployment-id my-deployment, "
+            f"then firectl load-lora {MODEL} --deployment my-deployment; "
             "or leave --enable-addons out to merge it\n"
         )
     assert api.changes == []

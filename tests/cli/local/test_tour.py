@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
-from firectl.cli.local.tour import SHOWN, Tour
+from firectl.cli.app import App
+from firectl.cli.local.tour import SHOWN, Tour, take
 from firectl.errors import FirectlError
 from firectl.samples import FOLDER
 
@@ -28,6 +30,20 @@ def test_a_step_that_fails_names_its_command_and_where_its_log_is(tmp_path: Path
     with pytest.raises(FirectlError, match=r"failed with exit code \d+: firectl local up") as caught:
         tour.run(("sample-pirate",), "Hello!")
     assert caught.value.hint == f"FIREWORKS_HOME={tmp_path} firectl local logs"
+
+
+def test_the_end_says_how_to_stop_the_platform_and_how_to_use_it_from_this_shell(tmp_path: Path) -> None:
+    home = tmp_path / "a home" / "quickstart"
+    home.mkdir(parents=True)
+    (home / "local").write_text("not a folder")
+    app = App({**os.environ, "FIREWORKS_HOME": str(home.parent)})
+    with pytest.raises(FirectlError):
+        take(app, "Hello!", teardown=False)
+    there = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local"
+    assert app.left_running == [
+        f"The quickstart's platform is still running. To stop it: {there} down",
+        f'To use it in this shell: eval "$({there} env)"',
+    ]
 
 
 def test_the_answers_are_a_table_by_how_they_were_served() -> None:

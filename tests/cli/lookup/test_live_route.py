@@ -71,6 +71,31 @@ def test_a_model_that_is_not_loaded_is_followed_by_its_load(api: Api, client: Cl
     assert failed(client) == {"loaded": f"firectl load-lora {MODEL} --deployment {DEPLOYMENT} --wait"}
 
 
+@pytest.mark.parametrize(
+    ("changed", "hints"),
+    [
+        ({"baseModel": "accounts/acme/models/other", "enableAddons": False}, {"base_matches": "", "takes_addons": ""}),
+        ({"baseModel": "accounts/acme/models/b"}, {"base_matches": ""}),
+        ({"enableAddons": False}, {"takes_addons": ""}),
+        ({"precision": "FP8"}, {"precision_allows_addons": " --precision BF16"}),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_there_is_followed_by_deployments_that_can_be_made(
+    api: Api, client: Client, changed: dict[str, object], hints: dict[str, str]
+) -> None:
+    api.on("GET", f"/v1/{DEPLOYMENT}", {**SHARED, **changed})
+    api.on("GET", "/v1/accounts/acme/deployedModels", {})
+    shared = f"firectl deployment create {BASE} --enable-addons --wait"
+    alone = {"loaded": f"firectl deployment create {MODEL} --wait"}
+    assert failed(client) == alone | {check: shared + more for check, more in hints.items()}
+
+
+def test_a_base_model_on_a_deployment_of_another_is_deployed_and_not_loaded(api: Api, client: Client) -> None:
+    api.on("GET", f"/v1/{MODEL}", {"name": MODEL, "kind": "HF_BASE_MODEL", "state": "READY"})
+    api.on("GET", "/v1/accounts/acme/deployedModels", {})
+    assert failed(client) == {"loaded": f"firectl deployment create {MODEL} --wait"}
+
+
 def test_a_model_alone_needs_a_default_deployment(api: Api, client: Client) -> None:
     assert failed(client, MODEL) == {"default_deployment": f"firectl deployment create {MODEL} --wait"}
     api.on("GET", f"/v1/{MODEL}", {**LORA, "deployedModelRefs": [{"deployment": DEPLOYMENT, "default": False}]})

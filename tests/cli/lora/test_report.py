@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -151,3 +152,19 @@ def test_a_base_of_the_api_that_has_the_adapter_in_it_already_is_bad(
     ran = cli("lora", "check", str(made / "adapter"), "--base-model", BASE)
     assert ran.code == 2
     assert "Error: base model: firectl_merge.json: this adapter is merged into the base already" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("recorded", "base"),
+    [(BASE, BASE), ("a base", "'a base'"), ("org/tiny", "./base"), ("accounts/acme", "./base"), (None, "./base")],
+)
+def test_a_check_without_a_base_ends_in_one_with_the_recorded_base_or_a_folder(
+    cli: Cli, made: Path, tmp_path: Path, recorded: str | None, base: str
+) -> None:
+    shutil.copytree(made / "base", tmp_path / "a base")
+    shutil.copytree(made / "base", tmp_path / "base")
+    change(Path(shutil.copytree(made / "adapter", tmp_path / "adapter")), base_model_name_or_path=recorded)
+    told = next(line for line in cli("lora", "check", "adapter").out.splitlines() if "to compare them" in line)
+    assert told == f"  To do: to compare them: firectl lora check adapter --base-model {base}"
+    if base != BASE:
+        assert "Valid: true\n" in cli(*shlex.split(told.partition("firectl ")[2])).out

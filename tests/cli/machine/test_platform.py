@@ -25,7 +25,9 @@ def test_a_killed_platform_is_down_and_comes_back_where_it_was(here: Cli) -> Non
     assert until(lambda: here("local", "status", "-o", "json").json["state"] == "DOWN", 10)
     env = here("local", "env")
     assert (env.code, env.out) == (2, "")
-    assert env.err == "Error: no platform runs on this machine (code = InvalidArgument)\nHint: firectl local up\n"
+    assert env.err == f"Error: no platform runs in {here.home} (code = InvalidArgument)\nHint: firectl local up\n"
+    status = here("local", "status")
+    assert (status.code, status.err) == (0, f"no platform runs in {here.home}; to start one: firectl local up\n")
     up = here("local", "up", "-o", "json")
     assert up.code == 0, up.err
     assert up.json["url"] == url

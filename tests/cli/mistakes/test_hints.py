@@ -145,12 +145,22 @@ def test_what_exists_already_is_named_with_the_command_that_shows_it(cli: Cli, a
     assert '"hint": "firectl deployment get d shows' in ran.err
 
 
-@pytest.mark.parametrize("argv", ["deployment delete d", "delete deployment d"])
-def test_a_refused_delete_ends_in_the_command_that_deletes_anyway(cli: Cli, api: Api, argv: str) -> None:
+@pytest.mark.parametrize(
+    ("argv", "flags"),
+    [
+        ("deployment delete d", ""),
+        ("delete deployment d", ""),
+        ("deployment delete d --hard", " --hard"),
+        ("delete deployment --wait-timeout 90s d --yes --wait --hard", " --hard --wait --wait-timeout 1m30s --yes"),
+    ],
+)
+def test_a_refused_delete_ends_in_the_command_that_deletes_anyway(cli: Cli, api: Api, argv: str, flags: str) -> None:
     said = "deployment has received inference requests in the last hour, pass --ignore-checks to skip this check"
     api.on("DELETE", f"{MINE}/deployments/d", refused(400, 9, said))
     ran = cli(*argv.split())
-    assert (ran.code, ran.err.splitlines()[-1]) == (5, "Hint: firectl deployment delete d --ignore-checks")
+    assert (ran.code, ran.err.splitlines()[-1]) == (5, f"Hint: firectl deployment delete d{flags} --ignore-checks")
+    api.on("DELETE", f"{MINE}/deployments/d", {})
+    assert cli(*ran.err.splitlines()[-1].split()[2:], "--dry-run").code == 0
 
 
 def test_a_load_that_does_not_fit_ends_in_the_check_of_its_route(cli: Cli, api: Api) -> None:

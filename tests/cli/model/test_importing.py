@@ -211,3 +211,18 @@ def test_an_adapter_that_the_platform_refuses_leaves_no_row(running: Cli, made: 
     assert (ran.code, ran.out) == (6, "")
     assert running("-p", "local", "model", "list", "-o", "name").out == ""
     assert running(*public, "delete", "base").code == 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry-run"], ["--embedding"]])
+def test_a_folder_of_neither_an_adapter_nor_a_base_is_refused_as_that(
+    cli: Cli, api: Api, tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("weights are elsewhere")
+    ran = cli("model", "create", "m", "notes", *flags)
+    assert (ran.code, ran.out, api.changes) == (2, "", [])
+    assert ran.err == (
+        "Error: expected a LoRA (adapter_config.json) or a base model (config.json), and notes has neither file "
+        "(code = InvalidArgument)\n"
+        "Hint: ls notes\n"
+    )

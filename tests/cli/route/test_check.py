@@ -63,9 +63,16 @@ def test_what_is_no_request_is_an_error(cli: Cli, text: str) -> None:
     assert ran.err.startswith("Error: the request ")
 
 
-@pytest.mark.parametrize("argv", [[], [ROUTE, "--request", "-"]])
-def test_one_of_the_two_is_wanted(cli: Cli, argv: list[str]) -> None:
-    ran = cli("route", "check", *argv)
+def test_nothing_to_check_is_told_an_example(cli: Cli) -> None:
+    ran = cli("route", "check")
+    assert (ran.code, ran.out) == (2, "")
+    example = "accounts/my-account/models/my-lora#accounts/my-account/deployments/my-deployment"
+    assert ran.err == (f"Error: no route given (code = InvalidArgument)\nHint: firectl route check '{example}'\n")
+    assert cli("route", "check", example).code == 0
+
+
+def test_only_one_of_the_two_is_taken(cli: Cli) -> None:
+    ran = cli("route", "check", ROUTE, "--request", "-")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("Error: give either a route or --request, and not both (code = InvalidArgument)\n")
 

@@ -76,7 +76,7 @@ def test_sweeps_and_prunes_at_once_never_leave_half_a_model(paths: Paths) -> Non
     folder = paths.models / "a" / "m.x"
 
     def prune() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.001):
             Trash(paths).empty()
 
     pruning = threading.Thread(target=prune)

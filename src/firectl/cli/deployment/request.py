@@ -117,7 +117,8 @@ def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
         base = found.peft_details.base_model if found.peft_details else None
         raise InputError(
             f"{model} is a LoRA, and --enable-addons needs a base model",
-            hint=f"firectl deployment create {base or 'BASE_MODEL'} --enable-addons, then firectl load-lora {model}; "
+            hint=f"firectl deployment create {base or 'BASE_MODEL'} --enable-addons --deployment-id my-deployment, "
+            f"then firectl load-lora {model} --deployment my-deployment; "
             "or leave --enable-addons out to merge it",
         )
 

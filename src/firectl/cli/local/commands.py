@@ -52,6 +52,7 @@ def down(app: App) -> dict[str, Any]:
 def status(app: App) -> dict[str, Any]:
     running = app.local_platform.running()
     if running is None:
+        app.output.note(f"no platform runs in {_home(app)}; to start one: firectl local up")
         return {"state": "DOWN", "home": str(app.local_platform.home)}
     return _document(app, running) | app.local_platform.status(running)
 
@@ -86,7 +87,7 @@ def variables(app: App) -> dict[str, str]:
     """The environment variables that point an SDK at the platform. InputError if none runs."""
     running = app.local_platform.running()
     if running is None:
-        raise InputError("no platform runs on this machine", hint="firectl local up")
+        raise InputError(f"no platform runs in {_home(app)}", hint="firectl local up")
     return {
         "FIREWORKS_BASE_URL": running.url,
         "FIREWORKS_API_KEY": app.local_platform.key(),
@@ -124,6 +125,13 @@ def _keep_profile(app: App, running: RunningPlatform) -> None:
     before = config.read_profile(PROFILE, app.environ) if config.has_profile(PROFILE, app.environ) else None
     if before is None or any(getattr(before, name) != value for name, value in values.items()):
         config.write_profile(PROFILE, values, app.environ)
+
+
+def _home(app: App) -> str:
+    """The folder that FIREWORKS_HOME names."""
+    from firectl import config
+
+    return str(config.home(app.environ))
 
 
 def _document(app: App, running: RunningPlatform) -> dict[str, Any]:

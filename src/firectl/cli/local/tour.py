@@ -153,8 +153,11 @@ def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
     from firectl.samples import ADAPTERS, FOLDER
 
     home = config.home(app.environ) / "quickstart"
-    down = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local down"
-    app.left_running.append(f"The quickstart's platform is still running. To stop it: {down}")
+    there = f"FIREWORKS_HOME={shlex.quote(str(home))} firectl local"
+    app.left_running += [
+        f"The quickstart's platform is still running. To stop it: {there} down",
+        f'To use it in this shell: eval "$({there} env)"',
+    ]
     flags = ("--quiet",) if app.output.quiet else ()
     tour = Tour(home, FOLDER, lambda line: app.output.note(f"$ {line}"), app.environ, flags)
     try:

@@ -171,24 +171,27 @@ def _deployment(checks: _Checks, name: str, route: str) -> Deployment | None:
 
 def _fit(checks: _Checks, model: Model, deployment: Deployment) -> None:
     own = deployment.base_model == model.name
+    base = model.peft_details.base_model if model.peft_details else None
+    takes = bool(deployment.enable_addons or deployment.enable_hot_reload_latest_addon)
+    plain = not is_quantized(deployment.precision)
     row = None if own else _row(checks.client, model, deployment)
     if own:
         checks.add("loaded", True, "the deployment was created for this model", "")
     else:
         state = row.state if row else "not loaded"
-        load = f"firectl load-lora {model.name} --deployment {deployment.name} --wait"
-        todo = f"firectl deployed-model get {row.name}" if row else load
+        todo = f"firectl deployment create {model.name} --wait"
+        if row:
+            todo = f"firectl deployed-model get {row.name}"
+        elif base is not None and base == deployment.base_model and takes and plain:
+            todo = f"firectl load-lora {model.name} --deployment {deployment.name} --wait"
         checks.add("loaded", state == LoadState.DEPLOYED, f"the model is {state} on the deployment", todo)
-    base = model.peft_details.base_model if model.peft_details else None
     if base is None or own:
         return
     another = f"firectl deployment create {base} --enable-addons --wait"
     said = f"base {base}, deployment of {deployment.base_model}"
     checks.add("base_matches", base == deployment.base_model, said, another)
-    takes = bool(deployment.enable_addons or deployment.enable_hot_reload_latest_addon)
     said = "the deployment takes addons" if takes else "the deployment takes no addons"
     checks.add("takes_addons", takes, said, another)
-    plain = not is_quantized(deployment.precision)
     said = f"precision {deployment.precision or 'of the base'}"
     checks.add("precision_allows_addons", plain, said, f"{another} --precision BF16")
 

@@ -75,12 +75,20 @@ def _not_checked(adapter: Path, base: str | None, deep: bool) -> Iterator[Findin
     words = ["firectl", "lora", "check", str(adapter)]
     if base is None:
         what = "was not compared, so missing tensors and wrong shapes were not found"
-        command = f"{shlex.join([*words, '--base-model'])} DIR|NAME"
+        command = shlex.join([*words, "--base-model", _likely_base(adapter)])
         yield Finding("note", "base model", what, f"to compare them: {command}")
     if not deep:
         words += ["--base-model", base] if base else []
         what = "were not read: an import reads them, refuses NaN and infinity, and warns of a change of nothing"
         yield Finding("note", "weights", what, f"to read them now: {shlex.join([*words, '--deep'])}")
+
+
+def _likely_base(adapter: Path) -> str:
+    """The recorded base if `--base-model` takes it: a folder here or a model of the API. Else `./base`."""
+    recorded = _recorded(adapter) or ""
+    named = ResourceName.read(recorded)
+    known = named is not None and named.collection == "models"
+    return recorded if known or (recorded and Path(recorded).is_dir()) else "./base"
 
 
 def verdict(report: CheckReport) -> int:

@@ -27,7 +27,8 @@ def next_command(app: App, error: ApiError) -> str | None:
     """The hint for a request that the server refused or did not answer."""
     verb, given = _ran(app)
     if _IGNORE_CHECKS in error.message and verb == "deployment delete":
-        force = f"firectl deployment delete {_word(given, 'deployment')} {_IGNORE_CHECKS}"
+        words = [_word(given, "deployment"), *_delete_flags(app, given), _IGNORE_CHECKS]
+        force = f"firectl deployment delete {' '.join(words)}"
         return f"{error.hint}; or, to delete it anyway: {force}" if error.hint else force
     if isinstance(error, NetworkError) and error.code is Code.UNAVAILABLE and error.hint in (None, _LOCAL_UP):
         return _elsewhere(app) or error.hint
@@ -173,6 +174,16 @@ def _what_is_there(message: str, verb: str, given: dict[str, Any]) -> str | None
         return None
     other = "another --deployment-id" if noun == "deployment" else "another ID"
     return f"firectl {noun} get {name} shows what is there; to make a second one, give it {other}"
+
+
+def _delete_flags(app: App, given: dict[str, Any]) -> list[str]:
+    """The flags typed for a `deployment delete`."""
+    from firectl.cli.grammar.durations import format_duration
+
+    flags = [f"--{name}" for name in ("hard", "wait") if given.get(name)]
+    if given.get("wait") and (seconds := given["wait_timeout"]) != 3600:
+        flags += ["--wait-timeout", format_duration(seconds)]
+    return [*flags, "--yes"] if app.yes else flags
 
 
 def _word(given: dict[str, Any], name: str) -> str:

@@ -5,6 +5,7 @@ Refuses before anything is sent. Deletes a row whose files the server refused.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
     scan(path)
     if base_model is not None or (path / "adapter_config.json").exists():
         return _adapter(app, path, base_model, check)
+    if not (path / "config.json").exists():
+        expected = "expected a LoRA (adapter_config.json) or a base model (config.json)"
+        raise InputError(f"{expected}, and {path} has neither file", hint=f"ls {shlex.quote(str(path))}")
     return _base(path, embedding)
 
 

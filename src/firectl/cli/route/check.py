@@ -15,11 +15,14 @@ from firectl.errors import Exit, InputError
 from firectl.names import check_route
 
 LARGEST_REQUEST = 64 * 1024 * 1024
+EXAMPLE = "accounts/my-account/models/my-lora#accounts/my-account/deployments/my-deployment"
 
 
 def check_given(app: App, text: str | None, request: str | None, live: bool | None) -> dict[str, Any]:
     """The report on `text` or `request`, exactly one of which must be given. `live` adds checks against the API."""
-    if (text is None) == (request is None):
+    if text is None and request is None:
+        raise InputError("no route given", hint=f"firectl route check '{EXAMPLE}'")
+    if text is not None and request is not None:
         raise InputError("give either a route or --request, and not both", hint="firectl route check --help")
     if text is not None and not live and (full := check(text, None))["valid"]:
         # Full names need no account, so no settings are read.
