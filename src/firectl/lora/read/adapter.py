@@ -87,7 +87,7 @@ class Adapter:
 
     @classmethod
     def open(cls, path: Path) -> Adapter:
-        """Read the folder's config and headers. AdapterError names the wrong file, field or tensor."""
+        """Read the folder's config and the tensor headers. AdapterError says which file, field or tensor is invalid."""
         folder = open_folder(Path(path), "adapter")
         refuse_outside_links(folder)
         config_file = regular_file(folder, CONFIG)

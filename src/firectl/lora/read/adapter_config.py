@@ -1,6 +1,6 @@
 """What does an adapter_config.json say? Every field that changes the arithmetic is read or refused.
 
-Knows PEFT's LoRA config, not the tensors. Does not read fields that matter only in training.
+Must not depend on the tensors. Does not read fields that matter only in training.
 """
 
 from __future__ import annotations
