@@ -7,10 +7,10 @@ from datetime import timedelta
 import click
 
 from firectl.cli.app import App
+from firectl.cli.deployment import metrics
 from firectl.cli.grammar.params import option
 from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Seconds
-from firectl.cli.settings import metrics
 from firectl.schemas.words import METRICS
 
 deployment_metrics = NounGroup("deployment-metrics", "Deployment metrics: tokens and requests over time.")
