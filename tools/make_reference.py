@@ -25,7 +25,7 @@ INTRODUCTION = """\
 
 Every command, from its own `--help`. This page is generated: `python tools/make_reference.py`.
 
-`firectl NOUN VERB [ARGS] [flags]`. Flags may stand before or after the arguments. A resource is written as an ID
+`firectl NOUN VERB [ARGS] [flags]`. Flags may come before or after the arguments. A resource is written as an ID
 (`my-model`, in your account) or as a full name (`accounts/ACCOUNT/models/my-model`). A flag that is shown without
 a value is a boolean: `--public`, `--public=true`, `--public=false`. A duration is written `30s`, `10m` or `1h30m`. The
 older form, `firectl VERB NOUN`, is understood too, and named below."""

@@ -1,6 +1,6 @@
 """A load generator for any route: measures rates and latencies of requests and tokens. See docs/bench.md.
 
-Knows neither settings nor resources: a target is an address and the `model` fields to send there.
+Must not depend on settings or resources: a target is an address and the `model` fields to send there.
 """
 
 from __future__ import annotations

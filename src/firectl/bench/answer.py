@@ -1,6 +1,6 @@
 """Is it the answer of a model, and when did its pieces arrive? Reads one answer as its bytes arrive.
 
-Must not know connections. A wrong answer is an error in the sample, never an exception.
+Must not depend on connections. A wrong answer is an error in the sample, never an exception.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ LATE_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Spread:
-    """In seconds, over all `count` numbers."""
+    """Mean, percentiles and maximum of `count` durations, in seconds."""
 
     count: int
     mean: float

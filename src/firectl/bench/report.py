@@ -137,7 +137,7 @@ def relative_to(first: LoadFigures, figures: LoadFigures) -> dict[str, float]:
 
 
 def rows(report: BenchReport) -> Iterator[dict[str, Any]]:
-    """A flat row for each target at each level, and for each route of a target with several.
+    """One flat row per target and level. A target with several routes also has one row per route.
 
     Columns are the document's names joined by an underscore: `time_to_first_token_p99`.
     """

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command at once, wherever it waits. Knows no command.
+"""Ctrl-C and SIGTERM end a command at once, wherever it waits. Must not depend on a command.
 
 A signal that arrives just before a blocking system call is handled only when the call returns. On a busy machine that
 lost about one Ctrl-C in two hundred. A watching thread therefore interrupts the call again.

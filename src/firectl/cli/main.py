@@ -1,6 +1,6 @@
 """The entry point, and the only place that catches errors: every run ends in an exit code, a failure in a message too.
 
-Knows no command.
+Must not depend on a command.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _interrupted(app: App) -> int:
 
 
 def _planned(error: Exception) -> Planned | None:
-    """The request of a dry run, which the client raises instead of sending it."""
+    """The request in a DryRun error; None for any other error."""
     if "firectl.client.api" not in sys.modules:
         return None
     from firectl.client.api import DryRun

@@ -1,6 +1,6 @@
 """Which commands exist and where each is: a table, and the root command that imports a command only to run it.
 
-The table alone is enough for `firectl --help`. Knows no command's flags.
+The table alone is enough for `firectl --help`. Must not depend on a command's flags.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def entry_of(word: str) -> CommandEntry | None:
 
 
 def load(entry: CommandEntry) -> click.Command:
-    """The command itself; imports its module."""
+    """Import the command's module and return the command, with its verbs if it is a noun."""
     module = importlib.import_module(f"firectl.cli.commands.{entry.module}")
     command: click.Command = getattr(module, entry.attribute)
     if isinstance(command, NounGroup):

@@ -1,6 +1,6 @@
 """How does a call become an HTTP request, and its answer JSON? With which base URL, key and account?
 
-Must not know any resource: each resource is built on this. Retries are in http/sender.py and http/retry.py.
+Must not depend on any resource: each resource is built on this. Retries are in http/sender.py and http/retry.py.
 """
 
 from __future__ import annotations
@@ -136,12 +136,14 @@ class Api:
         timeout: float | None = None,
         max_retries: int | None = None,
     ) -> dict[str, Any]:
-        """The JSON object that the API answers. ApiError for an error answer, NetworkError for no or another answer.
+        """Send a request and return the JSON object of the answer.
+
+        ApiError if the API answers with an error, NetworkError if there is no answer or it is not valid.
 
         `repeatable`: whether sending it twice has the effect of sending it once (default: all but POST).
         `changes`: whether it changes anything, so that a dry run does not send it (default: all but GET).
-        `settled` gets the error of a retry whose earlier attempt may have worked. It returns the answer which that
-        attempt would have given, or None if the error stands.
+        `settled`: called with the error of a retry when an earlier attempt may have succeeded. It returns the answer to
+        use instead of the error, or None to raise the error.
         """
         pairs = _query(query)
         if self.dry_run and (method != "GET" if changes is None else changes):

@@ -158,7 +158,7 @@ class Resource(Generic[R]):
         return found
 
     def _one(self, answer: Mapping[str, Any], path: str, *, made: bool = False) -> R:
-        """The same for one resource: the answer may not be empty and, if the resource was `made`, must name it."""
+        """Like `_read`, but the answer must not be empty. If the resource was `made`, the answer must name it."""
         found = self._read(answer, path)
         if not answer or (made and not getattr(found, "name", None)):
             raise unreadable(path, f"expected one of {self.collection}, got no name")

@@ -1,6 +1,6 @@
-"""How is a wait done? Polls or retries until a result, reports what it sees, and ends at a deadline.
+"""How is a wait done? Polls or retries until a result, reports each change, and ends at a deadline.
 
-Knows no resource: the caller decides what is wanted and what is hopeless.
+Must not depend on a resource: the caller decides which result ends the wait and which can never succeed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where are the files of settings, and how is one written? Only its owner can read it; a crash leaves a whole file.
 
-Must not know what the files contain.
+Must not depend on what the files contain.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The thread that computes: it takes sequences, runs steps, and publishes their results.
 
 Only this thread touches the model, its memory and the schedule. Commands come through a queue, results leave through
-`publish`. Must not know HTTP or asyncio.
+`publish`. Must not depend on HTTP or asyncio.
 """
 
 from __future__ import annotations

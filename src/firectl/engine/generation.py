@@ -1,6 +1,6 @@
 """The asyncio side of a request: queue its sequences or refuse them, read their results, cancel them.
 
-Must not know how an answer is written.
+Must not depend on how an answer is written.
 """
 
 from __future__ import annotations

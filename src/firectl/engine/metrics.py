@@ -1,6 +1,7 @@
 """The engine's metrics in Prometheus' text format. Names are vLLM's where vLLM has them, else `firectl:`.
 
-Must not decide anything: the code that knows an event counts it here.
+Must not decide anything: the code where an event happens counts it here. Gauges are registered with `watch`,
+in engine.py and adapters/registry.py.
 """
 
 from __future__ import annotations

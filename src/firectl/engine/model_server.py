@@ -1,6 +1,6 @@
 """What the process serves at the moment: a loading model, a ready engine, or a dead one.
 
-Must not know HTTP.
+Must not depend on HTTP.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Load the model and connect the parts of an engine. The first import of torch in a process that listens already.
 
-Must not know HTTP.
+Must not depend on HTTP.
 """
 
 from __future__ import annotations

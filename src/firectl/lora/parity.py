@@ -38,7 +38,7 @@ EXACT = 1e-4
 SHARE = 0.25
 """Largest mean difference of 16-bit logits, as a share of the adapter's mean change."""
 NOISE = 0.01
-"""The same as a share of the logits' standard deviation, for an adapter that changes little."""
+"""As `SHARE`, of the logits' standard deviation: for an adapter that changes little."""
 
 
 def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which characters of a string are wrong, and where? Replaces them one by one and keeps their place in the input.
 
-Knows characters (invisible, look-alike, quoted, encoded); must not know names.
+Covers characters only (invisible, look-alike, quoted, encoded). Must not depend on names.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def _segments(draft: Draft, start: int, end: int) -> list[Segment]:
 
 
 def _with_accounts(draft: Draft, head: Segment, rest: list[Segment]) -> NamePart:
-    """The name with `rest` after `accounts/`."""
+    """Read a name that begins with `accounts/`. `rest`: its other segments."""
     end = rest[-1].end if rest else head.end
     match rest:
         case [collection, resource] if _collection(collection.text):

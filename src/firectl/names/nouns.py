@@ -1,6 +1,6 @@
-"""Which kinds of resource are there, what is each called, and what can be done with it? One line a noun.
+"""Which kinds of resource are there, what is each called, and what can be done with it? One entry per noun.
 
-Data alone, of the standard library: names, commands, hints, completion and views read it at the start.
+Only data, and imports only the standard library: names, tree, hints, completion and views read it at start.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How does every wire model read and write? It writes camelCase, reads either case, and ignores unknown fields.
 
-Must not know any resource.
+Must not depend on any resource.
 """
 
 from __future__ import annotations

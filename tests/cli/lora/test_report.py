@@ -46,7 +46,7 @@ def test_a_base_folder_that_is_not_there_is_no_finding_but_a_wrong_command_line(
     assert json.loads(refused(f"{made}/bsae", "-o", "json"))["error"]["hint"] == f"did you mean {made}/base?"
     assert refused(f"{made}/adapter/x/y").splitlines()[-1] == f"Hint: ls {made}/adapter shows what there is"
     file = f"{made}/base/config.json"
-    assert refused(file).splitlines()[-1] == f"Hint: give the folder that it lies in: {made}/base"
+    assert refused(file).splitlines()[-1] == f"Hint: give the folder that contains it: {made}/base"
 
 
 def test_a_base_that_the_api_knows_is_asked_for_by_name(cli: Cli, api: Api, made: Path) -> None:

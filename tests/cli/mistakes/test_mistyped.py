@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lora merge", {"adapter": "pirat", "base_model": "base"}, "did you mean pirate?"),
         ("lora merge", {"adapter": "poet", "base_model": "./bsae"}, "did you mean ./base?"),
         ("lora merge", {"adapter": "nothing", "base_model": "base"}, "did you mean pirate or poet?"),
-        ("lora merge", {"adapter": "poet", "base_model": "base/config.json"}, "give the folder that it lies in: base"),
+        ("lora merge", {"adapter": "poet", "base_model": "base/config.json"}, "give the folder that contains it: base"),
         ("lora check", {"base_model": "away/model"}, "ls . shows what there is"),
         ("lora check", {"base_model": "bose/"}, "did you mean base?"),
         ("model create", {"path": "poets"}, "did you mean poet?"),

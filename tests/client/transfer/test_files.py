@@ -69,13 +69,13 @@ def test_other_things_that_cannot_be_sent_are_named(folder: Path, tmp_path: Path
     (folder / "round").symlink_to("round")
     assert refused("round") == "round cannot be read: too many levels of symbolic links"
     os.mkfifo(folder / "pipe")
-    assert refused("pipe") == "pipe is not a file"
+    assert refused("pipe") == "pipe is not a regular file"
     with socket.socket(socket.AF_UNIX) as bound:
         here = os.getcwd()
         os.chdir(folder)
         bound.bind("sock")
         os.chdir(here)
-        assert refused("sock") == "sock is not a file"
+        assert refused("sock") == "sock is not a regular file"
     (folder / "line\nbreak").write_bytes(b"")
     assert "is not printable" in refused("line\nbreak")
     (folder / "back\\slash").write_bytes(b"")

@@ -111,7 +111,7 @@ def test_bytes_that_never_arrive_as_they_were_sent_end_the_upload(
     with pytest.raises(ApiError) as caught:
         client.models.upload("m", tmp_path / "small", resumable=resumable)
     assert caught.value.code is Code.DATA_LOSS
-    assert caught.value.message == "w arrived changed 3 times: the server's hash is not that of the file"
+    assert caught.value.message == "w was uploaded 3 times, and the server's hash differed from the file's each time"
     assert storage.validated == 0
 
 

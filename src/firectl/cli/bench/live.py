@@ -23,7 +23,7 @@ _HEADER = ("target", "load", "round", "requests", "failed", "qps", "tokens/s", "
 
 @contextmanager
 def watch(progress: Progress, output: Output) -> Iterator[tuple[OnCell | None, OnCell]]:
-    """(called each second, or None; called after each round)."""
+    """Yields two callbacks: one to call each second (None without a live table), and one to call after each round."""
     if not progress.is_live:
         yield None, lambda cell: output.note(_line(cell))
         return

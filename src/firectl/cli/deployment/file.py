@@ -50,7 +50,7 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same, with enums in their wire spelling. InputError names the field whose flag would refuse its value."""
+    """`written` with enums in their wire spelling. InputError names the field whose flag would refuse its value."""
     ctx = click.get_current_context(silent=True)
     for flag in FLAGS:
         value = dig(written, flag.path)

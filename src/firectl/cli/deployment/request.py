@@ -104,7 +104,10 @@ def differences(asked: Deployment, made: Deployment) -> Iterator[str]:
 
 
 def is_version_of(version: object, shape: object) -> bool:
-    """Whether `version` is a version of the requested `shape`, which may end in `/versions/latest`."""
+    """Whether `version` is the name of a version of `shape`.
+
+    `shape` is a shape's name, with or without `/versions/latest`.
+    """
     return str(version).startswith(f"{str(shape).removesuffix('/versions/latest')}/versions/")
 
 

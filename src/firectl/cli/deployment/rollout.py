@@ -54,7 +54,7 @@ def require_adapter(app: App, model: str) -> None:
 
 
 def follow_create(app: App, made: Deployment, wait: Waiting | None) -> Deployment:
-    """Notes where to send requests and waits if asked. Returns the deployment as it is then."""
+    """Waits for the deployment if asked, then notes its route. Returns the deployment in its latest known state."""
     name = made.name or ""
     done = await_deployment(app, made, wait) if wait else made
     if made.base_model:
@@ -65,7 +65,7 @@ def follow_create(app: App, made: Deployment, wait: Waiting | None) -> Deploymen
 
 
 def follow_load(app: App, row: DeployedModel, wait: Waiting | None) -> DeployedModel:
-    """The same for a loaded LoRA."""
+    """Waits for the load of a LoRA if asked, then notes its route. Returns the deployed model in its latest state."""
     if row.state == LoadState.DEPLOYED:
         app.output.note(f"{row.model} is already loaded on {row.deployment}")
     way = load_route(app, row)
@@ -77,7 +77,7 @@ def follow_load(app: App, row: DeployedModel, wait: Waiting | None) -> DeployedM
 
 
 def follow_undelete(app: App, back: Deployment, wait: Waiting | None) -> Deployment:
-    """The same for an undeleted deployment; also says what the undelete did not restore, and what is loaded again."""
+    """Like `follow_create`; also says what the undelete did not restore, and which models are loaded again."""
     said = back.status.message if back.status else None
     if said and said != "undeleted":
         app.output.warn(f"{back.name}: {said}")
@@ -117,7 +117,7 @@ def follow_delete(app: App, name: str, wait: Waiting | None, *, hard: bool, agai
 
 
 def follow_prepare(app: App, name: str, wait: Waiting | None) -> Model:
-    """The model as it is, or once READY if asked to wait. On the local platform, notes that nothing is to do."""
+    """The model as it is, or once READY if asked to wait. Notes, on the local platform, that there is nothing to do."""
     if not app.is_hosted:
         app.output.note(
             "Nothing to prepare: the local platform serves weights in their stored precision, and a LoRA in its base's"

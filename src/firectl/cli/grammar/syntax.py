@@ -1,6 +1,6 @@
 """The syntax of a command line: verbs, nouns, Go-style booleans, flags before or after the verb, and their help.
 
-Knows click and no command; tree.py lists the commands.
+Extends click. Must not depend on a command; tree.py lists the commands.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class NounGroup(_Parsing, click.Group):
     def verb(
         self, name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
     ) -> Callable[[Callable[..., Any]], Verb]:
-        """A decorator: the function becomes a verb of this noun, its docstring the help."""
+        """A decorator that makes a function a verb of this noun; its docstring is the help."""
 
         def decorate(function: Callable[..., Any]) -> Verb:
             command = verb(name, formats=formats, hidden=hidden)(function)
@@ -172,7 +172,10 @@ class NounGroup(_Parsing, click.Group):
 def verb(
     name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
 ) -> Callable[[Callable[..., Any]], Verb]:
-    """Makes a function, which gets the App first, a command of its own; its docstring is the help."""
+    """A decorator that makes a function a command.
+
+    The function gets the App as its first argument; its docstring is the help.
+    """
 
     def decorate(function: Callable[..., Any]) -> Verb:
         called = name or function.__name__.rstrip("_").replace("_", "-")

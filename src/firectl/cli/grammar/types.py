@@ -1,6 +1,6 @@
 """Types of flag values: converts typed text to the value on the wire, or refuses it with an example.
 
-Sends no request and knows no resource.
+Must not send a request or depend on a resource.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 SECONDS = 0.8
-"""The time limit for fetching names; starting Python comes on top."""
+"""The time limit for fetching names, without the start of Python."""
 
 Names = Iterable[str]
 

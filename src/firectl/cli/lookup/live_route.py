@@ -53,7 +53,10 @@ def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = N
 
 
 def instead(client: Client, typed: str, route: str) -> str | None:
-    """For a request that found nothing at a route: what is missing and what to do; None when nothing is missing."""
+    """After a request got NOT_FOUND: what is missing, or that `typed` is the ID of a deployment, and what to do.
+
+    None if no cause is found.
+    """
     deployment = meant(client, typed)
     if deployment is not None and deployment.state == DeploymentState.DELETED:
         return f"the deployment {typed} was deleted; to bring it back: firectl deployment undelete {typed} --wait"
@@ -95,7 +98,7 @@ def _meant_instead(client: Client, name: str) -> str:
 
 
 def _as_pair(client: Client, typed: str | None) -> str | None:
-    """The route that `MODEL/DEPLOYMENT` may mean, when that deployment exists."""
+    """The route `MODEL#DEPLOYMENT` if `typed` is `MODEL/DEPLOYMENT` and that deployment exists; otherwise None."""
     model, slash, deployment = (typed or "").partition("/")
     there = meant(client, deployment) if slash and is_id(model) else None
     return f"{model}#{deployment}" if there is not None else None

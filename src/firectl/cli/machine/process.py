@@ -1,4 +1,4 @@
-"""Processes, ports, locks and log files on this machine. Knows nothing about the platform."""
+"""Processes, ports, locks and log files on this machine. Must not depend on the platform."""
 
 from __future__ import annotations
 

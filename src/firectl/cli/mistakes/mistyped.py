@@ -37,7 +37,7 @@ def folder_meant(verb: str, given: Mapping[str, Any]) -> str | None:
         before, slash, last = text.rpartition("/")
         parent = Path(before or slash or ".")
         if Path(text).is_file():
-            return f"give the folder that it lies in: {shlex.quote(str(parent))}"
+            return f"give the folder that contains it: {shlex.quote(str(parent))}"
         near = _near(parent, last, mark)
         if near:
             shown = [shlex.quote(f"{before}{slash}{folder}") for folder in near]

@@ -26,9 +26,10 @@ REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.OUT_
 def describe_folder(app: App, path: Path, base_model: str | None, embedding: bool | None, check: bool) -> Model:
     """The model in a folder. InputError if it cannot work or cannot be sent."""
     from firectl.client.transfer.files import scan
+    from firectl.lora.read.adapter_config import CONFIG
 
     scan(path)
-    if base_model is not None or (path / "adapter_config.json").exists():
+    if base_model is not None or (path / CONFIG).exists():
         return _adapter(app, path, base_model, check)
     if not (path / "config.json").exists():
         expected = "expected a LoRA (adapter_config.json) or a base model (config.json)"

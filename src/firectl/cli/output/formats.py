@@ -1,6 +1,6 @@
 """How a result is written: one entry for each value of `-o`.
 
-Pure: results in, text out. Knows no resource: what it shows of one is a View.
+Pure: results in, text out. Must not depend on a resource: a View says what is shown of one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a command says: its result on stdout in the format asked for, everything else on stderr.
 
-Knows no resource and no format: formats.py writes, this file prints.
+Must not depend on a resource or a format: formats.py writes, this file prints.
 """
 
 from __future__ import annotations

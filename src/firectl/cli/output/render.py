@@ -1,6 +1,6 @@
 """A document (JSON-like data in snake_case) as text: `Label: value` lines and plain tables; its fields by dotted path.
 
-Pure: prints nothing and knows no resource.
+Pure: prints nothing. Must not depend on a resource.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How is httpx used here? Imported without its command line, with the right route to each host.
 
-Must not know the API or the key.
+Must not depend on the API or the key.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Connections:
         self._lock = threading.Lock()
 
     def copy(self) -> Connections:
-        """The same routes, with no connection open."""
+        """New connections by the same transport, none of them open yet."""
         return Connections(self._transport)
 
     def to(self, url: httpx.URL) -> httpx.Client:
@@ -87,7 +87,7 @@ class Connections:
         return client
 
     def abort(self) -> None:
-        """Ends all connections at once, from any thread. No new one can be made."""
+        """Ends all connections at once. No new one can be made. Can be called from any thread."""
         self._network.abort()
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Connections with a time limit for the whole answer, and a way to end all of them from another thread.
 
-httpx limits each read, so a server that sends a byte now and then would never reach it. Knows nothing of HTTP.
+httpx limits each read, so a server that sends a byte now and then would never reach it. Must not depend on HTTP.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Network(httpcore.NetworkBackend):
         raise httpcore.ConnectError("aborted")
 
     def abort(self) -> None:
-        """Ends every connection, and each later one as soon as it is made. Waiting threads get a transport error."""
+        """Ends all connections, now and any made later. Waiting threads get a transport error."""
         with self._lock:
             self._aborted = True
             streams = list(self._streams)

@@ -68,7 +68,7 @@ def judge(
     random: Callable[[], float],
 ) -> Verdict:
     """What to do after attempt number `tries` (from 1) failed; `now` is in Unix seconds."""
-    if not _is_transient(failure):
+    if not _status_is_transient(failure):
         return Verdict(delay=None)
     asked = retry_after(failure.headers, now)
     if tries > max_retries or (failure.in_doubt and not repeatable):
@@ -81,13 +81,18 @@ def judge(
 
 
 def is_transient(error: ApiError) -> bool:
-    """Whether a later request may succeed. An answer that is not the API's is permanent."""
+    """Whether a later request may succeed, by the error's code. An answer that is not the API's is permanent.
+
+    For waits, probes and transfers that decide about their own next request. The retries of one request go by status:
+    see `judge`.
+    """
     if isinstance(error, NetworkError):
         return error.code is not Code.UNKNOWN
     return error.code in TRANSIENT
 
 
-def _is_transient(failure: Failure) -> bool:
+def _status_is_transient(failure: Failure) -> bool:
+    """Whether `judge` may retry the request, by the answer's status and its `x-should-retry`."""
     said = failure.headers.get("x-should-retry", "").strip().lower()
     if failure.status is not None and said in ("true", "false"):
         return said == "true"

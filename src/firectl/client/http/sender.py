@@ -1,6 +1,6 @@
 """Sends one HTTP request until it is answered or another attempt makes no sense.
 
-Must not know the API's resources. Never shows a request's headers: they hold the key.
+Must not depend on the API's resources. Never shows a request's headers: they hold the key.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Sender:
         return self._until_answered(request, lambda response: StreamedResponse(request, response))
 
     def pause(self, tries: int) -> None:
-        """Waits as long as a retry after `tries` attempts."""
+        """Waits for the backoff time that follows `tries` failed attempts."""
         self._sleep(backoff(tries, self._random))
 
     def _until_answered(self, request: HttpRequest, read: Callable[[httpx.Response], T]) -> T:

@@ -105,7 +105,7 @@ class Download:
             raise InputError(f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}") from None
         raise ApiError(
             Code.DATA_LOSS,
-            f"{file} arrived changed {STARTS} times: its hash is not the one that the server states",
+            f"{file} was downloaded {STARTS} times, each time with a hash that differs from the server's",
             hint="its copy on the server may be damaged: upload the model again",
         )
 

@@ -70,7 +70,7 @@ def _file(path: Path, root: Path, name: str) -> LocalFile:
     except OSError as error:
         raise _unreadable(name, error) from None
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{name} is not a file", hint="leave only the model's files in the folder")
+        raise InputError(f"{name} is not a regular file", hint="remove it from the folder")
     return LocalFile(name, path, found.st_size, _stamp(found))
 
 

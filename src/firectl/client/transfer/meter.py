@@ -1,4 +1,4 @@
-"""How far are the transfers, each file and all together? Counts bytes, from any thread."""
+"""How many bytes have been transferred, of each file and in total? Can be called from any thread."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
-"""Bytes of one part of a resumable upload. The protocol wants a multiple of 256 KiB."""
+"""Bytes of one part of a resumable upload. The protocol requires a multiple of 256 KiB."""
 SECONDS = 120.0
 """How long a server may be silent while it gets bytes, or after the last one."""
 STARTS = 3
@@ -113,7 +113,7 @@ class Upload:
             )
         raise ApiError(
             Code.DATA_LOSS,
-            f"{file.name} arrived changed {STARTS} times: the server's hash is not that of the file",
+            f"{file.name} was uploaded {STARTS} times, and the server's hash differed from the file's each time",
             hint="something on the way to the server changes the bytes: try another network",
         )
 

@@ -1,6 +1,6 @@
 """Runs several transfers at once on threads. When one fails, all end at once.
 
-Knows neither files nor URLs.
+Must not depend on files or URLs.
 """
 
 from __future__ import annotations

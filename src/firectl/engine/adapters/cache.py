@@ -1,7 +1,7 @@
 """The loaded adapters whose weights are in memory: the last used, the pinned, and those in use.
 
 A request that names an evicted adapter has it read again, by its content hash. Lives on the event loop's thread; files
-are read in the background. Must not know requests or HTTP.
+are read in the background. Must not depend on requests or HTTP.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class RegisteredAdapter:
 
 
 class AdapterCache:
-    """Holds the weights of at most `capacity` adapters. Those that requests still use come on top."""
+    """Keeps the weights of at most `capacity` adapters.
+
+    Evicted weights stay in memory, beyond the capacity, while a request uses them.
+    """
 
     def __init__(self, reader: AdapterReader, capacity: int, metrics: EngineMetrics) -> None:
         self._reader = reader

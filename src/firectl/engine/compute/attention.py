@@ -47,7 +47,7 @@ class Rows:
 
 
 class PackedStep:
-    """The batch in computation and the KV memory; one per model."""
+    """Holds the batch that is being computed, and the KV memory. One object per model."""
 
     def __init__(self, store: KVStore) -> None:
         self.store = store

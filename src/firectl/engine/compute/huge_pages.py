@@ -1,6 +1,6 @@
 """Move a model's memory into pages of 2 MiB on Linux. With pages of 4 KiB, each product has many TLB misses.
 
-Best effort: does nothing where the system has no huge pages or forbids them. Must not know what the memory holds.
+Best effort: does nothing where the system has no huge pages or forbids them. Must not depend on what the memory holds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A linear layer with its weight in a layout that the processor reads fast.
 
 A step of few rows mostly reads weights. So a 16-bit checkpoint that is computed in float32 keeps 16-bit weights, and
-the product widens them. Must not know what the layer is for.
+the product widens them. Must not depend on what the layer is for.
 """
 
 from __future__ import annotations

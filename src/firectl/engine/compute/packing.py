@@ -103,7 +103,7 @@ class Batch:
 
     @property
     def sampled_adapters(self) -> tuple[AdapterRows, ...]:
-        """As `adapters`, for a batch of the sampled rows only."""
+        """Like `adapters`, with row ranges that count only the sampled rows."""
         return _adapter_rows([(sequence.adapter, 1) for sequence in self.sampled])
 
 

@@ -19,7 +19,7 @@ from firectl.engine.schedule.sequence import Sequence
 
 
 class Runner(Protocol):
-    """Owns a model and its KV memory. For one thread at a time, except `check`."""
+    """Owns a model and its KV memory. Use it from one thread at a time, except `check`."""
 
     def check(self, adapter: EngineAdapter) -> None:
         """AdapterError unless the adapter fits the model. May be called from any thread."""

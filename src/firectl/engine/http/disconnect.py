@@ -1,6 +1,6 @@
 """When a client disconnects, cancel the work on its request.
 
-Must not know what that work is.
+Must not depend on what that work is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where each sequence's keys and values are: slabs of KV memory, each cut into equal slots.
 
 A sequence owns one contiguous slot and moves to a longer one when it outgrows it. Equal slots side by side let one
-attention call read all decoding sequences of a slab in place. Must not know tensors: it queues operations on them.
+attention call read all decoding sequences of a slab in place. Must not depend on tensors: it queues operations on them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ class _Slab:
 
 
 class KVSlots:
-    """Hands out slots within `budget` tokens; `max_length` is the longest sequence (at most the budget)."""
+    """Allocates slots of KV memory, at most `budget` tokens in total.
+
+    `max_length`: tokens of the longest sequence; at most `budget`.
+    """
 
     def __init__(self, budget: int, max_length: int, max_slots: int) -> None:
         if budget < max_length:

@@ -1,7 +1,7 @@
 """Keys and values of ended sequences, kept for sequences that begin with the same tokens.
 
 A prefix belongs to the adapter that computed it (name and content) and serves no other. The cache takes at most a
-quarter of the KV memory, and its least recently used prefix goes before any sequence waits. Must not know tensors.
+quarter of the KV memory, and its least recently used prefix goes before any sequence waits. Must not depend on tensors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which sequences run in the next step, and on how many tokens.
 
 Generating sequences come first, one token each, so that streams never stall. The rest of a step's tokens goes to
-prompts, in chunks. Must not know tensors, models or HTTP.
+prompts, in chunks. Must not depend on tensors, models or HTTP.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One choice being generated: its tokens, how many of them the KV memory holds, and its adapter.
 
-Must not know tensors.
+Must not depend on tensors.
 """
 
 from __future__ import annotations

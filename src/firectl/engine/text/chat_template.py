@@ -1,6 +1,6 @@
 """Render chat templates as transformers does, without importing it: sandboxed jinja with the same helpers.
 
-tests/engine/text/test_chat_template.py compares the two. Must not know tokens.
+tests/engine/text/test_chat_template.py compares the two. Must not depend on tokens.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From tokens to text as they come: whole characters only, and no piece of a stop string.
 
-Must not know models; the tokenizer comes as a function from token ids to text.
+Must not depend on models; the tokenizer comes as a function from token ids to text.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _words(name: str) -> set[str]:
 
 
 def _names(base: BaseModel) -> list[str]:
-    """The names that the base's folder has for it: in its path in a hub cache, and in its config."""
+    """The base's names, as found in its hub cache path and in its config."""
     names = []
     cached = _CACHED.fullmatch(base.path.resolve().parent.parent.name)
     if cached is not None:

@@ -1,4 +1,4 @@
-"""The formulas of a merge, in float32, for some rows of one weight at a time. Knows arrays, not files.
+"""The formulas of a merge, in float32, for some rows of one weight at a time. Must not use files.
 
 Uses numpy: importing torch takes longer than merging a gigabyte (figures: docs/lora.md). numpy has no bfloat16, so
 its numbers are kept as 16 bits and are widened and rounded here.

@@ -1,4 +1,7 @@
-"""One piece of a merged file: reads some rows of a weight and changes them. Also writes and copies bytes."""
+"""Computes one block of a merged file: reads some rows of a weight and applies the change.
+
+Also has helpers to write and copy bytes.
+"""
 
 from __future__ import annotations
 

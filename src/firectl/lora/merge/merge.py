@@ -1,6 +1,6 @@
-"""Live merge as a file operation: adds an adapter's change to the weights in a base's folder.
+"""Merges one or more adapters into a base and writes the result to a new folder.
 
-The result is a complete Hugging Face folder with a record of the merge in it, or there is no result.
+The result is a complete Hugging Face folder with a record of the merge. If the merge fails, no result folder is left.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class MergeRecord:
     delta_norm: float
     """Frobenius norm of the whole change, before it is rounded to the base's dtype."""
     deltas: Mapping[str, float]
-    """The same norm for each changed tensor, by its name in the result."""
+    """Frobenius norm of the change of each changed tensor, by its name in the result."""
     untied: bool
     """The base ties its head to its embedding; the result has both."""
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firectl.errors import AdapterError
-from firectl.lora.read.adapter_config import CONFIG, AdapterConfig, parse_config
+from firectl.lora.read.adapter_config import CONFIG, AdapterConfig, mlx_adapter, parse_config
 from firectl.lora.read.folder import open_folder, quoted, read_json, refuse_outside_links, regular_file, some
 from firectl.lora.read.patterns import Pattern, by_pattern
 from firectl.lora.read.safetensors import TensorInfo, read_header
@@ -87,7 +87,7 @@ class Adapter:
 
     @classmethod
     def open(cls, path: Path) -> Adapter:
-        """Read the folder's config and headers. AdapterError names the wrong file, field or tensor."""
+        """Read the folder's config and the tensor headers. AdapterError says which file, field or tensor is invalid."""
         folder = open_folder(Path(path), "adapter")
         refuse_outside_links(folder)
         config_file = regular_file(folder, CONFIG)
@@ -123,10 +123,7 @@ def _copy_of_bin(path: Path) -> SafetensorsCopy:
 
 def _no_adapter(folder: Path) -> AdapterError:
     if regular_file(folder, "adapters.safetensors") is not None or regular_file(folder, "adapters.npz") is not None:
-        return AdapterError(
-            "adapters.safetensors belongs to an MLX adapter; only PEFT adapters are supported",
-            hint=f"convert it to a PEFT folder ({CONFIG} with peft_type LORA, {SAFETENSORS})",
-        )
+        return mlx_adapter("adapters.safetensors")
     missing = CONFIG if regular_file(folder, CONFIG) is None else f"{SAFETENSORS} (or {BIN})"
     hint = "give the folder that model.save_pretrained() wrote"
     if regular_file(folder, "config.json") is not None:

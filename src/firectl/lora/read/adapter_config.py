@@ -1,6 +1,6 @@
 """What does an adapter_config.json say? Every field that changes the arithmetic is read or refused.
 
-Knows PEFT's LoRA config, not the tensors. Does not read fields that matter only in training.
+Must not depend on the tensors. Does not read fields that matter only in training.
 """
 
 from __future__ import annotations
@@ -122,13 +122,18 @@ class AdapterConfig:
         return tuple(field for field, is_set in fields.items() if is_set)
 
 
+def mlx_adapter(file: str) -> AdapterError:
+    """The refusal of a folder whose `file` belongs to an MLX adapter."""
+    return AdapterError(
+        f"{file} belongs to an MLX adapter; only PEFT adapters are supported",
+        hint=f"convert it to a PEFT folder ({CONFIG} with peft_type LORA, adapter_model.safetensors)",
+    )
+
+
 def parse_config(document: Mapping[str, Any]) -> AdapterConfig:
     """The config of a LoRA adapter. AdapterError names a field that is malformed or cannot be applied exactly."""
     if "peft_type" not in document and any(key in document for key in ("fine_tune_type", "lora_parameters")):
-        raise AdapterError(
-            f"{CONFIG} belongs to an MLX adapter; only PEFT adapters are supported",
-            hint="convert it to a PEFT folder (adapter_config.json with peft_type LORA, adapter_model.safetensors)",
-        )
+        raise mlx_adapter(CONFIG)
     if document.get("peft_type") != "LORA":
         raise AdapterError(f"{CONFIG}: peft_type is {_show(document.get('peft_type'))}; only LORA is supported")
     for field, why in _REFUSED.items():

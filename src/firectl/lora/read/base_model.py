@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from firectl.errors import AdapterError
+from firectl.lora.read.adapter_config import CONFIG as ADAPTER_CONFIG
 from firectl.lora.read.folder import check_file_name, open_folder, printable, quoted, read_json, regular_file, some
 from firectl.lora.read.safetensors import TensorInfo, read_header
 
@@ -50,7 +51,7 @@ class BaseModel:
         config_file = regular_file(folder, CONFIG)
         if config_file is None:
             hint = "give the folder of a Hugging Face model"
-            if regular_file(folder, "adapter_config.json") is not None:
+            if regular_file(folder, ADAPTER_CONFIG) is not None:
                 hint = "this is an adapter; give the folder of its base model"
             raise AdapterError(f"{CONFIG} is missing from the base model's folder", hint=hint)
         config = read_json(config_file)

@@ -48,7 +48,7 @@ class Pattern:
 
 
 class Deadline:
-    """Limits the total time of matching: many patterns on many names are slow too."""
+    """Limits the total time of matching, because many fast patterns on many names can also take long."""
 
     def __init__(self, where: str) -> None:
         self._where = where

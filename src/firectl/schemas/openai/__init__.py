@@ -1,6 +1,6 @@
 """What may an inference request contain, and what shape does its response have? Both follow OpenAI.
 
-The front and the engine use it, so both accept and refuse the same. Must not know models or servers.
+The front and the engine use it, so both accept and refuse the same. Must not depend on models or servers.
 """
 
 from firectl.schemas.openai.chat import ChatRequest, Message, chat_answer, chat_chunk, parse_chat

@@ -1,6 +1,6 @@
 """What may a request of `/chat/completions` contain, and what shape do its response and its chunks have?
 
-Must not know chat templates: it only checks messages.
+Must not depend on chat templates: it only checks messages.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ def chat_answer(head: Head, choices: Sequence[Choice], usage: Usage) -> dict[str
 
 
 def chat_chunk(head: Head, choice: Choice | None, *, first: bool = False, usage: Usage | None = None) -> dict[str, Any]:
-    """One `chat.completion.chunk`; without a choice it has the usage alone. The first of a choice has the role."""
+    """One `chat.completion.chunk`. Without `choice` it carries only the usage.
+
+    `first`: the first chunk of a choice, which carries the role.
+    """
     shown = []
     if choice is not None:
         delta = {"role": "assistant"} if first else {}

@@ -1,6 +1,6 @@
 """What may a request of `/completions` contain, and what shape do its response and its chunks have?
 
-Must not know tokenizers: a prompt is text or token IDs.
+Must not depend on tokenizers: a prompt is text or token IDs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which parameters do chat and completion requests share, and which are refused? Sampling, limits, unsupported ones.
 
-Every refusal is a ParamError that names the parameter. Must not know messages or prompts.
+Every refusal is a ParamError that names the parameter. Must not depend on messages or prompts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What does a PATCH change? The fields of the mask, or without a mask every field that the body carries.
 
-Must not know any one resource: `PatchRules` say which fields may change.
+Must not depend on any one resource: `PatchRules` say which fields may change.
 """
 
 from __future__ import annotations

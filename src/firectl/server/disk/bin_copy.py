@@ -1,7 +1,7 @@
 """Is the safetensors copy beside an adapter's `.bin` right? Merges and engines read the copy, not the `.bin`.
 
 No row has the copy's hash. It is derived data: it is right if it has the bytes that the verified `.bin` gives again,
-and a wrong one is replaced by them. Knows no rows.
+and a wrong one is replaced by them. Must not use rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where are a model's files on disk? Bytes arrive beside their folder and enter it whole; no name leads out of it.
 
-Knows no rows and no HTTP.
+Must not use rows or HTTP.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def check_together(names: Iterable[str]) -> None:
     for name in sorted(set(names)):
         same = unicodedata.normalize("NFC", name).casefold()
         if same in seen:
-            raise invalid(f"file names {seen[same]!r} and {name!r} differ in case only")
+            raise invalid(f"file names {seen[same]!r} and {name!r} are the same file on some file systems")
         seen[same] = name
     for name in seen:
         for folder in PurePosixPath(name).parents:
@@ -183,7 +183,9 @@ WRITE_BEHIND = 8 << 20
 
 
 class IncomingFile:
-    """A file that grows at its end, possibly after an earlier part. For one thread at a time.
+    """A file being uploaded, appended piece by piece; it may continue an earlier part.
+
+    Use it from one thread at a time.
 
     `known` is the `hash_so_far` of the earlier part: with it the bytes of that part are not read again.
     """
@@ -202,7 +204,8 @@ class IncomingFile:
     def append(self, piece: memoryview) -> None:
         """Write at the end. OSError when the disk is full; `size` then counts the bytes that were written.
 
-        UploadSuperseded or ABORTED, checked once per `WRITE_BEHIND` bytes, when the file was removed.
+        If the file was removed: UploadSuperseded (a newer upload of it began) or ABORTED (its model was deleted). This
+        is checked once per `WRITE_BEHIND` bytes.
         """
         while piece:
             taken = self._file.write(piece)

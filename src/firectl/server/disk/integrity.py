@@ -1,4 +1,7 @@
-"""Do files on disk still hold the stored content? Checked by their stamps (cheap) or by reading them. Knows no rows."""
+"""Do files on disk still hold the stored content? Checked by their stamps (cheap) or by reading them.
+
+Must not use rows.
+"""
 
 from __future__ import annotations
 

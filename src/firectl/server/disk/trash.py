@@ -1,6 +1,6 @@
 """Where do folders go that no row names? A rename moves them to the trash, another restores them; a prune removes them.
 
-Knows no rows. A start may run during a prune: a folder enters and leaves the trash in one rename.
+Must not use rows. A start may run during a prune: a folder enters and leaves the trash in one rename.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Trash:
         log.warning("no row names %s, and it cannot be moved to the trash: %s", folder, why)
 
     def restore(self, folder: Path) -> None:
-        """Undo `put`, for a folder that a row names again; no effect if it is not in the trash."""
+        """Move `folder` back from the trash, because a row names it again.
+
+        Nothing happens if it exists or is not in the trash.
+        """
         kept = self._place_of(folder)
         if folder.exists() or not kept.is_dir():
             return
@@ -75,7 +78,7 @@ class Trash:
         return freed
 
     def size(self) -> int:
-        """Bytes in it, and in the remains of an interrupted prune."""
+        """Bytes in the trash, and in what an interrupted prune left."""
         return bytes_in(self._root) + sum(bytes_in(leaving) for leaving in self._leaving())
 
     def _leaving(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Who sends this request? The key is checked before any door sees the request.
+"""Who sends this request? The API key is checked before a handler runs; `/health` and signed file URLs need none.
 
 The same middleware gives each request an ID, limits its body, logs it, and turns every uncaught error into JSON.
 """

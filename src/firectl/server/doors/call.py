@@ -104,7 +104,10 @@ class Call:
         unique: str = "name",
         scope: str = "",
     ) -> dict[str, Any]:
-        """The requested page of a list, under the collection's name. A page token is also bound to `scope`."""
+        """The requested page of a list, under the collection's name.
+
+        A page token works only with the same collection, path and `scope`.
+        """
         request = pages.ListRequest(
             page_size=self.number("page_size"),
             page_token=self.text("page_token"),

@@ -258,7 +258,10 @@ class _Download(FileResponse):
 
 
 def _content_range(request: Request, permit: UploadPermit) -> tuple[int, int] | None:
-    """(first, last) byte of the part that comes; None when the request only asks how many bytes have arrived."""
+    """(first, last) byte that this request sends; the whole file if it has no Content-Range.
+
+    None if it only asks how many bytes have arrived.
+    """
     text = request.headers.get("content-range")
     if text is None:
         return (0, permit.size - 1)
@@ -271,7 +274,7 @@ def _content_range(request: Request, permit: UploadPermit) -> tuple[int, int] | 
     if first is None:
         return None
     if not int(first) <= int(last) < permit.size:
-        raise invalid(f"Content-Range {text!a} lies outside the file's {permit.size} bytes")
+        raise invalid(f"Content-Range {text!a} is not a valid range of the file's {permit.size} bytes")
     length = request.headers.get("content-length")
     if length is not None and length != str(int(last) - int(first) + 1):
         raise invalid(f"Content-Range {text!a} and Content-Length {length} contradict each other")

@@ -250,7 +250,7 @@ def _running(row: DeploymentRow) -> DeploymentRow:
 
 
 def _addon(tx: Tx, row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
-    """The newest row that loads `model` there and is not UNDEPLOYING."""
+    """The newest row in `places` that is not UNDEPLOYING. NOT_FOUND, with the reason, if there is none."""
     for load in reversed(places):
         if load.state != LoadState.UNDEPLOYING:
             return load

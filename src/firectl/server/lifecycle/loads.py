@@ -149,7 +149,7 @@ def changes(given: PlanInput, ready: frozenset[int]) -> LoadChanges:
 
 
 def _another_keeps(given: PlanInput, load: DeployedModelRow, adapter: AddonSource | None) -> bool:
-    """Whether a newer load of the same weights wants the adapter that this one gives up."""
+    """Whether a newer load of the same weights still needs the adapter that this load releases."""
     others = (given.source.adapters.get(other.name) for other in _wanted(given) if other.name != load.name)
     return any(other is not None and adapter and other.engine_name == adapter.engine_name for other in others)
 

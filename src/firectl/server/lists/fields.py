@@ -1,6 +1,6 @@
 """Which field does a path such as `status.code` or `autoscalingPolicy.loadTargets.default` mean, and what is in it?
 
-Paths come in snake_case or camelCase, as masks, filters and orders write them. Must not know any one resource.
+Paths come in snake_case or camelCase, as masks, filters and orders write them. Must not depend on any one resource.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What does the text of a filter say? AIP-160: comparisons, `:` has, AND, OR (which binds tighter), NOT, parentheses.
 
-The result is a tree. Must not know fields: whether they exist is decided by `filters`.
+The result is a tree. Must not depend on fields: whether they exist is decided by `filters`.
 """
 
 from __future__ import annotations

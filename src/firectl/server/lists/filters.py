@@ -1,6 +1,6 @@
 """Does a resource match a filter? The tree that `filter_text` reads becomes a test of resources of one schema.
 
-Must not know any one resource, nor SQL.
+Must not depend on any one resource, nor on SQL.
 """
 
 from __future__ import annotations

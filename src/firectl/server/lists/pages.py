@@ -1,6 +1,6 @@
 """Which part of a list does a request want? Page size and token, filter, order and read mask, the same for every list.
 
-Must not know any one resource, nor where the rows come from.
+Must not depend on any one resource, nor on where the rows come from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How does the platform talk to an engine? HTTP/1.1 on loopback, over aiohttp's connection pool.
 
 Closing an exchange before its answer is complete closes the connection, which cancels the request in the engine.
-Must not know deployments.
+Must not use deployments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""When are stored files verified? When a stamp (size, times, inode) changed, on request, and regularly at rest.
+"""When are stored files verified? When a stamp (size, times, inode) changed, on request, and in the background.
 
-A damaged model has a DATA_LOSS in its row until its content is repaired. Must not touch replicas.
+In the background: once a day, a damaged model every 10 minutes. A damaged model keeps the status DATA_LOSS in its row
+until its files are correct again. This module must not start or stop replicas.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ REST_RATE = 64
 REST_EVERY = timedelta(days=1)
 """How often every file is read at rest."""
 _DAMAGED_EVERY = timedelta(minutes=10)
-"""The same for a damaged model: an unreadable file may be readable again."""
+"""How often the files of a damaged model are read: an unreadable file may be readable again."""
 _PAUSE = 0.2
 
 
@@ -42,9 +43,10 @@ class CheckStopped(Exception):
 
 
 class FileChecks:
-    """Names are those of models, or `merged/<key>` for merged folders.
+    """A name is that of a model, or `merged/<key>` for a merged folder.
 
-    `changed` is called when a result changed, `damaged` with the name of a damaged merged folder, both on the event
+    `changed` is called after every check of a merged folder or of a model that a deployment waits for, and when a
+    model's result changed. `damaged` is called with the name of a damaged merged folder. Both are called on the event
     loop.
     """
 
@@ -66,18 +68,18 @@ class FileChecks:
         self._called = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
         self.forced: frozenset[str] = frozenset()
-        """The names to verify whatever their stamps."""
+        """The names to verify even if their stamps are unchanged."""
         self.reading: set[str | None] = set()
         """The names that are being verified now."""
 
     def want(self, names: Iterable[str]) -> None:
-        """Verify those whose stamps changed now: a deployment waits for them."""
+        """Verify now those of `names` whose stamps changed: a deployment waits for them."""
         self._wanted = frozenset(names)
         if self._wanted:
             self._called.set()
 
     def force(self, names: Iterable[str]) -> None:
-        """Verify these now, whatever their stamps."""
+        """Verify these now, even if their stamps are unchanged."""
         self.forced |= frozenset(names)
         self._called.set()
 

@@ -65,7 +65,7 @@ class Fleet:
         self._stopping = False
 
     def replica_set(self, deployment: str) -> ReplicaSet:
-        """The replicas of a deployment; an empty set before the first one. From any thread."""
+        """The replicas of a deployment; an empty set before the first one. Can be called from any thread."""
         return self._sets.get(deployment) or ReplicaSet(deployment, self._changed, self._now)
 
     def forget(self, keep: set[str]) -> None:

@@ -1,6 +1,6 @@
 """How is an engine started, with which flags, and what do its port line and its log say? One DRIVERS entry per engine.
 
-The only file that knows an engine's flags. Must not know deployments or rows.
+The only file with an engine's flags. Must not use deployments or rows.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def _watch() -> None:
 
 
 def main() -> None:
-    """Run the module that the first argument names as `__main__`; it gets the other arguments."""
+    """Run the module given in the first argument as `__main__`, with the other arguments, and watch the parent."""
     threading.Thread(target=_watch, daemon=True).start()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,7 +1,7 @@
 """How does a child process start and end? At the head of its own process group, without our secrets.
 
 Its stdin is a pipe that only this process holds, so that it can end when we do, however we end.
-Must not know what the child runs.
+Must not depend on what the child runs.
 """
 
 from __future__ import annotations

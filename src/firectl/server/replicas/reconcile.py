@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 TICK = 5.0
 """Seconds between rounds without an event."""
 _WATCHING = 1.0
-"""The same while traffic may change the number of replicas of a deployment."""
+"""Seconds between rounds while traffic may change the number of replicas of a deployment."""
 _AFTER_ERROR = 1.0
 
 

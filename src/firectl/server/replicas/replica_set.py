@@ -70,7 +70,7 @@ class ReplicaSet:
         self._took_requests |= ordinals
 
     def ready(self) -> list[Replica]:
-        """The replicas that take requests for the deployment's own model. From any thread."""
+        """The replicas that take requests for the deployment's own model. Can be called from any thread."""
         replicas = list(self.replicas.items())
         return [r for ordinal, r in replicas if ordinal in self.answering and r.phase is Phase.SERVING]
 
@@ -89,9 +89,9 @@ class ReplicaSet:
         return min(able, key=lambda replica: (replica.in_flight, replica.ordinal), default=None)
 
     def stats(self, wanted: int) -> ReplicaStats:
-        """How many of the `wanted` replicas are in each stage on their way to serving. From any thread.
+        """Counts of the `wanted` replicas by stage: not started, starting, ready. Can be called from any thread.
 
-        A replica that took requests and takes no more is in no stage.
+        A replica that was ready before and is not ready now is not counted.
         """
         up = [replica for replica in list(self.replicas.values()) if replica.phase is not Phase.STOPPING]
         return ReplicaStats(

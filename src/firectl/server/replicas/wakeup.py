@@ -19,7 +19,7 @@ class Wakeup:
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def poke(self) -> None:
-        """Wake the waiting task. Never blocks; from any thread."""
+        """Wake the waiting task. Never blocks. Can be called from any thread."""
         with self._lock:
             self._poked = True
             waiting = self._waiting

@@ -10,7 +10,10 @@ from firectl.errors import InputError
 
 
 def shown(url: str) -> str:
-    """The URL for messages: without password and query, a file with its absolute path. InputError if malformed."""
+    """The URL for messages: the password is hidden, the query is removed, and a file path is absolute.
+
+    InputError if it is malformed.
+    """
     parsed = _parsed(url).set(query={})
     if _file(parsed):
         parsed = parsed.set(database=os.path.abspath(_file(parsed)))

@@ -142,7 +142,7 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 def _add_columns(connection: sa.Connection) -> None:
-    """Add the missing columns to every table; missing tables exist already."""
+    """Add the missing columns to the existing tables. Missing tables have been created before."""
     found = sa.inspect(connection)
     for table in tables.metadata.sorted_tables:
         there = {column["name"] for column in found.get_columns(table.name)}

@@ -1,6 +1,7 @@
-"""Where does a request for a bare model go? To the deployed model that is its default: the first one, then the next.
+"""Where does a request for a model without a deployment go? To the model's default deployed model.
 
-Runs inside the transaction of the caller, which adds or removes deployed models.
+The default is the first one loaded, unless a user chose another. When the default is unloaded, the oldest other one
+becomes the default. Runs inside the transaction of the caller, which adds or removes deployed models.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from firectl.server.store.rows import DeployedModelRow
 
 
 def make_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
-    """Route requests for the bare model to this row."""
+    """Route requests for the model without a deployment to this row."""
     before = tx.deployed_models.default_of(row.model)
     if before is not None and before.name != row.name:
         tx.deployed_models.update(before.name, default=False, update_time=now)

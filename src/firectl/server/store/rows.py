@@ -1,7 +1,7 @@
 """What does the platform remember? One frozen dataclass per table, shared by store, control and reconcile.
 
 A row holds the wire resource as the user wrote it (`resource`), and the columns that rules and queries need. It must
-not hold what running processes can tell, such as replica counts.
+not hold what running processes can tell, such as replica counts. A new noun has its row in a file of its own.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """What does the database look like? Tables with a column for each field of `rows`; no query.
 
+The older nouns share this file and `rows`; a new noun has its table and row in a file of its own, `store/NOUN.py`.
 Every reference is a full name: `account` is `accounts/a`, `model` is `accounts/a/models/m`.
 """
 

@@ -1,4 +1,7 @@
-"""What does a request for a deployment that is scaled to zero write? It wants one replica, within the cap."""
+"""What does a request for a deployment that is scaled to zero write?
+
+It sets the desired replicas to one, if the cap allows it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from firectl.server.store.capacity import reserve
 
 
 def wake(tx: Tx, deployment: str, max_replicas: int, now: datetime) -> bool:
-    """Want one replica of a deployment that is scaled to zero; whether that changed the row.
+    """Set the desired replicas of a deployment that is scaled to zero to one. Returns whether that changed the row.
 
     A parked one (maximum 0) stays parked. RESOURCE_EXHAUSTED when the cap has no room for one more.
     """

@@ -25,6 +25,7 @@ METRICS: Mapping[str, Callable[[UsageRow], int]] = {
     "tokens-per-second": lambda row: row.generated_tokens,
     "tokens-prompt-per-second": lambda row: row.prompt_tokens,
 }
+"""Metric → what it counts of a row. A test compares the names with those of schemas/words.py."""
 GROUPS: Mapping[str, Callable[[UsageRow], str]] = {
     "deployment": lambda row: row.deployment,
     "model": lambda row: row.model,

@@ -83,7 +83,10 @@ class Reservation:
 
 
 class Traffic:
-    """The counts of one platform. Only for the event loop; writes happen in a thread, from a copy."""
+    """Counts the requests, errors and tokens of a platform.
+
+    Call it only on the event loop; a thread writes a copy of the counts to the store.
+    """
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self.metrics = TrafficMetrics()

@@ -84,6 +84,6 @@ def test_the_platform_s_own_key_stays(api: Api) -> None:
 def test_a_key_cannot_end_in_the_past(api: Api) -> None:
     past, later = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (-1, 3600))
     said = api.refused("POST", KEYS, {"apiKey": {"expireTime": past.isoformat()}})
-    assert said == Refusal(400, 3, "expire_time must lie in the future", None)
+    assert said == Refusal(400, 3, "expire_time must be in the future", None)
     made = api.ok("POST", KEYS, {"apiKey": {"expireTime": later.isoformat()}})
     assert datetime.fromisoformat(made["expireTime"]) == later

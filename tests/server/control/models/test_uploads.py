@@ -31,7 +31,7 @@ def test_an_ordinary_name_arrives_as_it_is(platform: PlatformProcess, api: Api, 
 def test_a_name_must_go_with_those_announced_before(api: Api, model: str) -> None:
     api.announce(model, {"a": 1})
     said = api.refused("POST", f"models/{model}:getUploadEndpoint", {"filenameToSize": {"A": "1"}})
-    assert said == Refusal(400, 3, "file names 'A' and 'a' differ in case only", None)
+    assert said == Refusal(400, 3, "file names 'A' and 'a' are the same file on some file systems", None)
 
 
 @pytest.mark.parametrize("size", ["-1", "1.5", "", "ten", "9223372036854775808", "1" * 30])

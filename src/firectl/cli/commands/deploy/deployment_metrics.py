@@ -7,10 +7,10 @@ from datetime import timedelta
 import click
 
 from firectl.cli.app import App
+from firectl.cli.deployment import metrics
 from firectl.cli.grammar.params import option
 from firectl.cli.grammar.syntax import DOCUMENT, NounGroup
 from firectl.cli.grammar.types import Moment, Seconds
-from firectl.cli.settings import metrics
 from firectl.schemas.words import METRICS
 
 deployment_metrics = NounGroup("deployment-metrics", "Deployment metrics: tokens and requests over time.")
@@ -23,7 +23,7 @@ deployment_metrics = NounGroup("deployment-metrics", "Deployment metrics: tokens
 )
 @option("--start", type=Moment(), help="The start: 2026-01-31 or 2026-01-31T12:00:00Z; default: one interval ago.")
 @option("--end", type=Moment(ends=True), help="The end; a date without a time includes that day; default: now.")
-@option("--interval", type=Seconds(), help="The time that one value stands for (24h).")
+@option("--interval", type=Seconds(), help="The length of time that one value covers (24h).")
 def list_(
     app: App, metric: str, group_by: str | None, start: str | None, end: str | None, interval: float | None
 ) -> None:

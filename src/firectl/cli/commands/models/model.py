@@ -139,7 +139,9 @@ def update(app: App, model: str, **given: Any) -> None:
 @assume_yes
 @dry_run
 def delete(app: App, model: str) -> None:
-    """Delete a model and its files. If it is loaded somewhere, unload it first.
+    """Delete a model and its files.
+
+    A model that is loaded or deployed is refused: unload it, or delete its deployment, first.
 
     $ firectl model delete my-lora --yes
     """

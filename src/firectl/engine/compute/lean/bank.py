@@ -1,7 +1,7 @@
 """The weights of many adapters side by side, so that one product can read several.
 
 A step copies an adapter into a place of the bank when it first has rows of it. So the cost of a step depends on its
-own adapters, not on the loaded ones. Must not know rows: deltas.py computes what a step adds.
+own adapters, not on the loaded ones. Must not depend on rows: deltas.py computes what a step adds.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
 
 
 class LoraBank:
-    """A place holds A [in, modules * rank] and B [modules * rank, out] of every linear layer, one after the other.
+    """Memory for several adapters, one place each.
 
-    B is block-diagonal over the layer's modules, so that one pair of products serves them all. It includes the scaling.
+    A place holds A [in, modules * rank] and B [modules * rank, out] for each linear layer. B is block-diagonal over the
+    layer's modules, so that one pair of products computes all of them. B includes the scaling.
     """
 
     def __init__(self, config: LeanConfig, device: torch.device, dtype: torch.dtype, room: int = _ROOM) -> None:

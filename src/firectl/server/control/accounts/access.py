@@ -57,7 +57,7 @@ def reference(text: str | None, field: str, collection: str, caller: Caller) -> 
 
 
 def new_id(text: str, what: str) -> str:
-    """An ID for a new resource; INVALID_ARGUMENT says what is wrong with it."""
+    """Check the ID that was given for a new resource and return it. INVALID_ARGUMENT if it is not valid."""
     check_id(text, what)
     return text
 

@@ -70,7 +70,7 @@ def create_key(platform: Platform, user: str, wanted: ApiKey) -> ApiKey:
     """A new key with the name and expiry of `wanted`. Its secret is in the answer only."""
     now = platform.clock()
     if wanted.expire_time is not None and wanted.expire_time <= now:
-        raise invalid("expire_time must lie in the future")
+        raise invalid("expire_time must be in the future")
     secret = new_key()
     with platform.store.begin() as tx:
         owner = _found(tx.users.get(user), f"user {user}")

@@ -70,7 +70,7 @@ def question(metric: str, group_by: str, start: str, end: str, interval: str, no
     begin = history.begin(first, history.FINEST)
     stop = max(begin, stop)
     if end and first > _time("end", end, of_a_day=True):
-        raise _wrong("end", f"{end} lies before start, {start}")
+        raise _wrong("end", f"{end} is before start, {start}")
     if stop - begin > _MOST_BUCKETS * seconds:
         raise _wrong("interval", f"{interval or '24h'} makes more than {_MOST_BUCKETS} values between start and end")
     return history.Question(metric, group_by, begin, stop, seconds)

@@ -1,6 +1,6 @@
 """Which files does a model have, which URLs upload and download them, and when is a file complete?
 
-The bytes go through `doors.files`; `disk.files` knows where they are stored.
+The bytes go through `doors.files`; `disk.files` decides where they are stored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Can an uploaded model be served: are its files complete and valid? The last step of an upload makes it READY.
 
-Must not know what an adapter is, nor whether it fits its base: that is `firectl.lora`.
+`firectl.lora` decides whether an adapter is valid and fits its base. This module stores the result, and the
+safetensors copy of an adapter's `.bin`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "se
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of a validation: the fields of the resource that the files determine (None: unknown), and warnings."""
+    """The result of a validation: the model's `fields` read from its files (None: unknown), and `warnings`."""
 
     fields: Mapping[str, object]
     warnings: list[str]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from firectl.cli.settings import metrics
+from firectl.cli.deployment import metrics
 from firectl.errors import InputError
 from firectl.schemas.words import METRICS
 
