@@ -35,7 +35,9 @@ class BreakingLine:
         with self._lock:
             number = self._tries[key] = self._tries.get(key, 0) + 1
             chance = random.Random(f"{SEED} {number} {key.decode()}").random()
-            lost = None if number % 3 == 0 or chance > OFTEN else "before" if chance < OFTEN / 2 else "after"
+            # A request that all commands make alike has no count of its own: one of them could be lost three times.
+            spared = number % 3 == 0 or chance > OFTEN or "/d-" not in request.path.replace("=", "/")
+            lost = None if spared else "before" if chance < OFTEN / 2 else "after"
             if lost:
                 self.lost[lost] += 1
         if lost == "before":

@@ -65,11 +65,15 @@ class Store:
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        with self._transaction("IMMEDIATE") as connection:
-            tables.metadata.create_all(connection)
-            _upgrade(connection)
-            if admit is not None:
-                admit(Tx(connection))
+        try:
+            with self._transaction("IMMEDIATE") as connection:
+                tables.metadata.create_all(connection)
+                _upgrade(connection)
+                if admit is not None:
+                    admit(Tx(connection))
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
