@@ -190,7 +190,7 @@ def main() -> None:
     if arguments.rounds < 10:
         parser.error("fewer than 10 rounds say little")
     with tempfile.TemporaryDirectory() as folder:
-        # Settings of whoever runs it stay out; bytecode is written, whatever the environment says about it.
+        # The user's own settings stay out; bytecode is written, whatever the environment says about it.
         environment = {
             name: value
             for name, value in os.environ.items()

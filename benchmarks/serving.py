@@ -3,7 +3,7 @@
     python benchmarks/serving.py [--vllm-python PATH] [--only ratios,front] [--json FILE]
 
 One run measures everything, in rounds that take turns, so that a busy minute of the machine falls on all; a server
-whose turn it is not is stopped meanwhile. The model is a random Llama of 8 layers (hidden 512, bfloat16); prompts have
+whose turn it is not is stopped. The model is a random Llama of 8 layers (hidden 512, bfloat16); prompts have
 200 characters, answers 64 tokens, whatever they are. Without --vllm-python vLLM is left out. Needs `.[dev]`.
 """
 

@@ -157,7 +157,7 @@ SCRATCH = 2 * 10**9
 def alternate(rounds: int, ways: dict[str, Callable[[], float]], scratch: Path) -> dict[str, list[float]]:
     """Seconds of each way, in turns that change their order, each after the same thing.
 
-    How long the system takes to write depends on how whoever was before left its free memory: what follows firectl is
+    How long the system takes to write depends on how the program before left its free memory: what follows firectl is
     faster than what follows curl, which writes smaller pieces. So a file of SCRATCH bytes is written and deleted first.
     """
     took: dict[str, list[float]] = {name: [] for name in ways}

@@ -1,4 +1,4 @@
-"""The pages of docs/ and the README: width of prose, words, and links that lead somewhere.
+"""The pages of docs/ and the README: width of prose, words, and links that lead somewhere. The words of our Python too.
 
 What a page says is checked by the tests of its subject.
 """
@@ -14,10 +14,16 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WIDTH = 100
 
-AS_THEY_ARE = {"commands.md", "testing.md"}
-"""Pages whose prose is not checked yet: the first is generated from the commands, the others are being rewritten."""
+AS_THEY_ARE = {"commands.md"}
+"""Pages whose prose is not checked: it is generated from the commands."""
 
 WRITTEN = [page for page in PAGES if page.name not in AS_THEY_ARE]
+MODULES = [
+    path
+    for folder in ("src", "tests", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path != Path(__file__).resolve()
+]
 NOT_PLAIN = re.compile(r"\b(anew|borne|whoever|whomever|meanwhile)\b", re.IGNORECASE)
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -56,6 +62,16 @@ def test_prose_is_at_most_100_characters_wide(page: Path) -> None:
 @pytest.mark.parametrize("page", WRITTEN, ids=by_name)
 def test_words_are_plain(page: Path) -> None:
     found = [f"line {number}: {word}" for number, line in outside_code(page) for word in NOT_PLAIN.findall(line)]
+    assert found == []
+
+
+def test_words_of_modules_are_plain() -> None:
+    found = [
+        f"{by_name(path)}:{number}: {word}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for word in NOT_PLAIN.findall(line)
+    ]
     assert found == []
 
 

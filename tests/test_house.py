@@ -1,6 +1,6 @@
 """The house rules that a reader relies on: who may import whom, no circles, and how large and how tidy a file is.
 
-Read from the source with `ast`; nothing is imported.
+Read from the source with `ast`; nothing is imported. The rules for each room are in tests/house.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house import AS_THEIR_PARENT, BY_NAME, HOUSE, PROCESSES
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "firectl"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -28,90 +30,6 @@ LONG_FILES: dict[str, str] = {}
 MOST_MODULES = 20
 MOST_NOW = {"cli/commands": 14, "server/control": 14}
 """Folders that must keep room for the nouns to come: most modules in each folder at or below them."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a room may import: our modules and libraries, and those that it may import inside functions alone.
-
-    The standard library is open to all, and so is a room to itself.
-    """
-
-    ours: str = ""
-    libraries: str = ""
-    inside_functions: str = ""
-
-
-_SERVER = "errors names config schemas server.store server.access server.disk server.usage"
-HOUSE = {
-    "__init__": Room("_version", inside_functions="client"),
-    "__main__": Room(inside_functions="cli"),
-    "_version": Room(),
-    "errors": Room(),
-    "samples": Room(),
-    "names": Room("errors"),
-    "config": Room("errors"),
-    "schemas": Room("errors", "pydantic"),
-    "sse": Room(),
-    "bench": Room("errors sse", "h11", inside_functions="matplotlib"),
-    # The client: resources on api.py, api.py on http/.
-    "client": Room("_version errors names config schemas sse", "pydantic"),
-    "client/http": Room("_version errors config schemas sse", "httpcore httpx"),
-    "client/transfer": Room("errors config schemas client.api client.http client.resource client.wait"),
-    # What an adapter is. Headers are read with the standard library; torch and numpy come in inside functions.
-    "lora": Room("_version errors", inside_functions="numpy safetensors torch transformers"),
-    "lora/read": Room("errors", inside_functions="torch safetensors"),
-    "lora/check": Room("errors lora.read"),
-    "lora/merge": Room("_version errors lora.read lora.check", inside_functions="numpy torch"),
-    # One replica.
-    "engine": Room("_version errors lora schemas.openai schemas.words", "prometheus_client starlette torch uvicorn"),
-    "engine/schedule": Room("errors schemas.openai engine.text"),
-    "engine/text": Room("errors schemas.openai", "jinja2 tokenizers", inside_functions="transformers"),
-    "engine/compute": Room("errors schemas.openai engine.schedule", "torch", inside_functions="numpy"),
-    "engine/compute/lean": Room("errors lora engine.compute engine.schedule", "torch"),
-    "engine/compute/transformers": Room(
-        "errors schemas.openai engine.compute engine.schedule engine.text", "torch transformers"
-    ),
-    "engine/adapters": Room("errors lora schemas.openai schemas.words engine.load engine.options engine.schedule"),
-    "engine/http": Room(
-        "errors schemas.openai schemas.words sse engine.adapters engine.event_log engine.generation "
-        "engine.model_server engine.schedule engine.text",
-        "starlette",
-    ),
-    # The platform: HTTP in, rules, SQL; pure lifecycle; processes. Never the client, the CLI or torch.
-    "server": Room(
-        "_version errors names config schemas server", "filelock pydantic starlette uvicorn", inside_functions="psutil"
-    ),
-    "server/lifecycle": Room("errors schemas server.store.rows"),
-    "server/store": Room("errors schemas server.disk", "sqlalchemy"),
-    "server/lists": Room("errors schemas", "pydantic"),
-    "server/disk": Room("errors config lora.read"),
-    "server/access": Room("errors server.store"),
-    "server/usage": Room("server.store", "prometheus_client"),
-    "server/replicas": Room(
-        "errors schemas lora.read.hashing server.lifecycle server.store server.usage server.disk",
-        "aiohttp",
-        inside_functions="psutil",
-    ),
-    "server/front": Room(
-        "errors names schemas sse server.access server.lifecycle server.replicas server.store server.usage", "starlette"
-    ),
-    "server/control": Room(f"{_SERVER} lora server.lifecycle server.lists server.platform", "pydantic"),
-    "server/doors": Room(f"{_SERVER} server.control server.lists server.platform", "pydantic starlette uvicorn"),
-    # The command line: everything, heavy things inside functions.
-    "cli": Room(
-        "_version errors names schemas.words",
-        "click",
-        inside_functions="bench config schemas client lora samples server engine filelock psutil httpx pydantic rich "
-        "yaml",
-    ),
-    "cli/output": Room("errors", inside_functions="client.transfer rich yaml"),
-    "cli/grammar": Room("errors schemas.words cli.app cli.output", "click", inside_functions="names schemas.base"),
-    "cli/machine": Room("_version errors", inside_functions="config server.disk filelock psutil"),
-    "cli/views": Room("errors names schemas.words cli.app cli.grammar cli.output", "click", inside_functions="schemas"),
-    "cli/commands": Room("_version errors names schemas.words cli", "click", inside_functions="schemas config cli"),
-}
-"""The rule of a file is that of the longest path here that it lies under."""
 
 
 @dataclass(frozen=True)
@@ -216,10 +134,12 @@ def test_the_reader_of_imports_sees_what_is_carried_out_and_where(tmp_path: Path
 
 
 def test_every_room_has_its_rule_and_every_rule_its_room() -> None:
-    assert {name_of(path).removesuffix(".py").split("/")[0] for path in FILES} == {
-        room for room in HOUSE if "/" not in room
-    }
-    assert {room for room in HOUSE if "/" in room} <= {name_of(folder) for folder in FOLDERS}
+    files = {name_of(path).removesuffix(".py") for path in FILES}
+    folders = {name_of(path.parent) for path in FILES if path.parent != SOURCE and path.name != "__init__.py"}
+    assert folders - HOUSE.keys() == AS_THEIR_PARENT, "a folder with modules has a rule in tests/house.py"
+    assert HOUSE.keys() & AS_THEIR_PARENT == set()
+    assert {file.split("/")[0] for file in files} == {room for room in HOUSE if "/" not in room}
+    assert HOUSE.keys() <= files | {name_of(folder) for folder in FOLDERS}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -228,14 +148,39 @@ def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
     rule = HOUSE[room]
     wrong = []
     for found in imports_of(path):
-        if found.library in sys.stdlib_module_names or found.module.startswith("firectl.__version__"):
-            continue
-        allowed = is_allowed(found, f"{rule.ours} {rule.libraries} {room.replace('/', '.')}") or (
-            found.inside_function and is_allowed(found, rule.inside_functions)
-        )
+        if found.library in sys.stdlib_module_names:
+            allowed = not is_allowed(found, rule.forbidden)
+        else:
+            target = module_file(found.module) if found.is_ours else None
+            allowed = (
+                is_allowed(found, f"__version__ {rule.ours} {rule.libraries}")
+                or (target is not None and room_of(target) == room)
+                or (found.inside_function and is_allowed(found, rule.inside_functions))
+            )
         if not allowed:
             wrong.append(f"line {found.line}: {found.module}")
     assert wrong == []
+
+
+PROCESS = re.compile(
+    r"(asyncio\.)?(subprocess|create_subprocess_\w+)\b|multiprocessing\b|concurrent\.futures\.process\b|pty\b|"
+    r"os\.(kill|fork|exec|spawn|posix_spawn|popen|system)|signal\.(raise_signal|pthread_kill)"
+)
+NAMED = re.compile(r"importlib\.(import_module|__import__)|__import__|runpy\b")
+
+
+def uses(path: Path, what: re.Pattern[str]) -> bool:
+    """Whether a file imports or calls by its dotted name what the pattern begins to match."""
+    dotted = {found.module for found in imports_of(path)}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute | ast.Name):
+            dotted.add(ast.unparse(node))
+    return any(what.match(name) for name in dotted)
+
+
+def test_processes_and_imports_by_name_are_where_they_are_looked_for() -> None:
+    assert {name_of(path) for path in FILES if uses(path, PROCESS)} == PROCESSES.keys()
+    assert {name_of(path) for path in FILES if uses(path, NAMED)} == BY_NAME.keys()
 
 
 def test_no_circle_runs_through_the_folders() -> None:

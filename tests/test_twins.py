@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -65,21 +66,88 @@ def is_about(test: Path, place: str) -> bool:
     return False
 
 
-def has_a_test_that_can_fail(test: Path) -> bool:
-    tree = ast.parse(test.read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return any(function.name.startswith("test_") for function in functions) and any(
-        isinstance(node, ast.Assert) or (isinstance(node, ast.Attribute) and node.attr == "raises")
-        for node in ast.walk(tree)
+def routes_of(place: str) -> set[str]:
+    """The words of the paths that a file gives to `route`, such as `models` and `:verify`."""
+    tree = ast.parse((SOURCE / place).read_text(encoding="utf-8"))
+    texts: dict[str, str] = {}
+
+    def text(node: ast.expr) -> str:
+        match node:
+            case ast.Constant(value=str(value)):
+                return value
+            case ast.Name(id=name):
+                return texts.get(name, "")
+            case ast.JoinedStr(values=parts):
+                return "".join(text(part.value if isinstance(part, ast.FormattedValue) else part) for part in parts)
+        return ""
+
+    for line in tree.body:
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+            texts[line.targets[0].id] = text(line.value)
+    words = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "route":
+            words |= set(re.findall(r":?\w+", re.sub(r"\{.*?\}", "", text(node.args[1])))) - {"v1"}
+    return words
+
+
+def words_in(tests: list[Path]) -> set[str]:
+    """The words in the strings of tests, without what docstrings say."""
+    words = set()
+    for test in tests:
+        tree = ast.parse(test.read_text(encoding="utf-8"))
+        said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+                words |= set(re.findall(r":?\w+", node.value))
+    return words
+
+
+def has_a_test_that_can_fail(tree: ast.Module) -> bool:
+    """Whether a test asserts something that has a name in it, or expects an error."""
+
+    def can_fail(node: ast.AST) -> bool:
+        match node:
+            case ast.Assert(test=test):
+                return any(isinstance(part, ast.Name) for part in ast.walk(test))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="pytest"), attr="raises")):
+                return True
+        return False
+
+    return any(
+        can_fail(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name.startswith("test_")
+        for node in ast.walk(function)
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "can"),
+    [
+        ("def test_a():\n    assert True", False),
+        ("def test_a():\n    assert 1 == 1, text", False),
+        ("def test_a():\n    pass\ndef helper(x):\n    assert x", False),
+        ("def test_a(x):\n    x.raises", False),
+        ("def test_a(x):\n    assert x", True),
+        ("class A:\n    async def test_a(self):\n        assert f()", True),
+        ("def test_a():\n    with pytest.raises(ValueError):\n        f()", True),
+    ],
+)
+def test_a_test_that_cannot_fail_is_none(text: str, can: bool) -> None:
+    assert has_a_test_that_can_fail(ast.parse(text)) is can
 
 
 @pytest.mark.parametrize("place", BEHAVING)
 def test_a_file_with_behaviour_has_a_test_that_proves_it(place: str) -> None:
-    test = TESTS / ELSEWHERE[place][0] if place in ELSEWHERE else twin_of(place)
-    assert test.is_file(), f"write {test.relative_to(TESTS.parent)}, or say in tests/twins.py which test proves it"
-    assert has_a_test_that_can_fail(test)
-    assert place in ELSEWHERE or is_about(test, place), f"{test.name} neither imports {place} nor says it is about it"
+    tests = [TESTS / test for test in ELSEWHERE[place][0].split()] if place in ELSEWHERE else [twin_of(place)]
+    for test in tests:
+        assert test.is_file(), f"write {test.relative_to(TESTS.parent)}, or say in tests/twins.py which test proves it"
+        assert has_a_test_that_can_fail(ast.parse(test.read_text(encoding="utf-8")))
+    if place in ELSEWHERE and (routes := routes_of(place)):
+        assert routes - words_in(tests) == set(), "its tests call no such route"
+    else:
+        assert any(is_about(test, place) for test in tests), f"no test imports {place} or says that it is about it"
 
 
 def test_few_files_are_proved_elsewhere_and_none_that_decide_something() -> None:

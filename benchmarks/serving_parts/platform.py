@@ -203,9 +203,9 @@ def _loads(here: Platform) -> tuple[list[Figure], dict[str, object]]:
             if loader is not None:
                 loader.join()
         for sooner, later in pairwise(steps_of(turn)):
-            meanwhile = any(start < later and sooner < end for start, end in loads[before:])
-            if meanwhile or not loading:
-                gaps["while" if meanwhile else "without"].append(later - sooner)
+            while_loading = any(start < later and sooner < end for start, end in loads[before:])
+            if while_loading or not loading:
+                gaps["while" if while_loading else "without"].append(later - sooner)
         if loading and len(gaps["while"]) >= STEPS:
             break
     took = [end - start for start, end in loads]

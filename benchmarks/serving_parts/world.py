@@ -51,7 +51,7 @@ def make_world(home: Path, threads: int, rounds: int, vllm_python: str | None) -
         folder = home / f"a{number}"
         folder.mkdir()
         (folder / "adapter_config.json").write_bytes((first / "adapter_config.json").read_bytes())
-        # Rolled, not drawn anew: as different, and 256 of them are written in seconds.
+        # Rolled, not drawn again: as different, and 256 of them are written in seconds.
         others = {name: torch.roll(tensor, number, -1).contiguous() for name, tensor in tensors.items()}
         save_file(others, folder / "adapter_model.safetensors", {"format": "pt"})
         adapters.append(folder)
@@ -114,7 +114,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 class Stage:
-    """The servers of a part. One runs at a time: the others are stopped meanwhile, for a server that waits may spin."""
+    """The servers of a part. One runs at a time: the others are stopped, for a server that waits may spin."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -1,4 +1,4 @@
-"""Whoever is asked answers: four adapters and their base on one deployment, 32 streams at once."""
+"""The model that is asked answers: four adapters and their base on one deployment, 32 streams at once."""
 
 from __future__ import annotations
 

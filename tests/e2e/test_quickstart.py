@@ -1,4 +1,7 @@
-"""`firectl quickstart` does the main job from nothing, and `--teardown` leaves nothing running."""
+"""`firectl quickstart` does the main job from nothing, and `--teardown` leaves nothing running.
+
+Proves `cli/commands/machine/quickstart.py`.
+"""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def test_clients_that_leave_in_the_middle_of_a_stream_free_their_slots(engine: E
                 hand.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for hand in hands[:4] if how != "not read" else ():
             assert hand.recv(16).startswith(b"HTTP/1.1 200 OK")
-        # Whoever is not read yet would be begun after they all have left.
+        # A stream that is not read yet would begin after all clients have left.
         engine.wait_for(lambda: engine.metric("vllm:num_requests_waiting") == HANDS - SLOTS)
         begun()
         for hand in hands:

@@ -45,9 +45,9 @@ def test_errors_are_shown_by_kind_and_too_many_are_exit_code_1(cli: Cli, api: Ap
     assert ran.json["error_examples"][kind]
     assert json.loads(ran.err.splitlines()[-1])["error"]["message"].startswith("1 of 8 requests failed")
     api.on("POST", PATH, FIRST, GOOD, GOOD, GOOD, REPLIES[kind], GOOD)
-    borne = cli(*flags[:-2], "--max-errors", "1")
-    assert borne.code == 0
-    assert re.search(rf"^{kind} +1 ", borne.out, re.MULTILINE)
+    allowed = cli(*flags[:-2], "--max-errors", "1")
+    assert allowed.code == 0
+    assert re.search(rf"^{kind} +1 ", allowed.out, re.MULTILINE)
 
 
 def test_nothing_but_errors_is_given_up_and_exit_code_1(cli: Cli, api: Api) -> None:

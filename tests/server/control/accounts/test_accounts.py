@@ -56,6 +56,13 @@ def test_the_account_has_one_user(api: Api) -> None:
     assert api.refused("GET", "users/nobody") == Refusal(404, 5, "user accounts/acme/users/nobody not found", None)
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "users"), ("PATCH", "users/owner")])
+def test_a_user_is_neither_made_nor_changed(api: Api, method: str, path: str) -> None:
+    said = api.refused(method, path, {"user": {"displayName": "x"}})
+    message = "the platform has one user, 'owner', who can create API keys for others"
+    assert said == Refusal(501, 12, message, None)
+
+
 def test_a_key_works_from_its_creation_to_its_deletion(platform: PlatformProcess, api: Api) -> None:
     made = api.ok("POST", KEYS, {"apiKey": {"displayName": "ci"}})
     assert made["key"].startswith(made["prefix"])
