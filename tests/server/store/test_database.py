@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def test_a_database_that_a_newer_firectl_made_is_refused(tmp_path: Path) -> None
 
 def test_a_database_of_the_first_version_opens_with_its_rows_and_gets_what_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "db.sqlite"
-    fill(Store(f"sqlite:///{path}"))
+    with closing(Store(f"sqlite:///{path}")) as store:
+        fill(store)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE meta SET value = '1'")
         connection.execute("DROP TABLE usage")
@@ -88,7 +90,8 @@ def test_a_database_of_the_first_version_opens_with_its_rows_and_gets_what_it_la
 
 def test_columns_of_an_earlier_version_keep_their_values_and_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "db.sqlite"
-    fill(Store(f"sqlite:///{path}"))
+    with closing(Store(f"sqlite:///{path}")) as store:
+        fill(store)
     kept = '{"changesAnswers": true, "waysAgree": true}'
     with sqlite3.connect(path) as connection:
         for table in ("deployments", "deployed_models"):
