@@ -89,7 +89,7 @@ HOUSE = {
     "server/access": Room("errors server.store"),
     "server/usage": Room("server.store", "prometheus_client"),
     "server/replicas": Room(
-        "errors schemas lora.read.hashing server.lifecycle server.store server.usage server.disk",
+        "errors schemas lora.read.hashing lora.read.bin_file server.lifecycle server.store server.usage server.disk",
         "aiohttp",
         inside_functions="psutil",
     ),
