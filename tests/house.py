@@ -80,7 +80,7 @@ HOUSE = {
     "server/access": Room("errors server.store"),
     "server/usage": Room("server.store", "prometheus_client"),
     "server/replicas": Room(
-        "errors schemas lora.read.hashing server.lifecycle server.store server.usage server.disk",
+        "errors schemas lora.read.bin_file lora.read.hashing server.lifecycle server.store server.usage server.disk",
         "aiohttp",
     ),
     "server/front": Room(

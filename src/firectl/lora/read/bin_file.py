@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +21,7 @@ import weakref
 from importlib import metadata
 from pathlib import Path
 
-from firectl.errors import AdapterError, InputError
+from firectl.errors import AdapterError, Code, InputError
 from firectl.lora.read.folder import printable, quoted
 
 MIN_TORCH = (2, 6)
@@ -33,19 +36,46 @@ _TIMES = 4
 """The tensors may have this many times the file's size, because some share their storage."""
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED, _FAILED = 2, 3
+"""Exit codes of the child: the file's content is wrong; the system refused to read or write a file."""
+
 _one_at_a_time = threading.Lock()
 """The memory limit is per child, and a platform may get many files at once."""
 
 
 class NotInspected(InputError):
-    """torch is missing or too old to read the file. Says nothing about the file itself."""
+    """The file was not read. Says nothing about the file itself.
+
+    The code is FAILED_PRECONDITION without a torch that may read it. It is another one for what may pass:
+    RESOURCE_EXHAUSTED for a full disk, DEADLINE_EXCEEDED for the time limit, otherwise UNAVAILABLE.
+    """
+
+    def __init__(self, code: Code, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+    @classmethod
+    def of(cls, name: str, error: OSError) -> NotInspected:
+        """The system refused to read or write a file."""
+        full = error.errno in _NO_ROOM
+        return cls(
+            Code.RESOURCE_EXHAUSTED if full else Code.UNAVAILABLE,
+            f"{name} was not inspected: its safetensors copy cannot be written: {error.strerror or error}"
+            if full
+            else f"{name} was not inspected: {error.strerror or error}",
+            hint=f"df -h {shlex.quote(tempfile.gettempdir())}" if full else None,
+        )
 
 
 class SafetensorsCopy:
     """A `.bin` as safetensors: `path`, with the same file name. The file exists as long as this object."""
 
     def __init__(self, path: Path) -> None:
-        folder = tempfile.mkdtemp(prefix="firectl-bin-")
+        try:
+            folder = tempfile.mkdtemp(prefix="firectl-bin-")
+        except OSError as error:
+            raise NotInspected.of(path.name, error) from error
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder) / path.name
         to_safetensors(path, self.path)
@@ -54,8 +84,8 @@ class SafetensorsCopy:
 def to_safetensors(path: Path, out: Path, seconds: float | None = None) -> None:
     """Write the tensors of the `.bin` at `path` to `out`, in a child process.
 
-    AdapterError if the file is not a flat dictionary of tensors, or takes too much memory or more than `seconds`.
-    NotInspected if torch is missing or older than 2.6.
+    AdapterError if the file is not a flat dictionary of tensors, or takes too much memory. NotInspected if torch is
+    missing or older than 2.6, if the child takes more than `seconds`, or if it ends without an answer about the file.
     """
     _require_torch(path.name)
     if seconds is None:
@@ -70,17 +100,30 @@ def to_safetensors(path: Path, out: Path, seconds: float | None = None) -> None:
                 stderr=subprocess.PIPE,
                 timeout=seconds,
                 env=kept | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # a Ctrl-C is for the platform, and must not end the child
                 check=False,
             )
     except subprocess.TimeoutExpired:
-        raise AdapterError(f"{path.name} was not read within {seconds:g} seconds", hint=_HINT) from None
+        raise NotInspected(
+            Code.DEADLINE_EXCEEDED, f"{path.name} was not inspected within {seconds:g} seconds", hint=_HINT
+        ) from None
+    except OSError as error:
+        raise NotInspected.of(path.name, error) from error
     if done.returncode == 0:
         return
     *_, last = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
-    message = f"{path.name} was not read: its process ended with {done.returncode}: {printable(last)}"
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        message = json.loads(last)["refused"]
-    raise AdapterError(message, hint=_HINT)
+    answer = {}
+    if done.returncode in (_REFUSED, _FAILED):
+        with contextlib.suppress(ValueError):
+            answer = json.loads(last)
+    if "refused" in answer:
+        raise AdapterError(answer["refused"], hint=_HINT)
+    if "errno" in answer:
+        raise NotInspected.of(path.name, OSError(answer["errno"], os.strerror(answer["errno"])))
+    why = f"ended with {done.returncode}: {printable(last)}"
+    if done.returncode < 0:
+        why = f"was ended by signal {-done.returncode} ({signal.strsignal(-done.returncode)})"
+    raise NotInspected(Code.UNAVAILABLE, f"{path.name} was not inspected: its process {why}")
 
 
 def _require_torch(name: str) -> None:
@@ -93,12 +136,14 @@ def _require_torch(name: str) -> None:
             return
         why = f"torch {version} can be made to run code by such a file"
     raise NotInspected(
-        f"{name} was not inspected: {why}; reading it needs torch 2.6 or later", hint="pip install 'firectl[local]'"
+        Code.FAILED_PRECONDITION,
+        f"{name} was not inspected: {why}; reading it needs torch 2.6 or later",
+        hint="pip install 'firectl[local]'",
     )
 
 
 def main() -> int:
-    """The child: 0 done, 2 refused, with the reason as a JSON line on stderr."""
+    """The child: 0 done, otherwise `_REFUSED` or `_FAILED`, with the reason as a JSON line on stderr."""
     import torch  # noqa: F401  before the limit, which is for the file and not for torch
 
     path = Path(sys.argv[1])
@@ -107,14 +152,16 @@ def main() -> int:
         convert(path, Path(sys.argv[2]))
     except AdapterError as error:
         sys.stderr.write(json.dumps({"refused": error.message}) + "\n")
-        return 2
+        return _REFUSED
+    except OSError as error:
+        sys.stderr.write(json.dumps({"errno": error.errno}) + "\n")
+        return _FAILED
     return 0
 
 
 def _limit(memory: int, seconds: int) -> None:
     """End this process when it takes more bytes or seconds. macOS does not enforce RLIMIT_AS, only the time."""
     import resource
-    import signal
 
     signal.alarm(seconds)  # the parent may have died
     with contextlib.suppress(OSError, ValueError):
@@ -124,7 +171,10 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 def convert(path: Path, out: Path) -> None:
-    """`to_safetensors` in this process, without limits: for the child. AdapterError if the file cannot be converted."""
+    """`to_safetensors` in this process, without limits: for the child.
+
+    AdapterError if the content cannot be converted, OSError if the system refused to read or write a file.
+    """
     from pickle import UnpicklingError
     from zipfile import is_zipfile
 
@@ -148,8 +198,19 @@ def convert(path: Path, out: Path) -> None:
             raise AdapterError(f"{path.name} takes more memory to read than its size allows") from None
         # torch's own text around a pickle error advises to load the file without weights_only.
         cause = error.__context__ or error if isinstance(error, UnpicklingError) else error
+        if number := _system_error(error):
+            raise OSError(number, os.strerror(number)) from error
         what = f"{type(cause).__name__}: {printable(' '.join(str(cause).partition('. ')[0].split()))}".rstrip(": .")
         raise AdapterError(f"{path.name} cannot be read as weights alone; nothing in it was run ({what})") from None
+
+
+def _system_error(error: Exception) -> int | None:
+    """The errno of a system call that failed. safetensors has it only in its text."""
+    if isinstance(error, OSError):
+        # EINVAL is about the content: an offset in it that no file has.
+        return None if error.errno == errno.EINVAL else error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(found[1]) if found else None
 
 
 def _require_plain(loaded: object, path: Path) -> None:

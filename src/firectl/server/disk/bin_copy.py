@@ -7,12 +7,14 @@ and a wrong one is replaced by them. Must not use rows.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from firectl.errors import InputError
+from firectl.config import sync_folder
+from firectl.errors import AdapterError, Code
 from firectl.lora.read.adapter import BIN, SAFETENSORS
 from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
 from firectl.lora.read.hashing import file_hash, stamp
@@ -24,6 +26,9 @@ COPY = f"./{SAFETENSORS}"
 """The copy's key among a model's stamps. No uploaded file has this key, because their names have no part `.`."""
 
 
+_ARRIVING = f".{SAFETENSORS}"
+
+
 def has_copy(files: Collection[str]) -> bool:
     """Whether an adapter with these uploaded files is served from a copy."""
     return BIN in files and SAFETENSORS not in files
@@ -32,24 +37,47 @@ def has_copy(files: Collection[str]) -> bool:
 def examine_copy(folder: Path, found: Examined, known: Stamps | None) -> Examined:
     """`found`, of a folder whose `.bin` is right, with the copy's stamp, or with the copy as damage.
 
-    Replaces a copy that is wrong or missing. Starts a process with torch, which takes some seconds; without torch a
-    copy with its `known` stamp counts as right, because nothing wrote to it.
+    Replaces a copy that is wrong or missing. NotInspected if it cannot be compared or written now. Starts a process
+    with torch, which takes some seconds; without torch a copy with its `known` stamp counts as right, because nothing
+    wrote to it.
     """
     copy = folder / SAFETENSORS
     before = stamp(copy)
     try:
         made = SafetensorsCopy(folder / BIN)
-    except InputError as error:
-        if isinstance(error, NotInspected) and before and known and known.get(COPY) == before:
+    except NotInspected as error:
+        without_torch = error.code is Code.FAILED_PRECONDITION
+        if without_torch and before and known and known.get(COPY) == before:
             return replace(found, stamps={**found.stamps, COPY: before})
+        raise
+    except AdapterError as error:
         return replace(found, damage=f"the copy {SAFETENSORS} of {BIN} cannot be verified: {error.message}")
     if not _is_same(copy, made.path):
         log.warning("%s differs from %s and is replaced", copy, BIN)
-        # The temporary folder may be on another disk, and a copy must never be there in part.
-        arriving = folder / f".{SAFETENSORS}"
-        shutil.move(made.path, arriving)
-        before = stamp(arriving.replace(copy))
+        write_copy(made.path, folder)
+        before = enter_copy(folder)
     return replace(found, stamps={**found.stamps, COPY: before})
+
+
+def write_copy(made: Path, folder: Path) -> None:
+    """Write `made` into the adapter's folder and sync it, under a hidden name. NotInspected if that fails."""
+    arriving = folder / _ARRIVING
+    try:
+        with made.open("rb") as source, arriving.open("wb") as target:
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
+    except OSError as error:
+        arriving.unlink(missing_ok=True)
+        raise NotInspected.of(BIN, error) from error
+
+
+def enter_copy(folder: Path) -> list[int]:
+    """Put what `write_copy` wrote in the copy's place; its stamp."""
+    copy = folder / SAFETENSORS
+    os.replace(folder / _ARRIVING, copy)
+    sync_folder(folder)
+    return stamp(copy)
 
 
 def _is_same(copy: Path, made: Path) -> bool:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from firectl.errors import Code
+from firectl.lora.read.bin_file import NotInspected
 from firectl.lora.read.hashing import FileHash
 from firectl.schemas.base import Status
 from firectl.schemas.words import ModelState
@@ -35,6 +36,8 @@ REST_EVERY = timedelta(days=1)
 """How often every file is read at rest."""
 _DAMAGED_EVERY = timedelta(minutes=10)
 """How often the files of a damaged model are read: an unreadable file may be readable again."""
+_NOT_INSPECTED_EVERY = timedelta(minutes=1)
+"""How often a check is tried again that could not read a `.bin`: the disk was full, or its process was ended."""
 _PAUSE = 0.2
 
 
@@ -64,6 +67,8 @@ class FileChecks:
         self._changed = changed
         self._damaged = damaged
         self._now = now
+        self._not_before: dict[str, datetime] = {}
+        """When a check that could not be done is tried again. Until then it must not keep others waiting."""
         self._over = threading.Event()
         self._called = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
@@ -100,7 +105,10 @@ class FileChecks:
             await asyncio.wait({at_rest})
 
     def verify(self, name: str) -> None:
-        """Verify a model's files in this thread and write the result into its row."""
+        """Verify a model's files in this thread and write the result into its row.
+
+        NotInspected, with the row as it was, if a `.bin` cannot be read now.
+        """
         self._check_model(name, self._hurry)
 
     async def _rest(self) -> None:
@@ -127,7 +135,12 @@ class FileChecks:
 
     async def _check(self, name: str, pace: Callable[[str], None]) -> None:
         check = self._check_merged if name.startswith("merged/") else self._check_model
-        found = await asyncio.to_thread(check, name, pace)
+        try:
+            found = await asyncio.to_thread(check, name, pace)
+        except NotInspected as error:
+            log.warning("model %s is verified later: %s", name, error.message)
+            self._not_before[name] = self._now() + _NOT_INSPECTED_EVERY
+            return
         self.forced -= {name}
         if name.startswith("merged/"):
             if found:
@@ -148,16 +161,18 @@ class FileChecks:
 
     def _next_wanted(self) -> str | None:
         for name in sorted(self.forced):
-            return name
+            if not self._is_put_off(name):
+                return name
         with self._store.read() as tx:
             rows = [row for name in self._wanted if not name.startswith("merged/") and (row := tx.models.get(name))]
-        touched = [row.name for row in rows if self._touched(row)]
+        touched = [row.name for row in rows if self._touched(row) and not self._is_put_off(row.name)]
         touched += [name for name in self._wanted if name.startswith("merged/") and self._merged_touched(name)]
         return min(touched, default=None)
 
     def _next_at_rest(self) -> str | None:
         with self._store.read() as tx:
             rows = [row for row in tx.models.all() if row.state == ModelState.READY and row.name not in self._wanted]
+        rows = [row for row in rows if not self._is_put_off(row.name)]
         for row in rows:
             if self._touched(row):
                 return row.name
@@ -178,6 +193,9 @@ class FileChecks:
 
     def _touched(self, row: ModelRow) -> bool:
         return row.state == ModelState.READY and not untouched(self._home / row.folder, row.stamps)
+
+    def _is_put_off(self, name: str) -> bool:
+        return name in self._not_before and self._now() < self._not_before[name]
 
     def _merged_touched(self, name: str) -> bool:
         return merged.condition(self._home / name) is merged.Condition.TOUCHED

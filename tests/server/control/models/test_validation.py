@@ -7,12 +7,14 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from firectl.lora.read.adapter import Adapter
 from firectl.names import random_id
+from tests.lora.read.test_bin_not_read import conversion, files_of_at_most, no_prlimit
 from tests.server.folders import floats, write_adapter, write_base
 from tests.server.process import Api, PlatformProcess, Refusal, bare
 from tests.tiny import write_safetensors
@@ -220,6 +222,36 @@ def test_a_platform_with_an_old_torch_does_not_read_a_bin_and_leaves_it_as_it_is
         "reading it needs torch 2.6 or later",
         "pip install 'firectl[local]'",
     )
+
+
+@no_prlimit
+def test_a_full_disk_is_no_fault_of_a_bin(api: Api, platform: PlatformProcess, base: str, tmp_path: Path) -> None:
+    import torch
+
+    folder = write_adapter(tmp_path / "a")
+    with_bin(folder)
+    tensors = torch.load(folder / "adapter_model.bin")
+    # So large that no other file of the platform comes near the limit.
+    torch.save(tensors | {"large": torch.zeros(2**20)}, folder / "adapter_model.bin")
+    model_id = uploaded(api, folder, base)
+    with files_of_at_most(2**21, platform.process.pid):
+        said = api.refused("GET", f"models/{model_id}:validateUpload")
+    assert (said.status, said.code) == (429, 8)
+    assert said.message.startswith("adapter_model.bin was not inspected: its safetensors copy cannot be written: ")
+    assert api.refused("GET", f"models/{model_id}:validateUpload").code == 3
+
+
+def test_a_killed_reader_is_no_fault_of_a_bin(api: Api, platform: PlatformProcess, base: str, tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "a")
+    with_bin(folder)
+    model_id = uploaded(api, folder, base)
+    with ThreadPoolExecutor(1) as thread:
+        validating = thread.submit(api.refused, "GET", f"models/{model_id}:validateUpload")
+        conversion(platform.process.pid).kill()
+        said = validating.result()
+    assert (said.status, said.code) == (503, 14)
+    assert api.ok("GET", f"models/{model_id}")["state"] == "UPLOADING"
+    assert api.validate(model_id) == []
 
 
 def test_every_finding_rides_in_the_details(api: Api, base: str, tmp_path: Path) -> None:

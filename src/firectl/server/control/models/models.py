@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from firectl.errors import ApiError, Code, failed_precondition, invalid
+from firectl.lora.read.bin_file import NotInspected
 from firectl.names import random_id, resolve
 from firectl.schemas.base import Status
 from firectl.schemas.model import DeployedModelRef, Model
@@ -112,7 +113,10 @@ def verify(platform: Platform, caller: Caller, name: str) -> Model:
         row = access.model(tx, caller, name)
     if row.damage is None:
         require_ready(row)
-    platform.supervisor.checks.verify(name)
+    try:
+        platform.supervisor.checks.verify(name)
+    except NotInspected as error:
+        raise ApiError(error.code, error.message, hint=error.hint) from error
     platform.supervisor.poke()
     return get(platform, caller, name)
 

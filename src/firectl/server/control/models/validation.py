@@ -6,7 +6,6 @@ safetensors copy of an adapter's `.bin`.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from firectl.errors import AdapterError, ApiError, Code, InputError, failed_prec
 from firectl.lora.check.check import check
 from firectl.lora.check.rules import is_allowed_target
 from firectl.lora.check.values import CHANGES_NOTHING
-from firectl.lora.read.adapter import SAFETENSORS
 from firectl.lora.read.base_model import BaseModel
-from firectl.lora.read.bin_file import NotInspected, SafetensorsCopy
+from firectl.lora.read.bin_file import SafetensorsCopy
 from firectl.lora.read.findings import raise_for
 from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
@@ -27,7 +25,7 @@ from firectl.schemas.words import ModelKind, ModelState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
-from firectl.server.disk.bin_copy import COPY
+from firectl.server.disk.bin_copy import COPY, enter_copy, write_copy
 from firectl.server.disk.files import FileStore
 from firectl.server.platform import Platform
 from firectl.server.store.rows import FileRow, ModelRow
@@ -53,7 +51,7 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
     """Check the files and make the model READY; the warnings. No effect on a READY model.
 
     FAILED_PRECONDITION while files or the base are missing. INVALID_ARGUMENT for files that cannot be served: it says
-    where the problem is, what it is and what to do.
+    where the problem is, what it is and what to do. The code of NotInspected for a `.bin` that was not read.
     """
     with platform.locks.hold(name):
         with platform.store.read() as tx:
@@ -69,14 +67,12 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
             # Taken before the files are hashed, so that a later change is noticed.
             stamps = {file.filename: stamp(store.path(row.folder, file.filename)) for file in files}
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
+            if checked.weights is not None:
+                write_copy(checked.weights.path, store.path(row.folder))
         except InputError as error:
-            code = Code.FAILED_PRECONDITION if isinstance(error, NotInspected) else Code.INVALID_ARGUMENT
-            raise ApiError(code, error.message, hint=error.hint, details=error.details) from error
+            raise ApiError(error.code, error.message, hint=error.hint, details=error.details) from error
         except FileNotFoundError as error:
             raise _changed(name) from error
-        written = store.path(row.folder, f".{SAFETENSORS}")
-        if checked.weights is not None:
-            shutil.move(checked.weights.path, written)
         with platform.store.begin() as tx:
             now = access.model(tx, caller, name)
             if now.folder != row.folder or tx.files.of_model(name) != files:
@@ -100,8 +96,7 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
                 check_time=at,
             )
             if checked.weights is not None:
-                kept = written.replace(store.path(row.folder, SAFETENSORS))
-                tx.models.update(name, stamps={**stamps, COPY: stamp(kept)})
+                tx.models.update(name, stamps={**stamps, COPY: enter_copy(store.path(row.folder))})
         store.close_uploads(row.folder)
         return checked.warnings
 
