@@ -87,7 +87,7 @@ HOUSE = {
     "server/lists": Room("errors schemas", "pydantic"),
     "server/disk": Room("errors config lora.read"),
     "server/access": Room("errors server.store"),
-    "server/usage": Room("server.store", "prometheus_client"),
+    "server/usage": Room("schemas.words server.store", "prometheus_client"),
     "server/replicas": Room(
         "errors schemas lora.read.hashing server.lifecycle server.store server.usage server.disk",
         "aiohttp",
