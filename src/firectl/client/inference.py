@@ -164,7 +164,7 @@ class Inference:
         response = self._client.stream(
             path,
             {**body, "stream": True},
-            headers={"Accept": "text/event-stream"},
+            headers={"Accept": sse.CONTENT_TYPE},
             timeout=self._client.timeout or SECONDS,
         )
         return Stream(response)
