@@ -78,7 +78,7 @@ HOUSE = {
     "server/lists": Room("errors schemas", "pydantic", forbidden=_WORLD),
     "server/disk": Room("errors config lora.read"),
     "server/access": Room("errors server.store"),
-    "server/usage": Room("server.store", "prometheus_client"),
+    "server/usage": Room("schemas.words server.store", "prometheus_client"),
     "server/replicas": Room(
         "errors schemas lora.read.bin_file lora.read.hashing server.lifecycle server.store server.usage server.disk",
         "aiohttp",
@@ -112,7 +112,7 @@ HOUSE = {
     ),
     "cli/mistakes": Room("errors names cli.app cli.grammar cli.tree cli.views", "click", inside_functions="cli.lookup"),
     "cli/settings": Room("errors cli.app", inside_functions="config"),
-    "cli/local": Room("errors names cli.app cli.output", inside_functions="config samples"),
+    "cli/local": Room("errors names schemas.words cli.app cli.output", inside_functions="config samples"),
     "cli/route": Room("errors names schemas.words cli.app cli.output", inside_functions="client.inference cli.lookup"),
     "cli/model": Room(
         "errors names schemas.words cli.app cli.in_flight cli.output",

@@ -233,10 +233,11 @@ def to_inference_wire(error: FirectlError, param: str | None = None) -> dict[str
     return {"error": {"message": message, "type": kind, "param": param, "code": reason or error.code.name}}
 
 
-def from_wire(http_status: int, body: object, request_id: str | None = None) -> ApiError:
+def from_wire(http_status: int | None, body: object, request_id: str | None = None) -> ApiError:
     """The error in a JSON error answer, in any of the API's three envelopes.
 
-    `body` is any decoded JSON. What it lacks comes from the HTTP status.
+    `body` is any decoded JSON. What it lacks comes from the HTTP status. An error without one (None: in a stream, in
+    the output of a process) has the status of its code, or 500.
     """
     fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     inner = fields.get("error")
@@ -244,7 +245,8 @@ def from_wire(http_status: int, body: object, request_id: str | None = None) -> 
     if isinstance(inner, Mapping):
         fields = inner
     raw_code = fields.get("code")
-    code = Code.of(raw_code, http_status)
+    code = Code.of(raw_code, 500 if http_status is None else http_status)
+    http_status = code.http_status if http_status is None else http_status
     reason = raw_code if isinstance(raw_code, str) and raw_code != code.name else None
     hint = None
     kept = []

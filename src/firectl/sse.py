@@ -6,8 +6,11 @@ Works on bytes: str.splitlines also breaks at U+2028 and the like, which JSON st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+CONTENT_TYPE = "text/event-stream"
+HEADERS: Mapping[str, str] = {"content-type": CONTENT_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Of an answer with events. The last one makes nginx send each event at once."""
 DONE = b"[DONE]"
 """The data of the last event in a stream of the inference API."""
 LONGEST_EVENT = 16 << 20

@@ -178,7 +178,7 @@ def test_a_password_is_neither_in_the_message_nor_in_the_folder(home: Home, tmp_
     home.paths.identity.write_text(json.dumps(remembered))
     error = home.refuses(f"sqlite:///{tmp_path}/x.sqlite?password=hunter2")
     assert "hunter2" not in error.message
-    assert error.hint == "FIRECTL_DATABASE_URL='postgresql+psycopg://me:***@db/platform' firectl local up"
+    assert error.hint == "set FIRECTL_DATABASE_URL to the database platform on db again, then firectl local up"
     home.open(f"{home.own}?timeout=77")
     assert "timeout" not in home.paths.identity.read_text()
 

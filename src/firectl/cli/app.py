@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from firectl.cli.output.formats import DOCUMENT, TEXT
+from firectl.cli.output.formats import DOCUMENT, JSON, TEXT
 from firectl.cli.output.output import PLAIN, Output, View
 from firectl.errors import Code, FirectlError, InputError
 
@@ -201,7 +201,7 @@ class App:
             document["files"] = [{"name": name, "bytes": size} for name, size in self.planned_files.items()]
             document["total_bytes"] = sum(self.planned_files.values())
         if self.output.format not in DOCUMENT - TEXT:
-            self.output.format = "json"
+            self.output.format = JSON
         self.emit(document)
         self.output.note("Nothing was sent.")
 

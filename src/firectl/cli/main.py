@@ -18,6 +18,7 @@ import click
 
 from firectl.cli import interrupts
 from firectl.cli.app import App
+from firectl.cli.output.formats import JSON
 from firectl.cli.tree import root
 from firectl.errors import ApiError, Code, Exit, FirectlError, InputError
 
@@ -106,7 +107,7 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
         known.hint = instead_of_input(app) or known.hint
     if "output" not in app.flags and _asks_for_json(argv):
         # The command line failed before -o was parsed.
-        app.output.format = "json"
+        app.output.format = JSON
     app.output.fail(known)
     return known.exit_code
 
@@ -147,8 +148,8 @@ def _planned(error: Exception) -> Planned | None:
 
 
 def _asks_for_json(argv: list[str]) -> bool:
-    spaced = any(pair in (("-o", "json"), ("--output", "json")) for pair in pairwise(argv))
-    return spaced or any(word in ("-ojson", "-o=json", "--output=json") for word in argv)
+    spaced = any(pair in (("-o", JSON), ("--output", JSON)) for pair in pairwise(argv))
+    return spaced or any(word in (f"-o{JSON}", f"-o={JSON}", f"--output={JSON}") for word in argv)
 
 
 class _Closed(io.TextIOBase):

@@ -65,7 +65,7 @@ class Stream:
                     if not isinstance(body, dict):
                         raise response.unexpected("an event that is not a JSON object")
                     if body.get("error"):
-                        raise from_wire(_status_of(body["error"]), body, self.request_id)
+                        raise from_wire(None, body, self.request_id)
                     found += 1
                     yield _read(body)
         except (ValueError, RecursionError):
@@ -164,16 +164,10 @@ class Inference:
         response = self._client.stream(
             path,
             {**body, "stream": True},
-            headers={"Accept": "text/event-stream"},
+            headers={"Accept": sse.CONTENT_TYPE},
             timeout=self._client.timeout or SECONDS,
         )
         return Stream(response)
-
-
-def _status_of(error: object) -> int:
-    """The HTTP status of an error in a stream: that of its code, otherwise 500."""
-    code = Code.of(error.get("code") if isinstance(error, Mapping) else None)
-    return 500 if code is Code.UNKNOWN else code.http_status
 
 
 def _read(body: Mapping[str, Any]) -> Completion:

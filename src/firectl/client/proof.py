@@ -16,6 +16,7 @@ from firectl.client.http.retry import is_transient
 from firectl.client.inference import COMPLETIONS
 from firectl.client.wait import RetryArgs, retry_while
 from firectl.errors import ApiError, Code, NotProven, WaitTimeout
+from firectl.schemas.words import DeploymentState, LoadState
 
 if TYPE_CHECKING:
     from firectl.client.client import Client
@@ -91,7 +92,8 @@ def prove_serving(
     probe.wait_until_answered(timeout, **args)
     adapter = merged or names.parse_route(route, client.account_id).model
     if adapter_of is None:
-        return _merged(client, route, adapter, "READY" if merged is None else "DEPLOYED", undo)
+        state = DeploymentState.READY if merged is None else LoadState.DEPLOYED
+        return _merged(client, route, adapter, state, undo)
     if not probe.has_logprobs:
         return Proof(kind="answered_only", route=route)
     noise, effect = 0.0, float("inf")

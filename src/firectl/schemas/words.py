@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+A100_80GB = "NVIDIA_A100_80GB"
 ACCELERATORS = (
-    "NVIDIA_A100_40GB", "NVIDIA_A100_80GB", "NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB",
+    "NVIDIA_A100_40GB", A100_80GB, "NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB",
     "NVIDIA_B300_288GB", "AMD_MI300X_192GB", "AMD_MI325X_256GB", "AMD_MI350X_288GB", "NVIDIA_L4_24GB",
     "NVIDIA_A10G_24GB",
 )  # fmt: skip
+BF16 = "BF16"
+FP16 = "FP16"
+FP8 = "FP8"
 PRECISIONS = (
-    "FP8", "FP16", "FP4", "BF16",
+    FP8, FP16, "FP4", BF16,
     "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",
     "NF4", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
@@ -30,6 +34,12 @@ def is_quantized(precision: str | None) -> bool:
 class ModelKind:
     BASE = "HF_BASE_MODEL"
     ADDON = "HF_PEFT_ADDON"
+
+
+class AccountState:
+    """Of accounts and users. The local platform has no other."""
+
+    READY = "READY"
 
 
 class ModelState:
@@ -93,5 +103,14 @@ class Reason:
     """OpenAI's spelling."""
 
 
-METRICS = ("requests-per-second", "errors-per-second", "tokens-per-second", "tokens-prompt-per-second")
-"""The metrics of `deployment-metrics`; docs/local-platform.md says what each counts."""
+class Metric:
+    """The metrics of `deployment-metrics`; docs/local-platform.md says what each counts."""
+
+    REQUESTS = "requests-per-second"
+    ERRORS = "errors-per-second"
+    TOKENS = "tokens-per-second"
+    PROMPT_TOKENS = "tokens-prompt-per-second"
+    ALL = (REQUESTS, ERRORS, TOKENS, PROMPT_TOKENS)
+
+
+METRICS = Metric.ALL

@@ -17,7 +17,7 @@ from firectl.errors import InputError, failed_precondition
 from firectl.server.disk.files import FileStore
 from firectl.server.disk.paths import Paths
 from firectl.server.store import Store, Tx
-from firectl.server.store.address import is_missing, shown
+from firectl.server.store.address import is_missing, on_a_server, shown
 
 _NAMED = 3
 """Most folders that a message names."""
@@ -105,10 +105,15 @@ def _some(folders: list[str]) -> str:
 
 
 def _way_out(paths: Paths, here: _Side, there: _Side, strange: list[str]) -> str:
-    """A command: use the folder's own database, move away the folders without a row, or start with an empty folder."""
+    """A command: use the folder's own database, move away the folders without a row, or start with an empty folder.
+
+    In words where the recorded URL may lack its password or query: a command with it would not work.
+    """
     own = _own(paths)
     before = here.database or (own if paths.database.exists() else None)
     if before is not None and before != there.database:
+        if server := on_a_server(before):
+            return f"set FIRECTL_DATABASE_URL to the database {server} again, then firectl local up"
         variable = "env -u FIRECTL_DATABASE_URL" if before == own else f"FIRECTL_DATABASE_URL={shlex.quote(before)}"
         return f"{variable} firectl local up"
     home = shlex.quote(str(paths.home))

@@ -81,8 +81,13 @@ def test_events_are_sent_as_they_come(shared: Platform) -> None:
 def test_a_stream_says_that_it_is_one_and_where_it_came_from(shared: Platform) -> None:
     body = {"model": D, "messages": [{"role": "user", "content": "hi"}], "stream": True}
     response = shared.client.post("/chat/completions", json=body, headers={"x-request-id": "mine-1"})
-    headers = {name: response.headers[name] for name in ("content-type", "x-firectl-deployment")}
-    assert headers == {"content-type": "text/event-stream", "x-firectl-deployment": D}
+    expected = {
+        "content-type": "text/event-stream",
+        "cache-control": "no-cache",
+        "x-accel-buffering": "no",
+        "x-firectl-deployment": D,
+    }
+    assert {name: response.headers[name] for name in expected if name in response.headers} == expected
     assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"]), "the platform's own, not the caller's"
 
 

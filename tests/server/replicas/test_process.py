@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from firectl.server.replicas.process import child_environment, end, error_message, signal_group, start
+from firectl.errors import Code
+from firectl.server.replicas.process import child_environment, end, error_in, signal_group, start
 from tests.server.replicas.platform import wait
 from tests.server.replicas.test_restart import all_ended
 
@@ -96,13 +97,17 @@ def test_a_child_gets_the_environment_without_secrets_and_with_absolute_paths() 
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "said"),
     [
-        ('{"error": {"message": "no weights"}}', "no weights"),
+        ('{"error": {"message": "no weights"}}', ("no weights", Code.INTERNAL)),
+        ('{"error": {"code": 15, "message": "damaged"}}', ("damaged", Code.DATA_LOSS)),
+        ('{"error": "no weights"}', ("no weights", Code.INTERNAL)),
+        ('{"error": {}}', None),
         ('{"port": 1}', None),
         ("{not JSON", None),
         ("error", None),
     ],
 )
-def test_only_an_error_document_has_an_error_message(line: str, message: str | None) -> None:
-    assert error_message(line) == message
+def test_only_an_error_document_has_a_message_and_a_code(line: str, said: tuple[str, Code] | None) -> None:
+    error = error_in(line)
+    assert (error and (error.message, error.code)) == said

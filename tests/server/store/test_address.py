@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from firectl.errors import InputError
-from firectl.server.store.address import is_missing, shown
+from firectl.server.store.address import is_missing, on_a_server, shown
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ def test_a_url_is_shown_without_password_and_query(url: str, expected: str) -> N
 def test_a_relative_file_is_shown_with_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shown("sqlite:///db.sqlite") == f"sqlite:///{tmp_path}/db.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        ("postgresql+psycopg://me:***@db/platform", "platform on db"),
+        ("postgresql://db:5433/platform", "platform on db:5433"),
+        ("postgresql:///platform", "platform"),
+        ("sqlite:////tmp/b.sqlite", None),
+        ("not a URL", None),
+    ],
+)
+def test_a_database_on_a_server_is_named_in_words(database: str, said: str | None) -> None:
+    assert on_a_server(database) == said
 
 
 def test_only_an_sqlite_file_can_be_missing(tmp_path: Path) -> None:

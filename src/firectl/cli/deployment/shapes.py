@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from firectl.cli.app import App
 from firectl.cli.views.deployment_flags import PRESETS
 from firectl.errors import InputError
-from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, is_quantized
+from firectl.schemas.words import ADDONS_NEED_PLAIN_PRECISION, BF16, is_quantized
 
 if TYPE_CHECKING:
     from firectl.schemas.shape import DeploymentShapeVersion
@@ -62,14 +62,14 @@ def choose_version(app: App, model: str, *, addons: bool, precision: str | None)
     """
     found = matching_versions(app, model)
     if addons:
-        plain = [row for row in found if row.snapshot and row.snapshot.precision == "BF16"]
+        plain = [row for row in found if row.snapshot and row.snapshot.precision == BF16]
         found = [row for row in plain if row.snapshot and row.snapshot.enable_addons is not False]
         # Some servers leave out false values, so shapes that say yes come first.
         found.sort(key=lambda row: not (row.snapshot and row.snapshot.enable_addons))
     if precision:
         found = [row for row in found if row.snapshot and row.snapshot.precision == precision]
     if not found:
-        wanted = f" with {precision}" if precision else " with BF16 that takes addons" if addons else ""
+        wanted = f" with {precision}" if precision else f" with {BF16} that takes addons" if addons else ""
         raise InputError(
             f"{model} has no validated shape{wanted}, and neither --deployment-shape nor --accelerator-type is given",
             hint=f"firectl deployment-shape-version match --model {model}, or give --accelerator-type and "

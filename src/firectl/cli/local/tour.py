@@ -18,6 +18,7 @@ from firectl.cli.output import render
 from firectl.cli.output.output import View
 from firectl.errors import Code, Exit, FirectlError
 from firectl.names import canonical_route
+from firectl.schemas.words import DeploymentState
 
 if TYPE_CHECKING:
     from firectl.cli.app import App
@@ -26,7 +27,7 @@ BASE_MODEL = "accounts/fireworks/models/sample-llama"
 LIVE_MERGE = "quickstart-live-merge"
 MULTI_LORA = "quickstart-multi-lora"
 _OURS = frozenset({"sample-llama", "sample-pirate", "sample-poet", LIVE_MERGE, MULTI_LORA})
-_GOOD = frozenset({"READY", "CREATING", "UPDATING"})
+_GOOD = frozenset({DeploymentState.READY, DeploymentState.CREATING, DeploymentState.UPDATING})
 FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE")
 """Settings of the caller, which must not reach the tour's platform."""
 

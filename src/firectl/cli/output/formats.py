@@ -105,9 +105,10 @@ def _flag(result: object, view: View, ascii_only: bool) -> str:
     return _lines(_flags_of(document, view) for document in _each(result))
 
 
+JSON = "json"
 FORMATS: Mapping[str, Format] = {
     "text": Format(_text),
-    "json": Format(_json),
+    JSON: Format(_json),
     "yaml": Format(_yaml),
     "name": Format(_name, needs="name"),
     "flag": Format(_flag, needs="flags"),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 from firectl.cli.output import render
-from firectl.cli.output.formats import FORMATS, PLAIN, View, to_json
+from firectl.cli.output.formats import FORMATS, JSON, PLAIN, View, to_json
 from firectl.errors import FirectlError
 
 __all__ = ["PLAIN", "Output", "View"]
@@ -94,7 +94,7 @@ class Output:
 
     def fail(self, error: FirectlError) -> None:
         """The error, as the last thing on stderr: two lines for people, one JSON object for scripts."""
-        if self.format == "json":
+        if self.format == JSON:
             self.say(to_json({"error": error_document(error)}, indent=None, ascii_only=True))
             return
         self.say(f"Error: {_one_line(error.message)} (code = {error.code.title})")

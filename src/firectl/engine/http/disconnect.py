@@ -12,12 +12,10 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from firectl import sse
+
 _Result = TypeVar("_Result")
-_EVENT_STREAM = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_EVENT_STREAM = [(name.encode(), value.encode()) for name, value in sse.HEADERS.items()]
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result | None:

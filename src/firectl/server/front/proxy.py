@@ -154,7 +154,7 @@ class Proxy:
             if not events:
                 continue
             if not self._started:
-                await self._start(send, 200, {"content-type": "text/event-stream", "cache-control": "no-cache"})
+                await self._start(send, 200, sse.HEADERS)
                 if reservation is not None:
                     reservation.begun()
             body = b"\n\n".join([*events, b""])

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firectl.server.replicas import process
-from firectl.server.replicas.process import child_environment, error_message
+from firectl.server.replicas.process import child_environment, error_in
 
 MAX_LORA_RANK = 64
 _LOG_KEPT = 5 << 20
@@ -150,6 +150,6 @@ def read_log_end(log: Path, start: int) -> tuple[str | None, str | None]:
             lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if not _EVENT.match(line)]
     except OSError:
         return None, None
-    reported = next((message for line in reversed(lines) if (message := error_message(line))), None)
+    reported = next((error.message for line in reversed(lines) if (error := error_in(line))), None)
     last = next((line.strip() for line in reversed(lines) if _ERROR.match(line)), None)
     return reported, last or next((line.strip() for line in reversed(lines) if line.strip()), None)

@@ -22,7 +22,7 @@ from firectl.errors import Code
 from firectl.server.disk.merged import RECORD, Condition, condition, merged_key, proof, read_record
 from firectl.server.lifecycle.observed import MergeView, backoff
 from firectl.server.replicas import process
-from firectl.server.replicas.process import child_environment, error_message
+from firectl.server.replicas.process import child_environment, error_in
 
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _TRASH = ".trash-"
@@ -221,9 +221,8 @@ def _progress(line: bytes) -> float | None:
 
 def _failure(returncode: int, words: str) -> MergeView:
     for line in reversed(words.splitlines()):
-        if message := error_message(line):
-            damaged = json.loads(line)["error"].get("code") == Code.DATA_LOSS.number
-            return MergeView(message=message, refused=returncode == 2, damaged=damaged)
+        if error := error_in(line):
+            return MergeView(message=error.message, refused=returncode == 2, damaged=error.code is Code.DATA_LOSS)
     if returncode < 0:
         return MergeView(message=f"killed by signal {-returncode}")
     last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from firectl.errors import message_of
+from firectl.errors import ApiError, from_wire, message_of
 
 _SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|^FIREWORKS_", re.IGNORECASE)
 _LINE_LIMIT = 1 << 20
@@ -67,12 +67,12 @@ async def end(process: Process, grace: float) -> None:
             await process.wait()
 
 
-def error_message(line: str) -> str | None:
-    """The message of an `{"error": …}` line, which our processes print before they fail; None for any other line."""
+def error_in(line: str) -> ApiError | None:
+    """The error of an `{"error": …}` line, which our processes print before they fail; None for any other line."""
     if not line.startswith("{"):
         return None
     try:
         document = json.loads(line)
     except ValueError:
         return None
-    return message_of(document) if "error" in document else None
+    return from_wire(None, document) if "error" in document and message_of(document) else None

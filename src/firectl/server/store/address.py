@@ -20,6 +20,18 @@ def shown(url: str) -> str:
     return parsed.render_as_string(hide_password=True)
 
 
+def on_a_server(database: str) -> str | None:
+    """ "NAME on HOST" for a shown URL that may lack its password and query; None for a file, which is complete."""
+    try:
+        parsed = sa.make_url(database)
+    except (sa.exc.ArgumentError, ValueError):
+        return None
+    if _file(parsed):
+        return None
+    host = f" on {parsed.host}{f':{parsed.port}' if parsed.port else ''}" if parsed.host else ""
+    return f"{parsed.database or parsed.username or parsed.get_backend_name()}{host}"
+
+
 def is_missing(url: str) -> bool:
     """Whether the URL names an SQLite file that does not exist: opening it would create it."""
     path = _file(_parsed(url))

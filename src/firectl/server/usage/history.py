@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from firectl.schemas.words import Metric
 from firectl.server.store import Tx
 from firectl.server.store.rows import UsageRow
 
@@ -20,12 +21,12 @@ _COARSER = ((FINEST, 300, timedelta(days=1)), (300, 3600, timedelta(days=30)))
 _FORGOTTEN = timedelta(days=730)
 
 METRICS: Mapping[str, Callable[[UsageRow], int]] = {
-    "requests-per-second": lambda row: row.requests,
-    "errors-per-second": lambda row: row.errors,
-    "tokens-per-second": lambda row: row.generated_tokens,
-    "tokens-prompt-per-second": lambda row: row.prompt_tokens,
+    Metric.REQUESTS: lambda row: row.requests,
+    Metric.ERRORS: lambda row: row.errors,
+    Metric.TOKENS: lambda row: row.generated_tokens,
+    Metric.PROMPT_TOKENS: lambda row: row.prompt_tokens,
 }
-"""Metric → what it counts of a row. A test compares the names with those of schemas/words.py."""
+"""Metric → what it counts of a row."""
 GROUPS: Mapping[str, Callable[[UsageRow], str]] = {
     "deployment": lambda row: row.deployment,
     "model": lambda row: row.model,

@@ -2,33 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.cli.commands.deploy.conftest import DEPLOYMENT, MODEL, ROW, TEXT, WIRE
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
-
-ALL = "/v1/accounts/acme/deployedModels"
-ROW = "accounts/acme/deployedModels/m-1"
-MODEL = "accounts/acme/models/m"
-DEPLOYMENT = "accounts/acme/deployments/d"
-WIRE = {"name": ROW, "model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYED", "default": True, "public": False}
-TEXT = f"""\
-Name: {ROW}
-Model: {MODEL}
-Deployment: {DEPLOYMENT}
-Default: true
-State: DEPLOYED
-Public: false
-"""
-
-
-@pytest.fixture
-def loaded(api: Api) -> Api:
-    api.on("GET", f"/v1/{DEPLOYMENT}", {"name": DEPLOYMENT, "state": "READY", "enableAddons": True})
-    api.on("POST", ALL, {**WIRE, "state": "DEPLOYING"})
-    api.on("GET", f"/v1/{ROW}", {**WIRE, "state": "DEPLOYING"}, WIRE)
-    api.on("GET", ALL, {"deployedModels": [WIRE]})
-    return api
 
 
 def test_a_deployed_model_is_shown_listed_and_changed(cli: Cli, loaded: Api) -> None:

@@ -6,32 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.cli.commands.deploy.conftest import ALL, DEPLOYMENT, MODEL, ROW, TEXT, WIRE
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
 from tests.client.script_server import Received, Reply, answer
-
-ALL = "/v1/accounts/acme/deployedModels"
-ROW = "accounts/acme/deployedModels/m-1"
-MODEL = "accounts/acme/models/m"
-DEPLOYMENT = "accounts/acme/deployments/d"
-WIRE = {"name": ROW, "model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYED", "default": True, "public": False}
-TEXT = f"""\
-Name: {ROW}
-Model: {MODEL}
-Deployment: {DEPLOYMENT}
-Default: true
-State: DEPLOYED
-Public: false
-"""
-
-
-@pytest.fixture
-def loaded(api: Api) -> Api:
-    api.on("GET", f"/v1/{DEPLOYMENT}", {"name": DEPLOYMENT, "state": "READY", "enableAddons": True})
-    api.on("POST", ALL, {**WIRE, "state": "DEPLOYING"})
-    api.on("GET", f"/v1/{ROW}", {**WIRE, "state": "DEPLOYING"}, WIRE)
-    api.on("GET", ALL, {"deployedModels": [WIRE]})
-    return api
 
 
 def logprobs(adapter_differs: bool) -> Any:

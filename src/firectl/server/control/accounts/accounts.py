@@ -9,6 +9,7 @@ from firectl.errors import failed_precondition, invalid, not_found
 from firectl.names import random_id
 from firectl.schemas.account import Account, ApiKey, User
 from firectl.schemas.base import Status
+from firectl.schemas.words import AccountState
 from firectl.server.access.auth import PUBLIC_ACCOUNT, key_hash
 from firectl.server.disk.credentials import new_key
 from firectl.server.platform import Platform
@@ -46,7 +47,7 @@ def get_account(platform: Platform, account: str) -> Account:
         name=row.name,
         display_name=row.display_name,
         email=_email(row.name),
-        state="READY",
+        state=AccountState.READY,
         status=Status.of(None, ""),
         suspend_state="UNSUSPENDED",
         create_time=row.create_time,
@@ -130,7 +131,7 @@ def _user(row: UserRow) -> User:
         display_name=row.display_name,
         email=_email(row.account),
         role="admin",
-        state="READY",
+        state=AccountState.READY,
         status=Status.of(None, ""),
         create_time=row.create_time,
         update_time=row.create_time,

@@ -10,7 +10,7 @@ import hashlib
 from firectl.errors import InputError, failed_precondition, invalid, not_found
 from firectl.names import ID_MAX, ResourceName
 from firectl.schemas.shape import DeploymentShape, DeploymentShapeVersion
-from firectl.schemas.words import ModelKind, ModelState, is_quantized
+from firectl.schemas.words import A100_80GB, BF16, FP8, ModelKind, ModelState, is_quantized
 from firectl.server.access.auth import PUBLIC_ACCOUNT, Caller
 from firectl.server.control.accounts import access
 from firectl.server.platform import Platform
@@ -20,13 +20,13 @@ from firectl.server.store.rows import ModelRow
 ANY = "-"
 LATEST = "latest"
 DEFAULT = "default"
-ACCELERATOR = "NVIDIA_A100_80GB"
+ACCELERATOR = A100_80GB
 """Nominal: replicas run on the hardware of this machine."""
 
 
 _KINDS = (
-    ("BF16", "MINIMAL", "The weights as they are stored; takes addons."),
-    ("FP8", "FAST", "Nominal here: the weights as they are stored; takes no addons."),
+    (BF16, "MINIMAL", "The weights as they are stored; takes addons."),
+    (FP8, "FAST", "Nominal here: the weights as they are stored; takes no addons."),
 )
 """Precision, preset and description of each shape."""
 

@@ -21,7 +21,7 @@ from firectl.lora.read.findings import raise_for
 from firectl.lora.read.hashing import FileHash, combined, content_hash, stamp
 from firectl.schemas.base import Status
 from firectl.schemas.model import BaseModelDetails, PeftDetails
-from firectl.schemas.words import ModelKind, ModelState, Reason
+from firectl.schemas.words import BF16, FP16, ModelKind, ModelState, Reason
 from firectl.server.access.auth import Caller
 from firectl.server.control.accounts import access
 from firectl.server.control.models import models
@@ -32,7 +32,8 @@ from firectl.server.store.rows import FileRow, ModelRow
 
 _MISSING_SHOWN = 10
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
-_PRECISION_OF = {"BF16": "BF16", "F16": "FP16"}
+_PRECISION_OF = {"BF16": BF16, "F16": FP16}
+"""safetensors' dtype → the precision on the wire."""
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
