@@ -7,15 +7,17 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from firectl.cli.machine.process import until
 from tests.cli.conftest import Cli
+from tests.client.script_server import Received, Reply, ScriptServer, answer
 from tests.ran import Ran
 
 SLOWLY = 60
@@ -147,6 +149,37 @@ def test_a_platform_of_another_home_on_the_port_of_a_killed_one_goes_on(here: Cl
         assert here("local", "status", "-o", "json", env=elsewhere).json["url"] == url
     finally:
         assert here("local", "down", env=elsewhere).code == 0
+
+
+@contextlib.contextmanager
+def a_program_on_the_port(cli: Cli, said: Callable[[Received], Reply]) -> Iterator[ScriptServer]:
+    """A program that answers at the address where the platform of this home ran last."""
+    with contextlib.closing(ScriptServer(said)) as program:
+        assert cli("local", "up").code == 0
+        assert cli("local", "down").code == 0
+        info = local(cli, "platform.json")
+        info.write_text(json.dumps(json.loads(info.read_text()) | {"url": program.url}))
+        yield program
+
+
+def test_what_answers_on_the_port_of_a_platform_that_ended_never_gets_its_key(here: Cli) -> None:
+    with a_program_on_the_port(here, lambda request: answer(200, {"status": "ok"})) as program:
+        down = here("local", "down")
+        assert (down.code, down.err) == (0, "no platform was running\n")
+        assert here("local", "status", "-o", "json").json["state"] == "DOWN"
+        assert here("account", "list").code != 0
+        assert [request.path for request in program.received if "authorization" in request.headers] == []
+
+
+def test_a_platform_whose_port_another_program_took_has_ended(here: Cli) -> None:
+    def ends(request: Received) -> Reply:
+        if request.path == "/v1/local:shutdown":
+            lock.release()
+        return answer(200, {"status": "ok"})
+
+    with a_program_on_the_port(here, ends), FileLock(local(here, "platform.lock"), thread_local=False) as lock:
+        down = here("local", "down")
+        assert (down.code, down.err) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="sees who holds a lock in /proc")

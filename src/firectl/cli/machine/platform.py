@@ -1,6 +1,6 @@
 """The platform's process on this machine: starts it detached, finds it again and stops it. Talks to it over HTTP only.
 
-It is alive if /health answers or its lock is held, never because of a process ID.
+It is alive while its lock is held. What answers on its port without that is another program, and never gets its key.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ INSTALL = "pip install '.[local]'"
 DEFAULT_ACCOUNT = "local"
 START_SECONDS = 120.0
 KILL_SECONDS = 5.0
+PORT_SECONDS = 1.0
 _ERROR = re.compile(r"Error: (?P<message>.*) \(code = \w+\)(?:; (?P<hint>.+))?")
 """The last line of the log of a platform that refuses to start."""
 
@@ -68,9 +69,9 @@ class LocalPlatform:
         """`local up` and `local serve` hold it until their platform answers."""
 
     def running(self) -> RunningPlatform | None:
-        """The platform of this home, or None if none answers within a second."""
+        """The platform of this home, or None if none holds its lock and answers within a second."""
         last = self._last()
-        return last if last is not None and _answers(last.url) else None
+        return last if last is not None and _answers(last.url) and self._lock_is_held() else None
 
     def key(self) -> str:
         """The key of the platform's own user."""
@@ -121,7 +122,7 @@ class LocalPlatform:
         return running
 
     def down(self) -> bool:
-        """Stops the platform and waits until its lock and port are free. False if none was running."""
+        """Stops the platform and waits until its lock is free. False if none was running."""
         if not until(lambda: not self._is_about_to_start(), STOP_SECONDS):
             raise WaitTimeout("another firectl local up is still running", hint="firectl local logs")
         was_held, end = self._lock_is_held(), time.monotonic() + KILL_SECONDS
@@ -130,10 +131,13 @@ class LocalPlatform:
             time.sleep(0.05)
         if asked is None and not was_held:
             return False
-        if not until(lambda: self._is_gone(asked), STOP_SECONDS if asked is not None else 0):
+        if not until(lambda: not self._lock_is_held(), STOP_SECONDS if asked is not None else 0):
             self._end_by_signal()
-            if not until(lambda: self._is_gone(asked), KILL_SECONDS):
+            if not until(lambda: not self._lock_is_held(), KILL_SECONDS):
                 raise WaitTimeout("the platform does not stop", hint=f"see {self.paths.log}")
+        if asked is not None:
+            # A killed process closes its files one after the other. A port that stays in use is another program's.
+            until(lambda: is_free(port_of(asked.url)), PORT_SECONDS)
         return True
 
     def serve(
@@ -269,9 +273,6 @@ class LocalPlatform:
             return RunningPlatform(str(said["url"]).rstrip("/"), account, str(said["version"]), int(said["pid"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-    def _is_gone(self, running: RunningPlatform | None) -> bool:
-        return not self._lock_is_held() and (running is None or is_free(port_of(running.url)))
 
     def _lock_is_held(self) -> bool:
         return is_locked(self.paths.lock)
