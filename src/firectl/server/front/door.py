@@ -29,7 +29,7 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one request."""
+    """The largest body of a request in bytes, and how long its body and its answer may take."""
 
     body_bytes: int = 16 << 20
     body_seconds: float = 60.0
@@ -37,7 +37,7 @@ class Limits:
 
 
 class InferenceDoor:
-    """The inference routes of one platform. Authentication comes before: it sets the caller and the request ID."""
+    """Serves the inference routes of one platform. Authentication runs earlier and sets the caller and request ID."""
 
     def __init__(self, router: Router, supervisor: Supervisor, limits: Limits | None = None) -> None:
         self._router = router
@@ -45,7 +45,7 @@ class InferenceDoor:
         self._limits = limits or Limits()
 
     def routes(self) -> list[Route]:
-        """The routes to mount."""
+        """Return the routes of the inference API under every prefix."""
         served: list[tuple[str, str, Handler]] = [
             ("POST", "/chat/completions", partial(self._complete, parse_chat, "/v1/chat/completions")),
             ("POST", "/completions", partial(self._complete, parse_completion, "/v1/completions")),
@@ -67,7 +67,7 @@ class InferenceDoor:
     async def _complete(
         self, parse: Callable[[object], ChatRequest | CompletionRequest], path: str, request: Request
     ) -> ASGIApp:
-        """Send a request on to the engine's `path`."""
+        """Return the application that forwards a request to the engine's `path` and relays the answer."""
         document = await self._document(request)
         parsed = parse(document)
         assert isinstance(document, dict)

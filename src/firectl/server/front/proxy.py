@@ -1,4 +1,4 @@
-"""How does one inference request reach a replica, and its answer the client?
+"""How does an inference request get to a replica, and the answer back to the client?
 
 Each event is sent as soon as it is complete. Must not resolve routes or read the database.
 """
@@ -34,9 +34,9 @@ _USAGE = b'"usage":'
 
 @dataclass(frozen=True)
 class Job:
-    """One request: `path` and `document` for the engine, `asked` for the model as the user wrote it.
+    """One request: `path` and `document` go to the engine; `asked` is the `model` string that the user sent.
 
-    `deadline` is in seconds, for the whole answer. A probe is not counted, so it has no `reservation`.
+    `deadline` limits the whole answer, in seconds. `reservation` is None for a probe, which is not counted.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Job:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of every answer."""
+        """Return the headers that every answer to this request gets."""
         return {
             "x-request-id": self.request_id,
             "x-firectl-deployment": self.target.deployment,
@@ -59,9 +59,9 @@ class Job:
 
 
 class Proxy:
-    """The answer to one job, as an ASGI application. Ends with the client, the deadline or the replica.
+    """An ASGI application that answers one job. Stops if the client leaves, the deadline passes or the replica ends.
 
-    `replica` is asked first. If it is lost before the answer began, another one of `replicas` is asked.
+    The request goes to `replica`. If that is lost before the answer began, another one of `replicas` gets the request.
     """
 
     def __init__(self, job: Job, replicas: ReplicaSet, replica: Replica) -> None:
@@ -70,13 +70,13 @@ class Proxy:
         self._replica = replica
         self._started = False
         self._over = False
-        """Nothing more will be sent."""
+        """Whether the last part of the answer was sent, or no more can be sent."""
         self._left = False
         self._status = CLIENT_LEFT
         self._renames = _renames(job.target.engine_model, job.asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A task of its own would delay the first byte by one iteration of the event loop.
+        # Answer in the current task: a separate one would delay the first byte by one iteration of the event loop.
         work = asyncio.current_task()
         assert work is not None
         gone = asyncio.create_task(_client_gone(receive))
@@ -97,7 +97,7 @@ class Proxy:
                 self._job.reservation.end(self._status)
 
     def _client_left(self, gone: asyncio.Task[None], work: asyncio.Task[object]) -> None:
-        """Free the engine's slot at once: the client closed the connection."""
+        """Cancel the answer once the client closed the connection, so that the engine stops working on it."""
         if not gone.cancelled():
             gone.exception()  # any other connection error has the same effect
         if not self._over:
@@ -162,7 +162,7 @@ class Proxy:
                 reservation.usage(_usage(events))
             ended = any(sse.data_of(event) == sse.DONE for event in events)
             if ended:
-                # The last event ends the body too; after it the client may disconnect.
+                # The last event also ends the body; afterwards the client may disconnect.
                 self._over = True
                 self._status = 200
             await send({"type": "http.response.body", "body": self._rename(body), "more_body": not ended})
@@ -229,15 +229,17 @@ class Proxy:
 
 
 def _renames(engine_model: str, asked: str) -> tuple[tuple[bytes, bytes], ...]:
-    """(`model` field in the engine's spelling, in the user's). The text of an answer cannot contain it: inside a JSON
-    string the quotes are escaped."""
+    """Return (old, new) replacements that turn the engine's model name into the user's in `model` fields.
+
+    The text of an answer cannot match: inside a JSON string the quotes are escaped.
+    """
     new = json.dumps(asked).encode()
     old = json.dumps(engine_model).encode()
     return tuple((b'"model":' + space + old, b'"model":' + space + new) for space in (b"", b" "))
 
 
 def _usage(events: Sequence[bytes]) -> object:
-    """The `usage` in the last event that has one."""
+    """Return the `usage` object of the last event that has one; None if there is none."""
     for event in reversed(events):
         if _USAGE in event:
             try:

@@ -1,6 +1,6 @@
-"""Which deployment, engine model and replica does the `model` string of a request mean? If none, why, and what instead?
+"""Which deployment, engine model and replica does the `model` string of a request mean? If none, why not?
 
-Implements the rows of docs/routing.md that servers accept. Must not send anything to an engine.
+Implements the forms of `model` that docs/routing.md lists for servers. Must not send anything to an engine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from firectl.server.store.wake_requests import wake
 
 NOT_FOUND = "Model not found, inaccessible, and/or not deployed"
 _STARTING_S = 5
-"""Retry-After while a replica starts: the usual two retries of a client outlast the start of a small model."""
+"""Retry-After in seconds while a replica starts. Two retries, usual for clients, are enough for a small model."""
 _LOADING_S = 1
 _KNOWN_LIMIT = 4096
 
@@ -33,13 +33,13 @@ _Found: TypeAlias = tuple[DeploymentRow, DeployedModelRow | None, "RouteTarget"]
 
 
 class NoAnswer(ApiError):
-    """The route is valid, but no replica there can answer."""
+    """The route is valid, but no replica of its deployment can answer. `target` is what the route means."""
 
     target: RouteTarget | None = None
 
 
 class NotReady(NoAnswer):
-    """No replica can answer yet: 503, with the seconds after which to retry."""
+    """No replica can answer yet: HTTP 503. The client should retry after `retry_after` seconds."""
 
     def __init__(self, message: str, reason: str, retry_after: int) -> None:
         super().__init__(Code.UNAVAILABLE, message, reason=reason)
@@ -47,7 +47,7 @@ class NotReady(NoAnswer):
 
 
 class Parked(NoAnswer):
-    """The deployment is parked, and requests do not start it: 412, which clients do not retry."""
+    """The deployment is parked, so no request starts a replica: HTTP 412, which clients do not retry."""
 
     def __init__(self, deployment: str) -> None:
         message = f"{deployment} is parked: its max replica count is 0, and no request starts a replica"
@@ -60,10 +60,10 @@ def went_away(deployment: str) -> NotReady:
 
 @dataclass(frozen=True)
 class RouteTarget:
-    """A deployment, and the `model` that answers there.
+    """A deployment and the `model` that answers on it.
 
-    `adapter` is the engine's name of an adapter, None for the model that the replica was started with, which the engine
-    calls `served`. `folder` is what the replica must have been started with, None for any.
+    `adapter` is the engine's name of an adapter; None for the model that the replica was started with, whose name in
+    the engine is `served`. `folder` is the one that the replica must have been started with; None for any.
     """
 
     deployment: str
@@ -74,7 +74,7 @@ class RouteTarget:
 
     @property
     def engine_model(self) -> str:
-        """The `model` field of the request to the engine."""
+        """Return the `model` field for the request to the engine."""
         return self.adapter or self.served
 
     @property
@@ -84,7 +84,7 @@ class RouteTarget:
 
 @dataclass(frozen=True)
 class Served:
-    """A string that `/v1/models` lists; `created` is Unix seconds."""
+    """One entry of `/v1/models`: `route` is the `model` string to send, `created` is in Unix seconds."""
 
     route: str
     created: int
@@ -101,10 +101,10 @@ class Router:
         self._known_at = -1
 
     async def resolve(self, text: str, caller: Caller) -> tuple[RouteTarget, Replica]:
-        """The target of `text` and the replica that should answer.
+        """Return the target of `text` and the replica that should answer.
 
-        ApiError: NOT_FOUND with the reason and what to send or do instead; NotReady while no replica can answer, which
-        also wakes a deployment that is scaled to zero; Parked where none may run.
+        Raises ApiError NOT_FOUND, with the reason, if `text` has no target. Raises Parked if the deployment is parked,
+        and NotReady if no replica can answer yet. A deployment that is scaled to zero is woken first.
         """
         row, load, target = await self._find(text, caller)
         replica = self._supervisor.replica_set(row.name).pick(target.adapter, target.folder)
@@ -116,12 +116,12 @@ class Router:
         raise refusal
 
     async def served(self, caller: Caller) -> list[Served]:
-        """The strings that a caller can send now: canonical routes, and bare models that have a default."""
+        """List the `model` strings a caller can send now: canonical routes, and models with a default deployment."""
         found = await asyncio.to_thread(self._served, caller)
         return [served for served, deployment in found if self._supervisor.replica_set(deployment).ready()]
 
     async def _find(self, text: str, caller: Caller) -> _Found:
-        """What the rows say about `text`, cached until any row changes: most requests need no query."""
+        """Look `text` up in the rows. Results are cached until any row changes: most requests need no query."""
         version = self._store.version
         if version != self._known_at or len(self._known) >= _KNOWN_LIMIT:
             self._known, self._known_at = {}, version
@@ -215,7 +215,7 @@ def _beside(row: DeploymentRow, load: DeployedModelRow) -> _Found:
 
 
 def _hot(tx: Tx, row: DeploymentRow, model: str | None) -> _Found:
-    """With hot reload, the deployment alone means the model that answers; another model is an error."""
+    """Find the target on a hot-reload deployment. Without `model`, the target is the model that answers now."""
     rows = tx.deployed_models.of_deployment(row.name)
     answering = merged(row, rows)
     if model is None:
@@ -250,7 +250,10 @@ def _running(row: DeploymentRow) -> DeploymentRow:
 
 
 def _addon(tx: Tx, row: DeploymentRow, model: str, places: Sequence[DeployedModelRow]) -> DeployedModelRow:
-    """The newest row in `places` that is not UNDEPLOYING. NOT_FOUND, with the reason, if there is none."""
+    """Return the newest of the deployed models in `places` that is not UNDEPLOYING.
+
+    Raises ApiError NOT_FOUND, with the reason, if there is none.
+    """
     for load in reversed(places):
         if load.state != LoadState.UNDEPLOYING:
             return load

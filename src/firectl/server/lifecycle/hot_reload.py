@@ -1,6 +1,7 @@
 """Which addon should be merged into a hot-reload deployment, and which states do the deployed models get? Pure.
 
-The latest load wins; the previous one leaves once the latest answers. Must not start or stop replicas: `plan.py` does.
+The latest load is merged; the previous one is unloaded once the latest answers.
+Must not start or stop replicas: `plan.py` plans that.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ _STARTING = ok("starting a replica with the merged weights")
 
 
 def latest(row: DeploymentRow, loads: Sequence[DeployedModelRow]) -> DeployedModelRow | None:
-    """The load whose addon is to be merged; None for the unmerged base."""
+    """Return the newest load whose addon must be merged; None if the base must answer unmerged."""
     return _newest(load for load in loads if load.model != row.model and load.state != LoadState.UNDEPLOYING)
 
 
 def merged(row: DeploymentRow, loads: Sequence[DeployedModelRow]) -> DeployedModelRow | None:
-    """The load whose addon answers, according to the rows; None for the unmerged base."""
+    """Return the newest load whose addon answers, according to the rows; None if the unmerged base answers."""
     states = (LoadState.DEPLOYED, LoadState.UPDATING)
     return _newest(load for load in loads if load.model != row.model and load.state in states)
 
@@ -34,7 +35,7 @@ def _newest(loads: Iterable[DeployedModelRow]) -> DeployedModelRow | None:
 
 
 def next_folder(given: PlanInput) -> NextFolder:
-    """What comes next on the way to the latest load."""
+    """Return the next step towards serving the folder that the latest load needs."""
     row, source, trouble = given.row, given.source, given.seen.trouble
     load = latest(row, given.loads)
     if load is None:
@@ -57,7 +58,7 @@ def next_folder(given: PlanInput) -> NextFolder:
 
 
 def changes(given: PlanInput, ready: Collection[int], coming: NextFolder) -> LoadChanges:
-    """The new states of the deployed models. `ready`: ordinals of the replicas that take requests."""
+    """Return the new states of the deployed models. `ready` holds the ordinals of the replicas that take requests."""
     row, loads = given.row, given.loads
     found = LoadChanges(given.now)
     target = latest(row, loads)
@@ -81,7 +82,7 @@ def changes(given: PlanInput, ready: Collection[int], coming: NextFolder) -> Loa
 def _target(given: PlanInput, load: DeployedModelRow, ready: Collection[int], coming: NextFolder) -> tuple[str, Status]:
     adapter = given.source.adapters.get(load.name)
     if coming.failed is not None:
-        # A load that was once DEPLOYED stays and shows the reason.
+        # A load that was DEPLOYED before is kept; its status shows the reason.
         return (LoadState.UNDEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), coming.failed
     serving = {replica.folder for replica in given.seen.replicas if replica.ordinal in ready}
     if adapter is not None and serving == {adapter.folder}:
@@ -96,14 +97,14 @@ def _target(given: PlanInput, load: DeployedModelRow, ready: Collection[int], co
 def _own(
     row: DeploymentRow, load: DeployedModelRow, ready: Collection[int], answering: DeployedModelRow | None
 ) -> tuple[str, Status]:
-    """The base's own row: always there, but an addon that is merged into it answers in its place."""
+    """Return the state of the base's own row. The row is kept even while a merged addon answers instead of the base."""
     if load.state != LoadState.DEPLOYED and not ready and row.desired_replicas > 0:
         return LoadState.DEPLOYING, ok("waiting for the deployment")
     return LoadState.DEPLOYED, ok("" if answering is None else f"{answering.model} is merged into it and answers")
 
 
 def _is_held(given: PlanInput, load: DeployedModelRow, target: DeployedModelRow | None) -> bool:
-    """Whether a replica still runs the weights of a load that leaves, unless the target has the same weights."""
+    """Whether a replica still runs the weights of `load`, which is being removed. False if `target` has them too."""
     adapters = given.source.adapters
     adapter = adapters.get(load.name)
     wanted = adapters.get(target.name) if target is not None else None

@@ -26,13 +26,13 @@ from firectl.server.lifecycle.observed import (
 from firectl.server.store.rows import DeployedModelRow
 
 PARKED = Status.of(Code.FAILED_PRECONDITION, "waiting for the deployment: it is parked (max replica count 0)")
-"""The status of a load on a parked deployment: it begins when the user lets the deployment run."""
+"""The status of a load on a parked deployment. Loading begins when the user allows replicas again."""
 FAILED_LOAD_SHOWN = timedelta(seconds=15)
 """How long the row of a failed load stays readable."""
 
 
 class LoadChanges:
-    """The new states of deployed models (`found`), and when time alone changes more (`wake`)."""
+    """Collects the new states of deployed models (`found`) and the times at which to plan again (`wake`)."""
 
     def __init__(self, now: datetime) -> None:
         self.found: list[LoadChange] = []
@@ -40,12 +40,15 @@ class LoadChanges:
         self._now = now
 
     def put(self, load: DeployedModelRow, state: str, status: Status) -> None:
-        """Record a state, unless the row already has it."""
+        """Record the state and status of a load, unless its row already has both."""
         if (state, status) != (load.state, load.status):
             self.found.append(LoadChange(load.name, state, status))
 
     def leave(self, load: DeployedModelRow, *, still_there: bool) -> None:
-        """Drop the row of an unload once no replica holds the adapter. A failed load stays readable for a while."""
+        """Drop the row of an UNDEPLOYING load, unless its adapter is `still_there` on a replica.
+
+        The row of a failed load is kept for FAILED_LOAD_SHOWN.
+        """
         if still_there:
             return
         until = load.update_time + FAILED_LOAD_SHOWN
@@ -56,7 +59,7 @@ class LoadChanges:
 
 
 def fail(loads: Iterable[DeployedModelRow], reason: Status, now: datetime) -> LoadChanges:
-    """The deployment failed: every load leaves."""
+    """Undeploy every load of a failed deployment, with `reason` as the status."""
     found = LoadChanges(now)
     for load in loads:
         if load.state == LoadState.UNDEPLOYING:
@@ -67,7 +70,7 @@ def fail(loads: Iterable[DeployedModelRow], reason: Status, now: datetime) -> Lo
 
 
 def hold(loads: Iterable[DeployedModelRow], damage: Status, *, still_there: bool, now: datetime) -> LoadChanges:
-    """The deployment is damaged: every load stays and shows why it does not serve."""
+    """Keep every load of a deployment whose files are damaged, with `damage` as the status."""
     found = LoadChanges(now)
     for load in loads:
         if load.state == LoadState.UNDEPLOYING:
@@ -82,19 +85,19 @@ def _not_deployed(load: DeployedModelRow) -> str:
 
 
 def _wanted(given: PlanInput) -> list[DeployedModelRow]:
-    """The loads that need an adapter on every replica. With hot reload the addon is merged instead."""
+    """Return the loads that need an adapter on every replica: none with hot reload, which merges the addon instead."""
     if given.row.is_hot_reload:
         return []
     return [load for load in given.loads if load.model != given.row.model and load.state != LoadState.UNDEPLOYING]
 
 
 def steps(given: PlanInput, kept: Sequence[ReplicaView]) -> tuple[list[Step], list[datetime]]:
-    """What to load and unload on the replicas in `kept`, and when time alone changes that."""
+    """Return the adapters to load and unload on the replicas in `kept`, and the times at which to plan again."""
     steps: list[Step] = []
     wake: list[datetime] = []
     adapters, faults = given.source.adapters, given.seen.faults
     found = [(load, adapters[load.name]) for load in _wanted(given) if load.name in adapters]
-    # An adapter loaded while its files change may be half of each; one that was DEPLOYED had been loaded before.
+    # An adapter that is loaded while its files change may mix old and new content. A DEPLOYED one was loaded earlier.
     wanted = [
         adapter
         for load, adapter in found
@@ -121,7 +124,7 @@ def steps(given: PlanInput, kept: Sequence[ReplicaView]) -> tuple[list[Step], li
 
 
 def is_ready(replica: ReplicaView, given: PlanInput) -> bool:
-    """Whether it serves and holds every DEPLOYED adapter, apart from those that cannot be loaded again now."""
+    """Whether a replica serves and has loaded every DEPLOYED adapter, except adapters that cannot be loaded now."""
     if replica.phase is not Phase.SERVING:
         return False
     for load in _wanted(given):
@@ -136,7 +139,7 @@ def is_ready(replica: ReplicaView, given: PlanInput) -> bool:
 
 
 def changes(given: PlanInput, ready: frozenset[int]) -> LoadChanges:
-    """The new states of the deployed models. `ready`: ordinals of the replicas that take requests."""
+    """Return the new states of the deployed models. `ready` holds the ordinals of the replicas that take requests."""
     found = LoadChanges(given.now)
     for load in given.loads:
         if load.state == LoadState.UNDEPLOYING:
@@ -149,7 +152,7 @@ def changes(given: PlanInput, ready: frozenset[int]) -> LoadChanges:
 
 
 def _another_keeps(given: PlanInput, load: DeployedModelRow, adapter: AddonSource | None) -> bool:
-    """Whether a newer load of the same weights still needs the adapter that this load releases."""
+    """Whether another load with the same weights still needs the adapter of `load`, which is being unloaded."""
     others = (given.source.adapters.get(other.name) for other in _wanted(given) if other.name != load.name)
     return any(other is not None and adapter and other.engine_name == adapter.engine_name for other in others)
 
@@ -165,7 +168,7 @@ def _load_state(given: PlanInput, load: DeployedModelRow, ready: frozenset[int])
     fault = seen.faults.get(adapter.engine_name) if adapter is not None else None
     if problem or (fault is not None and fault.final):
         reason = Status.of(Code.FAILED_PRECONDITION, problem or (fault.message if fault else ""))
-        # A load that was once DEPLOYED stays, is retried, and shows the reason.
+        # A load that was DEPLOYED before is kept and tried again; its status shows the reason.
         return (LoadState.UNDEPLOYING if load.state == LoadState.DEPLOYING else LoadState.UPDATING), reason
     if adapter is not None and adapter.damage is not None:
         return _not_deployed(load), adapter.damage

@@ -1,6 +1,6 @@
-"""What comes next on the way to a merged folder? Pure.
+"""What is the next step to get a folder with the merged weights? Pure.
 
-`plan.py` asks for a live merge, `hot_reload.py` for the latest addon.
+`plan.py` calls this file for a live merge, `hot_reload.py` for the latest addon.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from firectl.schemas.base import Status
 from firectl.server.lifecycle.observed import MergeView, StartMerge, ok
 
 MERGE_TRIES = 3
-"""How many times a merge that crashes is tried."""
+"""How many times a merge is tried before its crashes count as a failure."""
 
 
 @dataclass(frozen=True)
 class NextFolder:
-    """The `folder` that replicas are to load, with the `record` of its merge; None while there is nothing to change."""
+    """The `folder` that replicas must load next, and the `record` of its merge; None for no change."""
 
     folder: str | None = None
     record: Mapping[str, object] | None = None
@@ -27,12 +27,12 @@ class NextFolder:
     """The work in progress; None when there is none."""
     steps: tuple[StartMerge, ...] = ()
     failed: Status | None = None
-    """Why there will be no such folder."""
+    """Why no folder can be made; None if that is still possible."""
     wake_at: datetime | None = None
 
 
 def next_merge(merge: MergeView, now: datetime, what: str, refused: Code) -> NextFolder:
-    """The next step of a merge of `what` (for messages). `refused` is the code of a merge that was refused."""
+    """Return the next step of a merge. `what` names the addon in messages; `refused` is the code of a refused merge."""
     if merge.unknown:
         return NextFolder(doing=ok("checking the files of the merged model"))
     if merge.folder is not None and merge.record is not None:

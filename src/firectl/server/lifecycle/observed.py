@@ -1,6 +1,6 @@
 """What is a plan made from (`PlanInput`), and what is in it (`Plan` and its steps)?
 
-Data only: the other files here decide, `replicas/reconcile.py` acts.
+Data only: the other files in this folder make the plan, `replicas/reconcile.py` carries it out.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 FAULT_TRIES = 3
 """How many times a load that fails without a refusal is tried before it counts as failed."""
 LOAD_TRIES = 2
-"""How many times an engine is started that reports that it cannot load the model."""
+"""After how many reports in a row that an engine cannot load the model its start counts as failed."""
 START_TRIES = 5
-"""How many times a replica that never served may crash."""
+"""After how many crashes in a row the start of a new deployment, or of new merged weights, counts as failed."""
 _BACKOFF_CAP = 30.0
 
 
 def backoff(count: int) -> timedelta:
-    """The wait before the next try after `count` failures in a row: 0, 0, 1, 2, 4 … 30 s."""
+    """Return how long to wait after `count` failures in a row: for 0, 1, 2 … failures 0, 0, 1, 2, 4 … 30 s."""
     return timedelta(seconds=0 if count <= 1 else min(_BACKOFF_CAP, 2.0 ** (count - 2)))
 
 
 def ok(message: str = "") -> Status:
-    """A status that reports no error."""
+    """Return a status that reports no error."""
     return Status.of(None, message)
 
 
 class Phase(Enum):
-    """The state of a replica: not healthy yet, serving, or about to end."""
+    """The state of a replica: not healthy yet, able to serve, or told to stop."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -41,7 +41,7 @@ class Phase(Enum):
 
 
 class ObservedAdapter(Enum):
-    """The state of an adapter on one replica that has or had it."""
+    """The state of an adapter on one replica; an unloaded adapter has no state."""
 
     LOADING = "loading"
     LOADED = "loaded"
@@ -52,7 +52,7 @@ class ObservedAdapter(Enum):
 class ReplicaView:
     """One replica: the `folder` and `context` it was started with, and its adapters by the names its engine uses.
 
-    `context` is the longest prompt and answer in tokens, None for the model's own limit.
+    `context` limits prompt and answer together, in tokens; None means the model's own limit.
     """
 
     ordinal: int
@@ -64,9 +64,9 @@ class ReplicaView:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Crashes in a row: how many, why the last, and when to start again.
+    """Crashes in a row: their `count`, the `message` of the latest, and when to start a replica again.
 
-    `unloadable` counts those where the engine reported that it cannot load the model.
+    `unloadable` counts the latest crashes in which the engine reported that it cannot load the model.
     """
 
     count: int
@@ -77,7 +77,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class AdapterFault:
-    """Failed loads of one adapter in a row. `refused`: the engine rejected it, so a retry cannot help."""
+    """Failed loads of one adapter in a row. `refused`: the engine rejected the adapter, so trying again cannot help."""
 
     count: int
     refused: bool
@@ -91,7 +91,7 @@ class AdapterFault:
 
 @dataclass(frozen=True)
 class MergeView:
-    """A merge that runs (`progress` 0…1), is done (`folder`, `record`) or failed `failures` times in a row."""
+    """The state of a merge: running (`progress` 0…1), done (`folder`, `record`) or failed `failures` times in a row."""
 
     running: bool = False
     progress: float | None = None
@@ -102,32 +102,32 @@ class MergeView:
     message: str = ""
     retry_at: datetime | None = None
     damaged: bool = False
-    """The latest failed because the files of the base or the adapter are damaged."""
+    """The latest try failed because files of the base or the adapter are damaged."""
     unknown: bool = False
     """A merged folder exists; its files must be verified before use."""
 
 
 @dataclass(frozen=True)
 class LoadSource:
-    """The files that replicas load. `problem` says why there are none: a model is gone or not READY.
+    """The files that replicas load. `problem` says why nothing can be loaded: a model is gone or not READY.
 
-    `folder` is the base's, None for a live merge. `adapters` has the rows' names as keys.
+    `folder` is the folder of the base; None for a live merge. The keys of `adapters` are names of deployed models.
     """
 
     folder: str | None
     problem: str | None = None
     adapters: Mapping[str, AddonSource] = field(default_factory=dict)
     damage: Status | None = None
-    """What is wrong with the files. Nothing may use them until they are repaired."""
+    """What is wrong with the files. No replica may load the files until they are repaired."""
     unknown: tuple[str, ...] = ()
     """Models and merged folders whose files must be verified before use."""
 
 
 @dataclass(frozen=True)
 class AddonSource:
-    """An adapter as the engine gets it: its name there (model name and content hash) and its folder.
+    """An adapter for the engine: `engine_name` (model name and content hash) and `folder`.
 
-    With hot reload the folder is the merged one. `unknown`: its files must be verified before it is loaded.
+    With hot reload, `folder` has the merged weights. `unknown`: the files must be verified before they are loaded.
     """
 
     engine_name: str
@@ -139,7 +139,7 @@ class AddonSource:
 
 @dataclass(frozen=True)
 class Seen:
-    """What runs now for one deployment."""
+    """The replicas, merge, failures and traffic of one deployment at the time of planning."""
 
     replicas: Sequence[ReplicaView] = ()
     trouble: Trouble | None = None
@@ -152,12 +152,12 @@ class Seen:
     suggested: int | None = None
     """The number of replicas that the recent traffic needs; None for no change."""
     answering: frozenset[int] = frozenset()
-    """Ordinals of the replicas that take requests until the plan is carried out."""
+    """Ordinals of the replicas that take requests according to the previous plan."""
 
 
 @dataclass(frozen=True)
 class PlanInput:
-    """One deployment at one moment; `loads` are the rows of the models loaded on it."""
+    """Everything that a plan for one deployment is made from. `loads` are the rows of its deployed models."""
 
     row: DeploymentRow
     loads: Sequence[DeployedModelRow]
@@ -182,7 +182,7 @@ class StartReplica:
 class StopReplica:
     ordinal: int
     drain: bool
-    """Finish the requests in flight first."""
+    """Whether to finish the requests in flight first."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ Step = StartMerge | StartReplica | StopReplica | LoadAdapter | UnloadAdapter
 
 @dataclass(frozen=True)
 class LoadChange:
-    """The new state of a deployed model; `state` None drops the row."""
+    """The new state of a deployed model. With the `state` None its row is deleted."""
 
     name: str
     state: str | None
@@ -212,10 +212,11 @@ class LoadChange:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write and do.
+    """What to write into the rows of a deployment, and the `steps` to begin.
 
-    `merge_record` belongs to `served_folder`, None for an unmerged base. `wake` asks for one replica where the desired
-    number is 0, `desired` for another number. `purge` drops the row. `wake_at` is when time alone changes the plan.
+    `served_folder` is None for no change; `merge_record` describes its merge and is None for an unmerged base.
+    `wake` asks for replicas for a deployment that is scaled to zero. `desired` is a new number of replicas.
+    `purge` deletes the row. `wake_at` is when to plan again even if nothing else changes.
     """
 
     state: str

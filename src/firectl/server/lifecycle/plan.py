@@ -38,9 +38,9 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow
 
 
 def plan(row: DeploymentRow, loads: Sequence[DeployedModelRow], source: LoadSource, seen: Seen, now: datetime) -> Plan:
-    """The next step for one deployment and every deployed model on it.
+    """Plan the next steps for one deployment and its deployed models.
 
-    Same input, same plan: after a crash it continues where things stand.
+    The plan depends on the arguments alone, so a platform that crashed continues from what it finds.
     """
     given = PlanInput(row, loads, source, seen, now)
     if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
@@ -58,7 +58,7 @@ def plan(row: DeploymentRow, loads: Sequence[DeployedModelRow], source: LoadSour
 
 
 def _scaled(given: PlanInput, found: Plan) -> Plan:
-    """The plan, with another number of replicas if the deployment is idle or its traffic needs more or fewer."""
+    """Add another number of replicas to the plan if the deployment is idle or its traffic needs more or fewer."""
     if found.state == DeploymentState.FAILED:
         return found
     idle = scaling.idle_from(given.row, given.loads, given.seen)
@@ -69,7 +69,7 @@ def _scaled(given: PlanInput, found: Plan) -> Plan:
 
 
 def _needs_a_replica(given: PlanInput) -> bool:
-    """Whether a load waits for a deployment that is scaled to zero. A parked one stays parked."""
+    """Whether a load waits for a replica. Always False for a parked deployment, which may not start any."""
     if given.row.resource.max_replica_count == 0:
         return False
     return any(load.state == LoadState.DEPLOYING and load.model != given.row.model for load in given.loads)
@@ -105,14 +105,14 @@ def _stop_now(replicas: Sequence[ReplicaView]) -> tuple[Step, ...]:
 
 
 def _prepare(given: PlanInput) -> Plan:
-    """Find or make the folder that replicas load."""
+    """Plan how to get the folder that replicas load, while the deployment has none."""
     row, source = given.row, given.source
     state = _before_serving(row)
     if source.problem:
         return _failed(given, Status.of(Code.FAILED_PRECONDITION, source.problem))
     if source.unknown:
         return Plan(state, _checking(source))
-    # While an addon is DEPLOYED, its base must not answer in its place.
+    # While an addon is DEPLOYED, the unmerged base must not answer instead.
     if not row.is_live_merge and not (row.is_hot_reload and hot_reload.merged(row, given.loads)):
         return Plan(state, ok("starting replica"), served_folder=source.folder)
     coming = next_merge(given.seen.merge or MergeView(), given.now, "adapter", Code.INVALID_ARGUMENT)
@@ -145,7 +145,7 @@ def _run(given: PlanInput) -> Plan:
         coming = hot_reload.next_folder(given)
     if trouble is not None and coming.failed is None and _is_hopeless(row, seen, trouble):
         return _failed(given, Status.of(Code.INTERNAL, trouble.message))
-    # A replica that loads while the files change may hold half of each; one that answers had loaded them before.
+    # A replica that loads while the files change may mix old and new content. One that answers loaded them earlier.
     doubtful = [r for r in seen.replicas if source.unknown and r.ordinal not in seen.answering]
     replicas = [replica for replica in seen.replicas if replica not in doubtful]
     alive = [replica for replica in replicas if replica.phase is not Phase.STOPPING]
@@ -219,20 +219,20 @@ _LEAVING = re.compile(r"(?:; )?(?:1 replica is finishing its|\d+ replicas are fi
 
 
 def without_leaving(status: Status) -> Status:
-    """The status of a deployment whose last process ended after the status was written."""
+    """Remove the words of `_with_leaving` from a status: the last process ended after the status was written."""
     if status.message is None or (found := _LEAVING.search(status.message)) is None:
         return status
     return Status(code=status.code, message=status.message[: found.start()])
 
 
 def _with_leaving(status: Status, count: int) -> Status:
-    """The status, and how many replicas take no more requests but still answer some."""
+    """Add to the status how many replicas take no new requests but still finish their answers."""
     doing = "1 replica is finishing its answers" if count == 1 else f"{count} replicas are finishing their answers"
     return Status(code=status.code, message=f"{status.message}; {doing}" if status.message else doing)
 
 
 def _with_room(doing: Status, turn: Turnover, room: int) -> Status:
-    """The status, and that there will be a gap where there is no room for one more replica."""
+    """Add to the status that an old replica ends before a new one starts, if there is no room for both."""
     if not turn.old or room > 0:
         return doing
     why = "no room for one more (--max-replicas): one ends before the next starts"

@@ -1,4 +1,4 @@
-"""How many replicas should a deployment have? 0 after a while without requests, else as its traffic needs. Pure."""
+"""How many replicas should a deployment have? 0 after a time without requests, else what its traffic needs. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LOAD_TARGETS: Mapping[str, float] = {"default": 0.8}
 
 @dataclass(frozen=True)
 class Observation:
-    """The traffic of a deployment in an interval that ended at `at`.
+    """The traffic of a deployment in an interval that ended at the time `at`.
 
-    `in_flight` is an average; `requests` and `generated_tokens` are per second.
+    `in_flight` is the average number of requests in flight; `requests` and `generated_tokens` are per second.
     """
 
     at: datetime
@@ -32,13 +32,13 @@ class Observation:
 
 
 def needed(seen: Observation, targets: Mapping[str, float], slots: int) -> int:
-    """The replicas that keep the traffic at or below every target. Each works on `slots` requests at once."""
+    """Return how many replicas keep the traffic at or below every target. A replica has `slots` requests at once."""
     measures = {
         "default": seen.in_flight / slots,
         "requests_per_second": seen.requests,
         "tokens_generated_per_second": seen.generated_tokens,
     }
-    # Sums of times are inexact: a number just above a whole one counts as that one.
+    # Sums of times are inexact, so a quotient just above a whole number is rounded down to that number.
     counts = (math.ceil(measures[name] / target - 1e-6) for name, target in targets.items() if name in measures)
     return max(counts, default=0)
 
@@ -46,11 +46,12 @@ def needed(seen: Observation, targets: Mapping[str, float], slots: int) -> int:
 def suggest(
     observations: Sequence[Observation], policy: AutoscalingPolicy, desired: int, low: int, high: int, slots: int
 ) -> int | None:
-    """Another number of replicas that the traffic needs; None to keep `desired`.
+    """Return the number of replicas that the traffic needs; None to keep `desired`.
 
-    Up once every observation in the scale-up window needs more (to the least of them), down once every one in the
-    scale-down window needs less. Never below 1: `idle_from` decides about 0. `observations` begin after the last
-    change of `desired`, oldest first, so that each change waits a whole window.
+    Scales up if every observation in the scale-up window needs more, to the smallest number needed there. Scales
+    down if every observation in the scale-down window needs fewer, to the largest number needed there. Never returns
+    0: `idle_from` decides about that. `observations` are ordered from old to new and begin after the last change of
+    `desired`, so that each change waits a whole window.
     """
     if not observations or desired == 0:
         return None
@@ -60,7 +61,7 @@ def suggest(
     end = wanted[-1][0]
 
     def within(window: timedelta) -> list[int]:
-        """The numbers needed in the window up to now; empty before the window is full."""
+        """Return the numbers needed during the latest `window`; empty if the observations do not cover all of it."""
         begin = end - window
         return [count for at, count in wanted if at >= begin] if wanted[0][0] <= begin else []
 
@@ -74,7 +75,7 @@ def suggest(
 
 
 def idle_from(row: DeploymentRow, rows: Sequence[DeployedModelRow], seen: Seen) -> datetime | None:
-    """When a deployment without further requests scales to zero; None if it does not."""
+    """Return when a deployment scales to zero if no more requests come; None if it does not."""
     if row.desired_replicas == 0 or (row.resource.min_replica_count or 0) > 0:
         return None
     if row.state not in (DeploymentState.READY, DeploymentState.UPDATING) or seen.in_flight > 0:

@@ -1,6 +1,6 @@
 """Which replicas start, stop and take requests while new ones replace old ones? Pure.
 
-A replica is old if its folder or its settings differ from those that a new one would get.
+A replica is old if its folder or context length differs from what a new replica would get.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from firectl.server.lifecycle.observed import Phase, ReplicaView
 
 @dataclass(frozen=True)
 class Turnover:
-    """`start`, `stop` and `serving` (those that take requests) are ordinals; `old` and `new_able` are counts."""
+    """The ordinals of the replicas to start, to stop and that take requests (`serving`).
+
+    `old` counts the old replicas, `new_able` the new ones that could answer.
+    """
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
@@ -30,11 +33,12 @@ def turn_over(
     desired: int,
     room: int,
 ) -> Turnover:
-    """The next step towards `desired` replicas of `folder` and `context`. `able` are the ordinals that could answer.
+    """Return the next step towards `desired` replicas with `folder` and `context`.
 
-    Old replicas serve until new ones can, if there is `room` for more than `desired` at once. Without room, one stops
-    before another starts. With other settings they are replaced one by one. With other weights all switch together,
-    so that only one set of weights answers at any time.
+    `able` holds the ordinals of the replicas that could answer. `room` is how many replicas above `desired` may run.
+    With room, old replicas serve until new ones can; without, an old one stops before a new one starts.
+    If only `context` changed, replicas are replaced one by one. If the weights changed, all switch together, so that
+    only one set of weights answers at any time.
     """
     alive = [replica for replica in replicas if replica.phase is not Phase.STOPPING]
     new = [r for r in alive if (r.folder, r.context) == (folder, context)]
@@ -63,7 +67,7 @@ def turn_over(
     elif stop == old or not old_able:
         serving = {r.ordinal for r in new_able}
     else:
-        # A change may come in the middle of another: among the old, only the most common weights answer.
+        # Old replicas can have different weights if a change began during another: only the most common weights answer.
         folders = [r.folder for r in old_able]
         most = max(folders, key=folders.count)
         serving = {r.ordinal for r in old_able if r.folder == most}
@@ -77,7 +81,7 @@ def turn_over(
 
 
 def _last(replicas: Sequence[ReplicaView], able: frozenset[int], count: int) -> list[ReplicaView]:
-    """The first `count` to stop: those that cannot answer, then the highest ordinals."""
+    """Return `count` replicas to stop: first those that cannot answer, then those with the highest ordinals."""
     order = sorted(replicas, key=lambda r: (r.ordinal in able, -r.ordinal))
     return order[: max(0, count)]
 

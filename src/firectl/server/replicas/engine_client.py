@@ -19,24 +19,24 @@ import aiohttp
 from firectl.errors import message_of
 
 _KEPT_SECONDS = 60.0
-"""Shorter than our engine's keep-alive timeout. Other engines may close earlier: see `open`."""
+"""How long an unused connection is kept: shorter than our engine keeps it. For other engines, see `open`."""
 _AT_ONCE = 1.0
 _LIMIT = 64 << 20
 
 
 class EngineGone(Exception):
-    """The connection was refused, reset or cut short: the engine ended or does not listen yet."""
+    """The engine did not answer completely, for example because it ended or does not listen yet."""
 
 
 @dataclass(frozen=True)
 class EngineAnswer:
-    """A complete answer."""
+    """The HTTP status and the complete body of an engine's answer."""
 
     status: int
     body: bytes
 
     def json(self) -> object:
-        """The body; None if it is not JSON."""
+        """Parse the body; None if it is not JSON."""
         try:
             value: object = json.loads(self.body)
         except ValueError:
@@ -44,14 +44,14 @@ class EngineAnswer:
         return value
 
     def error_message(self) -> str:
-        """The engine's error message."""
+        """Return the error message in the body, or else one that names the HTTP status."""
         return message_of(self.json()) or f"the engine answered HTTP {self.status}"
 
 
 class EngineExchange:
-    """A request that was sent, and its answer as it arrives. The caller closes it.
+    """A request that was sent, and its answer as it arrives. The caller must call `close`.
 
-    After a complete answer the connection returns to the pool, otherwise it is closed.
+    That returns the connection to the pool after a complete answer, and otherwise closes the connection.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -60,13 +60,13 @@ class EngineExchange:
         self._response = response
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. EngineGone if it is cut short."""
+        """Yield the parts of the body as they arrive. Raises EngineGone if the body is cut short."""
         with _gone("in the middle of its answer: "):
             async for chunk in self._response.content.iter_any():
                 yield chunk
 
     async def answer(self) -> EngineAnswer:
-        """The complete answer."""
+        """Wait for the complete answer. Raises EngineGone if it is cut short or too large."""
         parts: list[bytes] = []
         size = 0
         async for part in self.chunks():
@@ -81,22 +81,22 @@ class EngineExchange:
 
 
 class EngineClient:
-    """A client of the engine at a local port. Close it when the engine ended."""
+    """An HTTP client of the engine at a local port. Close the client when the engine ended."""
 
     def __init__(self, port: int, key: str) -> None:
         self.port = port
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._pool = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS))
         self._fresh = _session(aiohttp.TCPConnector(limit=0, force_close=True))
-        """For second tries: each request opens a new connection."""
+        """The session for second tries, which opens a new connection for each request."""
 
     async def open(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> EngineExchange:
-        """Send a request and read the head of its answer. EngineGone if there is none.
+        """Send a request and read the status and headers of its answer. Raises EngineGone if none come.
 
-        An engine may close a pooled connection just as a request is sent on it. If it closes at once without a byte of
-        an answer, it did not read the request, so the request is sent again on a new connection.
+        An engine may close a pooled connection just as a request is sent on it. If the connection closes at once
+        without a byte of an answer, the engine did not read the request, so it is sent again on a new connection.
         """
         clock = asyncio.get_running_loop().time
         tried = _Try()
@@ -105,7 +105,7 @@ class EngineClient:
             try:
                 return await self._send(self._pool, method, path, body, headers, tried)
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-                # The message is not a string if aiohttp read a part of a head.
+                # The message is not a string if aiohttp has read the beginning of an answer.
                 begun = not isinstance(getattr(error, "message", ""), str)
                 if not tried.on_kept or begun or clock() - sent > _AT_ONCE:
                     raise
@@ -131,7 +131,7 @@ class EngineClient:
         return EngineExchange(response)
 
     async def call(self, method: str, path: str, document: object = None, timeout: float = 30.0) -> EngineAnswer:
-        """One complete exchange within `timeout` seconds. EngineGone or TimeoutError."""
+        """Send a request and return its answer. Raises EngineGone, or TimeoutError after `timeout` seconds."""
         body = b"" if document is None else json.dumps(document).encode()
         async with asyncio.timeout(timeout):
             exchange = await self.open(method, path, body)
@@ -153,22 +153,22 @@ class EngineClient:
 
 @dataclass
 class _Try:
-    """What aiohttp's trace reports about one try."""
+    """What aiohttp's trace reports about one try to send a request."""
 
     on_kept: bool = False
-    """It was sent on a connection that had served another request."""
+    """Whether the request was sent on a connection from the pool."""
 
 
 class _Request(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        # The engine sent data without a request: this request would read it as its answer.
+        # The engine sent data that no request asked for: this request would take the data as its answer.
         if conn.protocol is None or conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
         return await super().send(conn)
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    """An aiohttp session without its defaults: environment, cookies, headers, decompression, timeouts."""
+    """Make a session without aiohttp's defaults: environment, cookies, headers, decompression and timeouts are off."""
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_on_kept)
     return aiohttp.ClientSession(
@@ -191,7 +191,7 @@ async def _on_kept(
 
 @contextlib.contextmanager
 def _gone(where: str = "") -> Iterator[None]:
-    """Raise aiohttp's errors as EngineGone."""
+    """Turn aiohttp's errors in the block into EngineGone. `where` begins the message."""
     try:
         yield
     except aiohttp.ClientResponseError as error:

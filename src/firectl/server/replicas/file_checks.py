@@ -1,7 +1,7 @@
 """When are stored files verified? When a stamp (size, times, inode) changed, on request, and in the background.
 
-In the background: once a day, a damaged model every 10 minutes. A damaged model keeps the status DATA_LOSS in its row
-until its files are correct again. This module must not start or stop replicas.
+The background check reads every file once a day, a damaged model every 10 minutes. A damaged model keeps the status
+DATA_LOSS in its row until its files are correct again. This module must not start or stop replicas.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 LOOK = 5.0
 """Seconds between two checks of all stamps."""
 REST_RATE = 64
-"""MiB read per second for checks that no deployment waits for."""
+"""How many MiB per second are read for checks that no deployment waits for."""
 REST_EVERY = timedelta(days=1)
-"""How often every file is read at rest."""
+"""How often the background check reads every file."""
 _DAMAGED_EVERY = timedelta(minutes=10)
 """How often the files of a damaged model are read: an unreadable file may be readable again."""
 _NOT_INSPECTED_EVERY = timedelta(minutes=1)
-"""How often a check is tried again that could not read a `.bin`: the disk was full, or its process was ended."""
+"""How long a check waits to try again if a `.bin` could not be read: a full disk, or the reading process ended."""
 _PAUSE = 0.2
 
 
@@ -46,7 +46,7 @@ class CheckStopped(Exception):
 
 
 class FileChecks:
-    """A name is that of a model, or `merged/<key>` for a merged folder.
+    """Verifies the files of models and merged folders. A name is that of a model, or `merged/<key>` for a folder.
 
     `changed` is called after every check of a merged folder or of a model that a deployment waits for, and when a
     model's result changed. `damaged` is called with the name of a damaged merged folder. Both are called on the event
@@ -68,7 +68,7 @@ class FileChecks:
         self._damaged = damaged
         self._now = now
         self._not_before: dict[str, datetime] = {}
-        """When a check that could not be done is tried again. Until then it must not keep others waiting."""
+        """Name → earliest time to try its check again, for checks that could not be done."""
         self._over = threading.Event()
         self._called = asyncio.Event()
         self._wanted: frozenset[str] = frozenset()
@@ -78,13 +78,13 @@ class FileChecks:
         """The names that are being verified now."""
 
     def want(self, names: Iterable[str]) -> None:
-        """Verify now those of `names` whose stamps changed: a deployment waits for them."""
+        """Set the names that deployments wait for, and soon verify those whose stamps changed."""
         self._wanted = frozenset(names)
         if self._wanted:
             self._called.set()
 
     def force(self, names: Iterable[str]) -> None:
-        """Verify these now, even if their stamps are unchanged."""
+        """Soon verify `names`, even if their stamps are unchanged."""
         self.forced |= frozenset(names)
         self._called.set()
 
@@ -107,7 +107,7 @@ class FileChecks:
     def verify(self, name: str) -> None:
         """Verify a model's files in this thread and write the result into its row.
 
-        NotInspected, with the row as it was, if a `.bin` cannot be read now.
+        Raises NotInspected, without a change of the row, if a `.bin` cannot be read now.
         """
         self._check_model(name, self._hurry)
 
@@ -117,7 +117,7 @@ class FileChecks:
                 await asyncio.sleep(LOOK)
 
     async def _check_next(self, choose: Callable[[], str | None], pace: Callable[[str], None]) -> bool:
-        """Verify what `choose` names; False if it names nothing or the check failed."""
+        """Verify the model or folder that `choose` returns; False if there is none or the check failed."""
         name = None
         try:
             name = await asyncio.to_thread(choose)
@@ -201,7 +201,7 @@ class FileChecks:
         return merged.condition(self._home / name) is merged.Condition.TOUCHED
 
     def _merged_at(self, name: str) -> datetime | None:
-        """When a merged folder was last verified: its record is written then."""
+        """Return when a merged folder was last verified, which is when its record was last written; None if unknown."""
         folder = self._home / name
         if merged.condition(folder) is not merged.Condition.WHOLE:
             return None
@@ -210,7 +210,7 @@ class FileChecks:
         return None
 
     def _check_merged(self, name: str, pace: Callable[[str], None]) -> bool:
-        """Whether the folder is damaged."""
+        """Verify the files of a merged folder; True if they are damaged."""
         folder = self._home / name
         record = merged.read_record(folder)
         files = merged.recorded_files(folder, record) if record is not None else None
@@ -222,7 +222,7 @@ class FileChecks:
         return found.damage is not None
 
     def _check_model(self, name: str, pace: Callable[[str], None]) -> bool:
-        """Whether the result differs from the row's."""
+        """Verify the files of a model and write the result; True if it differs from the earlier result."""
         with self._store.read() as tx:
             row, files = tx.models.get(name), tx.files.of_model(name)
         if row is None or row.state != ModelState.READY:

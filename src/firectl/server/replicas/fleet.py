@@ -1,6 +1,6 @@
 """Which deployments have replicas here, how are replicas run on this machine, and how do all of them end?
 
-Memory only, no rows. Must not decide what should run.
+Uses no database. Must not decide what should run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from firectl.server.replicas.replica_set import ReplicaSet
 from firectl.server.store.rows import DeploymentRow
 
 ENGINE_SLOTS = 32
-"""The requests that an engine works on at once by default."""
+"""How many requests an engine works on at once by default."""
 
 
 @dataclass(frozen=True)
 class FleetSettings:
-    """How replicas are run here. `threads` 0 gives each of two replicas half of the cores, as the tutorial needs.
+    """How replicas are run here. With `threads` 0 each replica uses half of the cores, so that two run well.
 
-    Replicas that each compute with a thread for every core slow each other down tenfold.
+    Two replicas that both use every core slow each other down tenfold.
     """
 
     driver: Driver = DRIVERS["embedded"]
@@ -37,16 +37,19 @@ class FleetSettings:
 
     @property
     def slots(self) -> int:
-        """The requests that a replica works on at once."""
+        """Return how many requests a replica works on at once."""
         return self.max_num_seqs or ENGINE_SLOTS
 
     def threads_each(self) -> int:
-        """The threads that a replica computes with."""
+        """Return how many threads each replica computes with."""
         return self.threads or max(1, (os.cpu_count() or 1) // 2)
 
 
 class Fleet:
-    """`changed` is called whenever a plan may differ from the last one. `account` is this platform's own."""
+    """Starts and ends the replicas of every deployment.
+
+    `changed` is called whenever a plan may differ from the last one. `account` is this platform's own.
+    """
 
     def __init__(
         self,
@@ -65,11 +68,11 @@ class Fleet:
         self._stopping = False
 
     def replica_set(self, deployment: str) -> ReplicaSet:
-        """The replicas of a deployment; an empty set before the first one. Can be called from any thread."""
+        """Return the replicas of a deployment; an empty set if it has had none. Can be called from any thread."""
         return self._sets.get(deployment) or ReplicaSet(deployment, self._changed, self._now)
 
     def forget(self, keep: set[str]) -> None:
-        """Drop what is known of deployments that are not in `keep` and have no replica."""
+        """Drop the replica sets of deployments that are not in `keep` and have no replica."""
         for name in self._sets.keys() - keep:
             if not self._sets[name].replicas:
                 del self._sets[name]
@@ -93,7 +96,7 @@ class Fleet:
             replica.unload(step.engine_name)
 
     def stop_all_of(self, folder: str) -> None:
-        """End every replica that was started with this folder, without waiting for its answers."""
+        """End every replica that was started with `folder`, without waiting for its answers."""
         for replicas in self._sets.values():
             for replica in replicas.replicas.values():
                 if replica.folder == folder:
@@ -108,7 +111,10 @@ class Fleet:
         await asyncio.gather(*(replica.wait_gone() for replica in replicas))
 
     def log_file(self, deployment: str, ordinal: int) -> Path:
-        """A replica's log: logs/<deployment>-<n>.log, with the account before it if that is not our own."""
+        """Return the path of a replica's log: logs/<deployment>-<ordinal>.log.
+
+        For a deployment of another account, the file name begins with `<account>.`.
+        """
         account, deployment_id = deployment.split("/")[1::2]
         owner = "" if f"accounts/{account}" == self._account else f"{account}."
         return self._home / "logs" / f"{owner}{deployment_id}-{ordinal}.log"

@@ -1,6 +1,6 @@
 """How is an engine started, with which flags, and what do its port line and its log say? One DRIVERS entry per engine.
 
-The only file with an engine's flags. Must not use deployments or rows.
+No other file has the flags of an engine. Must not use deployments or rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ERROR = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What one replica runs: a Hugging Face folder under a served name, with room for `max_loras` adapters."""
+    """What one engine runs: the Hugging Face folder `model` as `served_name`, with up to `max_loras` adapters."""
 
     model: Path
     served_name: str
@@ -47,7 +47,7 @@ class Driver:
 
 
 def _embedded(spec: EngineSpec) -> Sequence[str]:
-    # -P: a file in the working folder that is named like a library must not be imported in its place.
+    # -P: a file in the working folder that is named like a library must not be imported instead of the library.
     argv = [sys.executable, "-P", "-m", "firectl.engine", "--exit-with-stdin", "--log-events"]
     argv += ["--model", str(spec.model), "--served-model-name", spec.served_name]
     argv += ["--host", "127.0.0.1", "--port", "0", "--threads", str(spec.threads)]
@@ -72,7 +72,7 @@ class Ended:
     last_words: str | None
 
     def describe(self) -> str:
-        """`killed by signal 9`, `exit code 1: <last line of its log>`."""
+        """Describe the end in words: `killed by signal 9` or `exit code 1: <last words>`."""
         if self.returncode < 0:
             return f"killed by signal {-self.returncode}"
         words = f": {self.last_words}" if self.last_words else ""
@@ -80,7 +80,7 @@ class Ended:
 
 
 class EngineProcess:
-    """A running engine, its key, and how it `ended`."""
+    """A running engine and its API key. The task `ended` returns how the engine ended."""
 
     def __init__(self, child: asyncio.subprocess.Process, key: str, log: Path, log_start: int) -> None:
         self.key = key
@@ -91,7 +91,7 @@ class EngineProcess:
         self._log_start = log_start
 
     async def port(self) -> int | None:
-        """The port that the engine prints on its first line once it listens; None when it ends before."""
+        """Wait for the port, which the engine prints on its first line once it listens; None if that has no port."""
         assert self._child.stdout is not None
         line = await self._child.stdout.readline()
         self._drain = asyncio.create_task(self._discard(self._child.stdout))
@@ -102,12 +102,12 @@ class EngineProcess:
         return port if isinstance(port, int) else None
 
     async def stop(self, grace: float) -> None:
-        """End it with its process group: SIGTERM, then SIGKILL after `grace` seconds."""
-        # Its stdin stays open: at the end of that it would end at once, in the middle of its last answers.
+        """End the engine's process group: SIGTERM, then SIGKILL after `grace` seconds."""
+        # Keep the engine's stdin open: if closed, the engine would end at once, in the middle of its last answers.
         await process.end(self._child, grace)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the engine's process group at once."""
         process.signal_group(self._child, signal.SIGKILL)
 
     @staticmethod
@@ -121,7 +121,7 @@ class EngineProcess:
 
 
 async def launch(driver: Driver, spec: EngineSpec, log: Path, cwd: Path) -> EngineProcess:
-    """Start an engine with its stderr appended to `log`. OSError when it cannot start."""
+    """Start an engine with its stderr appended to `log`. Raises OSError if the engine cannot be started."""
     key = secrets.token_urlsafe(32)
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LOG_KEPT:
@@ -139,9 +139,9 @@ def _private(path: str, flags: int) -> int:
 
 
 def read_log_end(log: Path, start: int) -> tuple[str | None, str | None]:
-    """The last `{"error": …}` message in a log from byte `start` on, and its last error line (or else its last line).
+    """Return (last `{"error": …}` message, last error line or else last line) of a log from byte `start` on.
 
-    Events that our engine logs in normal operation are skipped.
+    Lines that our engine logs in normal operation are skipped.
     """
     try:
         with log.open("rb") as file:

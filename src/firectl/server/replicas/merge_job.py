@@ -1,4 +1,4 @@
-"""How is an adapter merged into its base? One child process per pair of contents; deployments share the result.
+"""How is an adapter merged into its base? One child process per pair of models; deployments share the result.
 
 A folder under merged/ is complete or absent; its name identifies its content. Must not touch rows or import torch.
 """
@@ -27,14 +27,14 @@ from firectl.server.replicas.process import child_environment, error_in
 _WHOLE = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}")
 _TRASH = ".trash-"
 _OURS = re.compile(rf"{_WHOLE.pattern}|\..+\.partial|{re.escape(_TRASH)}.+")
-"""The names that this file and `firectl.lora.merge` give. Everything else under merged/ stays."""
+"""The names that this file and `firectl.lora.merge` use. Anything else under merged/ is never removed."""
 _STOP_GRACE = 5.0
 _DAMAGED_WAIT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
 class MergeInput:
-    """A model's folder, and the hash (`sha256:<hex>`) over those of its files that are the model."""
+    """A model to merge: its folder, and the hash (`sha256:<hex>`) of its `files`."""
 
     model: str
     folder: Path
@@ -42,7 +42,7 @@ class MergeInput:
     files: tuple[str, ...]
 
     def flags(self, what: str) -> list[str]:
-        """The flags that make a merge refuse other contents."""
+        """Return the flags that make the merge refuse files with another hash. `what` is `base` or `adapter`."""
         return [f"--{what}-hash={self.hash}", *(f"--{what}-file={name}" for name in self.files)]
 
 
@@ -55,14 +55,15 @@ class MergeInputs:
 
     @property
     def key(self) -> str:
-        """The name of the merged folder."""
+        """Return the name of the merged folder."""
         return merged_key(self.base.hash, self.adapter.hash)
 
 
 class MergeJobs:
-    """`changed` is called when a view changed, `suspect` with both models' names when a merge found damaged files.
+    """Runs merges and removes merged folders. Failures are remembered per deployment.
 
-    Failures are remembered per deployment.
+    `changed` is called when the result of `view` changed. `suspect` is called with the names of both models when a
+    merge found damaged files.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class MergeJobs:
         self._cleaning: set[asyncio.Task[None]] = set()
 
     def view(self, deployment: str, inputs: MergeInputs) -> MergeView:
-        """The state of the merge that a deployment waits for."""
+        """Return the state of the merge that a deployment waits for. Removes the merged folder if that is useless."""
         job = self._running.get(inputs.key)
         if job is not None:
             job.wanted_by.add(deployment)
@@ -100,7 +101,7 @@ class MergeJobs:
         return self._failed.get((deployment, inputs.key), MergeView())
 
     def start(self, deployment: str, inputs: MergeInputs) -> None:
-        """Merge, unless that pair is already being merged."""
+        """Begin to merge the two models, unless they are already being merged."""
         job = self._running.get(inputs.key)
         if job is None:
             job = self._running[inputs.key] = _Job()
@@ -141,7 +142,7 @@ class MergeJobs:
                 await asyncio.wait(pending)
 
     def _discard(self, path: Path) -> None:
-        # Renamed first: a partly removed folder must never look complete.
+        # Rename first: a partly removed folder must never look complete.
         if not path.name.startswith(_TRASH):
             trash = path.with_name(f"{_TRASH}{secrets.token_hex(4)}")
             path.rename(trash)
@@ -172,7 +173,7 @@ class MergeJobs:
         self._changed()
 
     async def _merge(self, inputs: MergeInputs, job: _Job) -> MergeView | None:
-        """Run the merge; None on success, else its failure."""
+        """Run the merge in a child process. Return None on success, else the failure."""
         self._root.mkdir(parents=True, exist_ok=True)
         target = self._root / inputs.key
         argv = [sys.executable, "-P", "-m", "firectl.server.replicas.parent_watch", "firectl.lora.merge"]
@@ -206,7 +207,7 @@ class _Job:
 
 
 def _progress(line: bytes) -> float | None:
-    """The completed share (0…1) that a line of the merge's output reports."""
+    """Return the completed share (0…1) that a line of the merge's output reports; None if it reports none."""
     try:
         document = json.loads(line)
     except ValueError:

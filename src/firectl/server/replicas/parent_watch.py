@@ -1,7 +1,7 @@
 """Run a module in this process, and end the process when its parent ends.
 
-`python -m firectl.server.replicas.parent_watch MODULE [ARGS…]`. The parent holds the other end of our stdin and never
-writes to it, so its end is the parent's end. Must work on every system with pipes.
+`python -m firectl.server.replicas.parent_watch MODULE [ARGS…]`. Only the parent has the other end of our
+stdin, so stdin closes when the parent ends. Must work on every system with pipes.
 """
 
 from __future__ import annotations

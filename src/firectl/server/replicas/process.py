@@ -1,6 +1,7 @@
-"""How does a child process start and end? At the head of its own process group, without our secrets.
+"""How does a child process start and end? As leader of its own process group, without our secrets.
 
-Its stdin is a pipe that only this process holds, so that it can end when we do, however we end.
+Only this process has the other end of the child's stdin. When this process ends in any way, that
+stdin closes, so the child can end too.
 Must not depend on what the child runs.
 """
 
@@ -24,17 +25,17 @@ _LINE_LIMIT = 1 << 20
 
 
 def child_environment(environ: Mapping[str, str], **extra: str) -> dict[str, str]:
-    """The environment for a child: `environ` without variables that look like secrets, plus `extra`."""
+    """Return the environment for a child: `environ` without variables that look like secrets, plus `extra`."""
     kept = {name: value for name, value in environ.items() if not _SECRET_NAMES.search(name)}
     if "PYTHONPATH" in kept:
-        # Children run in another folder.
+        # Children run in another folder, so relative paths become absolute.
         kept["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, kept["PYTHONPATH"].split(os.pathsep)))
     kept |= {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     return kept | extra
 
 
 async def start(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stderr: int | IO[bytes]) -> Process:
-    """Start a child in a process group of its own; stdin and stdout are pipes. OSError when it cannot start."""
+    """Start a child in a process group of its own; stdin and stdout are pipes. Raises OSError on failure."""
     return await asyncio.create_subprocess_exec(
         *argv,
         stdin=PIPE,
@@ -48,27 +49,27 @@ async def start(argv: Sequence[str], cwd: Path, environment: Mapping[str, str], 
 
 
 def signal_group(process: Process, number: signal.Signals) -> None:
-    """Signal a child and its own children, unless it was already reaped: then its ID may be another process's."""
+    """Signal a child and its own children. Does nothing if the child ended: its ID may belong to another process."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
 
 
 async def end(process: Process, grace: float) -> None:
-    """Ask a child's process group to end (SIGTERM), and kill it after `grace` seconds. Returns when the child ended."""
+    """Ask a child's process group to end (SIGTERM), kill it after `grace` seconds, and wait until the child ended."""
     signal_group(process, signal.SIGTERM)
     try:
         async with asyncio.timeout(grace):
             await process.wait()
     except TimeoutError:
         signal_group(process, signal.SIGKILL)
-        # `wait` also waits for the pipes, which children of a reaped process may hold.
+        # `wait` also waits for the pipes, which children of an ended process may keep open.
         if process.returncode is None:
             await process.wait()
 
 
 def error_in(line: str) -> ApiError | None:
-    """The error of an `{"error": …}` line, which our processes print before they fail; None for any other line."""
+    """Parse an `{"error": …}` line, which our processes print before they fail; None for any other line."""
     if not line.startswith("{"):
         return None
     try:

@@ -1,7 +1,7 @@
-"""The loop: compare the rows with what runs, write what is true now, take one step, wait for a change or for time.
+"""The reconcile loop: compare the rows with what runs, write the new states, begin the next steps, wait.
 
-Level-triggered: it depends on no event, so a platform killed at any point continues where it stood.
-`lifecycle` has the rules; this file carries plans out.
+Each round reads everything again and needs no event, so a platform that was killed at any point can continue.
+`lifecycle` makes the plans; this file carries them out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from firectl.server.usage.traffic import Traffic
 log = logging.getLogger(__name__)
 
 TICK = 5.0
-"""Seconds between rounds without an event."""
+"""The longest time in seconds between two rounds."""
 _WATCHING = 1.0
 """Seconds between rounds while traffic may change the number of replicas of a deployment."""
 _AFTER_ERROR = 1.0
@@ -45,7 +45,7 @@ _AFTER_ERROR = 1.0
 
 @dataclass(frozen=True)
 class ReconcileRound:
-    """Whether a round changed rows, and when time alone changes a plan."""
+    """Whether a round changed rows, and when to run the next round even if nothing else changes."""
 
     changed: bool
     wake_at: datetime | None
@@ -62,7 +62,7 @@ class _Planned:
 
 
 class Reconciler:
-    """Drives `fleet` and `merges` towards the rows in `store`. Its rounds never overlap."""
+    """Makes `fleet` and `merges` do what the rows in `store` ask for. Rounds never overlap."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Reconciler:
         self._merged_in_use: set[str] | None = None
 
     async def run(self) -> None:
-        """Run rounds until cancelled. An error in one is logged."""
+        """Run rounds until cancelled. An error in a round is logged."""
         while True:
             try:
                 done = await self.round()
@@ -105,12 +105,12 @@ class Reconciler:
                 await self._wakeup.wait(pause)
 
     async def round(self) -> ReconcileRound:
-        """Look once at everything, write what changed, begin the next steps."""
+        """Plan every deployment once, write what changed into the rows, and begin the next steps."""
         world = await asyncio.to_thread(self._read)
         planned: list[_Planned] = []
         merged_in_use: set[str] = set()
         unknown: set[str] = set()
-        # A replica that drains still uses the machine, so it counts too.
+        # A stopping replica that finishes its answers still uses the machine, so it counts too.
         taken = {row.name: max(row.desired_replicas, self._count(row)) for row in world.deployments}
         for row in world.deployments:
             loads = world.loads.get(row.name, ())
@@ -124,7 +124,7 @@ class Reconciler:
             unknown |= _unknown(row, loads, source, seen, inputs)
             starts = sum(isinstance(step, StartReplica) for step in found.steps)
             taken[row.name] = max(row.desired_replicas, self._count(row) + starts)
-            # Before the rows say READY: a client that reads that may send a request at once.
+            # Do this before the rows say READY: a client that reads READY may send a request at once.
             self._fleet.replica_set(row.name).set_answering(found.ready)
             planned.append(_Planned(row, loads, inputs, found))
         self._tidy({row.name for row in world.deployments}, merged_in_use)
@@ -140,7 +140,7 @@ class Reconciler:
         return len(self._fleet.replica_set(row.name).replicas)
 
     def _read(self) -> World:
-        # Before the rows: the new stamps of a model that is read at this moment come in a later transaction.
+        # Copy this before the rows are read: a check that ends in between has new stamps that these rows lack.
         touched = set(self._checks.forced)
         with self._store.read() as tx:
             deployments = tx.deployments.all()
@@ -164,7 +164,7 @@ class Reconciler:
         return World(rows, by_deployment, found, frozenset(touched))
 
     def _with_folder(self, row: DeploymentRow, touched: set[str]) -> DeploymentRow:
-        """The row, without its merged folder if that is gone or has no usable record: it is then merged again."""
+        """Return the row, with `served_folder` None if that folder is gone or useless. A plan then sets it again."""
         if not (row.is_live_merge or row.is_hot_reload) or not row.served_folder:
             return row
         folder = self._home / row.served_folder
@@ -207,7 +207,7 @@ class Reconciler:
         )
 
     def _merged_folders(self, row: DeploymentRow, source: LoadSource, inputs: MergeInputs | None) -> set[str]:
-        """The merged folders that a deployment uses or will use. A soft-deleted one keeps its own for an undelete."""
+        """Return the names of the merged folders that a deployment uses or may use, also after an undelete."""
         found = {inputs.key} if inputs is not None else set()
         if row.is_hot_reload:
             found |= {Path(adapter.folder).name for adapter in source.adapters.values()}
@@ -233,7 +233,7 @@ class Reconciler:
                 self._merges.start(item.row.name, item.inputs)
 
     def _write(self, items: Sequence[_Planned]) -> bool:
-        """Write the plans' changes into the rows; False when every row is as it was."""
+        """Write the changes of the plans into the rows. False if no row changed and no new round is needed."""
         now = self._now()
         changed = False
         with self._store.begin() as tx:
@@ -254,7 +254,7 @@ class Reconciler:
     def _write_desired(self, tx: Tx, row: DeploymentRow, found: Plan) -> None:
         if found.desired is None or found.purge:
             return
-        # The bounds as they are now: they may have changed since the plan was made.
+        # Read the bounds now: they may have changed since the plan was made.
         low, high = row.resource.min_replica_count or 0, row.resource.max_replica_count or 0
         desired = min(max(found.desired, low), high, free(tx, row.name, self._max_replicas))
         if desired == row.desired_replicas or (found.desired > row.desired_replicas > desired):
@@ -276,7 +276,7 @@ class Reconciler:
 def _unknown(
     row: DeploymentRow, loads: Sequence[DeployedModelRow], source: LoadSource, seen: Seen, inputs: MergeInputs | None
 ) -> set[str]:
-    """The models and merged folders whose files must be verified before the deployment continues."""
+    """Return the models and merged folders whose files must be verified before the deployment continues."""
     if row.state in (DeploymentState.FAILED, DeploymentState.DELETING, DeploymentState.DELETED):
         return set()
     found = set(source.unknown)
@@ -293,7 +293,7 @@ def _writes(item: _Planned) -> bool:
 
 
 def _columns(row: DeploymentRow, found: Plan, now: datetime) -> dict[str, object]:
-    """The columns of a deployment that a plan changes."""
+    """Return the new values of the columns of a deployment that a plan changes."""
     columns: dict[str, object] = {}
     if found.state != row.state:
         columns |= {"state": found.state, "update_time": now}

@@ -1,6 +1,6 @@
 """One replica: an engine process from its start to its end, its health, and the adapters on it.
 
-Must not decide anything: it carries out commands, and calls back whenever its state changed.
+This file makes no decisions: a replica carries out commands, and calls its watcher when its state changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Patience:
-    """Time limits in seconds."""
+    """How long to wait for each action of a replica, in seconds. `health_misses` is a number of failed checks."""
 
     start: float = 900.0
     """From the start of the process to its first healthy answer; large models take minutes."""
@@ -31,14 +31,14 @@ class Patience:
     health_misses: int = 3
     load: float = 300.0
     drain: float = 660.0
-    """For the requests in flight on a replica that is no longer needed: longer than any answer may take."""
+    """The limit for finishing the requests in flight before a stop: longer than any answer may take."""
     stop: float = 10.0
-    """Between SIGTERM and SIGKILL."""
+    """The time between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """A crash. `served`: for how many seconds the replica had served, None if never.
+    """A crash of a replica. `served`: for how many seconds the replica had served; None if it never did.
 
     `unloadable`: the engine reported that it cannot load the model. `loading`: the adapters that were being loaded.
     """
@@ -50,7 +50,7 @@ class Death:
 
 
 class Watcher(Protocol):
-    """The callbacks of a replica; `ReplicaSet` has them. After `died`, `gone` follows."""
+    """The callbacks of a replica, which `ReplicaSet` implements. `gone` is always called after `died`."""
 
     def changed(self) -> None: ...
     def died(self, replica: Replica, death: Death) -> None: ...
@@ -74,7 +74,7 @@ class Replica:
         self._watcher = watcher
         self._process: EngineProcess | None = None
         self._connecting: EngineClient | None = None
-        """Becomes `client` once the engine is healthy."""
+        """The client for the first health checks. It becomes `client` once the engine is healthy."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,12 +87,12 @@ class Replica:
         return ReplicaView(self.ordinal, self.phase, self.folder, dict(self.adapters), self.context)
 
     def served_for(self) -> float:
-        """Seconds since it became healthy."""
+        """Return the seconds since the replica became healthy; 0 if it never did."""
         return 0.0 if self._served_since is None else asyncio.get_running_loop().time() - self._served_since
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[EngineClient]:
-        """Count a request as in flight while the block runs. EngineGone if the replica takes no requests."""
+        """Count a request as in flight while the block runs. Raises EngineGone if the replica takes no requests."""
         if self.client is None or self.phase is not Phase.SERVING:
             raise EngineGone("the replica is not up")
         self.in_flight += 1
@@ -115,7 +115,7 @@ class Replica:
             self._spawn(self._stop(drain))
 
     async def wait_gone(self) -> None:
-        """Wait until its process ended."""
+        """Wait until the replica's process ended."""
         if self._life is not None:
             await asyncio.wait({self._life})
 
@@ -155,14 +155,14 @@ class Replica:
         self._end(ended, self._killed_because or self._describe(ended))
 
     async def _hang_up(self, client: EngineClient) -> None:
-        """Close the connections once the last answer was read."""
+        """Close the client once no request is in flight."""
         try:
             await self._idle.wait()
         finally:
             await client.close()
 
     async def _watch(self, process: EngineProcess) -> None:
-        """Wait until the engine is healthy, then check its health; kill it when it stops answering."""
+        """Wait until the engine is healthy, then keep checking its health. Kill the engine if it does not answer."""
         try:
             async with asyncio.timeout(self._patience.start):
                 port = await process.port()
@@ -241,7 +241,7 @@ class Replica:
             message = f"loading took more than {self._patience.load:.0f} s"
         except EngineGone as error:
             if await self._ends_soon():
-                # The crash report names this adapter.
+                # `_end` reports this adapter as one that was being loaded during the crash.
                 return
             message = f"the engine closed the connection while loading: {error}"
         self.adapters.pop(engine_name, None)
@@ -266,5 +266,5 @@ class Replica:
             self.adapters.pop(engine_name, None)
             self._watcher.changed()
         elif engine_name in self.adapters:
-            # Without a callback: the next regular round tries again.
+            # No callback is needed: the next regular round tries again.
             self.adapters[engine_name] = ObservedAdapter.LOADED

@@ -1,6 +1,6 @@
 """Which replicas does one deployment have, what went wrong with them lately, and which takes the next request?
 
-Must not decide what should run: it carries out the steps of a plan and reports what is there.
+Must not decide what should run: a set carries out the steps of a plan and reports what runs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _REFUSED_WAIT = timedelta(seconds=30)
 
 
 class ReplicaSet:
-    """`changed` is called whenever the deployment's next plan may differ from its last one."""
+    """The replicas of one deployment. `changed` is called whenever the next plan may differ from the last one."""
 
     def __init__(self, deployment: str, changed: Callable[[], None], now: Callable[[], datetime]) -> None:
         self.deployment = deployment
         self.replicas: dict[int, Replica] = {}
-        """By ordinal, with those that are stopping."""
+        """Ordinal → replica, including replicas that are stopping."""
         self.trouble: Trouble | None = None
         self.faults: dict[str, AdapterFault] = {}
         self.changed = changed
@@ -52,8 +52,11 @@ class ReplicaSet:
         return tuple(self.replicas[ordinal].view for ordinal in sorted(self.replicas))
 
     def settle(self, wanted: set[str], desired_replicas: int, folder: str | None) -> None:
-        """Forget faults of adapters that are loaded or not wanted, and crashes before a healthy time or another
-        `folder`."""
+        """Forget failures that no longer matter.
+
+        These are faults of adapters that are not `wanted` or are loaded on every replica, and crashes if no replica is
+        desired, every replica has long been healthy, or `folder` changed.
+        """
         serving = [replica for replica in self.replicas.values() if replica.phase is Phase.SERVING]
         for engine_name in list(self.faults):
             everywhere = serving and all(r.adapters.get(engine_name) is ObservedAdapter.LOADED for r in serving)
@@ -65,19 +68,19 @@ class ReplicaSet:
         self._folder = folder
 
     def set_answering(self, ordinals: frozenset[int]) -> None:
-        """Let these replicas take requests."""
+        """Let only the replicas with these ordinals take requests."""
         self.answering = ordinals
         self._took_requests |= ordinals
 
     def ready(self) -> list[Replica]:
-        """The replicas that take requests for the deployment's own model. Can be called from any thread."""
+        """Return the replicas that take requests. Can be called from any thread."""
         replicas = list(self.replicas.items())
         return [r for ordinal, r in replicas if ordinal in self.answering and r.phase is Phase.SERVING]
 
     def pick(self, adapter: str | None, folder: str | None = None, besides: Collection[int] = ()) -> Replica | None:
-        """The ready replica with the fewest requests in flight that is not in `besides`.
+        """Return the ready replica with the fewest requests in flight, without the ordinals in `besides`.
 
-        It has `adapter` (None: the deployment's own model) loaded and was started with `folder` (None: any).
+        The replica has loaded `adapter` (None: none is needed) and was started with `folder` (None: any).
         """
         able = [
             replica
@@ -89,9 +92,9 @@ class ReplicaSet:
         return min(able, key=lambda replica: (replica.in_flight, replica.ordinal), default=None)
 
     def stats(self, wanted: int) -> ReplicaStats:
-        """Counts of the `wanted` replicas by stage: not started, starting, ready. Can be called from any thread.
+        """Count the `wanted` replicas by stage: not started, starting, ready. Can be called from any thread.
 
-        A replica that was ready before and is not ready now is not counted.
+        A replica that took requests before and is not ready now is in none of these counts.
         """
         up = [replica for replica in list(self.replicas.values()) if replica.phase is not Phase.STOPPING]
         return ReplicaStats(
@@ -102,7 +105,7 @@ class ReplicaSet:
         )
 
     def start(self, step: StartReplica, driver: Driver, spec: EngineSpec, log_file: Path, patience: Patience) -> None:
-        """Start a replica, unless its ordinal is taken."""
+        """Start a replica, unless there is already one with its ordinal."""
         if step.ordinal in self.replicas:
             return
         log.info("starting replica %d of %s", step.ordinal, self.deployment)

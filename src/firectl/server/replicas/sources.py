@@ -1,4 +1,4 @@
-"""Which files does a deployment need, and can they be used now? Pure: decided from the rows of one moment."""
+"""Which files does a deployment need, and can they be used now? Pure: uses only rows that were read together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 @dataclass(frozen=True)
 class World:
-    """The rows of one moment. `touched`: models and merged folders whose files must be verified before use."""
+    """The rows, read together. `touched`: models and merged folders whose files must be verified before use."""
 
     deployments: Sequence[DeploymentRow]
     loads: Mapping[str, Sequence[DeployedModelRow]]
@@ -28,7 +28,7 @@ class World:
 def source_of(
     home: Path, row: DeploymentRow, loads: Sequence[DeployedModelRow], world: World
 ) -> tuple[LoadSource, MergeInputs | None]:
-    """The files of a deployment, and what must be merged for it."""
+    """Return the files that a deployment loads, and the two models to merge for it (None if it needs no merge)."""
     base, model = world.models.get(row.base), world.models.get(row.model)
     merge_base = base if row.is_hot_reload else None
     adapters = {load.name: _adapter(load, world, merge_base) for load in loads if load.model != row.model}
@@ -59,7 +59,7 @@ def _input(home: Path, model: ModelRow) -> MergeInput:
 
 
 def _adapter(load: DeployedModelRow, world: World, merge_base: ModelRow | None) -> AddonSource:
-    """The adapter of a load; with a `merge_base` its folder is the merged one."""
+    """Return the adapter of a load. With a `merge_base`, its folder is the one with the merged weights."""
     model = world.models.get(load.model)
     name = engine_name(load.model, load.model_hash or (model.content_hash if model else None) or "")
     folder = merged_folder(merge_base, load) if merge_base is not None else model.folder if model is not None else ""

@@ -1,4 +1,4 @@
-"""The replicas of this platform for the rest of it: start, stop, and what runs now."""
+"""What other parts of the platform use to start and stop the replica loops and to read which replicas run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def utc_now() -> datetime:
 
 
 class Supervisor:
-    """Keeps what runs equal to what the rows say, from `start` to `stop`. `account` (`accounts/a`) is this platform's.
+    """Makes the replicas match the rows, from `start` to `stop`. `account` (`accounts/a`) is this platform's own.
 
     `max_replicas` bounds the replicas that requests, loads and traffic start, over all deployments.
-    Its methods are for the event loop, except `poke` and those that read replicas: they are for any thread.
+    Call its methods on the event loop only; `poke` and the methods that read replicas can be called from any thread.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Supervisor:
         self.now = now
         self.traffic = Traffic(store, now)
         self.poke = wakeup.poke
-        """Rows changed: look at them soon."""
+        """Call this after a change of rows, so that they are soon read again."""
         self._fleet = Fleet(home, account, settings, wakeup.poke, now)
         self.checks = FileChecks(store, home, changed=wakeup.poke, damaged=self._drop, now=now)
         self._merges = MergeJobs(home, changed=wakeup.poke, suspect=self.checks.force, now=now)
@@ -64,7 +64,7 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start the loops; returns at once."""
+        """Start the loops and return at once."""
         self._tasks = [asyncio.create_task(loop) for loop in (self._reconciler.run(), self.checks.run())]
 
     async def stop(self) -> None:
@@ -83,13 +83,13 @@ class Supervisor:
         self._merges.discard(Path(folder).name)
 
     def replica_set(self, deployment: str) -> ReplicaSet:
-        """The replicas of a deployment; an empty set before the first one."""
+        """Return the replicas of a deployment; an empty set if it has had none."""
         return self._fleet.replica_set(deployment)
 
     def replica_stats(self, deployment: str, desired_replicas: int = 0) -> ReplicaStats:
-        """How many of the desired replicas of a deployment are in each stage."""
+        """Count the desired replicas of a deployment by stage."""
         return self.replica_set(deployment).stats(desired_replicas)
 
     def replica_count(self, deployment: str) -> int:
-        """How many replicas of a deployment have a process, with those that are stopping."""
+        """Count the replicas of a deployment, including those that are stopping."""
         return len(self.replica_set(deployment).replicas)

@@ -1,6 +1,6 @@
 """How much traffic did each deployment get lately, and does it need another number of replicas?
 
-Keeps one observation a second for `lifecycle/scaling.py`, which decides. Must not change anything itself.
+Collects one observation a second for `lifecycle/scaling.py`, which decides. Must not change the number itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from firectl.server.usage.traffic import Traffic, TrafficCount
 
 _EVERY = 1.0
 _KEPT = timedelta(hours=1, seconds=10)
-"""A little more than the longest window of a policy."""
+"""How long observations are kept: a little more than the longest window of a policy."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class _Watched:
 
 
 class TrafficWatch:
-    """`slots`: how many requests a replica works on at once."""
+    """Observes the traffic of scaling deployments. `slots`: how many requests a replica works on at once."""
 
     def __init__(self, traffic: Traffic, slots: int, now: Callable[[], datetime]) -> None:
         self._traffic = traffic
@@ -38,7 +38,10 @@ class TrafficWatch:
         self._watched: dict[str, _Watched] = {}
 
     def suggestion(self, row: DeploymentRow) -> int | None:
-        """The number of replicas that a deployment needs now; None to keep it. A change of it restarts the windows."""
+        """Return the number of replicas that a deployment needs; None for no change.
+
+        Every change of `desired_replicas` drops the earlier observations.
+        """
         low, high = row.resource.min_replica_count or 0, row.resource.max_replica_count or 0
         if row.desired_replicas == 0 or high <= max(low, 1):
             self._watched.pop(row.name, None)
@@ -66,7 +69,7 @@ class TrafficWatch:
         return suggest(watched.observations, policy, row.desired_replicas, low, high, self._slots)
 
     def watches(self) -> bool:
-        """Whether a deployment must be looked at every second."""
+        """Whether any deployment must be observed every second."""
         return bool(self._watched)
 
     def forget(self, keep: set[str]) -> None:

@@ -1,6 +1,6 @@
 """How does the reconcile loop learn that a row changed? An event that any thread may set and one task waits for.
 
-It carries no data: the loop reads the rows.
+The event carries no data: the loop reads the rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 
 
 class Wakeup:
-    """A poke is never lost: one before the wait ends it at once. Several pokes count as one."""
+    """Lets any thread wake one task. A poke before the wait ends that wait at once; several pokes count as one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Wakeup:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a poke, at most `timeout` seconds; whether one came. Clears it. For one task at a time."""
+        """Wait for a poke, at most `timeout` seconds, and clear it. True if one came. Only one task may wait."""
         event = asyncio.Event()
         with self._lock:
             self._waiting = (asyncio.get_running_loop(), event)

@@ -1,4 +1,4 @@
-"""How detailed is the stored history of the traffic, and how does a series come out of it?
+"""How detailed is the stored history of the traffic, and how is a time series computed from it?
 
 Pure, except for `tidy`, which works in the caller's transaction.
 """
@@ -15,9 +15,12 @@ from firectl.server.store import Tx
 from firectl.server.store.rows import UsageRow
 
 FINEST = 10
-"""Seconds that a new row covers."""
+"""How many seconds of traffic a new row covers: the shortest interval of the history."""
 _COARSER = ((FINEST, 300, timedelta(days=1)), (300, 3600, timedelta(days=30)))
-"""(seconds of a row, seconds of the row it is added to, at which age): about 9,000 of each if traffic never stops."""
+"""(seconds of a row, seconds of the row it is merged into, age at which it is merged).
+
+Of each of these lengths, about 9,000 rows per deployment and model remain if traffic never stops.
+"""
 _FORGOTTEN = timedelta(days=730)
 
 METRICS: Mapping[str, Callable[[UsageRow], int]] = {
@@ -26,7 +29,7 @@ METRICS: Mapping[str, Callable[[UsageRow], int]] = {
     Metric.TOKENS: lambda row: row.generated_tokens,
     Metric.PROMPT_TOKENS: lambda row: row.prompt_tokens,
 }
-"""Metric → what it counts of a row."""
+"""Metric → function that returns its amount in a row."""
 GROUPS: Mapping[str, Callable[[UsageRow], str]] = {
     "deployment": lambda row: row.deployment,
     "model": lambda row: row.model,
@@ -35,7 +38,7 @@ GROUPS: Mapping[str, Callable[[UsageRow], str]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """`start` and `end` are Unix seconds, `interval` is seconds; all are multiples of FINEST."""
+    """The time series to compute. `start` and `end` are Unix seconds. All three numbers are multiples of FINEST."""
 
     metric: str
     group_by: str
@@ -45,18 +48,18 @@ class Question:
 
 
 def begin(at: datetime, length: int) -> int:
-    """The Unix second at which the interval of `length` seconds around `at` begins."""
+    """Return the Unix second at which the interval of `length` seconds that contains `at` begins."""
     second = int(at.timestamp())
     return second - second % length
 
 
 def series(question: Question, rows: Iterable[UsageRow]) -> list[tuple[str, list[tuple[int, float]]]]:
-    """Each group with (begin, amount ÷ length) of its buckets. An empty bucket is 0; an empty group is omitted."""
+    """Return each group with the (begin, amount per second) of every interval. Groups without traffic are omitted."""
     amount, group = METRICS[question.metric], GROUPS[question.group_by]
     sums: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for row in rows:
         if question.start <= row.start < question.end:
-            # A row longer than a bucket counts where it begins.
+            # A row longer than an interval counts in the interval where it begins.
             sums[group(row)][(row.start - question.start) // question.interval] += amount(row)
     buckets = range(-(-(question.end - question.start) // question.interval))
     return [

@@ -1,6 +1,6 @@
-"""The Prometheus page of an account: counts and times since the platform started, and its replicas at the scrape.
+"""The Prometheus page of an account: traffic since the platform started, and the replicas that it has now.
 
-Must not read rows or processes: the caller brings the replica counts.
+Must not read rows or processes: the caller passes the replica counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReplicaCounts:
 
 
 class TrafficMetrics:
-    """The counters and histograms of every account."""
+    """Keeps the counters and histograms of every account and writes them as Prometheus pages."""
 
     def __init__(self) -> None:
         self._accounts: defaultdict[str, _AccountMetrics] = defaultdict(_AccountMetrics)
@@ -41,16 +41,16 @@ class TrafficMetrics:
         self._accounts[_account(deployment)].request(deployment, model, status)
 
     def answered(self, reservation: Reservation, status: int) -> None:
-        """Count an admitted request that ended, with its tokens and times."""
+        """Count an admitted request that ended with this HTTP status, with its tokens and times."""
         self._accounts[_account(reservation.deployment)].answered(reservation, status)
 
     def forget(self, keep: set[str]) -> None:
-        """Drop the series of deployments that are not in `keep`."""
+        """Drop the metrics of deployments that are not in `keep`."""
         for account in self._accounts.values():
             account.forget(keep)
 
     def page(self, account: str, replicas: Iterable[ReplicaCounts]) -> bytes:
-        """The page of an account in Prometheus' text format."""
+        """Return the metrics of an account, with its `replicas`, in Prometheus' text format."""
         gauges = CollectorRegistry()
         desired = Gauge("firectl_desired_replicas", "Replicas wanted.", ("deployment",), registry=gauges)
         by_stage = Gauge("firectl_replicas", "Replicas by stage.", ("deployment", "state"), registry=gauges)

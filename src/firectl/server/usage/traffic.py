@@ -1,6 +1,6 @@
-"""How much traffic does each deployment get? The front's counts, written to the database every second while they grow.
+"""How much traffic does each deployment get? Counts requests and writes new counts to the database every second.
 
-Probes are not counted. Must not decide anything by its counts.
+Probes are not counted. This file must not make decisions from its counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from firectl.server.usage.metrics import TrafficMetrics
 log = logging.getLogger(__name__)
 
 _EVERY = 1.0
-"""Seconds between writes. Traffic is to be visible within three."""
+"""Seconds between writes. Traffic must be visible within three seconds."""
 _TIDY_EVERY = 600.0
 CLIENT_LEFT = 499
 _Key: TypeAlias = tuple[str, str, int]
@@ -31,24 +31,24 @@ _Key: TypeAlias = tuple[str, str, int]
 
 @dataclass
 class TrafficCount:
-    """The traffic of one deployment since the platform started. All but `in_flight` only grows."""
+    """The traffic of one deployment since the platform started. Every number except `in_flight` only grows."""
 
     in_flight: int = 0
     busy_seconds: float = 0.0
-    """Requests in flight, integrated over time: its growth in a second is their average number."""
+    """The total time that requests were in flight. Its growth in one second is the average number in flight."""
     requests: int = 0
     generated_tokens: int = 0
     _since: float = 0.0
 
     def move(self, change: int, at: float) -> None:
-        """Add `change` requests in flight at the monotonic time `at`."""
+        """Change the number of requests in flight by `change` at the monotonic time `at`."""
         self.busy_seconds += self.in_flight * (at - self._since)
         self.in_flight += change
         self._since = at
 
 
 class Reservation:
-    """One admitted request, from its admission to its end. `ended` is called with it and its HTTP status."""
+    """One admitted request, from its admission to its end. Then `ended` gets the reservation and the HTTP status."""
 
     def __init__(
         self, count: TrafficCount, deployment: str, model: str, ended: Callable[[Reservation, int], None]
@@ -64,12 +64,12 @@ class Reservation:
         self._ended = ended
 
     def begun(self) -> None:
-        """The first part of a streamed answer is about to be sent."""
+        """Note the time of the first part of a streamed answer. Call this just before sending that part."""
         if self.first is None:
             self.first = time.monotonic()
 
     def usage(self, found: object) -> None:
-        """Take over the `usage` of an engine's answer; anything else than counts is 0."""
+        """Copy the token counts from the `usage` of an engine's answer. An invalid count is taken as 0."""
         if isinstance(found, Mapping):
             self.prompt_tokens, self.generated_tokens = (
                 value if isinstance(value, int) and 0 <= value < 2**53 else 0
@@ -77,7 +77,7 @@ class Reservation:
             )
 
     def end(self, status: int) -> None:
-        """The request ended with this HTTP status; 499 if the client left."""
+        """Note that the request ended with this HTTP status; 499 if the client left."""
         self.took = time.monotonic() - self.started
         self._ended(self, status)
 
@@ -100,17 +100,17 @@ class Traffic:
         self._tidied = float("-inf")
 
     def last_request_time(self, deployment: str) -> datetime | None:
-        """The time of its latest request since the platform started, at most a second ahead of the row."""
+        """Return when the latest request began or ended; None if there was none since the platform started."""
         return self._last.get(deployment)
 
     def of(self, deployment: str) -> TrafficCount:
-        """The counts of a deployment up to now."""
+        """Return the counts of a deployment, with `busy_seconds` up to now."""
         count = self._counts.setdefault(deployment, TrafficCount(_since=time.monotonic()))
         count.move(0, time.monotonic())
         return count
 
     def admit(self, deployment: str, model: str) -> Reservation:
-        """Count a request that is admitted now. The caller ends the reservation."""
+        """Count a request that is admitted now. The caller must call `end` on the returned reservation."""
         count = self.of(deployment)
         reservation = Reservation(count, deployment, model, self._ended)
         count.move(1, reservation.started)
@@ -125,7 +125,7 @@ class Traffic:
         self._write_soon()
 
     async def flush(self) -> None:
-        """Write everything that is not written yet."""
+        """Write all counts and times that are not in the database yet."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -139,9 +139,9 @@ class Traffic:
         self.metrics.forget(keep)
 
     def _ended(self, reservation: Reservation, status: int) -> None:
-        # Before the count: a deployment without requests in flight is idle from this time on.
+        # First note the time: without requests in flight, the deployment counts as idle from then on.
         self._touch(reservation.deployment)
-        # Not `self.of(…)`: a deployment of the same name may have been created since.
+        # Not `self.of(…)`: that may be the count of a newer deployment with the same name.
         reservation.count.move(-1, time.monotonic())
         reservation.count.generated_tokens += reservation.generated_tokens
         self._add(
@@ -184,7 +184,7 @@ class Traffic:
         self._pending = {}
         writing = asyncio.create_task(asyncio.to_thread(self._write_down, times, pending))
         try:
-            # A cancelled write is awaited too: otherwise its amounts would count twice or not at all.
+            # On cancellation, still wait for the write: otherwise its amounts could be counted twice or not at all.
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait({writing})
