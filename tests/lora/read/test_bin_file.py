@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import firectl
 from firectl.errors import AdapterError
 from firectl.lora.check.check import check
 from firectl.lora.merge.merge import merge
@@ -238,12 +239,9 @@ def test_the_copy_lives_as_long_as_the_adapter(good: Path) -> None:
 
 def check_with(libraries: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """`firectl lora check` where Python has no libraries but those in `libraries`."""
-    import firectl
-
-    source = Path(firectl.__file__).parent.parent
     return subprocess.run(
         [sys.executable, "-S", "-m", "firectl", "lora", "check", str(folder)],
-        env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{libraries}"},
+        env=os.environ | {"PYTHONPATH": str(libraries)},
         capture_output=True,
         text=True,
         check=False,
@@ -256,8 +254,10 @@ def test_without_torch_or_with_an_old_one_a_bin_is_not_inspected_and_safetensors
     libraries = tmp_path / "libraries"
     libraries.mkdir()
     for entry in Path(click.__file__).parent.parent.iterdir():
-        if not entry.name.startswith("torch"):
+        if not entry.name.startswith(("torch", "firectl")):
             (libraries / entry.name).symlink_to(entry)
+    # Not its folder: an installed firectl lies beside torch.
+    (libraries / "firectl").symlink_to(Path(firectl.__file__).parent)
     assert check_with(libraries, good).returncode == 0
     save_as_bin(good)
     done = check_with(libraries, good)

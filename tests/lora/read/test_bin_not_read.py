@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -29,8 +29,10 @@ def conversion(parent: int) -> psutil.Process:
 
     def runs() -> bool:
         for child in psutil.Process(parent).children():
-            if "firectl.lora.read.bin_file" in child.cmdline():
-                found.append(child)
+            # A child of another test that has ended but was not waited for has no command line any more.
+            with suppress(psutil.NoSuchProcess):
+                if "firectl.lora.read.bin_file" in child.cmdline():
+                    found.append(child)
         return bool(found)
 
     until(runs)
