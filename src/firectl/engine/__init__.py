@@ -1,1 +1,1 @@
-"""What one replica runs: an HTTP server that speaks vLLM's protocol."""
+"""The server that one replica runs: an HTTP server with vLLM's protocol."""

@@ -1,6 +1,6 @@
-"""`python -m firectl.engine`: serve one model until a signal or the end of the parent.
+"""Run `python -m firectl.engine`: serve one model until a signal comes or the parent process ends.
 
-Must not import torch: the number of threads must be in the environment before that import.
+Must not import torch: torch reads the number of threads from the environment when it is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from firectl.engine.options import EngineOptions
 
 SPIN_COUNT = "3000"
-"""How often an idle thread looks for work before it sleeps: about 50 microseconds."""
+"""How many times an idle thread looks for work before it sleeps: about 50 microseconds in total."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> EngineOptions:
-    """The options of a command line. The key comes from the environment, because `ps` shows arguments."""
+    """Parse a command line. The API key comes from the environment, because `ps` shows arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m firectl.engine", description="Serve one model.", argument_default=argparse.SUPPRESS
     )

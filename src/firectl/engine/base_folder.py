@@ -1,6 +1,6 @@
 """Check a base model's folder by its config and its headers, in milliseconds.
 
-Must not import torch: a folder that cannot be served is refused before that import, which takes seconds.
+Must not import torch, which takes seconds: a folder that cannot be served is refused before that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from firectl.lora.read.base_model import BaseModel
 
 
 def open_base(folder: Path) -> BaseModel:
-    """AdapterError for a folder that is not a model, lacks files of its index, is quantised or has no tokenizer."""
+    """Open a base model that the engine can serve. AdapterError if it is incomplete, quantised or has no tokenizer."""
     base = BaseModel.open(folder)
     if base.quantization is not None:
         raise AdapterError(
@@ -25,5 +25,5 @@ def open_base(folder: Path) -> BaseModel:
 
 
 def weight_bytes(base: BaseModel) -> int:
-    """Bytes of the files that hold the model's weights."""
+    """Return the total size in bytes of the files with the model's weights."""
     return sum((base.path / shard).stat().st_size for shard in base.shards)

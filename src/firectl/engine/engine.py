@@ -1,6 +1,6 @@
-"""The thread that computes: it takes sequences, runs steps, and publishes their results.
+"""Run the engine's thread: it takes sequences, runs steps, and publishes their results.
 
-Only this thread touches the model, its memory and the schedule. Commands come through a queue, results leave through
+Only this thread uses the model, its memory and the scheduler. Commands come through a queue; results go to
 `publish`. Must not depend on HTTP or asyncio.
 """
 
@@ -37,7 +37,7 @@ class StepResult:
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: str | None = None
-    """`stop` or `length` in the last result."""
+    """Why the sequence ended: `stop` or `length`. None before its last result, and after an error."""
     error: ApiError | None = None
 
     @property
@@ -46,7 +46,7 @@ class StepResult:
 
 
 class Engine:
-    """The engine's thread calls `publish` with the results of each step, and `died` if it fails."""
+    """Owns the engine's thread, which calls `publish` with the results of each step, and `died` if the thread fails."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Engine:
         self._publish = publish
         self._died = died
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        """Run by the thread between two steps, and after its death; None ends it."""
+        """Commands, which the thread runs between two steps and once more when it ends. None ends the thread."""
         self._lock = threading.Lock()
         """Held to add a command and to set `death`, so that no command is added after the last look at the queue."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -81,12 +81,12 @@ class Engine:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the current step; sequences in flight get an error."""
+        """End the thread after the current step. Unfinished sequences get an error."""
         self._commands.put(None)
         self._thread.join()
 
     def submit(self, sequences: Items[Sequence]) -> None:
-        """Queue sequences. ApiError when the engine has died."""
+        """Queue sequences. ApiError if the engine's thread has ended."""
         self._put(partial(self._add, tuple(sequences)))
 
     def cancel(self, sequences: Items[Sequence]) -> None:
@@ -94,7 +94,7 @@ class Engine:
         self._commands.put(partial(self._remove, tuple(sequences)))
 
     def call(self, function: Callable[[], None]) -> Future[None]:
-        """Run a function on the engine's thread between two steps. ApiError when the engine has died."""
+        """Run a function on the engine's thread between two steps. ApiError if that thread has ended."""
         done: Future[None] = Future()
         self._put(partial(self._call, function, done))
         return done
@@ -120,7 +120,7 @@ class Engine:
             self._end(ApiError(Code.INTERNAL, "the engine was stopped", reason=Reason.ENGINE_FAILED))
 
     def _drain_commands(self) -> bool:
-        """Run all queued commands; blocks while there is nothing to compute. False ends the thread."""
+        """Run all queued commands; wait for one while there is nothing to compute. Returns False to end the thread."""
         while True:
             idle = not (self._scheduler.running or self._scheduler.waiting)
             try:

@@ -1,6 +1,6 @@
-"""The asyncio side of a request: queue its sequences or refuse them, read their results, cancel them.
+"""Handle a request's sequences in asyncio: queue or refuse them, read their results, cancel them.
 
-Must not depend on how an answer is written.
+Must not depend on the format of an answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_RETRY_AFTER = 60
 
 
 class QueueFull(ApiError):
-    """The queue has no room for the request. HTTP 429; `retry_after` in whole seconds."""
+    """The queue has no room for the request. HTTP 429; `retry_after` is in whole seconds."""
 
     def __init__(self, limit: int, retry_after: int) -> None:
         super().__init__(
@@ -37,7 +37,7 @@ class QueueFull(ApiError):
 
 
 class Dispatcher:
-    """Passes sequences to the engine and step results to the generations. Lives on the event loop's thread."""
+    """Passes sequences to the engine and step results to their `Generation`. Runs on the event loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, options: EngineOptions) -> None:
         self._loop = loop
@@ -46,15 +46,15 @@ class Dispatcher:
         self._timeout = options.request_timeout
         self._owners: dict[Sequence, Generation] = {}
         self._seconds_each = 1.0
-        """A running mean of how long a sequence takes."""
+        """Moving average of the seconds that a sequence takes."""
 
     def publish(self, results: list[StepResult]) -> None:
-        """Called by the engine's thread."""
+        """Pass results from the engine's thread to the event loop."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, results)
 
     def start(self, engine: Engine, sequences: Items[Sequence]) -> Generation:
-        """Queue all sequences or none. QueueFull beyond the limit; ApiError when the engine has died."""
+        """Queue all sequences or none. QueueFull if the queue has no room; ApiError if the engine has died."""
         limit = self._slots + self._max_waiting
         if len(sequences) > limit:
             raise ParamError(f"expected at most {limit} choices in one request, got {len(sequences)}", "n")
@@ -84,7 +84,7 @@ class Dispatcher:
 
 
 class Generation:
-    """`async with` it and iterate: results of all its sequences, in order of arrival. Leaving cancels the rest."""
+    """Yields results of all its sequences as they arrive. Leaving its `async with` block cancels those that run."""
 
     def __init__(self, dispatcher: Dispatcher, engine: Engine, sequences: Items[Sequence], timeout: float) -> None:
         self.started = time.monotonic()
@@ -94,10 +94,10 @@ class Generation:
         self._unfinished = set(sequences)
         self._results: asyncio.Queue[StepResult] = asyncio.Queue()
         self._last_token: dict[Sequence, float] = {}
-        """When the last token of each sequence came, in time.monotonic()."""
+        """Sequence → time of its last token, from time.monotonic()."""
 
     def put(self, result: StepResult, now: float) -> None:
-        """Add a result that came at `now` of time.monotonic()."""
+        """Add a result that came at the time `now` of time.monotonic()."""
         self._results.put_nowait(result)
         if result.error is not None:
             return
@@ -111,7 +111,7 @@ class Generation:
         self._last_token[result.sequence] = now
 
     async def __aiter__(self) -> AsyncIterator[StepResult]:
-        """Ends after the last result of every sequence. Raises the error of a sequence, or DEADLINE_EXCEEDED."""
+        """Yield results until every sequence has ended. Raises the error of a sequence, or DEADLINE_EXCEEDED."""
         deadline = asyncio.get_running_loop().time() + self.started + self._timeout - time.monotonic()
         while self._unfinished:
             try:

@@ -1,4 +1,4 @@
-"""From a Hugging Face folder to a model that computes packed batches.
+"""Load a Hugging Face folder as a model that computes packed batches.
 
 AdapterError for a folder with incomplete files, and for a model with features that packed batches do not support.
 """
@@ -28,22 +28,22 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     base: BaseModel
-    """Config and headers of the folder."""
+    """Config and tensor headers of the model's folder."""
     runner: Runner
     tokenizer: Tokenizer
     eos: frozenset[int]
     """Token ids that end an answer."""
     vocabulary: int
-    """Token ids are below this."""
+    """All token ids are below this number."""
     max_length: int
     kv_tokens: int
-    """How many tokens' keys and values fit into the KV memory."""
+    """Number of tokens whose keys and values fit into the KV memory."""
     dtype: torch.dtype
     device: torch.device
 
 
 def load(options: EngineOptions) -> LoadedModel:
-    """AdapterError for a folder that cannot be served as it is."""
+    """Load the model and its tokenizer. AdapterError for a folder that cannot be served as it is."""
     base = open_base(options.model)
     device = _device(options.device)
     dtype = _dtype(options, base, device)
@@ -64,7 +64,7 @@ def load(options: EngineOptions) -> LoadedModel:
 
 
 def _read(base: BaseModel, dtype: torch.dtype, device: torch.device) -> ReadModel:
-    """The model on the lean forward pass if that supports it, else on transformers."""
+    """Read the model for the lean forward pass if that supports it, else for transformers."""
     config = lean_config(base.config)
     if config is None or not readable(base):
         # Imported here, because importing transformers takes longer than the rest of the start.
@@ -78,7 +78,7 @@ def _read(base: BaseModel, dtype: torch.dtype, device: torch.device) -> ReadMode
 
 
 def _limits(options: EngineOptions, longest: int, token_bytes: int, device: torch.device) -> tuple[int, int]:
-    """The longest sequence and the size of the KV memory, both in tokens."""
+    """Return the length of the longest sequence and the size of the KV memory, both in tokens."""
     memory = options.kv_memory or _kv_memory(device)
     kv_tokens = memory // token_bytes
     wanted = options.max_model_len

@@ -1,4 +1,4 @@
-"""The engine's metrics in Prometheus' text format. Names are vLLM's where vLLM has them, else `firectl:`.
+"""Collect the engine's metrics in Prometheus' text format. Names are vLLM's if vLLM has them, else `firectl:`.
 
 Must not decide anything: the code where an event happens counts it here. Gauges are registered with `watch`,
 in engine.py and adapters/registry.py.
@@ -68,7 +68,7 @@ class EngineMetrics:
         Gauge(name, meaning, ["model_name"], registry=self._registry).labels(self._model).set_function(read)
 
     def page(self) -> bytes:
-        """The body of /metrics."""
+        """Return the body of the /metrics page."""
         return generate_latest(self._registry)
 
     def _counter(self, name: str, meaning: str) -> Counter:

@@ -1,4 +1,4 @@
-"""What the process serves at the moment: a loading model, a ready engine, or a dead one.
+"""Hold what the process serves now: a loading model, a ready engine, or a failed one.
 
 Must not depend on HTTP.
 """
@@ -51,21 +51,21 @@ class ModelServer:
 
     @property
     def ready(self) -> Ready:
-        """ApiError 503 while the model is loading."""
+        """Return the loaded parts. ApiError 503 while the model is loading."""
         if self._ready is None:
             raise ApiError(Code.UNAVAILABLE, "the model is still loading", reason=Reason.ENGINE_LOADING)
         return self._ready
 
     @property
     def health(self) -> str:
-        """`ok`, `loading`, or the error that the engine died of."""
+        """Return `ok`, `loading`, or the message of the error that ended the engine."""
         if self._ready is None:
             return "loading"
         death = self._ready.engine.death
         return "ok" if death is None else death.message
 
     async def adapter(self, model: str) -> EngineAdapter | None:
-        """The adapter that a request's `model` names, None for the base. ApiError 404 for an unknown name."""
+        """Return the adapter that a request's `model` names, or None for the base. ApiError 404 for an unknown name."""
         if model == self.options.served_model_name:
             return None
         registry = self.ready.registry
@@ -75,7 +75,7 @@ class ModelServer:
         return adapter
 
     def start(self, model: str, sequences: list[Sequence]) -> Generation:
-        """Queue the sequences of a request for `model`. ApiError when the queue is full."""
+        """Queue the sequences of a request for `model`. ApiError if the queue is full."""
         generation = self.ready.dispatcher.start(self.ready.engine, sequences)
         self.ready.engine.metrics.request(model)
         return generation

@@ -1,6 +1,6 @@
-"""The life of an engine process: listen, load, serve, end.
+"""Run an engine process: listen, load, serve, end.
 
-It listens before it loads, so that its parent can ask for its health. With --exit-with-stdin it ends with its parent.
+Listens before it loads, so that the parent can ask for its health. With --exit-with-stdin, ends with its parent.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from firectl.engine.options import EngineOptions
 from firectl.errors import ApiError, Code, FirectlError, to_inference_wire
 
 EXIT_DELAY = 1
-"""Seconds from the engine's death to the end of the process; /health answers 503 during them."""
+"""Seconds from the engine's failure to the end of the process. During them, /health answers 503."""
 GRACE = 3
-"""Seconds that requests in flight get after SIGTERM."""
+"""Seconds that running requests get after SIGTERM."""
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open. Longer than clients keep theirs (httpx: 5): a client that sends while
 the server closes would get an error."""
 
 
 def serve(options: EngineOptions) -> int:
-    """Serve until told to stop; returns the exit code. A failure is one JSON line on stderr, and exit code 1."""
+    """Serve until a signal or a failure, and return the exit code. A failure is a JSON line on stderr, and code 1."""
     try:
         listener = _listen(options)
     except OSError as error:
@@ -68,7 +68,7 @@ async def _serve(options: EngineOptions, listener: socket.socket) -> int:
         server.should_exit = True
 
     def end_after_death(death: ApiError) -> None:
-        # The delay lets requests in flight read their errors. Then the parent sees the process end.
+        # The delay gives running requests time to read their errors. Then the process ends, which its parent notices.
         failures.append(death)
         loop.call_soon_threadsafe(loop.call_later, EXIT_DELAY, end)
 

@@ -1,4 +1,4 @@
-"""Load the model and connect the parts of an engine. The first import of torch in a process that listens already.
+"""Load the model and connect the parts of an engine. The process already listens when this module imports torch.
 
 Must not depend on HTTP.
 """
@@ -22,7 +22,7 @@ from firectl.engine.options import EngineOptions
 from firectl.errors import ApiError
 
 _LARGE = 32 * 2**20
-"""Bytes of weights that do not stay in the processor's caches between two steps."""
+"""Size of weights in bytes above which they do not stay in the processor's caches between two steps."""
 
 
 def start(options: EngineOptions, loop: asyncio.AbstractEventLoop, died: Callable[[ApiError], None]) -> Ready:

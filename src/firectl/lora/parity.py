@@ -1,4 +1,4 @@
-"""Do the ways to apply an adapter give the same answers? Compares base, merge, multi-LoRA and PEFT on the same tokens.
+"""Check that base, merge, multi-LoRA and PEFT agree: compare their answers on the same tokens.
 
 Loads whole models one after the other, with torch and transformers. Compares PEFT if it is installed.
 """
@@ -34,18 +34,18 @@ PROMPTS = (
 )
 """The default prompts."""
 EXACT = 1e-4
-"""Largest difference of float32 logits, as a share of the largest logit (at least 1)."""
+"""Largest allowed difference of float32 logits, as a share of the largest logit (at least 1)."""
 SHARE = 0.25
-"""Largest mean difference of 16-bit logits, as a share of the adapter's mean change."""
+"""Largest allowed mean difference of 16-bit logits, as a share of the adapter's mean change."""
 NOISE = 0.01
-"""As `SHARE`, of the logits' standard deviation: for an adapter that changes little."""
+"""Like `SHARE`, but as a share of the logits' standard deviation: for an adapter that changes little."""
 
 
 def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[str, Any]:
     """Compare the ways to apply one adapter to its base, with a merge in a temporary folder.
 
-    `{"valid", "changes", "agrees", "allowed", "tokens", "ways", "comparisons", "loss", "skipped"}`. InputError if torch
-    or transformers is missing, AdapterError if the adapter does not fit.
+    Returns `{"valid", "changes", "agrees", "allowed", "tokens", "ways", "comparisons", "loss", "skipped"}`.
+    InputError if torch or transformers is missing, AdapterError if the adapter does not fit.
     """
     require("torch", "transformers")
     lora, opened = Adapter.open(adapter), BaseModel.open(base)
@@ -73,8 +73,8 @@ def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[
 def verify(adapters: Sequence[tuple[Path, float]], base: Path, merged: Path) -> dict[str, Any]:
     """Compare a merged folder's answers with PEFT's unmerged ones, on random tokens.
 
-    `{"agrees", "max_difference", "mean_difference", "top1_agreement", "allowed", "tokens"}`. InputError if torch,
-    transformers or PEFT is missing.
+    Returns `{"agrees", "max_difference", "mean_difference", "top1_agreement", "allowed", "tokens"}`.
+    InputError if torch, transformers or PEFT is missing.
     """
     import torch
 
@@ -92,7 +92,7 @@ def verify(adapters: Sequence[tuple[Path, float]], base: Path, merged: Path) -> 
 
 
 def require(*libraries: str) -> None:
-    """InputError that names the first of `libraries` that is not installed."""
+    """Raise InputError that names the first of `libraries` that is not installed."""
     for name in libraries:
         if importlib.util.find_spec(name) is None:
             extra = "peft" if name == "peft" else "'firectl[local]'"
@@ -104,7 +104,7 @@ def require(*libraries: str) -> None:
 def report(
     logits: Mapping[str, Sequence[Tensor]], inputs: Sequence[Tensor], skipped: Mapping[str, str], *, exact: bool
 ) -> dict[str, Any]:
-    """The result of `parity`, from each way's logits: a tensor [tokens, vocabulary] for each prompt."""
+    """Return the result of `parity`. Each way's logits are a list with a tensor [tokens, vocabulary] per prompt."""
     ways = list(logits)
     reference = "dynamic" if "dynamic" in logits else "peft" if "peft" in logits else "base"
     pairs = [(reference, "merged"), ("base", reference), ("base", "merged"), ("peft", "merged"), ("peft", "dynamic")]
@@ -131,7 +131,7 @@ def report(
 
 
 def compare(left: Sequence[Tensor], right: Sequence[Tensor]) -> dict[str, float]:
-    """`{"max_difference", "mean_difference", "top1_agreement"}` over all tokens of all prompts."""
+    """Return `{"max_difference", "mean_difference", "top1_agreement"}` over all tokens of all prompts."""
     import torch
 
     apart = [(mine - theirs).abs() for mine, theirs in zip(left, right, strict=True)]
@@ -144,7 +144,7 @@ def compare(left: Sequence[Tensor], right: Sequence[Tensor]) -> dict[str, float]
 
 
 def tolerance(base: Sequence[Tensor], changed: Sequence[Tensor], *, exact: bool) -> tuple[str, float]:
-    """(key of `compare`, largest allowed value) for two ways to apply the same adapter. `exact`: in float32."""
+    """Return (key of `compare`, largest allowed value) for two ways to apply the same adapter. `exact`: in float32."""
     import torch
 
     values = torch.cat([piece.flatten() for piece in changed])
@@ -154,7 +154,7 @@ def tolerance(base: Sequence[Tensor], changed: Sequence[Tensor], *, exact: bool)
 
 
 def loss(logits: Sequence[Tensor], inputs: Sequence[Tensor]) -> float | None:
-    """The mean negative log-likelihood of each next token. None if no prompt has two tokens."""
+    """Return the mean negative log-likelihood of each next token. None if no prompt has two tokens."""
     import torch
 
     pieces = [
@@ -166,7 +166,7 @@ def loss(logits: Sequence[Tensor], inputs: Sequence[Tensor]) -> float | None:
 
 
 def load(folder: Path) -> Any:
-    """The model in its own dtype. Downloads nothing and runs no code of the folder."""
+    """Load the model in its own dtype. Downloads nothing and runs no code of the folder."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -177,7 +177,7 @@ def load(folder: Path) -> Any:
 
 
 def logits_of(model: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Logits in float32, [tokens, vocabulary] for each prompt."""
+    """Return float32 logits: a tensor [tokens, vocabulary] for each prompt."""
     import torch
 
     with torch.no_grad():
@@ -186,7 +186,7 @@ def logits_of(model: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 @contextmanager
 def applied(model: Any, adapter: Adapter, base: BaseModel) -> Iterator[None]:
-    """Applies the adapter as multi-LoRA does, inside the block: y + scaling·(x·Aᵀ)·Bᵀ in the model's dtype."""
+    """Apply the adapter as multi-LoRA does, inside the `with` block: y + scaling·(x·Aᵀ)·Bᵀ in the model's dtype."""
     weights = load_weights(adapter, base, next(model.parameters()).dtype)
 
     def add(factors: Factors, _: Any, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
@@ -203,7 +203,7 @@ def applied(model: Any, adapter: Adapter, base: BaseModel) -> Iterator[None]:
 
 
 def with_peft(model: Any, adapters: Sequence[tuple[Path, float]]) -> Any:
-    """The model with PEFT's layers in it; each adapter's scaling is multiplied by its weight. Changes `model`."""
+    """Add PEFT's layers to `model` and return the result. Each adapter's scaling is multiplied by its weight."""
     peft = importlib.import_module("peft")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about tied weights and fan_in_fan_out
@@ -222,13 +222,13 @@ def with_peft(model: Any, adapters: Sequence[tuple[Path, float]]) -> Any:
 
 
 def tokens_of(folder: Path, prompts: Sequence[str]) -> list[Tensor]:
-    """The prompts' tokens. AdapterError if the base's tokenizer cannot be read or a prompt has no tokens."""
+    """Return the prompts' tokens. AdapterError if the base's tokenizer cannot be read or a prompt has no tokens."""
     import torch
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # transformers raises any error of the parsers of a dozen formats.
+    # transformers may raise any error of its parsers of a dozen formats.
     except Exception as error:
         raise AdapterError(f"the base model's tokenizer cannot be read ({type(error).__name__})") from None
     found = [tokenizer(prompt)["input_ids"] for prompt in prompts]

@@ -1,4 +1,4 @@
-"""Loads an adapter's tensors as torch tensors, for an engine that applies several adapters at once.
+"""Load an adapter's tensors as torch tensors, for an engine that applies several adapters at once.
 
 Reads byte ranges, runs no code of the files, and never applies an adapter.
 """
@@ -28,7 +28,7 @@ DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 class Factors(NamedTuple):
-    """The change of one module's output: scaling · (x·a)·b for x [..., in]. Products read this layout fast."""
+    """The change of one module's output: scaling · (x·a)·b for x [..., in]. This layout makes products fast."""
 
     a: Tensor
     """[in, rank]: the transpose of lora_A."""
@@ -43,9 +43,9 @@ def load_weights(
     dtype: Dtype | str | None = None,
     device: Device | None = None,
 ) -> dict[str, Factors]:
-    """Module name → factors of a LoRA in `dtype` (torch's dtype or its name; None: as stored).
+    """Return module name → factors of a LoRA in `dtype` (torch's dtype or its name; None: as stored).
 
-    They are copies and do not change with the files. AdapterError if the adapter does not fit `base`, has NaN or
+    The factors are copies and do not change with the files. AdapterError if the adapter does not fit `base`, has NaN or
     infinity, or has parts that only a merge can apply.
     """
     opened = adapter if isinstance(adapter, Adapter) else Adapter.open(adapter)
@@ -63,9 +63,9 @@ def load_weights(
 
 
 def _in_one_block(adapter: Adapter, dtype: Dtype | None, device: Device | None) -> dict[str, Tensor] | None:
-    """Every tensor as a view of one block: one read, one search for NaN, one conversion. None if dtypes differ.
+    """Read all tensors as views of one block: one read, one NaN check, one conversion. None if dtypes differ.
 
-    A running engine would wait for the interpreter's lock at each of a hundred small reads.
+    With many small reads, the thread would wait for the interpreter's lock at each one in a running engine.
     """
     import torch
 
@@ -89,7 +89,7 @@ def _one_by_one(adapter: Adapter, dtype: Dtype | None, device: Device | None) ->
 
 
 def torch_dtype(name: str) -> Dtype:
-    """torch's dtype for `F32`, `F16`, `BF16` or torch's own name."""
+    """Return torch's dtype for `F32`, `F16`, `BF16` or torch's own name."""
     import torch
 
     found = getattr(torch, DTYPES.get(name, name))
@@ -98,7 +98,7 @@ def torch_dtype(name: str) -> Dtype:
 
 
 def read_tensor(info: TensorInfo) -> Tensor:
-    """A tensor's values from its file, in the stored dtype."""
+    """Read a tensor's values from its file, in the stored dtype."""
     import torch
 
     if info.numel == 0:

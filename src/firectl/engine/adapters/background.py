@@ -1,7 +1,7 @@
 """Run work outside the event loop, on a thread that ends with the work.
 
-A thread that stays would keep torch's helper threads. OpenMP counts them: with more threads than cores, its waiting
-threads sleep at once, and every product of a step waits for one to wake.
+A thread that stays would keep torch's helper threads. With more threads than cores, OpenMP's waiting threads
+sleep at once, and every product of a step has to wait until a thread wakes up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 async def in_background(name: str, work: Callable[[*_Given], _T], *args: *_Given) -> _T:
-    """Call `work` on a new thread of that name; returns or raises what it does."""
+    """Call `work` on a new thread with this name, and return or raise what `work` does."""
     thread = ThreadPoolExecutor(1, thread_name_prefix=name)
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, work, *args)

@@ -1,7 +1,7 @@
-"""The loaded adapters whose weights are in memory: the last used, the pinned, and those in use.
+"""Keep weights of loaded adapters in memory: the last used, the pinned, and those that requests use.
 
-A request that names an evicted adapter has it read again, by its content hash. Lives on the event loop's thread; files
-are read in the background. Must not depend on requests or HTTP.
+If a request names an evicted adapter, its files are read again and must have the same content hash. Runs on the
+event loop's thread; files are read in the background. Must not depend on requests or HTTP.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class RegisteredAdapter:
     pinned: bool = False
     """Never evicted."""
     unloaded: bool = False
-    """A read that is under way serves only the requests that named it before."""
+    """Whether the adapter was unloaded. A read in progress then serves only the requests that named it before."""
     weights: weakref.ref[EngineAdapter] | None = None
-    """Alive while the cache or a request holds it."""
+    """Weak reference to the weights. They are in memory while the cache or a request holds them."""
     reading: asyncio.Task[EngineAdapter] | None = field(default=None, repr=False)
-    """Shared by the requests that wait for it."""
+    """The read in progress, shared by the requests that wait for it. None if there is none."""
 
 
 class AdapterCache:
     """Keeps the weights of at most `capacity` adapters.
 
-    Evicted weights stay in memory, beyond the capacity, while a request uses them.
+    Evicted weights stay in memory while a request uses them, and do not count towards the capacity.
     """
 
     def __init__(self, reader: AdapterReader, capacity: int, metrics: EngineMetrics) -> None:
@@ -61,11 +61,11 @@ class AdapterCache:
 
     @property
     def pins_left(self) -> int:
-        """How many more may be pinned: one place always stays free for the others."""
+        """How many more adapters may be pinned. Room for one unpinned adapter always remains."""
         return self._capacity - 1 - sum(loaded.pinned for loaded in self._held)
 
     def put(self, loaded: RegisteredAdapter, adapter: EngineAdapter) -> None:
-        """Hold the weights as the last used; evicts the least recently used beyond the capacity."""
+        """Hold the weights as the most recently used, and evict the least recently used if there are too many."""
         loaded.weights = weakref.ref(adapter)
         if loaded.unloaded:
             return
@@ -78,14 +78,14 @@ class AdapterCache:
             self._metrics.evictions.inc()
 
     def remove(self, loaded: RegisteredAdapter) -> None:
-        """The adapter is unloaded; its weights are freed when the last request on them ends."""
+        """Mark the adapter as unloaded. Its weights are freed when the last request that uses them ends."""
         loaded.unloaded = True
         self._held.pop(loaded, None)
 
     async def get(self, loaded: RegisteredAdapter) -> EngineAdapter:
-        """The adapter with its weights, read again after an eviction.
+        """Return the adapter with its weights; reads them again after an eviction.
 
-        ApiError ADAPTER_LOST when its files are gone or have changed since the load.
+        ApiError ADAPTER_LOST if the adapter's files are gone or have changed since the load.
         """
         adapter = loaded.weights() if loaded.weights is not None else None
         if adapter is not None:

@@ -1,4 +1,4 @@
-"""From a PEFT folder to an adapter that fits this engine's model. AdapterError says why it does not fit.
+"""Read a PEFT folder as an adapter for this engine's model. AdapterError says why it does not fit.
 
 Must not change what the engine serves.
 """
@@ -31,7 +31,7 @@ class AdapterSource:
 class AdapterReader:
     """Reads adapters for one base; `max_rank` is the highest rank that it accepts.
 
-    Streams wait for each line of Python here. So headers are read once, and weights in one piece.
+    All streams of answers wait while Python code runs here. So headers are read once, and weights in one piece.
     """
 
     def __init__(self, loaded: LoadedModel, max_rank: int) -> None:
@@ -39,7 +39,7 @@ class AdapterReader:
         self._max_rank = max_rank
 
     def find(self, path: Path) -> AdapterSource:
-        """The adapter in a folder. AdapterError for a folder that is not an adapter, or is being written."""
+        """Read the headers and the hash of an adapter's folder. AdapterError if it is invalid or is being written."""
         before = _stamps(path)
         adapter = Adapter.open(path)
         content = content_hash(adapter.path, adapter.files)
@@ -49,7 +49,7 @@ class AdapterReader:
         return AdapterSource(adapter, content)
 
     def read(self, name: str, source: AdapterSource) -> EngineAdapter:
-        """The adapter, if its files still have the same hash. AdapterError names what cannot be applied."""
+        """Load the adapter. AdapterError if its files have another hash now, or names what cannot be applied."""
         adapter = source.adapter
         rank = max(pair.rank for pair in adapter.modules.values())
         if rank > self._max_rank:
@@ -74,7 +74,7 @@ class AdapterReader:
 
 
 def _stamps(path: Path) -> dict[str, tuple[int, int, int]]:
-    """By file name, what changes when a file of the folder is written or replaced."""
+    """Return file name → numbers that change when the file is written or replaced."""
     try:
         with os.scandir(path) as entries:
             found = {entry.name: entry.stat() for entry in entries}

@@ -1,7 +1,7 @@
-"""The adapters that requests may name.
+"""Load and unload the adapters that requests may name.
 
-An adapter is its name and its content: loading the same content again changes nothing, and other content under a
-loaded name is refused unless the load replaces it. Lives on the event loop's thread; files are read in the background.
+An adapter is identified by name and content. To load the same content again changes nothing; other content under a
+loaded name is refused unless the load replaces it. Runs on the event loop's thread; files are read in background.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """Loads and unloads one at a time: each sees the result of the one before."""
+    """Loads or unloads one adapter at a time, so that each call sees the result of the previous one."""
 
     def __init__(self, engine: Engine, reader: AdapterReader, options: EngineOptions) -> None:
         self._engine = engine
@@ -44,17 +44,17 @@ class Registry:
         return self._adapters
 
     async def bind(self, name: str) -> EngineAdapter | None:
-        """The adapter that `name` means now, for a request to keep; None for an unknown name.
+        """Return the adapter that now has this name, for a request to keep. None for an unknown name.
 
-        Reads an evicted adapter first: ApiError ADAPTER_LOST when that fails.
+        Reads an evicted adapter again: ApiError ADAPTER_LOST if that fails.
         """
         loaded = self._adapters.get(name)
         return None if loaded is None else await self._cache.get(loaded)
 
     async def load(self, name: str, path: Path, *, replace: bool = False, pinned: bool = False) -> bool:
-        """Load the adapter in `path` under `name`; False when it is loaded already.
+        """Load the adapter in `path` under `name`. Returns False if it is loaded already.
 
-        Requests in flight keep their adapter. ParamError for a wrong name or wrong files.
+        Running requests keep the adapter that they began with. ParamError for a wrong name or wrong files.
         """
         if name == self._base_name:
             raise ParamError(f"{name} is the name of the base model", "lora_name")
@@ -97,7 +97,7 @@ class Registry:
             return True
 
     async def unload(self, name: str) -> None:
-        """Requests in flight finish on it; new ones do not find it. ApiError NOT_FOUND for an unknown name."""
+        """Unload an adapter. Running requests still finish on it. ApiError NOT_FOUND for an unknown name."""
         async with self._turn:
             loaded = self._adapters.pop(name, None)
             if loaded is None:

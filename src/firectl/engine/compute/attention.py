@@ -1,7 +1,7 @@
-"""Attention over a packed batch: each row attends to the keys and values of its own sequence only.
+"""Compute attention over a packed batch: each row uses the keys and values of its own sequence only.
 
-Registered with transformers under NAME. Each attention module carries the `PackedStep` that it works for. AdapterError
-for a model that asks for more than scaling, sliding windows and soft caps.
+Registered in transformers as NAME; each attention module has the `PackedStep` of its model. AdapterError
+for a model whose attention needs more than scaling, sliding windows and soft caps.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class MaskRules:
-    """What a layer asks of its attention, the same in every step."""
+    """The attention settings of a layer, which are the same in every step."""
 
     scale: float
     window: int | None = None
-    """How many positions a row sees, its own included."""
+    """Number of positions that a row attends to, including its own. None for all."""
     softcap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Queries, keys and values, each [rows, heads, size]. A key head serves several query heads."""
+    """Queries, keys and values, each [rows, heads, size]. One key head is used by several query heads."""
 
     queries: torch.Tensor
     keys: torch.Tensor
@@ -47,13 +47,13 @@ class Rows:
 
 
 class PackedStep:
-    """Holds the batch that is being computed, and the KV memory. One object per model."""
+    """Holds the batch that is being computed, and the KV memory. There is one object per model."""
 
     def __init__(self, store: KVStore) -> None:
         self.store = store
         self.batch: Batch | None = None
         self.layers: set[int] = set()
-        """The layers that called `packed_attention`: proof that the model's attention comes here."""
+        """Numbers of the layers that called `packed_attention`: proof that these layers use this attention."""
 
     @property
     def current(self) -> Batch:
@@ -62,7 +62,7 @@ class PackedStep:
         return self.batch
 
     def bind(self, model: nn.Module) -> None:
-        """Make every layer of `model` work for this step."""
+        """Give every layer of `model` a reference to this object."""
         for module in model.modules():
             if hasattr(module, "layer_idx"):
                 setattr(module, STEP_ATTRIBUTE, self)
@@ -80,7 +80,7 @@ def packed_attention(
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface: query [1, heads, rows, size] in, [1, rows, heads, size] out."""
+    """Implement transformers' attention interface: query [1, heads, rows, size] in, [1, rows, heads, size] out."""
     step: PackedStep = getattr(module, STEP_ATTRIBUTE)
     layer: int = module.layer_idx  # type: ignore[assignment]
     if layer not in step.layers:
@@ -94,7 +94,7 @@ def packed_attention(
 
 
 def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: MaskRules, out: torch.Tensor) -> None:
-    """Attention of each row over its own sequence, into `out` [rows, heads, size].
+    """Compute each row's attention over its own sequence, and write it to `out` [rows, heads, size].
 
     Stores the keys and values of the rows first.
     """
@@ -109,7 +109,7 @@ def attend(batch: Batch, store: KVStore, layer: int, rows: Rows, rules: MaskRule
 
 
 def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: MaskRules) -> torch.Tensor:
-    """A chunk of a prompt attends to the sequence up to the end of the chunk."""
+    """Compute attention of a prompt's chunk over its sequence, up to the end of the chunk."""
     stored_keys, stored_values = (tensor[prefill.slot.index] for tensor in memory)
     stored_keys[:, prefill.start : prefill.stop] = rows.keys.transpose(0, 1)
     stored_values[:, prefill.start : prefill.stop] = rows.values.transpose(0, 1)
@@ -131,9 +131,9 @@ def _read_prompt(prefill: Prefill, memory: LayerKV, rows: Rows, rules: MaskRules
 
 
 def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: MaskRules) -> torch.Tensor:
-    """One row each of several sequences attends to the slab in place."""
+    """Compute attention for one row of each of several sequences. Reads the slab's keys and values without a copy."""
     for stored, fresh in zip(memory, (rows.keys, rows.values), strict=True):
-        # One copy of rows. Assigning by two indices takes several times as long.
+        # One copy of rows: an assignment with two indices takes several times as long.
         _, kv_heads, capacity, size = stored.shape
         stored.view(-1, size).index_copy_(0, decodes.lines(kv_heads, capacity), fresh.reshape(-1, size))
     stored_keys, stored_values = memory
@@ -145,7 +145,7 @@ def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: MaskRules) -
         spread = queries.new_zeros((decodes.span, heads, size))
         spread[places] = queries
         queries = spread
-    # The query heads of one key head take the place of query positions.
+    # The query heads that share a key head are treated like query positions.
     q = queries.reshape(decodes.span, stored_keys.shape[1], -1, size)
     k = stored_keys[decodes.low : decodes.high, :, : decodes.length]
     v = stored_values[decodes.low : decodes.high, :, : decodes.length]
@@ -158,10 +158,10 @@ def _generate(decodes: Decodes, memory: LayerKV, rows: Rows, rules: MaskRules) -
 
 
 def _products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
-    """As `_attend`, in two products over all heads of all sequences: faster on a CPU."""
+    """Compute the same as `_attend`, in two products over all heads of all sequences: faster on a CPU."""
     sequences, heads, shared, size = q.shape
     pairs, length = sequences * heads, k.shape[2]
-    # Views: in a slab, heads and sequences lie at equal distances.
+    # These are views, not copies: heads and sequences are evenly spaced in a slab.
     keys, values = k.view(pairs, length, size), v.view(pairs, length, -1)
     scores = torch.bmm((q * scale).reshape(pairs, shared, size), keys.transpose(1, 2))
     weights = torch.softmax(scores.view(sequences, heads, shared, length).add_(mask), dim=-1)

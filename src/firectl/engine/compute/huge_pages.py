@@ -1,6 +1,6 @@
 """Move a model's memory into pages of 2 MiB on Linux. With pages of 4 KiB, each product has many TLB misses.
 
-Best effort: does nothing where the system has no huge pages or forbids them. Must not depend on what the memory holds.
+Does nothing if the system has no huge pages or forbids them. Must not depend on what the memory holds.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 _SIZE = 2 * 2**20
 _COLLAPSE = 25
-"""MADV_COLLAPSE, since Linux 6.1: move a range into huge pages now."""
+"""The number of MADV_COLLAPSE (Linux 6.1 or later): move a range into huge pages now."""
 _LEAST = 8 * _SIZE
-"""Smaller mappings do not hold a model's weights."""
+"""Least size of a mapping in bytes: smaller ones do not hold a model's weights."""
 _FULL = 0.9
-"""The share of a mapping that must be in memory: untouched memory must stay untaken."""
+"""Least share of a mapping that must be in memory. Otherwise huge pages would allocate memory that nobody used."""
 
 
 def collapse() -> threading.Thread | None:
-    """Start to collapse the large mappings of this process, on a new thread. None where that is not possible."""
+    """Start a thread that moves this process's large mappings into huge pages. None if that is not possible."""
     try:
         allowed = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:
@@ -36,13 +36,13 @@ def collapse() -> threading.Thread | None:
 def _collapse() -> None:
     advise = ctypes.CDLL(None).madvise
     for start, end in list(large_mappings(Path("/proc/self/smaps").read_text())):
-        # One page at a time, so that other threads wait less. A mapping that has gone is an error without harm.
+        # One page at a time, so that other threads wait less. If a mapping no longer exists, the error does no harm.
         for page in range(-(-start // _SIZE) * _SIZE, end - _SIZE + 1, _SIZE):
             advise(ctypes.c_void_p(page), ctypes.c_size_t(_SIZE), ctypes.c_int(_COLLAPSE))
 
 
 def large_mappings(smaps: str) -> Iterator[tuple[int, int]]:
-    """Start and end of the mappings that are private, writable, anonymous, large and in memory; without the heap."""
+    """Yield (start, end) of mappings that are private, writable, anonymous, large and in memory; without the heap."""
     start = end = 0
     for line in smaps.splitlines():
         fields = line.split()

@@ -1,4 +1,4 @@
-"""The tensors behind the slots: one pair of keys and values per slab and layer.
+"""Store keys and values in tensors: one pair of tensors per slab (block of KV memory) and layer.
 
 Must not decide who gets a slot (schedule/kv_slots.py) or what is attended to (attention.py).
 """
@@ -16,7 +16,7 @@ LayerKV = tuple[torch.Tensor, torch.Tensor]
 
 
 class KVStore:
-    """Allocates a layer when it is first written; a CPU takes its pages only when they are touched."""
+    """Allocates a layer's tensors at the first write. On a CPU, pages take memory only when they are written."""
 
     def __init__(self) -> None:
         self._shapes: dict[int, tuple[int, int]] = {}
@@ -40,7 +40,7 @@ class KVStore:
                             new[target.index, :, :length] = old[source.index, :, :length]
 
     def layer(self, slab: int, layer: int, keys: torch.Tensor, values: torch.Tensor) -> LayerKV:
-        """The slab's tensors of one layer. `keys` and `values` [., heads, ., size] give shape, dtype and device."""
+        """Return a slab's tensors for one layer. `keys` and `values` [., heads, ., size] give shape, dtype, device."""
         layers = self._slabs[slab]
         if layer not in layers:
             slots, capacity = self._shapes[slab]
@@ -53,7 +53,7 @@ class KVStore:
 
     @property
     def bytes_per_token(self) -> int:
-        """Over all layers of the slab with the most layers; 0 before the first write."""
+        """Bytes per token, over all layers of the slab with the most layers; 0 before the first write."""
         return max((sum(map(_token_bytes, slab.values())) for slab in self._slabs.values()), default=0)
 
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 
 _ROWS = 64
-"""The row count that oneDNN's layout is chosen for; others work with it too."""
+"""oneDNN chooses the weight's layout for this number of rows; other numbers work too."""
 _LOST = 2.0**-22
-"""The share of a layer's norm that float16 may lose: no more than summing in float32 loses."""
+"""Share of a weight's norm that conversion to float16 may lose: no more than summing in float32 loses."""
 _COMMON = 24
-"""A row count whose bits are the reference."""
+"""A number of rows whose results are the reference for all others."""
 
 
 class PackedLinear:
@@ -27,7 +27,7 @@ class PackedLinear:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         self.features = (weight.shape[1], weight.shape[0])
-        """In and out."""
+        """(Number of inputs, number of outputs)."""
         self._bias = bias
         self._halves = _as_halves(weight, bias)
         packed = _packed(weight) if self._halves is None else None
@@ -49,12 +49,12 @@ class PackedLinear:
         return F.linear(x, self._weight, self._bias)
 
     def padded_rows(self, rows: int) -> int:
-        """How many rows are computed for `rows`. A caller with several products of them can pad once."""
+        """Return how many rows are computed for `rows`. A caller with several products of these rows can pad once."""
         return rows if self._halves is None else _padded_rows(rows) or rows
 
 
 def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None:
-    """The weight in FBGEMM's float16 layout; None where that would lose precision, or is not supported.
+    """Convert the weight to FBGEMM's float16 layout. None if that would lose precision or is not supported.
 
     The product widens each weight to float32 and sums in float32. bfloat16 has 8 bits of precision and float16 has 11,
     so only numbers below float16's exponent (2**-16) lose bits. The numbers decide, not the checkpoint's dtype: weights
@@ -62,7 +62,7 @@ def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None
     """
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.numel() == 0:
         return None
-    # Infinite or NaN where a weight is beyond float16; the comparison is false then.
+    # The norm is infinite or NaN if a weight is too large for float16; the comparison is then false.
     lost = torch.linalg.vector_norm(weight - weight.half().float())
     if not bool(lost <= _LOST * torch.linalg.vector_norm(weight)):
         return None
@@ -78,10 +78,10 @@ def _as_halves(weight: torch.Tensor, bias: torch.Tensor | None) -> object | None
 
 @functools.cache
 def _padded_rows(rows: int) -> int | None:
-    """How many rows to compute instead, so that each row has the same bits in any number of rows; None if unknown.
+    """Return how many rows to compute so that a row's bits do not depend on the number of rows; None if unknown.
 
-    FBGEMM cuts the rows into tiles and sums in another order in the smallest ones. The tiles depend on the processor:
-    this tries them, because equal rows must give equal results.
+    FBGEMM cuts the rows into tiles, and adds in another order in the smallest tiles. The tiles depend on the processor,
+    so this function tries them: equal rows must give equal results.
     """
     weight, x, common = _trial()
     for more in range(rows, rows + 8):
@@ -92,7 +92,7 @@ def _padded_rows(rows: int) -> int | None:
 
 @functools.cache
 def _trial() -> tuple[object, torch.Tensor, torch.Tensor]:
-    """A packed weight, one row, and the result of that row among others."""
+    """Return a packed weight, one row, and the result of that row when computed with others."""
     with torch.inference_mode(False), torch.no_grad():
         numbers = torch.Generator().manual_seed(0)
         weight = torch.randn((64, 512), generator=numbers).bfloat16().float()
@@ -103,7 +103,7 @@ def _trial() -> tuple[object, torch.Tensor, torch.Tensor]:
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor | None:
-    """The weight in oneDNN's layout; None where the device, the dtype or torch does not support it."""
+    """Convert the weight to oneDNN's layout. None if the device, the dtype or torch does not support that."""
     if weight.device.type != "cpu":
         return None
     try:

@@ -1,6 +1,6 @@
-"""The batch of one step: a flat row of tokens, and which rows belong to which sequence and adapter.
+"""Make the batch of one step: a flat row of tokens, and which rows belong to which sequence and adapter.
 
-The rows of one adapter lie together, so that its weights meet one slice. Must not run the model.
+The rows of one adapter are adjacent, so that its weights are multiplied by one slice. Must not run the model.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from firectl.engine.schedule.scheduler import Chunk
 from firectl.engine.schedule.sequence import Sequence
 
 _LENGTHS = 16
-"""Lengths are rounded up to this, so that any neighbours leave the parts of a row's sum the same:
-vectors of processors have 8 or 16 numbers."""
+"""Lengths are rounded up to a multiple of this. Then a row's sum is split in the same way whatever its neighbours:
+a processor's vectors have 8 or 16 numbers."""
 
 AdapterRows = tuple[EngineAdapter, int, int]
 """An adapter and its half-open range of rows."""
@@ -28,7 +28,7 @@ AdapterRows = tuple[EngineAdapter, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Rows `first` to `last` are positions `start` to `stop` of the sequence in `slot`."""
+    """Part of a prompt: rows `first` to `last` are positions `start` to `stop` of the sequence in `slot`."""
 
     slot: Slot
     first: int
@@ -39,15 +39,15 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Decodes:
-    """One row each of several sequences in one slab, read by one attention call.
+    """One row for each of several sequences in one slab, computed by one attention call.
 
-    The call reads slots `low` to `high` and positions 0 to `length`. It computes free slots between them too, and drops
-    the result. `length` is a multiple of _LENGTHS where the slots allow it.
+    The call reads slots `low` to `high` and positions 0 to `length`. It also computes the free slots in this range, and
+    drops their results. `length` is a multiple of _LENGTHS if the slots are long enough.
     """
 
     slab: int
     rows: torch.Tensor | slice
-    """In the order of their slots. A slice, if the rows are adjacent, needs no copy."""
+    """Row numbers in the order of the slots. Adjacent rows are a slice, which needs no copy."""
     slots: torch.Tensor
     positions: torch.Tensor
     low: int
@@ -61,7 +61,7 @@ class Decodes:
         return self.high - self.low
 
     def lines(self, heads: int, capacity: int) -> torch.Tensor:
-        """Where the rows' heads go in a flat view of a slab [slots, heads, capacity, .]: [rows * heads]."""
+        """Return where the rows' heads go in a flat view of a slab [slots, heads, capacity, .]: [rows * heads]."""
         if (heads, capacity) not in self._lines:
             each = torch.arange(heads, device=self.slots.device)
             lines = (self.slots[:, None] * heads + each) * capacity + self.positions[:, None]
@@ -69,7 +69,7 @@ class Decodes:
         return self._lines[heads, capacity]
 
     def mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-        """The attention mask of 0 and -inf: [span, 1, 1, length]. Made once a step, not once a layer."""
+        """Return the attention mask of 0 and -inf: [span, 1, 1, length]. Made once per step, not once per layer."""
         if window not in self.masks:
             last = self.positions.new_zeros(self.span)
             last[self.slots - self.low] = self.positions
@@ -78,7 +78,7 @@ class Decodes:
 
 
 def mask_of(last: torch.Tensor, length: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-    """The mask of 0 and -inf [rows, length] of rows that each see the `window` positions up to their `last`."""
+    """Return the mask of 0 and -inf [rows, length]. Each row attends to the `window` positions up to its `last`."""
     places = torch.arange(length, device=last.device)
     seen = places <= last[:, None]
     if window is not None:
@@ -88,7 +88,7 @@ def mask_of(last: torch.Tensor, length: int, window: int | None, dtype: torch.dt
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tensors are on the model's device; `ids` and `positions` are [1, rows]."""
+    """All rows of one step. Tensors are on the model's device; `ids` and `positions` are [1, rows]."""
 
     ids: torch.Tensor
     positions: torch.Tensor
@@ -99,18 +99,18 @@ class Batch:
     """The sequences that get their next token, in the order of `sampled_rows`."""
     sampled_rows: torch.Tensor
     highest: int
-    """The last position of any row."""
+    """The highest position in `positions`."""
 
     @property
     def sampled_adapters(self) -> tuple[AdapterRows, ...]:
-        """Like `adapters`, with row ranges that count only the sampled rows."""
+        """Return the same as `adapters`, but with row ranges that count only the sampled rows."""
         return _adapter_rows([(sequence.adapter, 1) for sequence in self.sampled])
 
 
 def pack(chunks: Items[Chunk], device: torch.device, places: Mapping[EngineAdapter, int] | None = None) -> Batch:
-    """One batch of the chunks of a step: rows of the base first, then the adapters.
+    """Pack a step's chunks into one batch: first the rows without an adapter, then those of each adapter.
 
-    Adapters with fewer rows come first; among equals, the one with the lower place in `places`.
+    Adapters with fewer rows come first; with equally many, the one with the lower place in `places`.
     """
     counts: Counter[EngineAdapter | None] = Counter()
     for chunk in chunks:
@@ -184,7 +184,7 @@ def _together(rows: tuple[int, ...], device: torch.device) -> torch.Tensor | sli
 
 
 def _runs(members: list[tuple[Slot, int, int]]) -> list[list[tuple[Slot, int, int]]]:
-    """Split where two or more free slots lie between two taken ones: reading them costs more than another call."""
+    """Split where two or more free slots are between taken ones: reading them costs more than another call."""
     runs = [[members[0]]]
     for before, member in pairwise(members):
         if member[0].index - before[0].index <= 2:

@@ -1,7 +1,7 @@
-"""One step of the model: chunks in, logits of the sampled sequences out.
+"""Run one step of the model: chunks in, logits of the sampled sequences out.
 
-The engine's view of a model. lean/runner.py serves the common families, transformers/runner.py all others. Must not
-pick tokens or know requests.
+The engine uses a model only through `Runner`. lean/runner.py is for the common families, transformers/runner.py for
+all others. Must not pick tokens or depend on requests.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ class Runner(Protocol):
     """Owns a model and its KV memory. Use it from one thread at a time, except `check`."""
 
     def check(self, adapter: EngineAdapter) -> None:
-        """AdapterError unless the adapter fits the model. May be called from any thread."""
+        """Raise AdapterError unless the adapter fits the model. May be called from any thread."""
 
     def release(self) -> None:
-        """Free the copies of unloaded adapters."""
+        """Free copies of adapters' weights that are no longer used."""
 
     def forward(
         self, chunks: Items[Chunk], operations: Items[Operation] = ()
     ) -> tuple[tuple[Sequence, ...], torch.Tensor]:
-        """Compute the chunks: the sequences with a next token due, and their logits [n, vocabulary] in float32.
+        """Compute the chunks. Returns the sequences whose next token is due, and their float32 logits [n, vocabulary].
 
-        The KV memory carries out `operations` first.
+        `operations` are applied to the KV memory first.
         """
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Of keys and values, over all layers."""
+        """Bytes of one token's keys and values, over all layers."""
         ...
 
     def forget(self) -> None:
@@ -46,12 +46,12 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadModel:
-    """A loaded and tested model, and what its folder says about it."""
+    """A loaded model that has run a first step, and what its folder says about the model."""
 
     runner: Runner
     longest: int
-    """Positions that it supports."""
+    """Number of positions that the model supports."""
     vocabulary: int
-    """Token ids are below this."""
+    """All token ids are below this number."""
     eos: frozenset[int]
     """Token ids that end an answer."""

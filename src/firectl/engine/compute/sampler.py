@@ -1,6 +1,6 @@
-"""From logits to tokens, by each request's own parameters and random numbers.
+"""Pick tokens from logits, by each request's own parameters and random numbers.
 
-A result depends on its own row only, never on its neighbours. Must not change a sequence.
+A result depends only on its own row, never on other rows. Must not change a sequence.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from firectl.engine.schedule.sequence import Sequence
 from firectl.schemas.openai import Sampling
 
 _GREEDY_BELOW = 1e-5
-"""Division by such a temperature would overflow; the likeliest token is picked instead."""
+"""Division by a lower temperature would overflow, so the likeliest token is picked instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picked:
     token: int
     logprob: float | None = None
-    """Of the model's distribution: before penalties, temperature and cuts."""
+    """The log probability in the model's own distribution: before penalties, temperature, top_k and top_p."""
     top: tuple[tuple[int, float], ...] = ()
 
 
 def pick(sequences: Items[Sequence], logits: torch.Tensor) -> list[Picked | None]:
-    """The next token of each sequence from its row of [n, vocabulary]; None where the row has no finite maximum."""
+    """Pick each sequence's next token from its row of [n, vocabulary]; None if the row has no finite maximum."""
     if not sequences:
         return []
     best, likeliest = logits.max(dim=-1)
@@ -50,7 +50,7 @@ def pick(sequences: Items[Sequence], logits: torch.Tensor) -> list[Picked | None
 
 
 def _penalised(row: torch.Tensor, sequence: Sequence) -> torch.Tensor | None:
-    """The row minus the penalties for generated tokens; None where there are none."""
+    """Return the row minus the penalties for generated tokens, or None without penalties."""
     sampling = sequence.sampling
     if not sequence.counts or not (sampling.presence_penalty or sampling.frequency_penalty):
         return None
@@ -62,7 +62,7 @@ def _penalised(row: torch.Tensor, sequence: Sequence) -> torch.Tensor | None:
 
 
 def _draw(row: torch.Tensor, sampling: Sampling, source: random.Random) -> int:
-    # Doubles: over 100,000 tokens, the error of a sum of floats exceeds the weight of many of them.
+    # Use float64: over 100,000 tokens, the error of a float32 sum exceeds the weight of many of them.
     row = row.double() / sampling.temperature
     order = None
     if 0 < sampling.top_k < row.shape[0]:

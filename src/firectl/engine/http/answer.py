@@ -1,4 +1,4 @@
-"""From step results to an answer: one JSON document, or a stream of events.
+"""Convert step results to an answer: one JSON document, or a stream of events.
 
 Must not compute: results come from a `Generation`.
 """
@@ -30,7 +30,7 @@ from firectl.schemas.openai import (
 
 
 class AnswerFormat:
-    """The JSON of the answer to one request, a chat or a completion."""
+    """Makes the JSON of the answer to one request: a chat or a completion."""
 
     def __init__(self, model: str, *, chat: bool) -> None:
         self._chat = chat
@@ -40,7 +40,7 @@ class AnswerFormat:
         return (chat_answer if self._chat else completion_answer)(self._head, choices, usage)
 
     def chunk(self, choice: Choice | None, usage: Usage | None, sent: int | None = None) -> dict[str, Any]:
-        """`sent` is how many characters of the choice were in earlier chunks, None for its first chunk."""
+        """Make one event's JSON. `sent`: characters of the choice in earlier chunks; None for its first chunk."""
         if self._chat:
             return chat_chunk(self._head, choice, first=choice is not None and sent is None, usage=usage)
         return completion_chunk(self._head, choice, text_offset=sent or 0, usage=usage)
@@ -49,7 +49,7 @@ class AnswerFormat:
 async def write_whole(
     generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, n: int
 ) -> dict[str, Any]:
-    """Wait for every choice; raises the error of the first that fails."""
+    """Wait for every choice and return the whole answer. Raises the error of the first choice that fails."""
     texts = dict.fromkeys(sequences, "")
     logprobs: dict[Sequence, list[TokenLogprob]] = {sequence: [] for sequence in sequences}
     finishes: dict[Sequence, str | None] = {}
@@ -68,9 +68,9 @@ async def write_whole(
 async def write_stream(
     generation: Generation, sequences: Items[Sequence], answer_format: AnswerFormat, n: int, *, usage_chunk: bool
 ) -> AsyncGenerator[bytes, None]:
-    """Server-sent events: one for each result with text, usage in the last chunk, then `[DONE]`.
+    """Yield server-sent events: one for each result with text, with usage in the last chunk, then `[DONE]`.
 
-    The first token of a choice is sent even while its text is held back, so that a client sees when the answer began.
+    A choice's first token gives an event even if its text is held back, so that a client can time the first token.
     `usage_chunk` sends usage in a chunk of its own without choices. An error is the last event, without `[DONE]`.
     """
     index = {sequence: number for number, sequence in enumerate(sequences)}
@@ -101,7 +101,7 @@ async def write_stream(
 
 
 def _usage(sequences: Items[Sequence], n: int) -> Usage:
-    """Each prompt counts once, whatever the number `n` of its choices."""
+    """Count the tokens. Each prompt counts once, whatever its number `n` of choices."""
     return Usage(
         prompt_tokens=sum(len(sequence.prompt) for sequence in sequences[::n]),
         completion_tokens=sum(sequence.generated for sequence in sequences),

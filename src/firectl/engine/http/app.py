@@ -1,6 +1,6 @@
-"""The HTTP endpoints of the engine: vLLM's routes, one method each, and the conversion of errors to answers.
+"""Define the engine's HTTP endpoints: vLLM's routes, one method each; errors are converted to answers.
 
-Must not compute: the modules that it calls decide what a request means.
+Must not compute: the modules that this one calls decide what a request means.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Endpoints:
         self._server = server
 
     def guarded(self, endpoint: Endpoint, *, key: bool = True) -> Endpoint:
-        """The endpoint with a check of the key, and with every error converted to an answer."""
+        """Wrap an endpoint: check the API key first if `key`, and convert every error to an answer."""
 
         async def guarded(request: Request) -> Answer:
             try:

@@ -1,6 +1,6 @@
-"""When a client disconnects, cancel the work on its request.
+"""Cancel the work on a request when its client disconnects.
 
-Must not depend on what that work is.
+Must not depend on what the work does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EVENT_STREAM = [(name.encode(), value.encode()) for name, value in sse.HEADERS.
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, _Result]) -> _Result | None:
-    """The result of `work`. None when the client disconnects first: `work` is cancelled then."""
+    """Return the result of `work`. If the client disconnects first, cancel `work` and return None."""
     task = asyncio.ensure_future(work)
     disconnected = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -32,7 +32,7 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, _Resul
 
 
 class EventStream:
-    """An answer that sends each event when it comes. Closes `events` when the client disconnects."""
+    """An answer that sends each event as soon as it exists. Closes `events` if the client disconnects."""
 
     def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         self._events = events

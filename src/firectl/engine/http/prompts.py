@@ -1,6 +1,6 @@
-"""From a parsed request to the sequences that answer it, within the model's context.
+"""Make the sequences that answer a parsed request, within the model's context.
 
-Must not start them.
+Must not start the sequences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def chat_sequences(loaded: LoadedModel, request: ChatRequest, adapter: EngineAdapter | None) -> list[Sequence]:
-    """One sequence for each choice. ParamError if the template refuses the messages or the context is too short."""
+    """Make a sequence for each choice. ParamError if the template refuses the messages or the prompt is too long."""
     prompt = loaded.tokenizer.chat(request.messages, adapter.chat_template if adapter else None)
     return _sequences(loaded, prompt, request.sampling, request.n, adapter, "messages")
 
@@ -26,7 +26,7 @@ def chat_sequences(loaded: LoadedModel, request: ChatRequest, adapter: EngineAda
 def completion_sequences(
     loaded: LoadedModel, request: CompletionRequest, adapter: EngineAdapter | None
 ) -> list[Sequence]:
-    """One sequence for each choice, prompt after prompt. ParamError for a prompt that exceeds the context."""
+    """Make a sequence for each choice, prompt by prompt. ParamError for a prompt that exceeds the context."""
     sequences = []
     for position, prompt in enumerate(request.prompts):
         param = "prompt" if len(request.prompts) == 1 else f"prompt.{position}"

@@ -1,6 +1,6 @@
-"""An adapter in the engine: its identity (name and content) and its weights by module.
+"""Represent an adapter in the engine: its identity (name and content hash) and its weights by module.
 
-Immutable, because requests are bound to the object; a reload makes a new object.
+Immutable, because requests keep a reference to the object; a reload makes a new object.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class EngineAdapter:
-    """Two loads of the same files are two objects with the same `content_hash`."""
+    """A loaded adapter. Two loads of the same files give two objects with the same `content_hash`."""
 
     name: str
     content_hash: str
@@ -29,9 +29,9 @@ class EngineAdapter:
 
 
 def require_shapes(adapter: EngineAdapter, shape_of: Callable[[str], tuple[int, int] | None]) -> None:
-    """AdapterError unless every module of the adapter is a layer of the model with the same shape.
+    """Raise AdapterError unless every module of the adapter is in the model with the same shape.
 
-    `shape_of` gives the features in and out of a layer that accepts adapters, None for any other module.
+    `shape_of` returns the features in and out of a layer that accepts adapters, and None for any other module.
     """
     for name, weights in adapter.modules.items():
         wanted, found = shape_of(name), (weights.a.shape[0], weights.b.shape[1])

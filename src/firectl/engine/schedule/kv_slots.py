@@ -1,6 +1,6 @@
-"""Where each sequence's keys and values are: slabs of KV memory, each cut into equal slots.
+"""Decide where each sequence's keys and values are stored: slabs of KV memory, each divided into equal slots.
 
-A sequence owns one contiguous slot and moves to a longer one when it outgrows it. Equal slots side by side let one
+A sequence owns one contiguous slot, and moves to a longer one when it needs more. Equal slots side by side let one
 attention call read all decoding sequences of a slab in place. Must not depend on tensors: it queues operations on them.
 """
 
@@ -18,7 +18,7 @@ class Slot:
     slab: int
     index: int
     capacity: int
-    """In tokens."""
+    """Size in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class _Slab:
 
 
 class KVSlots:
-    """Allocates slots of KV memory, at most `budget` tokens in total.
+    """Allocates slots of KV memory, in slabs of at most `budget` tokens in total.
 
-    `max_length`: tokens of the longest sequence; at most `budget`.
+    `max_length` is the number of tokens of the longest sequence, at most `budget`.
     """
 
     def __init__(self, budget: int, max_length: int, max_slots: int) -> None:
@@ -87,26 +87,26 @@ class KVSlots:
 
     @property
     def reserved(self) -> int:
-        """Tokens of memory in slots that are taken."""
+        """Memory in taken slots, in tokens."""
         return sum((slab.slots - len(slab.free)) * slab.capacity for slab in self._slabs.values())
 
     @property
     def spare(self) -> int:
-        """Tokens of memory outside the slabs with a taken slot."""
+        """Memory outside the slabs that have a taken slot, in tokens."""
         return self.budget - sum(slab.size for slab in self._slabs.values() if not slab.empty)
 
     def reserve(self, length: int) -> Slot | None:
-        """A free slot for `length` tokens, or None when the memory is full."""
+        """Take a free slot for `length` tokens. None if the memory is full."""
         capacity = self._capacity(length)
         slab = next((s for s in self._slabs.values() if s.capacity == capacity and s.free), None)
         slab = slab or self._create(capacity)
         if slab is None:
             return None
-        # The lowest index first, so that taken slots stay side by side.
+        # Take the lowest index first, so that taken slots are side by side.
         return Slot(slab.number, heapq.heappop(slab.free), capacity)
 
     def grow(self, slot: Slot, length: int, used: int) -> Slot | None:
-        """A longer slot with the same `used` tokens, and the old one is released; None when the memory is full."""
+        """Move `used` tokens to a longer slot and release the old one. None if the memory is full."""
         target = self.reserve(length)
         if target is not None:
             self.copy(slot, target, used)
@@ -114,7 +114,7 @@ class KVSlots:
         return target
 
     def keep(self, length: int) -> Slot | None:
-        """A slot of exactly `length` tokens in a slab of its own, which no step reads; None when the memory is full."""
+        """Take a slot of exactly `length` tokens in its own slab, which no step reads. None if the memory is full."""
         slab = self._create(length, slots=1)
         return None if slab is None else Slot(slab.number, slab.free.pop(), length)
 
@@ -132,7 +132,7 @@ class KVSlots:
         heapq.heappush(self._slabs[slot.slab].free, slot.index)
 
     def take_operations(self) -> list[Operation]:
-        """The operations that must run before the next step, oldest first."""
+        """Return and remove the operations that must run before the next step, oldest first."""
         operations, self._operations = self._operations, []
         return operations
 
@@ -145,7 +145,7 @@ class KVSlots:
         return min(capacity, self._max_length)
 
     def _create(self, capacity: int, slots: int | None = None) -> _Slab | None:
-        """A new slab of `slots`, or of what is left, after dropping empty slabs; None when not even one slot fits."""
+        """Create a slab of `slots` slots, or of as many as fit once empty slabs are dropped. None if no slot fits."""
         slots = slots or max(1, min(SLAB_TOKENS // capacity, self._max_slots))
         for slab in list(self._slabs.values()):
             if self._left() >= slots * capacity:

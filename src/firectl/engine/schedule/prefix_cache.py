@@ -1,7 +1,7 @@
-"""Keys and values of ended sequences, kept for sequences that begin with the same tokens.
+"""Keep keys and values of ended sequences for sequences that begin with the same tokens.
 
-A prefix belongs to the adapter that computed it (name and content) and serves no other. The cache takes at most a
-quarter of the KV memory, and its least recently used prefix goes before any sequence waits. Must not depend on tensors.
+A prefix is used only for the adapter that computed it (name and content). The cache takes at most a quarter of the
+KV memory, and frees its least recently used prefix before any sequence has to wait. Must not depend on tensors.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from firectl.engine.schedule.kv_slots import KVSlots, Slot
 from firectl.engine.schedule.sequence import Sequence
 
 SHORTEST = 32
-"""Tokens from which on a copy of a prefix pays."""
+"""Least number of tokens in a prefix: copying fewer is not worth the time."""
 MOST = 64
-"""Prefixes kept at most, so that a lookup stays cheap."""
+"""Largest number of prefixes kept, so that a lookup stays fast."""
 SHARE = 4
-"""One part in this many of the memory may be kept; the rest is for running sequences, in slabs of any size."""
+"""The cache may take 1/SHARE of the memory; the rest is for running sequences, in slabs of any size."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Prefix:
     owner: tuple[str, str] | None
-    """Name and content hash of the adapter; None for the base."""
+    """Name and content hash of the adapter; None for the base model."""
     tokens: Items[int]
     slot: Slot
 
@@ -39,13 +39,13 @@ class PrefixCache:
 
     @property
     def size(self) -> int:
-        """Tokens of KV memory that the cache takes."""
+        """Return the KV memory that the cache takes, in tokens."""
         return sum(prefix.slot.capacity for prefix in self._kept)
 
     def keep(self, sequence: Sequence) -> None:
-        """Copy the keys and values of the sequence if memory is free; its slot stays its own.
+        """Copy the sequence's keys and values into the cache if memory is free. The sequence keeps its own slot.
 
-        Evicts nothing unless the new prefix fits.
+        Evicts other prefixes only if the new one then fits.
         """
         if sequence.slot is None or sequence.computed < SHORTEST or self._most == 0:
             return
@@ -79,9 +79,9 @@ class PrefixCache:
         self._kept[Prefix(owner, tokens, slot)] = None
 
     def find(self, sequence: Sequence, running: Iterable[Sequence]) -> tuple[Slot, int] | None:
-        """Slot and length of the longest prefix of the sequence, kept or still running; None if it is too short.
+        """Return slot and length of the longest kept or running prefix of the sequence. None if it is too short.
 
-        At least one token is left to compute, because its logits give the next token.
+        Leaves at least one token of the sequence to compute, because its logits give the next token.
         """
         owner, most = owner_of(sequence), len(sequence.tokens) - 1
         if self._most == 0 or most < SHORTEST:
@@ -122,7 +122,7 @@ def owner_of(sequence: Sequence) -> tuple[str, str] | None:
 
 
 def common_length(one: Items[int], other: Items[int]) -> int:
-    """How many tokens two sequences have in common from their start."""
+    """Return how many tokens two sequences have in common from their start."""
     low, high = 0, min(len(one), len(other))
     while low < high:  # slices compare at memory speed
         middle = (low + high + 1) // 2

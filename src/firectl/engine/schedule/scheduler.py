@@ -1,6 +1,6 @@
-"""Which sequences run in the next step, and on how many tokens.
+"""Decide which sequences run in the next step, and on how many tokens.
 
-Generating sequences come first, one token each, so that streams never stall. The rest of a step's tokens goes to
+Generating sequences come first, one token each, so that streams never pause. The rest of a step's tokens goes to
 prompts, in chunks. Must not depend on tensors, models or HTTP.
 """
 
@@ -33,7 +33,7 @@ class Chunk:
 
 
 class Scheduler:
-    """The waiting and the running sequences, and their KV memory."""
+    """Holds the waiting and the running sequences, and their KV memory."""
 
     def __init__(
         self, memory: KVSlots, prefixes: PrefixCache, max_running: int, step_tokens: int, answer_reserve: int
@@ -42,9 +42,9 @@ class Scheduler:
             raise ValueError(f"a step of {step_tokens} tokens cannot serve {max_running} sequences")
         self.memory = memory
         self.reused = 0
-        """Tokens whose keys and values were copied from another sequence."""
+        """Number of tokens whose keys and values were copied from another sequence."""
         self.preempted = 0
-        """Sequences that were sent back to the queue."""
+        """Number of times that a sequence was sent back to the queue."""
         self._prefixes = prefixes
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -54,7 +54,7 @@ class Scheduler:
 
     @property
     def taken(self) -> int:
-        """Tokens of KV memory in the slots of running sequences."""
+        """KV memory in the slots of running sequences, in tokens."""
         return self.memory.reserved - self._prefixes.size
 
     def add(self, sequence: Sequence) -> None:
@@ -63,7 +63,7 @@ class Scheduler:
     def remove(self, sequence: Sequence, *, spoiled: bool = False) -> None:
         """Free the slot of a sequence that ended or was cancelled.
 
-        Its prefix is kept for others, unless what it computed is `spoiled`.
+        Its prefix is kept for others, unless `spoiled`: then its keys and values must not be used.
         """
         if sequence in self.running:
             self.running.remove(sequence)
@@ -74,7 +74,7 @@ class Scheduler:
         self._release(sequence)
 
     def schedule(self) -> list[Chunk]:
-        """The chunks of the next step; empty when there is nothing to compute."""
+        """Choose the chunks of the next step. Empty if there is nothing to compute."""
         plan: dict[Sequence, Chunk] = {}
         left = self._step_tokens
         for sequence in sorted(self.running, key=lambda each: each.pending > 1):  # stable: oldest first in each half
@@ -94,7 +94,7 @@ class Scheduler:
         return list(plan.values())
 
     def _next(self) -> Sequence:
-        """The oldest waiting sequence of the adapter with the fewest running ones."""
+        """Return the oldest waiting sequence of the adapter with the fewest running ones."""
         busy = Counter(sequence.adapter for sequence in self.running)
         return min(self.waiting, key=lambda sequence: (busy[sequence.adapter], sequence.arrival))
 
@@ -116,7 +116,7 @@ class Scheduler:
         return True
 
     def _make_room(self, sequence: Sequence, length: int, plan: dict[Sequence, Chunk]) -> bool:
-        """Make `length` tokens fit the slot, by a move or by preempting the youngest. False if that preempts it too."""
+        """Make the slot long enough: move it or preempt the youngest sequence. False if that is `sequence` itself."""
         while sequence.slot is not None and sequence.slot.capacity < length:
             grown = self.memory.grow(sequence.slot, self._wanted(sequence, length), sequence.computed)
             if grown is not None:
@@ -126,11 +126,11 @@ class Scheduler:
         return sequence.slot is not None
 
     def _wanted(self, sequence: Sequence, length: int) -> int:
-        """`length` tokens and a reserve for the answer: with it, most answers never move."""
+        """Return `length` plus a reserve for the answer, with which most answers never have to move."""
         return min(sequence.longest, length + self._answer_reserve)
 
     def _preempt(self, victim: Sequence, plan: dict[Sequence, Chunk]) -> None:
-        """Return to the front of the queue with its tokens; their keys and values are computed again."""
+        """Return a sequence to the front of the queue with its tokens. Its keys and values are computed again later."""
         self.preempted += 1
         plan.pop(victim, None)
         self.running.remove(victim)

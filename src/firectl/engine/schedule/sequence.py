@@ -1,4 +1,4 @@
-"""One choice being generated: its tokens, how many of them the KV memory holds, and its adapter.
+"""Describe a choice that is being generated: its tokens, how many the KV memory holds, and its adapter.
 
 Must not depend on tensors.
 """
@@ -20,7 +20,7 @@ _arrivals = itertools.count()
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """A prompt and its generated tokens, on the adapter that was bound when the request came."""
+    """A prompt and its generated tokens, on the adapter that its name meant when the request came."""
 
     prompt: list[int]
     sampling: Sampling
@@ -30,10 +30,10 @@ class Sequence:
     random: random.Random = field(default_factory=random.Random)
     tokens: list[int] = field(init=False)
     computed: int = 0
-    """How many of `tokens` have their keys and values in `slot`."""
+    """Number of `tokens` whose keys and values are in `slot`."""
     slot: Slot | None = None
     counts: Counter[int] = field(default_factory=Counter)
-    """How often each token was generated, for the penalties."""
+    """Token id → how often it was generated, for the penalties."""
     arrival: int = field(default_factory=lambda: next(_arrivals))
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Sequence:
 
     @property
     def pending(self) -> int:
-        """Tokens left to compute: 1 while generating, more while reading the prompt."""
+        """Number of tokens left to compute: 1 while generating, usually more while reading the prompt."""
         return len(self.tokens) - self.computed
 
     @property
@@ -50,7 +50,7 @@ class Sequence:
 
     @property
     def longest(self) -> int:
-        """The most tokens that it can reach."""
+        """Largest number of tokens that the sequence can reach, prompt included."""
         return len(self.prompt) + self.max_tokens
 
     def append(self, token: int) -> None:
@@ -59,5 +59,5 @@ class Sequence:
 
 
 def random_for(seed: int | None, choice: int) -> random.Random:
-    """The random numbers of one choice. The same seed and choice give the same numbers."""
+    """Make the random generator of one choice. The same seed and choice give the same numbers."""
     return random.Random(None if seed is None else f"{seed}/{choice}")

@@ -1,6 +1,6 @@
-"""Render chat templates as transformers does, without importing it: sandboxed jinja with the same helpers.
+"""Render chat templates as transformers does, but without importing transformers: sandboxed jinja, same helpers.
 
-tests/engine/text/test_chat_template.py compares the two. Must not depend on tokens.
+tests/engine/text/test_chat_template.py compares both renderers. Must not depend on tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import jinja2.utils
 
 
 def render(template: str, messages: Sequence[Mapping[str, str]], special_tokens: Mapping[str, str]) -> str:
-    """The prompt up to the start of the answer. jinja2.TemplateError for messages that the template refuses."""
+    """Return the prompt up to the start of the answer. jinja2.TemplateError if the template refuses the messages."""
     compiled = _compile(template)
     return compiled.render(
         messages=[dict(message) for message in messages],
@@ -45,7 +45,7 @@ def _compile(template: str) -> jinja2.Template:
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's text for training; here it only renders its body."""
+    """The tag `{% generation %}`, which marks the assistant's text for training. Here the tag only renders its body."""
 
     tags = {"generation"}
 
@@ -59,7 +59,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _TemplateDict:
-    """`dict` for templates. The class itself would give them access to other classes."""
+    """`dict` for templates. The class itself would give templates access to other classes."""
 
     def __call__(self, *args: Any, **fields: Any) -> dict[Any, Any]:
         return dict(*args, **fields)
@@ -69,7 +69,7 @@ class _TemplateDict:
 
 
 class _Namespace(jinja2.utils.Namespace):
-    """A namespace that refuses names with an underscore in front."""
+    """A namespace that refuses names that begin with an underscore."""
 
     def __init__(*args: Any, **fields: Any) -> None:
         self, given = args[0], dict(*args[1:], **fields)

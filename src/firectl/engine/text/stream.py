@@ -1,6 +1,6 @@
-"""From tokens to text as they come: whole characters only, and no piece of a stop string.
+"""Convert tokens to text as they come: only whole characters, and no part of a stop string.
 
-Must not depend on models; the tokenizer comes as a function from token ids to text.
+Must not depend on models: the tokenizer is passed as a function from token ids to text.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ Decode = Callable[[Sequence[int]], str]
 
 _REPLACEMENT = "\ufffd"
 _HELD = 3
-"""An incomplete UTF-8 character has up to three bytes, shown as up to three replacement characters."""
+"""Most replacement characters for one incomplete UTF-8 character, which has up to three bytes."""
 _CONTEXT = 12
-"""Tokens decoded again with each window, because some tokenizers decode a first token differently."""
+"""Number of earlier tokens decoded again with each window: some tokenizers decode a first token differently."""
 _WINDOW = 24
 _LONGEST_WINDOW = 64
-"""A limit for bytes that never become a character, so that decoding does not take longer and longer."""
+"""Limit of the window for bytes that never become a character, so that decoding does not take longer and longer."""
 
 
 class Detokenizer:
-    """Returns each token's text once it is final. The results of `push` and `finish`, joined, are the whole text."""
+    """Returns text as soon as it is final. The results of `push` and `finish`, joined, are the whole text."""
 
     def __init__(self, decode: Decode, prompt: Sequence[int]) -> None:
         self._decode = decode
@@ -40,7 +40,7 @@ class Detokenizer:
         return piece
 
     def finish(self) -> str:
-        """The text held back, with replacement characters for incomplete ones."""
+        """Return the text that was held back, with replacement characters for incomplete ones."""
         text = self._text()
         piece = text[self._given :]
         self._given = len(text)
@@ -50,7 +50,7 @@ class Detokenizer:
         return self._decode(self._window) if self._window else ""
 
     def _tail(self, tokens: list[int]) -> list[int]:
-        """The last few tokens, not cut inside a character: some tokenizers would then decode the rest wrongly."""
+        """Return the last few tokens, starting at a whole character: some tokenizers would decode the rest wrongly."""
         tail = tokens[-_CONTEXT:]
         for first in range(_HELD + 1) if len(tail) < len(tokens) else ():
             if not self._decode(tail[first:]).startswith(_REPLACEMENT):
@@ -59,7 +59,7 @@ class Detokenizer:
 
 
 class TextStream:
-    """The text of one choice, up to its first stop string: `push` each token, then `finish` once."""
+    """Makes the text of one choice, up to its first stop string: `push` each token, then call `finish` once."""
 
     def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str] = ()) -> None:
         self._detokenizer = Detokenizer(decode, prompt)
@@ -67,7 +67,7 @@ class TextStream:
         self._pending = ""
         """Text that may be the start of a stop string."""
         self.stopped = False
-        """A stop string was found; no more text follows."""
+        """Whether a stop string was found. No more text follows then."""
 
     def push(self, token: int) -> str:
         return self._cut(self._detokenizer.push(token))
@@ -92,7 +92,7 @@ class TextStream:
 
 
 def _whole(text: str) -> str:
-    """The text without a possible start of a character at its end."""
+    """Return the text without a possible incomplete character at its end."""
     end = len(text)
     while end > 0 and len(text) - end < _HELD and text[end - 1] == _REPLACEMENT:
         end -= 1
@@ -100,7 +100,7 @@ def _whole(text: str) -> str:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that is a start of `stop`."""
+    """Return the length of the longest end of `text` that is a start of `stop`."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

@@ -1,4 +1,4 @@
-"""The model's tokenizer: chat to tokens, tokens to text and to bytes.
+"""Convert chats to tokens, and tokens to text and bytes, with the model's tokenizer.
 
 Runs the model's chat template (jinja, sandboxed). Must not run code of the model.
 """
@@ -19,12 +19,12 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class Tokenizer:
-    """Safe to use from several threads at once."""
+    """A model's tokenizer. Safe to use from several threads at once."""
 
     def __init__(self, folder: Path) -> None:
         files = read_tokenizer(folder) or _read_with_transformers(folder)
         backend = files.backend
-        # A file may enable truncation or padding. To change either later is not safe between threads.
+        # The file may enable truncation or padding. Changing them later would not be safe between threads.
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -40,7 +40,7 @@ class Tokenizer:
         return frozenset() if token is None else frozenset({token})
 
     def chat(self, messages: Sequence[Message], template: str | None = None) -> list[int]:
-        """The prompt that the chat template (the model's, or an adapter's) makes of the messages."""
+        """Return the tokens of the prompt that the chat template (the model's, or `template`) makes of the messages."""
         import jinja2
 
         from firectl.engine.text.chat_template import render
@@ -55,15 +55,15 @@ class Tokenizer:
         return self.encode(text, special=False)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Token ids; `special` adds the tokenizer's special tokens, such as a BOS."""
+        """Return the token ids of a text. `special` adds the tokenizer's special tokens, such as BOS."""
         return list(self._backend.encode(text, add_special_tokens=special).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of the tokens, without the special ones; invalid bytes become U+FFFD."""
+        """Return the text of the tokens, without the special ones. Invalid bytes become U+FFFD."""
         return str(self._backend.decode(list(tokens), skip_special_tokens=True))
 
     def spell(self, token: int) -> tuple[str, bytes]:
-        """One token's text and its exact bytes; incomplete characters are U+FFFD in the text."""
+        """Return one token's text and its exact bytes. Incomplete characters are U+FFFD in the text."""
         data = self._bytes(token)
         return data.decode("utf-8", errors="replace"), data
 
@@ -82,7 +82,7 @@ class Tokenizer:
 
 
 def _read_with_transformers(folder: Path) -> TokenizerFiles:
-    """Any tokenizer of transformers. AdapterError when it cannot be loaded, or has no fast form."""
+    """Read a tokenizer with transformers. AdapterError if it cannot be loaded, or has no fast form."""
     from transformers import AutoTokenizer
 
     try:
@@ -98,7 +98,7 @@ def _read_with_transformers(folder: Path) -> TokenizerFiles:
 
 
 def _byte_symbols() -> dict[str, int]:
-    """The byte of each symbol of a byte-level tokenizer (GPT-2's table)."""
+    """Return symbol → byte for a byte-level tokenizer (GPT-2's table)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return {chr(byte if byte in plain else next(others)): byte for byte in range(256)}

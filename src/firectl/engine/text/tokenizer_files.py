@@ -1,7 +1,7 @@
 """Read a tokenizer's files without transformers, where the files are sufficient.
 
-None for a tokenizer that transformers would change (older formats, classes with their own rules, tokens of the config
-that tokenizer.json lacks): transformers reads such a folder.
+The result is None for a tokenizer that transformers would change (older formats, classes with their own rules, tokens
+of the config that tokenizer.json lacks): transformers must read such a folder.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _OTHER_FILES = ("special_tokens_map.json", "added_tokens.json", "additional_chat_templates")
 _CHANGES = ("add_bos_token", "add_eos_token", "add_prefix_space", "additional_special_tokens")
-"""Settings by which transformers changes what tokenizer.json says."""
+"""Settings that make transformers change what tokenizer.json says."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
     backend: Backend
     special_tokens: Mapping[str, str]
-    """By role, under the names in templates: `bos_token` and so on."""
+    """Name in templates, such as `bos_token` → the special token."""
     chat_template: str | None
 
 
 def read_tokenizer(folder: Path) -> TokenizerFiles | None:
-    """None for a folder whose tokenizer is not plain, or is incomplete."""
+    """Read a tokenizer's files. None if the tokenizer is not plain, or its files are incomplete."""
     try:
         config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         family = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")

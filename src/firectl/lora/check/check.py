@@ -1,6 +1,6 @@
-"""Can this adapter be deployed? Whether it is complete, fits its base, and which deployment modes serve it.
+"""Check whether an adapter is complete, fits its base, and which deployment modes can serve it.
 
-Reads headers, with the standard library alone. Reads the weights only if `deep` is set.
+Reads only headers, with the standard library alone; reads the weights too if `deep` is set.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _SEVERITIES = ("error", "warning", "note")
 class CheckReport:
     findings: tuple[Finding, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Empty if the adapter cannot be read."""
+    """What the adapter contains, such as its ranks and dtypes. Empty if the adapter cannot be read."""
     live_merge: bool = False
-    """Live merge and `lora merge` can apply it."""
+    """Whether live merge and `lora merge` can apply the adapter."""
     multi_lora: bool = False
-    """A base with addons can serve it together with other adapters."""
+    """Whether a base with addons can serve the adapter together with other adapters."""
     adapter: Adapter | None = field(default=None, repr=False)
-    """None if it cannot be read."""
+    """The opened adapter. None if it cannot be read."""
 
     @property
     def ok(self) -> bool:
@@ -66,9 +66,9 @@ def check(
     rules: bool = True,
     model_type: str | None = None,
 ) -> CheckReport:
-    """Every error, warning and note about an adapter, alone or on its base.
+    """Report every error, warning and note about an adapter, alone or together with a base.
 
-    `deep` reads every weight and finds NaN and zeros. `rules` applies the service's limits; without it any rank and
+    `deep` reads every weight to find NaN and zeros. `rules` applies the service's limits; without it any rank and
     module is allowed. `model_type` is for a base whose folder is not on this machine.
     Never raises AdapterError: what is wrong with the folders is in the report.
     """
@@ -105,7 +105,7 @@ def check(
 
 
 def with_findings(report: CheckReport, more: Iterable[Finding]) -> CheckReport:
-    """The report with `more` findings, errors first. An error rules out every deployment mode."""
+    """Return the report with `more` findings added, errors first. Any error rules out every deployment mode."""
     findings = sorted((*report.findings, *more), key=lambda finding: _SEVERITIES.index(finding.severity))
     ok = not any(finding.severity == "error" for finding in findings)
     return replace(

@@ -1,4 +1,4 @@
-"""Does an adapter fit a base? Compares each tensor's place and shape, and finds missing layers.
+"""Check whether an adapter fits a base: compare the name and shape of each tensor, and find missing layers.
 
 Compares headers only, so it cannot tell apart two different models of the same shapes.
 """
@@ -23,14 +23,14 @@ MAX_FINDINGS = 20
 
 
 def weight_of(base: BaseModel, module: str) -> TensorInfo | None:
-    """The weight of a module of the model. A tied head has the embedding's weight."""
+    """Return the weight of a module of the base, or None. For a tied head, this is the embedding's weight."""
     if module == HEAD and base.tied and base.embedding is not None:
         module = base.embedding
     return base.modules.get(module)
 
 
 def touched_ties(adapter: Adapter, base: BaseModel) -> list[str]:
-    """Those of a tied base's head and embedding that the adapter changes."""
+    """Return which of a tied base's two modules, head and embedding, the adapter changes."""
     if not base.tied or base.embedding is None:
         return []
     ends = (HEAD, base.embedding)
@@ -38,7 +38,7 @@ def touched_ties(adapter: Adapter, base: BaseModel) -> list[str]:
 
 
 def fit(adapter: Adapter, base: BaseModel) -> list[Finding]:
-    """The first MAX_FINDINGS errors and notes about `adapter` on `base`."""
+    """Return the first MAX_FINDINGS errors and notes about `adapter` on `base`."""
     return list(islice(_all(adapter, base), MAX_FINDINGS))
 
 
@@ -143,13 +143,13 @@ def _missing(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
 
 
 def idle_targets(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
-    """Names in target_modules without a tensor in the adapter. `fit` reports those that are modules of the base."""
+    """Report names in target_modules that match no tensor of the adapter and no module of the base."""
     targets = adapter.config.targets
     if isinstance(targets.modules, str):
         return
     known = [*adapter.modules, *targets.saved]
     if base is not None:
-        # The config may exclude a module of the base, or its layer.
+        # A name that matches only an excluded module or layer of the base is not idle.
         known += [*base.modules, *([HEAD] if base.tied else [])]
     depths = {target.count(".") + 1 for target in targets.modules}
     deadline = Deadline(CONFIG)
@@ -177,7 +177,7 @@ def _orientation(adapter: Adapter, base: BaseModel) -> Iterator[Finding]:
 
 
 def require_fit(adapter: Adapter, base: BaseModel) -> list[Finding]:
-    """The findings of `fit`. AdapterError if one of them is an error."""
+    """Return the findings of `fit`. Raise AdapterError if one of them is an error."""
     findings = fit(adapter, base)
     raise_for(findings)
     return findings

@@ -1,6 +1,6 @@
-"""Which adapters are already merged into a base? The record of a merge in its folder names them.
+"""Find the adapters that are already merged into a base, from the merge record in the base's folder.
 
-Nothing is known of a folder whose record is missing or unreadable, or of weights that changed after the merge.
+Finds none if the record is missing or unreadable. Cannot detect weights that were changed after the merge.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ WHERE = f"base model: {RECORD}"
 
 
 class Merged(NamedTuple):
-    """The content hash of a merged adapter, and the weight of its change."""
+    """The content hash of a merged adapter, and the factor by which its change was multiplied."""
 
     adapter_hash: str
     weight: float
 
 
 def merged_into(base: BaseModel) -> tuple[Merged, ...]:
-    """The adapters that were merged into the base, oldest first."""
+    """Return the adapters that were merged into the base, oldest first."""
     try:
         path = regular_file(base.path, RECORD)
         record: Mapping[str, object] = read_json(path) if path is not None else {}
@@ -46,7 +46,7 @@ def _entries(listed: list[object]) -> Iterator[Merged]:
 
 
 def merged_before(adapter: Adapter, base: BaseModel, weight: float = 1.0) -> list[Finding]:
-    """An error if `adapter` is already merged into the base; a note if another adapter is.
+    """Return an error if `adapter` is already merged into the base, or a note if another adapter is.
 
     A `weight` of the opposite sign undoes the earlier merge and is not an error.
     """

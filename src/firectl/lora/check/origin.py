@@ -1,6 +1,6 @@
-"""Was the adapter trained on this base? Compares name, revision, vocabulary and chat template.
+"""Look for evidence that the adapter was trained on another base: name, revision, vocabulary, chat template.
 
-Headers cannot tell apart two models of the same shapes, so this is only evidence: warnings, never errors.
+None of these is proof, so the findings are warnings and notes, never errors.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TEMPLATE = "chat_template.jinja"
 _BASE_NAME = f"{CONFIG}: base_model_name_or_path"
 _CACHED = re.compile(r"models--(?P<name>.+)")
 _COPIES = re.compile(r"(?i)(unsloth/|-?bnb-4bit$|-unsloth$)")
-"""What trainers add to the name of a base that they quantised or copied."""
+"""Parts that trainers add to a base's name when they quantise or copy the base."""
 
 
 def origin_findings(adapter: Adapter, base: BaseModel | None) -> Iterator[Finding]:
-    """What the adapter records about its base, and how the given base differs from it."""
+    """Report how the given base differs from what the adapter records about its base."""
     recorded = adapter.config.base_name
     known = _names(base) if base is not None else []
     if not recorded:
@@ -51,9 +51,9 @@ def _is_path(name: str) -> bool:
 
 
 def names_differ(recorded: str | None, names: Iterable[str]) -> bool:
-    """Whether the base that an adapter records has clearly none of these names. False for a path and for no name.
+    """Whether the recorded base clearly has none of these `names`. False if `recorded` is a path or empty.
 
-    Hubs and the API spell one model differently: `meta-llama/Meta-Llama-3.1-8B` is `llama-v3p1-8b`.
+    Hubs and the API spell the same model differently: `meta-llama/Meta-Llama-3.1-8B` is `llama-v3p1-8b`.
     """
     if not recorded or _is_path(recorded):
         return False
@@ -67,7 +67,7 @@ def _words(name: str) -> set[str]:
 
 
 def _names(base: BaseModel) -> list[str]:
-    """The base's names, as found in its hub cache path and in its config."""
+    """Return the base's names from its path in the hub cache and from its config."""
     names = []
     cached = _CACHED.fullmatch(base.path.resolve().parent.parent.name)
     if cached is not None:
@@ -79,7 +79,7 @@ def _names(base: BaseModel) -> list[str]:
 
 
 def _core(name: str) -> str:
-    """The part of a model's name that its copies share: `unsloth/X-bnb-4bit` and `org/X` are both `x`."""
+    """Return the part of a model's name that its copies share: `x` for both `unsloth/X-bnb-4bit` and `org/X`."""
     return _COPIES.sub("", name.rstrip("/")).rpartition("/")[2].lower()
 
 
@@ -119,11 +119,11 @@ def _other_tokens(ours: Mapping[str, int], known: Mapping[str, int]) -> Iterator
 
 
 def vocabulary(path: Path) -> dict[str, int]:
-    """Token → number, from a tokenizer.json. AdapterError if it has no vocabulary."""
+    """Return token → token id from a tokenizer.json. Raise AdapterError if it has no vocabulary."""
     document = read_json(path)
     model = document.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
-    # A unigram model lists [token, score]; a token's number is its place in the list.
+    # A unigram model lists [token, score]; a token's id is its index in the list.
     if isinstance(vocab, list):
         vocab = {entry[0]: place for place, entry in enumerate(vocab) if isinstance(entry, list) and entry}
     if not isinstance(vocab, dict):

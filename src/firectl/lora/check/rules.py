@@ -1,4 +1,4 @@
-"""Which adapters does the service accept? Its limits on ranks and target modules, and what multi-LoRA cannot serve.
+"""Check an adapter against the service's limits on ranks and target modules, and against those of multi-LoRA.
 
 `lora merge` has no such limits. Reads no files.
 """
@@ -17,10 +17,10 @@ MIN_RANK = 4
 MAX_RANK = 64
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "gate_proj")
 EXPERT_TARGETS = ("w1", "w2", "w3")
-"""Mixtral's names. Sources disagree on which of them is the gate, so these names are used as they are."""
+"""Mixtral's names for the layers of an expert. Sources disagree on which one is the gate, so none is renamed."""
 ROUTER = "block_sparse_moe.gate"
 HEAD_BASES = ("llama", "mistral", "qwen2")
-"""model_types whose lm_head an adapter may change, in live merge only."""
+"""model_types of the bases whose lm_head an adapter may change, in live merge only."""
 
 _LIVE_MERGE = "live merge applies it: deploy the adapter itself"
 _MERGE = "firectl lora merge ADAPTER --base-model DIR --out OUT"
@@ -30,15 +30,15 @@ _MERGE_ANY_MODULE = f"{_MERGE} takes any module that the base model has; {_IMPOR
 
 
 def is_allowed_target(module: str) -> bool:
-    """Whether the service accepts an adapter for this module. lm_head has its own rule."""
+    """Whether the service accepts an adapter for this module. Does not cover lm_head: see `service_rules`."""
     last = module.rpartition(".")[2]
     return last in TARGETS or (last in EXPERT_TARGETS and ".experts." in module) or f".{module}".endswith(f".{ROUTER}")
 
 
 def service_rules(adapter: Adapter, base: BaseModel | None, model_type: str | None = None) -> Iterator[Finding]:
-    """What the service refuses (errors) or ignores (warnings). `model_type` is the base's if `base` is None.
+    """Report what the service refuses (errors) or ignores (warnings). `model_type` is used only if `base` is None.
 
-    Says nothing about modules that are missing from the base: that is an error of `fit`.
+    Does not report modules that are missing from the base: `fit` reports them as errors.
     """
     model_type = base.model_type if base is not None else model_type
     served = range(MIN_RANK, MAX_RANK + 1)
@@ -75,9 +75,9 @@ def service_rules(adapter: Adapter, base: BaseModel | None, model_type: str | No
 
 
 def merge_only(adapter: Adapter) -> list[Finding]:
-    """A note for each part of the adapter that multi-LoRA cannot apply; empty if multi-LoRA serves the adapter."""
+    """Return a note for each part of the adapter that multi-LoRA cannot apply. Empty if multi-LoRA can serve it all."""
     found = [(field, "is not applied") for field in adapter.config.features if field in ("use_dora", "lora_bias")]
-    # A module that is adapted and also saved whole is in the last list.
+    # A module that is adapted and also saved whole is listed in `single` below, not here.
     whole = [name for name in adapter.replaced if name.removesuffix(".weight") not in adapter.modules]
     if whole:
         why = adapter.replaced[whole[0]].why

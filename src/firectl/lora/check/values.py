@@ -1,4 +1,4 @@
-"""Which tensors have NaN, infinity or only zeros? Scans them with the standard library at memory speed."""
+"""Find tensors that have NaN, infinity or only zeros. Scans at memory speed with the standard library."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from firectl.lora.read.findings import Finding
 from firectl.lora.read.folder import quoted
 from firectl.lora.read.safetensors import TensorInfo, read_chunks
 
-# dtype → bytes of one number; the high bytes that NaN or infinity can have (all exponent bits in them are set);
-# the bits of the byte below that must be set too.
+# dtype → (bytes per number; values of the highest byte in NaN or infinity, with all its exponent bits set;
+# bits that must also be set in the next lower byte).
 _FORMATS = {
     "F32": (4, b"\x7f\xff", 0x80),
     "BF16": (2, b"\x7f\xff", 0x80),
     "F16": (2, b"\x7c\x7d\x7e\x7f\xfc\xfd\xfe\xff", 0x00),
 }
 CHANGES_NOTHING = "this adapter changes nothing"
-"""The end of the finding for an adapter whose every change is zero."""
+"""The last words of the finding about an adapter that changes nothing."""
 _DIVERGED = "the training diverged; use a checkpoint"
 _ALPHA = "lora_alpha"
 _SIGN_OR_ZERO = b"\x00\x80"
 
 
 def scan(info: TensorInfo) -> tuple[bool, bool]:
-    """(all numbers are finite, all are zero) for a tensor of F32, BF16 or F16."""
+    """Return (whether all numbers are finite, whether all are zero) for a tensor of F32, BF16 or F16."""
     size, suspicious, mask = _FORMATS[info.dtype]
     finite = zero = True
     for chunk in read_chunks(info):
@@ -41,7 +41,7 @@ def scan(info: TensorInfo) -> tuple[bool, bool]:
 
 
 def deep_findings(adapter: Adapter) -> Iterator[Finding]:
-    """An error for NaN and infinity, and `idle_findings`. Reads every weight once."""
+    """Report NaN and infinity as an error, and add `idle_findings`. Reads every weight once."""
     scanned = {info.name: scan(info) for info in adapter.tensors.values()}
     broken = [name for name, (finite, _) in scanned.items() if not finite]
     if broken:
@@ -51,9 +51,9 @@ def deep_findings(adapter: Adapter) -> Iterator[Finding]:
 
 
 def idle_findings(adapter: Adapter, zeros: Collection[str] = ()) -> Iterator[Finding]:
-    """Modules that do not change, because their scaling is zero or `zeros` has the name of their A or B.
+    """Report modules that the adapter does not change: the scaling is zero, or `zeros` names the module's A or B.
 
-    A warning if the whole adapter changes nothing, else a note.
+    The finding is a warning if the whole adapter changes nothing, else a note.
     """
     silent = [
         module
@@ -80,7 +80,7 @@ def _what_is_zero(adapter: Adapter, zeros: Collection[str]) -> str:
 
 
 def require_finite(adapter: Adapter) -> None:
-    """AdapterError that names the first tensor with NaN or infinity."""
+    """Raise AdapterError that names the first tensor with NaN or infinity, if there is one."""
     for info in adapter.tensors.values():
         if not scan(info)[0]:
             raise AdapterError(f"{quoted(info.name)} holds NaN or infinity", hint=_DIVERGED)

@@ -1,6 +1,6 @@
-"""The merge as a process: `python -m firectl.lora.merge ADAPTER BASE OUT`.
+"""Run a merge as a process: `python -m firectl.lora.merge ADAPTER BASE OUT`.
 
-Prints progress as JSON lines on stdout, and the record last.
+Prints progress as JSON lines on stdout. The last line is the merge record.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from firectl.lora.merge.inputs import Expected
 from firectl.lora.merge.merge import merge
 
 _INTERVAL = 0.2
-"""Seconds between two lines of progress."""
+"""Least number of seconds between two lines of progress."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0: done; 2: a folder is wrong; 1: any other error. An error is one JSON line on stderr."""
+    """Return exit code 0: done; 2: a folder is wrong; 1: any other error. An error is one JSON line on stderr."""
     parser = argparse.ArgumentParser(prog="python -m firectl.lora.merge", description="Merge an adapter into its base.")
     parser.add_argument("adapter", type=Path, metavar="ADAPTER")
     parser.add_argument("base", type=Path, metavar="BASE")

@@ -1,7 +1,7 @@
-"""The formulas of a merge, in float32, for some rows of one weight at a time. Must not use files.
+"""Compute a merge in float32, for some rows of one weight at a time. Must not use files.
 
 Uses numpy: importing torch takes longer than merging a gigabyte (figures: docs/lora.md). numpy has no bfloat16, so
-its numbers are kept as 16 bits and are widened and rounded here.
+bfloat16 numbers are kept as 16-bit integers, and are widened and rounded here.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 """dtype of safetensors → numpy's type for it as stored. A bfloat16 is stored as its bits."""
 PRECISION = {"F16": 11, "BF16": 8}
-"""Bits of the significand: neighbours of x are at least |x| · 2^-bits apart."""
+"""dtype → bits of the significand: neighbouring numbers near x are at least |x| · 2^-bits apart."""
 WORTH_TORCH = 10**9
 """Above this many float32 numbers times ranks, torch's product saves more seconds than importing torch costs."""
 ONE_PANEL = 128
-"""Up to this rank torch's product sums all ranks in one go; above it makes partial sums."""
+"""Up to this rank, torch's product adds all ranks one after the other; above it, torch makes partial sums."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def numpy() -> ModuleType:
-    """numpy, whose matrix products run on the calling thread: a merge has its own threads."""
+    """Import numpy so that its matrix products use only the calling thread: a merge has its own threads."""
     if "numpy" in sys.modules:
         return importlib.import_module("numpy")  # waits if another thread imports it now
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
@@ -50,13 +50,13 @@ def numpy() -> ModuleType:
 
 
 def stored(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, ...]) -> Array:
-    """The numbers in `data` as an array of the stored type. Shares the memory."""
+    """Return the numbers in `data` as an array of the stored type. The array shares the memory of `data`."""
     array: Array = numpy().frombuffer(data, dtype=STORED[dtype]).reshape(shape)
     return array
 
 
 def float32(array: Array, dtype: str, out: Array | None = None) -> Array:
-    """A stored array's values in float32."""
+    """Convert a stored array to float32."""
     np = numpy()
     if out is None:
         out = np.empty(array.shape, np.float32)
@@ -90,7 +90,7 @@ def round_into(array: Array, values: Array, dtype: str, spare: Array) -> None:
 
 
 def rounded(values: Array, dtype: str) -> Array:
-    """Float32 `values` as a stored array. Overwrites `values`."""
+    """Convert float32 `values` to a stored array. Overwrites `values`."""
     np = numpy()
     array: Array = np.empty(values.shape, STORED[dtype])
     round_into(array, values, dtype, np.empty(values.shape, np.float32))
@@ -98,7 +98,7 @@ def rounded(values: Array, dtype: str) -> Array:
 
 
 def read_float32(info: TensorInfo) -> Array:
-    """A tensor's values from its file, in float32."""
+    """Read a tensor's values from its file and convert them to float32."""
     return float32(stored(read_bytes(info), info.dtype, info.shape), info.dtype)
 
 
@@ -109,11 +109,11 @@ class Product:
     left: Array
     right: Array
     factor: float
-    """1.0 if it is a power of two: then `left` is multiplied by it, which is exact."""
+    """The rest of the factor. `of` multiplies `left` by a power of two, which is exact, and sets 1.0 here."""
 
     @classmethod
     def of(cls, a: Array, b: Array, factor: float, *, transposed: bool) -> Product:
-        """factor · B·A, or its transpose if the weight is stored [in, out]."""
+        """Make the product factor · B·A, or its transpose if the weight is stored [in, out]."""
         np = numpy()
         left, right = (a.T, b.T) if transposed else (b, a)
         left = np.ascontiguousarray(left)
@@ -130,7 +130,7 @@ class Product:
             out *= numpy().float32(self.factor)
 
     def at(self, rows: Array, columns: Array) -> Array:
-        """The change's numbers at some places, [n], with the bits that `in_order` computes."""
+        """Return the change at n positions, [n], with exactly the bits that `in_order` computes."""
         np = numpy()
         total: Array = np.empty(len(rows), np.float32)
         _sum_in_order(self.left[rows].T, self.right[:, columns], total)
@@ -139,40 +139,40 @@ class Product:
 
     @property
     def largest(self) -> float:
-        """Upper bound of the change's numbers and of their partial sums (by Cauchy and Schwarz)."""
+        """Upper bound of the change's numbers and of their partial sums (by the Cauchy-Schwarz inequality)."""
         norm = numpy().linalg.norm
         return abs(self.factor) * float(norm(self.left, axis=1).max() * norm(self.right, axis=0).max())
 
 
 Multiply = Callable[["Array", "Array", "Array"], None]
-"""Writes left·right, with left [rows, rank] and right [rank, columns] in float32, into a third array."""
+"""A function that writes left·right to its third array. left is [rows, rank], right [rank, columns], all float32."""
 
 
 def fast(left: Array, right: Array, out: Array) -> None:
-    """numpy's product. It sums the ranks of some numbers in another order, which 16-bit weights rarely show."""
+    """Multiply with numpy. It may add the ranks in another order than torch, which 16-bit weights rarely show."""
     numpy().matmul(left, right, out=out)
 
 
 def in_order(left: Array, right: Array, out: Array) -> None:
-    """The product rank after rank, each sum rounded to float32: torch's bits, but slower than torch."""
+    """Multiply rank after rank, and round each sum to float32. Gives torch's bits, but is slower than torch."""
     _sum_in_order(left.T[:, :, None], right[:, None, :], out)
 
 
 def by_torch(left: Array, right: Array, out: Array) -> None:
-    """torch's own product."""
+    """Multiply with torch."""
     import torch
 
     out[...] = torch.matmul(torch.from_numpy(left), torch.from_numpy(right)).numpy()
 
 
 def exact(work: int, rank: int) -> Multiply:
-    """The product for float32 weights, where every bit matters. `work`: numbers times ranks of the whole merge."""
+    """Choose the product for float32 weights, where every bit matters. `work`: numbers times ranks, over the merge."""
     needs_torch = work > WORTH_TORCH or rank > ONE_PANEL
     return by_torch if needs_torch and importlib.util.find_spec("torch") is not None else in_order
 
 
 def _sum_in_order(lefts: Array, rights: Array, out: Array) -> None:
-    """out = lefts[0]·rights[0] + lefts[1]·rights[1] + …, elementwise, as float32 fused multiply-adds compute it."""
+    """Compute out = lefts[0]·rights[0] + lefts[1]·rights[1] + …, elementwise, as float32 fused multiply-adds do."""
     np = numpy()
     term = np.empty(out.shape)
     out[...] = 0
@@ -183,7 +183,7 @@ def _sum_in_order(lefts: Array, rights: Array, out: Array) -> None:
 
 
 def below(values: Array, limit: float, spare: Array) -> Array:
-    """Positions in the flat array of the `values` within `limit` of zero. Overwrites `spare`."""
+    """Return the flat positions of the `values` that are closer to zero than `limit`. Overwrites `spare`."""
     np = numpy()
     np.abs(values, out=spare)
     found: Array = np.flatnonzero(spare < np.float32(limit))
@@ -191,7 +191,7 @@ def below(values: Array, limit: float, spare: Array) -> Array:
 
 
 def norm_of(products: list[Product]) -> float:
-    """The Frobenius norm of the sum of changes, in float64, from products of rank × rank only."""
+    """Return the Frobenius norm of the sum of changes, in float64. Multiplies only small matrices of rank × rank."""
     np = numpy()
     left = np.concatenate([product.left.astype(np.float64) * product.factor for product in products], axis=1)
     right = np.concatenate([product.right.astype(np.float64) for product in products], axis=0)
@@ -199,7 +199,7 @@ def norm_of(products: list[Product]) -> float:
 
 
 def scale_to(values: Array, magnitude: Array, *, transposed: bool) -> None:
-    """DoRA: scale each output of a weight, a row of [out, in] or a column of [in, out], to its learnt length."""
+    """Scale each output of a weight to its learnt length, for DoRA. An output is a row of [out, in], else a column."""
     np = numpy()
     outputs = 0 if transposed else 1
     values *= np.expand_dims(magnitude / np.linalg.norm(values, axis=outputs), outputs)

@@ -1,4 +1,4 @@
-"""Computes one block of a merged file: reads some rows of a weight and applies the change.
+"""Compute one block of a merged file: read some rows of a weight and apply the change.
 
 Also has helpers to write and copy bytes.
 """
@@ -27,17 +27,17 @@ BLOCK = 2**20
 TILE = 256 * 2**10
 """Numbers computed at a time. With fewer, the overhead of numpy's calls grows; with more, nothing is gained."""
 MIN_ROWS = 128
-"""Least rows of a float32 tile: torch's product of fewer rows may round differently from the whole matrix's."""
+"""Fewest rows of a float32 tile: with fewer, torch's product may round differently from that of the whole matrix."""
 _STEP = 12
 """Matrix products are fastest with a multiple of this many rows."""
 _ORDERS = 4 * 2.0**-24
-"""Largest difference between two orders of summing a product's ranks, as a share of its largest number."""
+"""Bound of the difference between two orders of adding a product's ranks, as a share of its largest number."""
 _HUGE = 1e30
-"""A change of this norm could overflow float32."""
+"""A change whose norm is above this could overflow float32."""
 
 
 class Scratch:
-    """Memory for all blocks: newly allocated memory would be cleared first, which takes longer."""
+    """Memory that all blocks reuse: the system would clear newly allocated memory first, which takes longer."""
 
     def __init__(self, turns: int) -> None:
         self._data = [bytearray()] * turns
@@ -46,14 +46,14 @@ class Scratch:
         self._size = 0
 
     def data(self, size: int) -> memoryview:
-        """Bytes that the next `turns - 1` calls do not overwrite."""
+        """Return memory of `size` bytes that the next `turns - 1` calls do not overwrite."""
         self._turn = (self._turn + 1) % len(self._data)
         if size > len(self._data[self._turn]):
             self._data[self._turn] = bytearray(size)
         return memoryview(self._data[self._turn])[:size]
 
     def arrays(self, rows: int, columns: int) -> tuple[Array, ...]:
-        """Three uninitialised arrays of float32, [rows, columns]."""
+        """Return three uninitialised float32 arrays of shape [rows, columns]."""
         if rows * columns > self._size:
             self._size = rows * columns
             self._arrays = tuple(arithmetic.numpy().empty(self._size, "<f4") for _ in range(3))
@@ -71,10 +71,10 @@ class Operands:
     magnitude: Array | None = None
     bias: Array | None = None
     norm: float | None = None
-    """Norm of the change, if it does not depend on the base."""
+    """Norm of the change. None if it depends on the base's values."""
     doubt: float = 0.0
-    """Results nearer to zero than this are computed again, rank after rank. Base and change cancel there, so another
-    order of summing would change more than the last place of the stored number."""
+    """Results nearer to zero than this are computed again, rank after rank. There, base and change nearly cancel, so
+    another order of adding would change more than the last bit of the stored number."""
 
     @classmethod
     def load(cls, edit: Edit, exact: Multiply) -> Operands:
@@ -107,7 +107,7 @@ class Operands:
         return self.norm is None or self.norm > _HUGE or self.edit.source.dtype == "F16"
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """(first row, number of rows) of each block. All blocks are about equally high."""
+        """Yield (first row, number of rows) of each block. All blocks have about the same number of rows."""
         height = self.edit.source.shape[0]
         rows = max(MIN_ROWS, BLOCK * height // self.edit.source.numel)
         if self.edit.transposed and self.magnitude is not None:
@@ -117,9 +117,9 @@ class Operands:
             yield first, min(rows, height - first)
 
     def compute(self, first: int, count: int, scratch: Scratch) -> tuple[memoryview, float, bool]:
-        """(new bytes, squared norm of the change, whether any bit changed) of `count` rows, beginning with row `first`.
+        """Compute (new bytes, squared norm of the change, whether any bit changed) of `count` rows from row `first`.
 
-        The bytes are in the scratch memory. The norm is 0 if `self.norm` has it. AdapterError names the tensor if a
+        The bytes are in `scratch`. The squared norm is 0 if `self.norm` is known. AdapterError names the tensor if a
         new value overflows its dtype.
         """
         edit = self.edit
@@ -157,7 +157,7 @@ class Operands:
     def _change(self, old: Array, first: int, scratch: Scratch, doubtful: list[tuple[Array, Array]]) -> None:
         """Write the new values over `old`, the rows that begin with row `first`.
 
-        Appends (positions in the whole weight, the base's values there) of results in doubt to `doubtful`.
+        Appends to `doubtful` (positions in the whole weight, the base's values there) of results below `self.doubt`.
         """
         edit, dtype = self.edit, self.edit.source.dtype
         count, columns = old.shape
@@ -200,7 +200,7 @@ class Operands:
 
 
 def write_all(target: int, data: bytes | memoryview, offset: int) -> int:
-    """Write all of `data` at `offset`. Returns its length."""
+    """Write all of `data` at `offset`, and return its length."""
     view = memoryview(data)
     while view:
         count = os.pwrite(target, view, offset)
@@ -209,7 +209,7 @@ def write_all(target: int, data: bytes | memoryview, offset: int) -> int:
 
 
 def copy_range(source: int, from_: int, target: int, to: int, size: int) -> int:
-    """Copy bytes from one file to another, inside the kernel if it can. Returns their number."""
+    """Copy `size` bytes from one file to another, inside the kernel if possible, and return `size`."""
     left = size
     while left:
         count = 0

@@ -1,4 +1,4 @@
-"""Do the folders that a merge reads have the expected content, and did they stay the same during the merge?"""
+"""Check that the folders that a merge reads have the expected content and do not change during the merge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from firectl.lora.read.hashing import content_hash, stamp
 
 
 class Expected(NamedTuple):
-    """The expected content hash of a folder. `files` are the files that it covers; None: the model's own files."""
+    """The expected content hash of a folder. `files`: the files that it covers; None for the model's own files."""
 
     hash: str | None = None
     files: Sequence[str] | None = None
@@ -29,7 +29,7 @@ class Unchanged:
         self._before = _stamps(folder)
 
     def require(self, files: Sequence[str]) -> None:
-        """DATA_LOSS that names the file, if one of `files` was changed, added or removed."""
+        """Raise DATA_LOSS that names the first of `files` that was changed, added or removed since the start."""
         now = _stamps(self._folder)
         for name in files:
             if self._before.get(name) != now.get(name):
@@ -39,7 +39,7 @@ class Unchanged:
 def require_hash(
     what: str, folder: Path, expected: Expected, files: Sequence[str], check: Callable[[], None] = lambda: None
 ) -> str:
-    """The content hash of a folder. DATA_LOSS if it is not the expected one."""
+    """Return the content hash of a folder. Raise DATA_LOSS if it is not the expected one."""
     try:
         found = content_hash(folder, expected.files or files, check)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Merges one or more adapters into a base and writes the result to a new folder.
+"""Merge one or more adapters into a base and write the result to a new folder.
 
 The result is a complete Hugging Face folder with a record of the merge. If the merge fails, no result folder is left.
 """
@@ -33,9 +33,9 @@ from firectl.lora.read.folder import read_json
 from firectl.lora.read.hashing import combined, stamp
 
 STAMP = "stamp"
-"""Key that only the record in the folder has: see `_stamp`."""
+"""Key of the folder's stamp (see `_stamp`). Only the record in the folder has it, not the returned record."""
 FILES = "files"
-"""Likewise: file name → size, sha256 and `hashing.stamp` of each file of the result."""
+"""Key of file name → size, sha256 and `hashing.stamp` of each file of the result. Only in the folder's record too."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,23 @@ class MergeRecord:
     """The proof of a merge, written into the result as firectl_merge.json."""
 
     adapter_hash: str
-    """For several adapters, the hash of their hashes and weights."""
+    """The adapter's content hash; for several adapters, one hash of their hashes and weights."""
     base_hash: str
     tensors_total: int
-    """Tensors in the result."""
+    """Number of tensors in the result."""
     tensors_changed: int
-    """Tensors whose stored numbers differ from the base's."""
+    """Number of tensors whose stored numbers differ from the base's."""
     adapter_tensors: int
-    """Tensors of the adapters; all of them were used."""
+    """Number of tensors in the adapters. The merge used all of them."""
     delta_norm: float
     """Frobenius norm of the whole change, before it is rounded to the base's dtype."""
     deltas: Mapping[str, float]
     """Frobenius norm of the change of each changed tensor, by its name in the result."""
     untied: bool
-    """The base ties its head to its embedding; the result has both."""
+    """Whether the base ties its head to its embedding, and the result has both as separate tensors."""
     notes: tuple[str, ...] = ()
     merged: tuple[Mapping[str, str | float], ...] = ()
-    """{adapter_hash, weight} of each adapter in the result, also of those that the base already had."""
+    """{adapter_hash, weight} of each adapter in the result, including those already merged into the base."""
     version: str = field(default=__version__)
     result_hash: str = ""
     """The content hash of the result without this record. Empty in records of earlier versions."""
@@ -81,8 +81,8 @@ def merge(
 
     Several adapters are (folder, weight) pairs; the sum of their weighted changes is added once. DATA_LOSS if a folder
     does not have the expected content, or changes during the merge. AdapterError names what prevents an exact merge.
-    After any error, and after a kill, `out` does not exist. An `out` that exists is refused, unless this same merge
-    wrote it before.
+    After any error, or after the process is killed, `out` does not exist. An `out` that exists is refused, unless the
+    same merge wrote it before.
     """
     _refuse_inside_a_merge(out)
     chosen = [(adapter, 1.0)] if isinstance(adapter, Path) else list(adapter)
@@ -121,8 +121,8 @@ def _merge(
             raise InterruptedError
 
     with ThreadPoolExecutor(1) as background, ExitStack() as ending:
-        # Hashing a base takes as long as merging it, and needs a core of its own. A merge that fails does not wait
-        # for it.
+        # Hashing a base takes as long as merging, and needs a core of its own. A merge that fails must not wait
+        # for the hash.
         ending.callback(over.set)
         hashing = background.submit(
             require_hash, "base model", opened_base.path, expected_base, opened_base.files, check
@@ -161,7 +161,7 @@ def _merge(
 
 
 def _require_sound(adapter: Adapter, weight: float, base: BaseModel) -> list[Finding]:
-    """Notes about the merge. AdapterError if the adapter does not fit or is already merged into the base."""
+    """Return notes about the merge. AdapterError if the adapter does not fit or is already merged into the base."""
     again = merged_before(adapter, base, weight)
     raise_for(again)
     return [*require_fit(adapter, base), *again]
@@ -174,7 +174,7 @@ def _refuse_inside_a_merge(out: Path) -> None:
 
 
 def _identity(chosen: Sequence[Merged]) -> str:
-    """One adapter's content hash, or for several a hash of their content hashes and weights."""
+    """Return the content hash of one adapter, or one hash of the content hashes and weights of several."""
     if len(chosen) == 1 and chosen[0].weight == 1.0:
         return chosen[0].adapter_hash
     lines = [f"{digest} {weight!r}\n" for digest, weight in chosen]
@@ -182,7 +182,7 @@ def _identity(chosen: Sequence[Merged]) -> str:
 
 
 def written_before(out: Path, adapter_hash: str, base_hash: str) -> MergeRecord | None:
-    """The record of `out` if this version wrote it in the same merge before, else None."""
+    """Return the record of `out` if this version of firectl wrote `out` in the same merge before, else None."""
     try:
         document = dict(read_json(out / RECORD))
         document.pop(FILES, None)
@@ -196,7 +196,7 @@ def written_before(out: Path, adapter_hash: str, base_hash: str) -> MergeRecord 
 
 
 def _stamp(folder: Path) -> str:
-    """Changes when a file of a result is added, removed or written. Reading all files would take too long."""
+    """Return a hash that changes when a file of a result is added, removed or written. Does not read the files."""
     found = [path for path in folder.rglob("*") if path.is_file() and path != folder / RECORD]
     lines = sorted(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}\n" for path in found)
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()

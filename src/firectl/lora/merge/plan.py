@@ -1,4 +1,4 @@
-"""Which tensors of a base does a merge change, and how? Decided from headers, before anything is written."""
+"""Decide from headers which tensors of a base a merge changes and how, before anything is written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from firectl.lora.read.safetensors import TensorInfo
 
 
 class Weighted(NamedTuple):
-    """An adapter and the factor for its change: 1.0 is the adapter as it was trained."""
+    """An adapter and the factor for its change. With 1.0 the adapter is applied as it was trained."""
 
     adapter: Adapter
     weight: float
 
 
 class MergePart(NamedTuple):
-    """One adapter's part of a tensor's change: its factors, and weight times scaling."""
+    """One adapter's part of a tensor's change: its A and B, and its weight times its scaling."""
 
     pair: LoraPair
     factor: float
@@ -31,7 +31,7 @@ class MergePart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One tensor of the result: `source` of the base or its replacement, plus the sum of `parts`."""
+    """One changed tensor of the result: the base's `source`, or its `replacement`, plus the sum of `parts`."""
 
     name: str
     source: TensorInfo
@@ -48,12 +48,12 @@ class Edit:
 
     @property
     def magnitude(self) -> TensorInfo | None:
-        """DoRA's magnitude. An edit with one has a single part."""
+        """The DoRA magnitude, or None. An edit with a magnitude has a single part."""
         return self.parts[0].pair.magnitude if self.parts and not self.is_bias else None
 
     @property
     def used(self) -> Iterator[TensorInfo]:
-        """The adapters' tensors that this edit uses."""
+        """Yield the adapters' tensors that this edit uses."""
         if self.replacement is not None:
             yield self.replacement.info
         for pair, _ in self.parts:
@@ -63,11 +63,11 @@ class Edit:
 @dataclass(frozen=True, slots=True)
 class MergePlan:
     edits: Mapping[str, Edit]
-    """By tensor name in the files."""
+    """Tensor name in the result's files → its edit."""
     added: str | None
-    """A tensor of `edits` that the base does not have: the head, if it is untied from the embedding."""
+    """Name of the tensor in `edits` that the base does not have: a head that the merge unties. None without one."""
     same: tuple[tuple[TensorInfo, TensorInfo], ...]
-    """(adapter's, base's) copies that must have equal values, because the base ties what the adapter saved."""
+    """(adapter's tensor, base's tensor) pairs that must have equal values, because the base ties these tensors."""
 
     @property
     def float32_work(self) -> tuple[int, int]:
@@ -78,7 +78,7 @@ class MergePlan:
 
 
 def plan_merge(chosen: Sequence[Weighted], base: BaseModel) -> MergePlan:
-    """What to do with each tensor, for adapters that fit the base.
+    """Plan the change of each tensor, for adapters that fit the base.
 
     AdapterError if a tensor of an adapter would not be used, or if the changes cannot be added exactly.
     """
@@ -105,10 +105,10 @@ def plan_merge(chosen: Sequence[Weighted], base: BaseModel) -> MergePlan:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """How one adapter changes a tied base."""
+    """How one adapter changes a base whose head is tied to its embedding, and which copies it saved."""
 
     shared: Mapping[str, Replacement]
-    """Copies of the base's tensor that PEFT saved with an adapted head or embedding."""
+    """Unchanged copies of the base's tensors, which PEFT saved beside an adapted head or embedding."""
     untied: bool
 
     @classmethod
@@ -148,7 +148,7 @@ def _names(adapters: Sequence[Adapter], untied: bool) -> Iterator[str]:
 def _edit(
     name: str, chosen: Sequence[Weighted], shares: Sequence[_Share], base: BaseModel, untied: bool
 ) -> Edit | None:
-    """The edit of the tensor of this name. None if the adapters only saved a copy of it."""
+    """Return the edit of the tensor `name`. None if the adapters only saved a copy of that tensor."""
     module, _, kind = name.rpartition(".")
     parts = []
     replacement = None
@@ -172,7 +172,7 @@ def _edit(
 
 
 def _source(base: BaseModel, name: str) -> TensorInfo:
-    """The base's tensor of this name. For a tied head it is the embedding."""
+    """Return the base's tensor of this name. For a tied head, this is the embedding."""
     found = base.tensor(name)
     if found is None and name == f"{HEAD}.weight" and base.embedding is not None:
         found = base.modules[base.embedding]

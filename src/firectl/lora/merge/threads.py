@@ -1,6 +1,6 @@
-"""How does a merge keep processor and disk busy? One thread computes, others write, hash and flush.
+"""Keep processor and disk busy during a merge: one thread computes; others write, hash and flush.
 
-A second computing thread gains nothing: numpy's steps are so short that both would wait for the interpreter's lock.
+A second computing thread would not help: numpy's steps are so short that both would wait for Python's lock.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FLUSH = 64 * 2**20
 """Flush to the disk after this many bytes."""
 _PIECE = 1 << 20
 AHEAD = 3
-"""Pieces that may wait to be written while the next is computed."""
+"""Number of pieces that may wait to be written while the next one is computed."""
 
 
 def write_behind(pieces: Iterable[Callable[[], int]]) -> Generator[int]:
-    """Call each piece in order on another thread while the next one is made. Yields what each returns.
+    """Call each piece in order on another thread while the next piece is made. Yields the return value of each.
 
-    The first error ends it. While a piece is made, at most the `AHEAD` pieces before it wait.
+    Stops at the first error. While a piece is made, at most the `AHEAD` pieces before it wait to be called.
     """
     with ThreadPoolExecutor(1, "writer") as pool:
         waiting: deque[Future[int]] = deque()
@@ -50,7 +50,7 @@ def write_behind(pieces: Iterable[Callable[[], int]]) -> Generator[int]:
 class BackgroundCalls:
     """Calls functions in order on a thread of its own, until one raises OSError.
 
-    `call` or the end of the block raises that error. A block that fails drops the calls that wait.
+    The next `call`, or the end of the `with` block, raises that error. If the block fails, waiting calls are dropped.
     """
 
     def __init__(self, name: str) -> None:
@@ -84,9 +84,9 @@ class BackgroundCalls:
 
 
 class Flusher(BackgroundCalls):
-    """Flushes written bytes to the disk while more are computed, so that little is left for the end.
+    """Flushes written bytes to the disk while more are computed, so that the end of the merge is short.
 
-    The kernel reports a failed write once: after that error, an fsync at the end of the merge would succeed.
+    The kernel reports a failed write only once, so this class keeps the error: a later fsync would succeed.
     """
 
     def __init__(self) -> None:
@@ -94,14 +94,14 @@ class Flusher(BackgroundCalls):
         self._since = 0
 
     def wrote(self, target: FileIO, count: int) -> None:
-        """Count bytes that were written to a file."""
+        """Count `count` bytes that were written to a file, and flush the file after every `FLUSH` bytes."""
         self._since += count
         if self._since >= FLUSH:
             self._since = 0
             self.call(partial(_flush, target))
 
     def close(self, target: FileIO) -> None:
-        """Close a file after it is flushed."""
+        """Queue a flush and then the closing of a file."""
         self._since = 0
         self.call(partial(_flush, target))
         self.call(target.close)
@@ -117,11 +117,11 @@ class Hasher(BackgroundCalls):
 
     @property
     def hashes(self) -> dict[str, FileHash]:
-        """File name → size and sha256. Complete after the block."""
+        """File name → size and sha256. Complete after the `with` block."""
         return {path.name: FileHash(size, digest.hexdigest()) for path, (digest, size) in self._digests.items()}
 
     def wrote(self, path: Path, count: int) -> None:
-        """Hash the next `count` bytes of a file, which are written."""
+        """Queue the hashing of the next `count` bytes of a file. They must be written already."""
         self.call(partial(self._read, path, count))
 
     def _read(self, path: Path, count: int) -> None:

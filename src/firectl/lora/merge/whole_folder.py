@@ -1,6 +1,6 @@
-"""Writes a folder completely or not at all: builds it beside its place, flushes it, then renames it.
+"""Write a folder completely or not at all: build it beside its final path, flush it, then rename it.
 
-The next process that writes the same folder removes what a killed one left.
+If a process is killed, the next one that writes to the same path removes the unfinished folder.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from firectl.errors import AdapterError
 
 _SUFFIX = ".partial"
 _SETTLED = 10.0
-"""Seconds after which an unlocked folder is a leftover. The process of a younger one may not have locked it yet."""
+"""Seconds after which an unlocked folder is a leftover. Before that, its process may not have locked it yet."""
 
 
 @contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A new folder to write into, which becomes `out` at the end. AdapterError if `out` exists.
+    """Yield a new folder to write into, and rename it to `out` at the end. AdapterError if `out` exists.
 
     After an exception or a kill at any moment, `out` does not exist.
     """
@@ -40,7 +40,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
         for path in (*partial.rglob("*"), partial):
             _flush(path)
         try:
-            # A folder replaces only an empty folder.
+            # rename replaces a folder only if it is empty.
             partial.rename(out)
         except OSError:
             if out.exists():

@@ -1,4 +1,4 @@
-"""Writes the files of a merged model: shard by shard, some rows of a tensor at a time.
+"""Write the files of a merged model, shard by shard, some rows of a tensor at a time.
 
 W' = W + scaling·B·A in float32, stored in W's dtype. The kernel copies tensors that no adapter changes.
 Only a few blocks are in memory at once, whatever the size of the model.
@@ -27,7 +27,7 @@ from firectl.lora.read.hashing import FileHash, file_hash
 from firectl.lora.read.safetensors import TensorInfo, read_bytes, read_header
 
 OnProgress = Callable[[int, int], None]
-"""Called with (bytes written, bytes in all) after each piece of the result's weights."""
+"""A function that is called with (bytes written, total bytes) after each piece of the result's weights."""
 
 COPY = 32 * 2**20
 """Bytes copied at a time."""
@@ -45,11 +45,11 @@ class MergeWriter:
         self._exact = arithmetic.exact(*plan.float32_work)
         self._scratch = Scratch(AHEAD + 1)
         self.changed: set[str] = set()
-        """Tensors whose stored numbers differ from the base's."""
+        """Names of the tensors whose stored numbers differ from the base's."""
         self.norms: dict[str, float] = {}
-        """Norm of the change of each tensor that the adapter changes."""
+        """Tensor name → norm of its change, for each tensor that the adapters change."""
         self.hashes: dict[str, FileHash] = {}
-        """Size and hash of each file of the result."""
+        """File name → size and sha256 of each file of the result."""
 
     def write(self) -> None:
         """Write every file of the result. AdapterError names a tensor that cannot be written exactly."""
@@ -81,7 +81,7 @@ class MergeWriter:
         self._progress(total, total)
 
     def _shards(self, files: ExitStack, flusher: Flusher, hasher: Hasher) -> Iterator[Callable[[], int]]:
-        """Functions that write the files in the order of their bytes. Each returns the number of bytes it wrote."""
+        """Yield functions that write the files in the order of their bytes, and return the number of bytes written."""
         for shard in self._base.shards:
             path = self._base.path / shard
             header = read_header(path)
@@ -89,7 +89,7 @@ class MergeWriter:
             source = files.enter_context(FileIO(path))
             target = files.enter_context(FileIO(self._out / shard, "x"))
             prefix = os.pread(source.fileno(), header.data_start, 0)
-            # The head goes into the embedding's file, so that a model of one file stays one file.
+            # The untied head is written into the embedding's file, so that a model of one file still has one file.
             if self._added is not None and self._added.source.file.name == shard:
                 prefix = _grow(prefix, self._added)
                 tensors[self._added.name] = self._added.source
@@ -103,7 +103,7 @@ class MergeWriter:
     def _pieces(
         self, tensors: Mapping[str, TensorInfo], source: int, target: int, start: int
     ) -> Iterator[Callable[[], int]]:
-        """Functions that write the tensors of one shard, from byte `start` of the target."""
+        """Yield functions that write the tensors of one shard, from byte `start` of the target."""
         # The run of unchanged tensors to copy: bytes, first byte in the source, first byte in the target.
         run = from_ = to = 0
         for name, info in tensors.items():
@@ -174,7 +174,7 @@ def _require_same(mine: TensorInfo, theirs: TensorInfo) -> None:
 
 
 def _grow(prefix: bytes, added: Edit) -> bytes:
-    """The length and header of a safetensors file, with one more tensor at the end of the file."""
+    """Return the first bytes of a safetensors file, length and header, with one more tensor at the end."""
     fields = json.loads(prefix[8:])
     end = max((field["data_offsets"][1] for name, field in fields.items() if name != "__metadata__"), default=0)
     fields[added.name] = {

@@ -1,6 +1,6 @@
-"""What is in an adapter's folder? Its config, and the tensors for each module that it changes.
+"""Read an adapter's folder: its config, and the tensors for each module that the adapter changes.
 
-Every tensor has a known role, or the adapter is refused by the tensor's name. Reads headers only, never weights.
+Refuses an adapter with a tensor whose role is unknown. Reads headers only, never weights.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 SAFETENSORS = "adapter_model.safetensors"
 BIN = "adapter_model.bin"
 EXTRA_FILES = ("fireworks.json",)
-"""Files that belong to an adapter if they exist."""
+"""Optional files of an adapter, besides config and weights."""
 
 PREFIX = "base_model.model."
 FLOATS = ("F32", "F16", "BF16")
 MAX_MODULES = 200_000
 
-# Old versions of PEFT put the adapter's name into some: `lora_A.default.weight`.
+# Old versions of PEFT put the adapter's name into some tensor names: `lora_A.default.weight`.
 _NAMED = r"(?:\.(?!weight$|bias$)[^.]+)?"
 _FACTOR = re.compile(
     rf"(?P<module>.+)\.(?P<part>lora_(?:A|B){_NAMED}\.weight|lora_B{_NAMED}\.bias|lora_embedding_(?:A|B){_NAMED}"
@@ -52,9 +52,9 @@ class LoraPair:
     scaling: float
     embedding: bool = False
     magnitude: TensorInfo | None = None
-    """[out], DoRA's magnitude of each output."""
+    """[out]: DoRA's magnitude of each output. None without DoRA."""
     b_bias: TensorInfo | None = None
-    """[out], lora_bias: scaling times this is added to the module's bias."""
+    """[out]: the tensor of lora_bias. Scaling times this tensor is added to the module's bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Replacement:
 
     info: TensorInfo
     why: str
-    """modules_to_save, bias or embedding."""
+    """Why the adapter has this tensor: `modules_to_save`, `bias` or `embedding`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +71,19 @@ class Adapter:
     path: Path
     config: AdapterConfig
     format: str
-    """safetensors or bin."""
+    """The format of the weights: `safetensors` or `bin`."""
     files: tuple[str, ...]
     """The names of the adapter's files: config, weights, others."""
     modules: Mapping[str, LoraPair]
-    """By module name in the base: `model.layers.0.self_attn.q_proj`."""
+    """Module name in the base, such as `model.layers.0.self_attn.q_proj` → its LoRA pair."""
     replaced: Mapping[str, Replacement]
-    """By tensor name in the base: `lm_head.weight`."""
+    """Tensor name in the base, such as `lm_head.weight` → its replacement."""
     tensors: Mapping[str, TensorInfo]
-    """By tensor name in the adapter's file."""
+    """Tensor name in the adapter's file → its dtype, shape and position."""
     ignored_files: tuple[str, ...] = ()
-    """Other weights in the folder, which are not read."""
+    """Names of other weight files in the folder, which are not read."""
     copy: SafetensorsCopy | None = field(default=None, repr=False, compare=False)
-    """The file with the `tensors` of a `.bin`. It exists as long as this object."""
+    """The temporary safetensors copy of a `.bin`. The file exists as long as this object."""
 
     @classmethod
     def open(cls, path: Path) -> Adapter:
@@ -180,7 +180,7 @@ def _sort(
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A sort key that puts layer 10 after layer 9."""
+    """Return a sort key that puts layer 10 after layer 9."""
     return tuple((int(piece), "") if piece.isdecimal() else (-1, piece) for piece in name.split("."))
 
 
@@ -193,7 +193,7 @@ def _pair(
 ) -> LoraPair:
     embedding = "lora_embedding_A" in found or "lora_embedding_B" in found
     names = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A", "lora_B")
-    # Part → the field that requires it.
+    # Part of a LoRA pair → the config field that requires it.
     wanted = dict.fromkeys(names, "")
     if config.dora:
         wanted["lora_magnitude_vector"] = "use_dora is set, but "

@@ -1,4 +1,4 @@
-"""What does an adapter_config.json say? Every field that changes the arithmetic is read or refused.
+"""Parse adapter_config.json. Every field that changes the arithmetic is read or refused.
 
 Must not depend on the tensors. Does not read fields that matter only in training.
 """
@@ -30,10 +30,10 @@ _REFUSED = {
     "use_qalora": "QA-LoRA pools its inputs",
     "velora_config": "VeLoRA has other tensors than a LoRA",
 }
-"""Field that is refused if it is set → why."""
+"""Field that is refused if it is set → the reason."""
 
 _CHANGED_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
-"""Initialisations that move a part of the base's weights into the adapter and so change the base."""
+"""Initialisations that move a part of the base's weights into the adapter, and so change the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Targets:
     """Which modules the adapter changes, by PEFT's rules and from the config alone."""
 
     modules: tuple[str, ...] | str
-    """Names or endings of names, or one regular expression, or `all-linear`."""
+    """Module names or endings of names; or one regular expression, or `all-linear`."""
     exclude: tuple[str, ...] | str
     layers: tuple[int, ...] | None
     layers_pattern: tuple[str, ...]
@@ -52,7 +52,7 @@ class Targets:
         return isinstance(self.modules, str) and self.modules.lower() == "all-linear"
 
     def matcher(self, longest: int) -> Callable[[str], bool]:
-        """Function from a module's name, of at most `longest` characters, to whether it is a target."""
+        """Return a function that tells whether a module is a target. Names have at most `longest` characters."""
         where = f"{CONFIG}: "
         regex = exclude = None
         if isinstance(self.modules, str) and not self.all_linear:
@@ -79,7 +79,7 @@ class Targets:
         return is_target
 
     def saved_matcher(self, longest: int) -> Callable[[str], bool]:
-        """Function from a module's name to whether modules_to_save names it or a module around it."""
+        """Return a function that tells whether modules_to_save names a module or a module that contains it."""
         where = f"{CONFIG}: modules_to_save"
         patterns = [Pattern(rf"(^|.*\.){name}($|\..*)", where, longest) for name in self.saved]
         return lambda name: any(pattern.match(name) for pattern in patterns)
@@ -94,7 +94,7 @@ class AdapterConfig:
     dora: bool
     lora_bias: bool
     bias: str
-    """Which biases of the base were trained: none, all or lora_only."""
+    """Which biases of the base were trained: `none`, `all` or `lora_only`."""
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     modules_to_save: tuple[str, ...]
@@ -109,7 +109,7 @@ class AdapterConfig:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The fields set in this config that a plain LoRA does not have."""
+        """Names of the fields set in this config that a plain LoRA does not have."""
         fields = {
             "use_rslora": self.rslora,
             "use_dora": self.dora,
@@ -123,7 +123,7 @@ class AdapterConfig:
 
 
 def mlx_adapter(file: str) -> AdapterError:
-    """The refusal of a folder whose `file` belongs to an MLX adapter."""
+    """Make the error for a folder whose `file` belongs to an MLX adapter."""
     return AdapterError(
         f"{file} belongs to an MLX adapter; only PEFT adapters are supported",
         hint=f"convert it to a PEFT folder ({CONFIG} with peft_type LORA, adapter_model.safetensors)",
@@ -131,7 +131,7 @@ def mlx_adapter(file: str) -> AdapterError:
 
 
 def parse_config(document: Mapping[str, Any]) -> AdapterConfig:
-    """The config of a LoRA adapter. AdapterError names a field that is malformed or cannot be applied exactly."""
+    """Parse the config of a LoRA adapter. AdapterError names a field that is malformed or cannot be applied exactly."""
     if "peft_type" not in document and any(key in document for key in ("fine_tune_type", "lora_parameters")):
         raise mlx_adapter(CONFIG)
     if document.get("peft_type") != "LORA":
@@ -198,7 +198,7 @@ def _targets(fields: _Fields, saved: tuple[str, ...]) -> Targets:
 
 
 class _Fields:
-    """Reads typed fields. null and absent mean the default; AdapterError for any other type."""
+    """Reads typed fields. A field that is null or absent gets its default; AdapterError for any other type."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document

@@ -1,4 +1,4 @@
-"""What is in a base model's folder? Its config, and which shard has which tensor.
+"""Read a base model's folder: its config, and which file (shard) has which tensor.
 
 Reads config and headers only. Maps the model's module names to the tensor names in the files.
 """
@@ -23,11 +23,11 @@ HEAD = "lm_head"
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in")
 
 _CONV1D = {"gpt2": ("c_attn", "c_proj", "c_fc"), "openai-gpt": ("c_attn", "c_proj", "c_fc")}
-"""model_type → its layers of transformers' class Conv1D. Their weight is stored [in, out]."""
+"""model_type → names of its layers of transformers' class Conv1D. Their weight is stored [in, out]."""
 _OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf", ".index.json")
 _TEMPLATES = "additional_chat_templates"
 RECORD = "firectl_merge.json"
-"""The record of a merge, in its result. It is not part of the model."""
+"""File name of the merge record in the result of a merge. The file is not part of the model."""
 _PREFIX = {"gpt2": "transformer"}
 """model_type → the prefix of its module names, if that is not `model`. Some checkpoints omit the prefix."""
 
@@ -38,11 +38,11 @@ class BaseModel:
     config: Mapping[str, Any]
     model_type: str
     tensors: Mapping[str, TensorInfo]
-    """By name in the files; shard after shard, in the order of their bytes."""
+    """Tensor name in the files → its dtype, shape and position; shard by shard, in the order of their bytes."""
     shards: tuple[str, ...]
-    """File names, in order."""
+    """Names of the files with the weights, in order."""
     indexed: bool
-    """Whether there is an index file. One shard may have one too."""
+    """Whether the folder has an index file. A model with one shard may have an index too."""
 
     @classmethod
     def open(cls, path: Path) -> BaseModel:
@@ -70,12 +70,12 @@ class BaseModel:
 
     @property
     def tied(self) -> bool:
-        """The output head is the input embedding: the files have no tensor for the head."""
+        """Whether the output head is the input embedding, so that the files have no tensor for the head."""
         return f"{HEAD}.weight" not in self.tensors and self.embedding is not None
 
     @property
     def quantization(self) -> str | None:
-        """The quantisation method of the files' weights, None for plain floats."""
+        """Return the quantisation method of the files' weights, or None for plain floats."""
         value = self.config.get("quantization_config")
         if not value:
             return None
@@ -84,7 +84,7 @@ class BaseModel:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """The names of the model's files: weights, config, tokenizer, templates. Without weights in other formats."""
+        """Return the names of the model's files: weights, config, tokenizer, templates. Omits other weight formats."""
         names = [path.name for path in self.path.iterdir() if not path.is_dir()]
         extra = [name for name in names if not name.startswith(".") and not name.endswith(_OTHER_WEIGHTS)]
         templates = self.path / _TEMPLATES
@@ -95,13 +95,13 @@ class BaseModel:
 
     @cached_property
     def embedding(self) -> str | None:
-        """The module name of the input embedding."""
+        """Return the module name of the input embedding, or None."""
         names = [name for name in self.modules if name.rpartition(".")[2] in EMBEDDINGS]
         return min(names, key=len) if names else None
 
     @cached_property
     def modules(self) -> Mapping[str, TensorInfo]:
-        """Module name in the model → its weight, for every module with one. A tied head is not included."""
+        """Return module name → weight for every module that has a weight. A tied head is not included."""
         return {
             self._model_name(name).removesuffix(".weight"): info
             for name, info in self.tensors.items()
@@ -109,7 +109,7 @@ class BaseModel:
         }
 
     def tensor(self, name: str) -> TensorInfo | None:
-        """The tensor by its name in the model, which is the name that adapters use."""
+        """Return a tensor by its name in the model, which is the name that adapters use. None if it does not exist."""
         found = self.tensors.get(name)
         if found is None and self._bare and name.startswith(f"{self._prefix}."):
             found = self.tensors.get(name.removeprefix(f"{self._prefix}."))
@@ -132,7 +132,7 @@ class BaseModel:
 
 
 def _weight_map(folder: Path) -> tuple[dict[str, str], bool]:
-    """(tensor name → shard file name in shard order, whether it is from an index). The one file's key is ""."""
+    """Return (tensor name → shard file, whether an index file exists). Without an index, the only key is ""."""
     index_file = regular_file(folder, INDEX)
     if index_file is None:
         if regular_file(folder, SINGLE) is not None:

@@ -1,4 +1,4 @@
-"""Converts a `.bin` of torch.save to safetensors: a child process with limits loads it with weights_only.
+"""Convert a `.bin` of torch.save to safetensors, in a child process with limits that uses weights_only.
 
 `python -m firectl.lora.read.bin_file BIN OUT SECONDS` is that child. No other process loads a `.bin`.
 """
@@ -25,7 +25,7 @@ from firectl.errors import AdapterError, Code, InputError
 from firectl.lora.read.folder import printable, quoted
 
 MIN_TORCH = (2, 6)
-"""In older versions a file can make torch.load(weights_only=True) run code (CVE-2025-32434)."""
+"""In older versions of torch, a file can make torch.load(weights_only=True) run code (CVE-2025-32434)."""
 
 _HINT = "save the adapter as safetensors: model.save_pretrained(folder)"
 _SECONDS = 120.0
@@ -33,7 +33,7 @@ _BYTES_A_SECOND = 10 * 2**20
 _MEMORY = 2**29
 """Bytes that the child may use beyond `_TIMES` the file's size: for the tensors, their copies and the output."""
 _TIMES = 4
-"""The tensors may have this many times the file's size, because some share their storage."""
+"""The tensors may be this many times as large as the file, because some share their storage."""
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,13 +41,13 @@ _REFUSED, _FAILED = 2, 3
 """Exit codes of the child: the file's content is wrong; the system refused to read or write a file."""
 
 _one_at_a_time = threading.Lock()
-"""The memory limit is per child, and a platform may get many files at once."""
+"""Run one child at a time: the memory limit is per child, and a platform may get many files at once."""
 
 
 class NotInspected(InputError):
-    """The file was not read. Says nothing about the file itself.
+    """Raised when the file was not read. Does not mean that the file is wrong.
 
-    The code is FAILED_PRECONDITION without a torch that may read it. It is another one for what may pass:
+    The code is FAILED_PRECONDITION if a suitable torch is missing. Other codes are for causes that may pass:
     RESOURCE_EXHAUSTED for a full disk, DEADLINE_EXCEEDED for the time limit, otherwise UNAVAILABLE.
     """
 
@@ -57,7 +57,7 @@ class NotInspected(InputError):
 
     @classmethod
     def of(cls, name: str, error: OSError) -> NotInspected:
-        """The system refused to read or write a file."""
+        """Make the error for a file that the system refused to read or write."""
         full = error.errno in _NO_ROOM
         return cls(
             Code.RESOURCE_EXHAUSTED if full else Code.UNAVAILABLE,
@@ -69,7 +69,7 @@ class NotInspected(InputError):
 
 
 class SafetensorsCopy:
-    """A `.bin` as safetensors: `path`, with the same file name. The file exists as long as this object."""
+    """A temporary safetensors copy of a `.bin`, at `path`, named like the `.bin`. Exists as long as this object."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -143,7 +143,7 @@ def _require_torch(name: str) -> None:
 
 
 def main() -> int:
-    """The child: 0 done, otherwise `_REFUSED` or `_FAILED`, with the reason as a JSON line on stderr."""
+    """Run as the child. Returns 0 if done, else `_REFUSED` or `_FAILED`, with the reason as a JSON line on stderr."""
     import torch  # noqa: F401  before the limit, which is for the file and not for torch
 
     path = Path(sys.argv[1])
@@ -171,7 +171,7 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 def convert(path: Path, out: Path) -> None:
-    """`to_safetensors` in this process, without limits: for the child.
+    """Convert a `.bin` in this process, without limits. Only the child may call this function.
 
     AdapterError if the content cannot be converted, OSError if the system refused to read or write a file.
     """
@@ -205,16 +205,16 @@ def convert(path: Path, out: Path) -> None:
 
 
 def _system_error(error: Exception) -> int | None:
-    """The errno of a system call that failed. safetensors has it only in its text."""
+    """Return the errno of a system call that failed, else None. safetensors has the errno only in the error's text."""
     if isinstance(error, OSError):
-        # EINVAL is about the content: an offset in it that no file has.
+        # EINVAL means wrong content: the file has an offset that no file can have.
         return None if error.errno == errno.EINVAL else error.errno
     found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
     return int(found[1]) if found else None
 
 
 def _require_plain(loaded: object, path: Path) -> None:
-    """AdapterError unless `loaded` is a flat dictionary of plain tensors whose total size the file can have."""
+    """Raise AdapterError unless `loaded` is a flat dictionary of plain tensors of a size possible for the file."""
     import torch
 
     if not isinstance(loaded, dict):

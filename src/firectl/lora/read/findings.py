@@ -1,4 +1,4 @@
-"""What does a check report? A finding says where, what, and what to do about it."""
+"""A finding of a check: where the problem is, what it is, and how to solve it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The finding in one line. Platform and command line use the same words, so that it is shown once."""
+        """Return the finding in one line. Platform and command line use the same sentence, and show it only once."""
         return f"{self.where}: {self.what}" + (f" ({self.todo})" if self.todo else "")
 
     def to_document(self) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Finding:
 
 
 def raise_for(findings: Iterable[Finding]) -> None:
-    """AdapterError with the first error among `findings` and all of them in its details, if there is any."""
+    """Raise AdapterError for the first error among `findings`, if any. Its details have all errors."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:
         return

@@ -1,4 +1,4 @@
-"""Which files of an adapter or base folder may be opened? Also parses strict JSON from them.
+"""Open only safe files of an adapter or base folder, and parse strict JSON from them.
 
 Follows no link out of the folder, opens only regular files, and never writes.
 """
@@ -15,11 +15,11 @@ from typing import Any
 from firectl.errors import AdapterError
 
 MAX_JSON = 32 * 2**20
-"""Bytes. The index of a base with a thousand shards is well below it."""
+"""Largest JSON file, in bytes. The index of a base with a thousand shards is much smaller."""
 
 
 def open_folder(path: Path, what: str) -> Path:
-    """`path` if it is a folder, else AdapterError. `what` names it in the error: "adapter" or "base model"."""
+    """Return `path` if it is a folder, else raise AdapterError. `what` is for the error: "adapter" or "base model"."""
     if path.is_dir():
         return path
     if path.exists():
@@ -28,7 +28,7 @@ def open_folder(path: Path, what: str) -> Path:
 
 
 def check_file_name(name: str, where: str) -> None:
-    """AdapterError that begins with `where` if `name` is not a plain file name and could leave its folder."""
+    """Raise AdapterError, beginning with `where`, unless `name` is a plain file name that cannot leave its folder."""
     problem = None
     if not name:
         problem = "is empty"
@@ -43,7 +43,7 @@ def check_file_name(name: str, where: str) -> None:
 
 
 def regular_file(folder: Path, name: str) -> Path | None:
-    """The path of `folder/name`, None if it does not exist. AdapterError if it is not a regular file of this folder."""
+    """Return the path of `folder/name`, or None if missing. AdapterError if it is not a regular file of this folder."""
     path = folder / name
     try:
         mode = path.lstat().st_mode
@@ -57,14 +57,14 @@ def regular_file(folder: Path, name: str) -> Path | None:
 
 
 def refuse_outside_links(folder: Path) -> None:
-    """AdapterError that names the first entry of `folder` that links to something outside it."""
+    """Raise AdapterError that names the first entry of `folder` that links to a target outside the folder."""
     for path in sorted(folder.iterdir()):
         if path.is_symlink():
             _linked_mode(folder, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the JSON file `path`. AdapterError if it is not UTF-8, too deep, has NaN or the same key twice."""
+    """Read the object in a JSON file. AdapterError if it is not UTF-8, too deep, has NaN or the same key twice."""
     with path.open("rb") as file:
         data = file.read(MAX_JSON + 1)
     if len(data) > MAX_JSON:
@@ -73,7 +73,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object in `data`, as strict as `read_json`. `where` begins the error."""
+    """Parse the JSON object in `data` as strictly as `read_json`. The error begins with `where`."""
     try:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
@@ -89,18 +89,18 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
 
 def quoted(name: str) -> str:
-    """A name from a file, made safe and short enough for a message."""
+    """Return a name from a file in quotes, made safe and short enough for a message."""
     return f"'{printable(name)}'"
 
 
 def printable(text: str, limit: int = 160) -> str:
-    """`text` cut to `limit`, without characters that would disturb a terminal or a log."""
+    """Return `text` without characters that would disturb a terminal or a log, and cut to `limit` characters."""
     clean = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of `names` and the number of the others."""
+    """Return the first three of `names` and the number of the others, for a message."""
     shown = ", ".join(quoted(name) for name in names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
@@ -122,10 +122,10 @@ def _refuse_constant(text: str) -> Any:
 
 
 def _linked_mode(folder: Path, path: Path) -> int:
-    """The mode of the target of the link `path`. AdapterError unless it is in `folder` or a blob of its hub cache."""
+    """Return the mode of the target of a link. AdapterError unless it is in `folder` or a blob of its hub cache."""
     target = path.resolve()
     home = folder.resolve()
-    # A hub cache keeps snapshots/<revision>/<file> as links to ../../blobs/<hash>.
+    # A hub cache keeps the files of snapshots/<revision> as links to ../../blobs/<hash>.
     in_cache = home.parent.name == "snapshots" and target.parent == home.parent.parent / "blobs"
     if not (in_cache or target.is_relative_to(home)):
         raise AdapterError(

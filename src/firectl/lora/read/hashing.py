@@ -1,4 +1,4 @@
-"""Which content does a folder have? Its hash depends on the files alone, not on the folder's name or any time."""
+"""Hash the content of a folder. The hash depends only on the files, not on the folder's name or on times."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class FileHash(NamedTuple):
 
 
 def content_hash(folder: Path, files: Iterable[str] | None = None, check: Callable[[], None] = lambda: None) -> str:
-    """`sha256:<64 hex>` over the name, size and hash of each of `files`. None: every file directly in the folder.
+    """Return `sha256:<64 hex>` over the name, size and hash of each of `files`. None: all files directly in `folder`.
 
-    InputError if one is missing or is not a file of the folder. `check` is called before each MiB and may raise.
+    InputError if a file is missing or is not in the folder. `check` is called before each MiB and may raise.
     """
     open_folder(folder, "folder")
     if files is None:
@@ -38,7 +38,7 @@ def content_hash(folder: Path, files: Iterable[str] | None = None, check: Callab
 
 
 def combined(files: Mapping[str, FileHash]) -> str:
-    """The content hash of a folder whose files have these names, sizes and hashes."""
+    """Return the content hash of a folder whose files have these names, sizes and hashes."""
     total = hashlib.sha256()
     for name, (size, digest) in sorted(files.items()):
         total.update(f"{len(name.encode())}:{name} {size} {digest}\n".encode())
@@ -46,7 +46,7 @@ def combined(files: Mapping[str, FileHash]) -> str:
 
 
 def file_hash(path: Path, check: Callable[[], None] = lambda: None) -> FileHash:
-    """A file's size and sha256. `check` is called before each MiB and may raise."""
+    """Return a file's size and sha256. `check` is called before each MiB and may raise."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_PIECE))
     size = 0
@@ -60,7 +60,7 @@ def file_hash(path: Path, check: Callable[[], None] = lambda: None) -> FileHash:
 
 
 def stamp(path: Path) -> list[int]:
-    """[size, mtime, ctime, inode]: the same until somebody writes the file. Empty if it does not exist."""
+    """Return [size, mtime, ctime, inode], which changes when the file is written. Empty if it does not exist."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
-"""Which module names does a pattern of an adapter's config match? By PEFT's rules, in bounded time.
+"""Match module names with the patterns of an adapter's config, by PEFT's rules and in bounded time.
 
-Patterns come from untrusted files, and Python's `re` can run forever. A pattern that could is refused before it runs.
+Patterns come from untrusted files, and Python's `re` may never end. Such a pattern is refused before it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 MAX_PATTERN = 8192
 MAX_STEPS = 10**9
-"""Limit of the upper bound that `_steps` computes. The longest patterns that trainers write reach a tenth of it."""
+"""Highest accepted result of `_steps`. The longest patterns that trainers write need about a tenth of this."""
 MAX_SECONDS = 5.0
 
 
@@ -48,7 +48,7 @@ class Pattern:
 
 
 class Deadline:
-    """Limits the total time of matching, because many fast patterns on many names can also take long."""
+    """Limits the total time of matching: many fast patterns on many names can also take long."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -60,7 +60,7 @@ class Deadline:
 
 
 def by_pattern(patterns: Mapping[str, T], names: Iterable[str], default: T, where: str) -> dict[str, T]:
-    """Each name's value in PEFT's rank_pattern or alpha_pattern: of the first pattern that ends it, else `default`."""
+    """Return each name's value in PEFT's rank_pattern or alpha_pattern, or `default` if no pattern matches."""
     listed = list(names)
     if not patterns:
         return dict.fromkeys(listed, default)
@@ -77,7 +77,7 @@ def by_pattern(patterns: Mapping[str, T], names: Iterable[str], default: T, wher
 
 
 def _steps(text: str, longest: int) -> float:
-    """An upper bound of the steps of a backtracking matcher for one name of `longest` characters."""
+    """Return an upper bound of the steps of a backtracking matcher for one name of `longest` characters."""
     alternatives, optionals, repeats, depth, worst = 1, 0, 0, 0, 0.0
     branches = [1]
     in_class = False
@@ -94,7 +94,7 @@ def _steps(text: str, longest: int) -> float:
             in_class = character != "]"
         elif character == "[":
             in_class = True
-            # A closing bracket that comes first is a member of the class.
+            # In a character class, a closing bracket in first position is an ordinary character.
             position += (
                 2 if text[position + 1 : position + 3] == "^]" else int(text[position + 1 : position + 2] == "]")
             )

@@ -1,4 +1,4 @@
-"""What is in a safetensors file? Names, dtypes, shapes, and the position of each tensor's bytes.
+"""Read what a safetensors file contains: names, dtypes, shapes, and the position of each tensor's bytes.
 
 Reads headers with the standard library alone, refuses malformed ones, and never interprets the weights.
 """
@@ -15,7 +15,7 @@ from firectl.errors import AdapterError
 from firectl.lora.read.folder import parse_json, quoted
 
 MAX_HEADER = 100_000_000
-"""Bytes; the limit of the safetensors library."""
+"""Largest header in bytes. The safetensors library has the same limit."""
 MAX_DIMENSIONS = 8
 MAX_NAME = 1024
 
@@ -24,7 +24,7 @@ BITS = {
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
     "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
-"""dtype of the format → its size in bits."""
+"""dtype of the format → bits per number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a safetensors file. AdapterError names the file, the tensor and its problem."""
+    """Read the header of a safetensors file. AdapterError names the file, the tensor and its problem."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -82,14 +82,14 @@ def read_header(path: Path) -> Header:
 
 
 def read_bytes(info: TensorInfo) -> bytearray:
-    """The raw bytes of a tensor. AdapterError if the file became shorter after its header was read."""
+    """Read the raw bytes of a tensor. AdapterError if the file became shorter after its header was read."""
     data = bytearray(info.nbytes)
     read_into(info, 0, memoryview(data))
     return data
 
 
 def read_into(info: TensorInfo, offset: int, view: memoryview) -> None:
-    """Fill `view` with a tensor's bytes, beginning at its byte `offset`. AdapterError as in `read_bytes`."""
+    """Fill `view` with a tensor's bytes, from byte `offset` of the tensor. AdapterError as in `read_bytes`."""
     with info.file.open("rb", buffering=0) as file:
         file.seek(info.start + offset)
         while view:
@@ -100,7 +100,7 @@ def read_into(info: TensorInfo, offset: int, view: memoryview) -> None:
 
 
 def read_chunks(info: TensorInfo, size: int = 4 * 2**20) -> Iterator[bytearray]:
-    """The raw bytes of a tensor in pieces of at most `size` bytes, a multiple of 8."""
+    """Yield the raw bytes of a tensor in pieces of at most `size` bytes. `size` must be a multiple of 8."""
     for offset in range(0, info.nbytes, size):
         chunk = bytearray(min(size, info.nbytes - offset))
         read_into(info, offset, memoryview(chunk))

@@ -1,7 +1,8 @@
-"""The weights of many adapters side by side, so that one product can read several.
+"""Keep the weights of several adapters side by side in one memory, so that one product can use several.
 
-A step copies an adapter into a place of the bank when it first has rows of it. So the cost of a step depends on its
-own adapters, not on the loaded ones. Must not depend on rows: deltas.py computes what a step adds.
+The bank is an array with a numbered place per adapter. A step copies an adapter into a place when it first needs
+it, so the cost of a step depends only on the adapters that the step uses.
+Must not depend on rows: deltas.py computes what a step adds.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from firectl.engine.schedule.adapter import EngineAdapter, require_shapes
 
 _PARTS = (QKV, OUTPUT, GATE_UP, DOWN)
 _ROOM = 2**30
-"""Bytes of the bank at most. A place takes memory when an adapter is copied into it."""
+"""Largest size of the bank in bytes. A place takes memory only when an adapter is copied into it."""
 _PLACES = 64
-"""Places of the bank at most."""
+"""Largest number of places in the bank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One linear module of the checkpoint, and its outputs within its part."""
+    """One linear module of the checkpoint, and the range of its outputs in the merged linear layer (part)."""
 
     name: str
     features_in: int
@@ -38,7 +39,7 @@ class Module:
 
 
 def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
-    """The checkpoint's modules of a linear layer of the lean model, in the order of its outputs."""
+    """Return the checkpoint's modules that form one linear layer of the lean model, in the order of its outputs."""
     queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
     hidden, inner = config.hidden, config.intermediate
     outputs = {
@@ -56,7 +57,7 @@ def modules_of(config: LeanConfig, layer: int, part: int) -> tuple[Module, ...]:
 
 
 class LoraBank:
-    """Memory for several adapters, one place each.
+    """Memory for several adapters, with one place for each.
 
     A place holds A [in, modules * rank] and B [modules * rank, out] for each linear layer. B is block-diagonal over the
     layer's modules, so that one pair of products computes all of them. B includes the scaling.
@@ -67,30 +68,31 @@ class LoraBank:
         self.layout = [[modules_of(config, layer, part) for part in _PARTS] for layer in range(config.layers)]
         self._modules = {module.name: module for layer in self.layout for part in layer for module in part}
         self.rank = 0
-        """The rank that every module has room for."""
+        """The rank for which every module has room in a place."""
         self._held: list[weakref.ref[EngineAdapter] | None] = []
         self._numbers = torch.empty((0, 0))
-        """[places, numbers of an adapter]; `a` and `b` are views of it."""
+        """[places, numbers per adapter]. `a` and `b` are views of this tensor."""
         self.a: list[list[torch.Tensor]] = []
-        """By layer and part: [places, in, modules * rank]."""
+        """A by layer and part: [places, in, modules * rank]."""
         self.b: list[list[torch.Tensor]] = []
+        """B by layer and part: [places, modules * rank, out]."""
         self.planned: tuple[object, Deltas] | None = None
-        """The last plan and what it is for; None after any change of the bank."""
+        """The last plan of `deltas_of` and the rows it is for; None after any change of the bank."""
 
     @property
     def size(self) -> int:
-        """Bytes of all places."""
+        """Size of all places in bytes."""
         return self._numbers.nbytes
 
     def check(self, adapter: EngineAdapter) -> None:
-        """AdapterError unless every module of the adapter is a layer of this model, and of its shape."""
+        """Raise AdapterError unless every module of the adapter is in this model with the same shape."""
         shapes = {name: (module.features_in, module.features_out) for name, module in self._modules.items()}
         require_shapes(adapter, shapes.get)
 
     def place(self, adapters: Collection[EngineAdapter]) -> Mapping[EngineAdapter, int]:
-        """The places of a step's adapters, near each other; copies missing adapters in.
+        """Return the places of a step's adapters, near each other. Copies adapters into the bank if needed.
 
-        Empty when the bank has no room for all of them.
+        The result is empty if the bank has no room for all of them.
         """
         if not adapters:
             return {}
@@ -106,7 +108,7 @@ class LoraBank:
         far = [adapter for adapter in adapters if places.get(adapter) not in near]
         if far:
             taken = set(places.values())
-            # Empty places first: an adapter that is idle now may come back.
+            # Use empty places first: an adapter that this step does not use may be needed again.
             free = sorted((place for place in near if place not in taken), key=lambda place: place in held.values())
             for adapter, place in zip(far, free, strict=False):
                 if adapter in places:
@@ -117,7 +119,7 @@ class LoraBank:
         return places
 
     def release(self) -> None:
-        """Free the memory if none of its adapters is loaded any more."""
+        """Free the bank's memory if none of its adapters is loaded or in use any more."""
         if not self._alive():
             self.rank, self._held = 0, []
             self._clear()
@@ -126,7 +128,7 @@ class LoraBank:
         self._numbers, self.a, self.b, self.planned = torch.empty((0, 0)), [], [], None
 
     def _alive(self) -> dict[EngineAdapter, int]:
-        """The adapters in the bank that are still loaded or in use, and their places."""
+        """Return adapter → place for adapters in the bank that are still loaded or in use."""
         found = {}
         for number, reference in enumerate(self._held):
             adapter = reference() if reference is not None else None
@@ -135,9 +137,9 @@ class LoraBank:
         return found
 
     def _near(self, places: list[int], count: int) -> range:
-        """Places for `count` adapters of one step, of which some lie in `places` already.
+        """Choose a range of places for `count` adapters of one step, some of which already have one of `places`.
 
-        A product reads all places from the first to the last, so it pays to leave only a few idle ones between them.
+        A product reads all places from the first to the last, so few unused places should be between them.
         """
         room = min(count + max(2, count // 4), len(self._held))
         if not places:
@@ -148,13 +150,13 @@ class LoraBank:
         return range(first, first + room)
 
     def _arrange(self, rank: int) -> None:
-        """Allocate places for adapters of this rank, as many as fit; all are empty then."""
+        """Allocate as many empty places as fit for adapters of this rank."""
         shapes = [[_shapes(part, rank) for part in layer] for layer in self.layout]
         each = sum(numbers.numel() for layer in shapes for part in layer for numbers in part)
         places = min(_PLACES, self._room // (each * self._dtype.itemsize))
         self.rank, self._held = rank, [None] * places
         self._clear()  # frees the old memory first
-        # Not zeros: a CPU takes memory when it is written, so allocating a bank stalls no stream.
+        # Not zeros: a CPU allocates memory only when it is written, so a new bank delays no stream.
         self._numbers = torch.empty((places, each), device=self._device, dtype=self._dtype)
         at = 0
 
@@ -184,7 +186,7 @@ class LoraBank:
         self._held[place] = weakref.ref(adapter)
 
     def _fills(self, adapter: EngineAdapter) -> bool:
-        """Whether the adapter overwrites every number of a place that can be non-zero."""
+        """Whether a copy of the adapter overwrites every number of a place that can be non-zero."""
         modules = adapter.modules
         return len(modules) == len(self._modules) and all(
             weights.a.shape[1] == self.rank for weights in modules.values()
@@ -197,6 +199,6 @@ class LoraBank:
 
 
 def _shapes(part: tuple[Module, ...], rank: int) -> tuple[torch.Size, torch.Size]:
-    """The shapes of a layer's A and B."""
+    """Return the shapes of A and B for one linear layer."""
     ranks = len(part) * rank
     return torch.Size((part[0].features_in, ranks)), torch.Size((ranks, part[-1].outputs.stop))

@@ -1,7 +1,7 @@
-"""Which models the lean forward pass supports, and their numbers, from config.json alone.
+"""Decide from config.json which models the lean forward pass supports, and read their sizes.
 
-None for a config that relies on defaults of its family, or has features that are not listed here: transformers then
-computes the model.
+A config that relies on defaults of its family, or has features that are not listed here, gives None. transformers
+then computes the model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Rope:
     kind: str
     theta: float
     parameters: Mapping[str, float]
-    """For `linear` and `llama3`: factor and wavelengths."""
+    """The factor for `linear`; the factor and wavelengths for `llama3`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,16 @@ class LeanConfig:
     epsilon: float
     rope: Rope
     windows: tuple[int | None, ...]
-    """By layer: how many positions it sees; None for all."""
+    """By layer: how many positions a row attends to; None for all."""
     qkv_bias: bool
     head_norms: bool
-    """Queries and keys are normalised per head (Qwen3)."""
+    """Whether queries and keys are normalised per head (Qwen3)."""
     tied: bool
     eos: frozenset[int]
 
 
 def lean_config(config: Mapping[str, Any]) -> LeanConfig | None:
-    """The numbers of a model that the lean pass computes exactly, None for any other model."""
+    """Read the config of a model that the lean pass computes exactly. None for any other model."""
     kind = config.get("model_type")
     if kind not in FAMILIES or config.get("hidden_act") != "silu" or config.get("quantization_config"):
         return None
@@ -79,14 +79,14 @@ def lean_config(config: Mapping[str, Any]) -> LeanConfig | None:
 
 
 def eos_of(config: Mapping[str, Any]) -> frozenset[int]:
-    """The token ids that end an answer, from a config or a generation config."""
+    """Return the token ids that end an answer, from a config or a generation config."""
     ids = config.get("eos_token_id")
     listed = ids if isinstance(ids, list) else [ids]
     return frozenset(number for number in listed if isinstance(number, int) and not isinstance(number, bool))
 
 
 def _rope(config: Mapping[str, Any]) -> Rope | None:
-    """From `rope_theta` with `rope_scaling`, or from `rope_parameters`. None for a kind that is not supported."""
+    """Read `rope_theta` with `rope_scaling`, or `rope_parameters`. None for a kind that is not supported."""
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
     theta = given.get("rope_theta", config.get("rope_theta", 10000.0))
     kind = given.get("rope_type", given.get("type", "default"))
@@ -101,7 +101,7 @@ def _rope(config: Mapping[str, Any]) -> Rope | None:
 
 
 DEFAULT_WINDOW = 4096
-"""The default of transformers for Mistral, Qwen2 and Qwen3 without the key."""
+"""transformers' default window for Mistral, Qwen2 and Qwen3 if the config has no `sliding_window`."""
 
 
 def _windows(config: Mapping[str, Any], layers: int) -> tuple[int | None, ...] | None:

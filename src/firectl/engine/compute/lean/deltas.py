@@ -1,6 +1,6 @@
-"""What the adapters of a step add, in as few and as large products as its rows allow.
+"""Add the adapters' changes to a step's outputs, in as few and as large products as the rows allow.
 
-The weights come from the bank, where the adapters of a step lie near each other. Must not copy weights.
+The weights are in the bank, where the adapters of a step have places near each other. Must not copy weights.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from firectl.engine.compute.packing import AdapterRows
 from firectl.engine.schedule.adapter import EngineAdapter
 
 _WASTE = 2
-"""Padding pays up to this many times the rows, because it saves products."""
+"""Padding saves products. It is worth up to this many times the rows without padding."""
 _RUNS = 2
-"""Groups in so few runs of equal ones are not padded."""
+"""Groups are not padded if they form at most this many runs (see `_runs`)."""
 _APART = 24
-"""From this many rows on it pays to skip the zeros of B, with one product for each module."""
+"""From this many rows on, one product per module is faster, because it skips the zeros of B."""
 
 
 def deltas_of(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[EngineAdapter, int]) -> Deltas:
-    """What `adapters` add to their rows. `places` are in the bank, or empty when it had no room for them.
+    """Plan what `adapters` add to their rows. `places` are in the bank, or empty if the bank had no room.
 
-    Correct in any order of the rows; cheapest in the order of `pack`.
+    Correct for any order of the rows, but fastest for the order that `pack` makes.
     """
     if not places:
         return Unbanked(bank.layout, adapters)
     wanted = [(places[adapter], first, last) for adapter, first, last in adapters]
     if bank.planned is None or bank.planned[0] != wanted:
-        # While sequences generate, each step has the same rows as the one before.
+        # While sequences generate, each step usually has the same rows as the step before.
         bank.planned = (wanted, _plan(bank, adapters, places))
     return bank.planned[1]
 
@@ -42,7 +42,7 @@ def _plan(bank: LoraBank, adapters: Items[AdapterRows], places: Mapping[EngineAd
     groups = [_Group(places[adapter], first, last) for adapter, first, last in adapters]
     alone: list[_Group] = []
     while groups and _span(groups) * _longest(groups) > _WASTE * sum(group.count for group in groups):
-        # For example a prompt: padded to its length, the others would cost as much as it does.
+        # The largest group, such as a prompt, gets its own product: padding all others to its length costs too much.
         alone.append(max(groups, key=lambda group: group.count))
         groups.remove(alone[-1])
     runs = _runs(groups)
@@ -73,7 +73,7 @@ class _Group:
 
 
 def _span(groups: list[_Group]) -> int:
-    """The number of places from the first to the last."""
+    """Return the number of places from the first to the last, unused ones included."""
     return max(group.place for group in groups) + 1 - min(group.place for group in groups)
 
 
@@ -82,7 +82,7 @@ def _longest(groups: list[_Group]) -> int:
 
 
 def _runs(groups: list[_Group]) -> list[list[_Group]]:
-    """Runs of adjacent groups in adjacent places, with equally many rows."""
+    """Return runs of groups with adjacent rows, adjacent places and the same number of rows."""
     runs: list[list[_Group]] = []
     for group in groups:
         last = runs[-1][-1] if runs else None
@@ -94,7 +94,7 @@ def _runs(groups: list[_Group]) -> list[list[_Group]]:
 
 
 class Combined:
-    """Several products on separate rows, in the layers that an adapter of the step changes."""
+    """Runs several products on separate rows, only in layers that an adapter of the step changes."""
 
     def __init__(self, products: list[Deltas], touched: list[list[bool]]) -> None:
         self._products, self._touched = products, touched
@@ -106,7 +106,7 @@ class Combined:
 
 
 class SingleAdapter:
-    """One adapter: two products, or one more for each module where skipping zeros pays."""
+    """Applies one adapter: two products, or one more for each module where skipping zeros is faster."""
 
     def __init__(self, bank: LoraBank, group: _Group) -> None:
         self._rows = slice(group.first, group.last)
@@ -132,13 +132,13 @@ class SingleAdapter:
 
 
 def _blocks(b: torch.Tensor, part: tuple[Module, ...], rank: int) -> list[tuple[slice, slice, torch.Tensor]]:
-    """The non-zero blocks of B [modules * rank, out], and where they are."""
+    """Return the non-zero blocks of B [modules * rank, out]: (their ranks, their outputs, their numbers)."""
     ranks = [slice(number * rank, (number + 1) * rank) for number in range(len(part))]
     return [(rows, module.outputs, b[rows, module.outputs]) for rows, module in zip(ranks, part, strict=True)]
 
 
 class EqualGroups:
-    """Adjacent places with equally many rows: two products over views."""
+    """Applies adapters in adjacent places with equally many rows: two products over views."""
 
     def __init__(self, bank: LoraBank, run: list[_Group]) -> None:
         self._rows, self._groups = slice(run[0].first, run[-1].last), len(run)
@@ -152,7 +152,7 @@ class EqualGroups:
 
 
 class PaddedGroups:
-    """Every place gets as many rows as the largest group; the results of the padding are dropped."""
+    """Applies groups of different sizes: pads each to the largest group, and drops the padding's results."""
 
     def __init__(self, bank: LoraBank, groups: list[_Group]) -> None:
         low, longest = min(group.place for group in groups), _longest(groups)
@@ -181,7 +181,7 @@ class PaddedGroups:
 
 
 class Unbanked:
-    """Each adapter from its own weights, for a step whose adapters do not fit the bank."""
+    """Applies each adapter with its own weights, for a step whose adapters do not fit the bank."""
 
     def __init__(self, layout: list[list[tuple[Module, ...]]], adapters: Items[AdapterRows]) -> None:
         self._layout, self._adapters = layout, adapters

@@ -1,6 +1,6 @@
-"""From a folder's files to a `LeanModel`, tensor by tensor.
+"""Read a folder's files into a `LeanModel`, tensor by tensor.
 
-Must not import transformers: that takes longer than the rest of the start.
+Must not import transformers, because this import takes longer than the rest of the start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def readable(base: BaseModel) -> bool:
 
 
 def read_model(base: BaseModel, config: LeanConfig, dtype: torch.dtype, device: torch.device) -> LeanModel:
-    """AdapterError when a tensor of the model is missing or has another shape."""
+    """Read the model. AdapterError if a tensor of the model is missing or has another shape."""
     # transformers does not tie a model whose files contain a head, whatever the config says.
     tied = config.tied and base.tensor("lm_head.weight") is None
     shapes = _shapes(config, tied)
@@ -49,7 +49,7 @@ def read_model(base: BaseModel, config: LeanConfig, dtype: torch.dtype, device: 
 
 
 def generation_eos(folder: Path) -> frozenset[int]:
-    """The token ids of generation_config.json that end an answer."""
+    """Return the token ids in generation_config.json that end an answer."""
     try:
         settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -78,7 +78,7 @@ def _decoder_layer(read: Callable[..., torch.Tensor], config: LeanConfig, layer:
 
 
 def _shapes(config: LeanConfig, tied: bool) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of the model, by its name in the checkpoint."""
+    """Return tensor name in the checkpoint → shape, for every tensor of the model."""
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocabulary, config.hidden)}
     for layer in range(config.layers):
         at = f"model.layers.{layer}"

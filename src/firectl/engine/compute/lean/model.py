@@ -1,7 +1,7 @@
-"""The forward pass of Llama, Mistral, Qwen2 and Qwen3 over one packed batch.
+"""Run the forward pass of Llama, Mistral, Qwen2 and Qwen3 over one packed batch.
 
-Products that read the same rows are one product: queries, keys and values; gate and up. attention.py attends over the
-KV memory, deltas.py adds LoRA. Must not read files.
+Products with the same input rows are done as one: queries, keys and values; gate and up. attention.py attends over
+the KV memory, deltas.py adds LoRA. Must not read files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from firectl.engine.compute.packed_linear import PackedLinear
 from firectl.engine.compute.packing import Batch
 
 QKV, OUTPUT, GATE_UP, DOWN = range(4)
-"""The linear layers of a decoder layer. Each may stand for several modules of the checkpoint."""
+"""Numbers of a decoder layer's linear layers. One may combine several modules of the checkpoint."""
 
 
 class Deltas(Protocol):
-    """What LoRA adds to the outputs of the linear layers."""
+    """Adds LoRA's changes to the outputs of the linear layers."""
 
     def add(self, layer: int, part: int, x: torch.Tensor, y: torch.Tensor) -> None:
         """Add to `y` [rows, out] in place what the rows' adapters compute from `x` [rows, in]."""
@@ -37,7 +37,7 @@ class DecoderLayer:
     linears: tuple[PackedLinear, PackedLinear, PackedLinear, PackedLinear]
     norms: tuple[torch.Tensor, torch.Tensor]
     head_norms: tuple[torch.Tensor, torch.Tensor] | None
-    """For queries and for keys."""
+    """Norm weights for queries and for keys; None for a model without these norms."""
     mask_rules: MaskRules
 
 
@@ -60,9 +60,9 @@ class LeanModel:
         self._rotations = Rotations(config, embeddings.device, embeddings.dtype)
 
     def forward(self, batch: Batch, store: KVStore, deltas: Deltas | None, last_deltas: Deltas | None) -> torch.Tensor:
-        """The logits [sampled, vocabulary] of the batch's sampled rows, in float32.
+        """Return the logits [sampled, vocabulary] of the rows whose next token is due, in float32.
 
-        The last layer computes keys and values of all rows, and the rest for the sampled rows only, with `last_deltas`.
+        The last layer computes keys and values of all rows, but the rest for the sampled rows only, with `last_deltas`.
         """
         config = self.config
         heads, kv_heads, size = config.heads, config.kv_heads, config.head_size
@@ -97,14 +97,14 @@ class LeanModel:
         return logits.float()
 
     def _padded(self, rows: torch.Tensor) -> torch.Tensor:
-        """Row numbers [n], padded to the rows that the products compute: once, not before every product."""
+        """Pad row numbers [n] to the row count that the products compute: once here, not before every product."""
         return F.pad(rows, (0, self.layers[0].linears[QKV].padded_rows(len(rows)) - len(rows)))
 
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Root mean square norm over the last dimension."""
+        """Apply the root mean square norm over the last dimension."""
         if not self._plain_norms:
             return F.rms_norm(x, weight.shape, weight, self.config.epsilon)
-        # Five operators instead of a dozen on a CPU. Only float32 can be squared without overflow.
+        # On a CPU this takes five operators instead of a dozen. Only float32 can be squared without overflow.
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         square = torch.addcmul(self._epsilon, length, length, value=1 / x.shape[-1])
         return (x * square.rsqrt_()).mul_(weight)
@@ -126,7 +126,7 @@ class Rotations:
         self._length = 0
 
     def at(self, positions: torch.Tensor, highest: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows of `positions`, up to position `highest`."""
+        """Return the tables' rows for `positions`, of which `highest` is the largest."""
         if self._tables is None or highest >= self._length:
             self._length = max(256, 2 * highest)
             angles = torch.outer(torch.arange(self._length, device=self._frequencies.device).float(), self._frequencies)
@@ -140,7 +140,7 @@ class Rotations:
 
 
 def frequencies(rope: Rope, size: int) -> torch.Tensor:
-    """Radians per position of each pair of a head's `size` numbers: [size / 2] in float32."""
+    """Return the radians per position for each pair of a head's `size` numbers: [size / 2] in float32."""
     inverse: torch.Tensor = 1.0 / (rope.theta ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
     if rope.kind == "linear":
         return inverse / rope.parameters["factor"]

@@ -1,6 +1,6 @@
-"""The runner of the common families: our own forward pass, with several adapters in one batch.
+"""Run models of the common families with our own forward pass, with several adapters in one batch.
 
-Must not pick tokens or know requests.
+Must not pick tokens or depend on requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A model of any family, by the classes of transformers. Slower than the lean forward pass.
+"""Load a model of any family with transformers' classes. Slower than the lean forward pass.
 
 AdapterError for a folder with incomplete files, and for a model with features that packed batches do not support.
 """
@@ -21,7 +21,7 @@ _LENGTH_DEPENDENT_ROPE = ("dynamic", "longrope")
 
 
 def read_any(folder: Path, dtype: torch.dtype, device: torch.device) -> ReadModel:
-    """AdapterError for a folder that cannot be served as it is."""
+    """Load and test the model. AdapterError for a folder that cannot be served as it is."""
     model = _load(folder, dtype).to(device)
     _refuse_unsupported(model.config)
     runner = TransformersRunner(model, device)
@@ -35,7 +35,7 @@ def read_any(folder: Path, dtype: torch.dtype, device: torch.device) -> ReadMode
 
 
 def _try_out(runner: TransformersRunner, model: Any) -> int:
-    """Bytes of keys and values per token. AdapterError for a model that does not work in packed batches."""
+    """Test the model and return the bytes of keys and values per token. AdapterError if packed batches do not work."""
     try:
         token_bytes = measure(runner, int(model.config.num_hidden_layers))
         if model.config.model_type not in VERIFIED:
@@ -67,7 +67,7 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
         raise AdapterError(f"{folder}: the model cannot be loaded: {error}") from error
     missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report["mismatched_keys"]))
     if missing:
-        # transformers would use random numbers in their place.
+        # transformers would use random numbers for missing tensors.
         raise AdapterError(f"{folder}: the checkpoint lacks {len(missing)} tensors of the model, such as {missing[0]}")
     model.eval()
     model.requires_grad_(False)
@@ -88,7 +88,7 @@ def _longest(config: Any) -> int:
     rope = getattr(config, "rope_parameters", None) or {}
     for parameters in [rope, *(value for value in rope.values() if isinstance(value, dict))]:
         if parameters.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
-            # Beyond this, the rotation of every token depends on the length of its sequence.
+            # Beyond the original length, the rotation of every token depends on the length of its sequence.
             original = parameters.get("original_max_position_embeddings")
             longest = min(longest, int(original or config.max_position_embeddings))
     return longest

@@ -1,6 +1,6 @@
-"""LoRA inside a linear layer: the base's product, then each adapter's delta on its own rows.
+"""Apply LoRA inside a linear layer: compute the base's product, then add each adapter's change to its rows.
 
-Must not keep weights: they come with the batch, so that an unused adapter can be freed.
+Must not keep weights: each batch brings them, so that an unused adapter can be freed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class LoraForward:
 
 
 class LoraLayers:
-    """The layers of a model that can apply LoRA, and those that do."""
+    """The layers of a model that can apply LoRA. A layer is changed when the first adapter needs it."""
 
     def __init__(self, model: nn.Module, step: PackedStep) -> None:
         head = model.get_output_embeddings()  # type: ignore[operator]
-        # Not the output layer: it computes the sampled rows only, and the service accepts no adapters of it either.
+        # Without the output layer: it computes only sampled rows, and the service accepts no adapter of it here.
         self._modules = {
             name: module for name, module in model.named_modules() if module is not head and _shape(module) is not None
         }
@@ -51,11 +51,11 @@ class LoraLayers:
         self._carried: weakref.WeakSet[EngineAdapter] = weakref.WeakSet()
 
     def check(self, adapter: EngineAdapter) -> None:
-        """AdapterError unless every module of the adapter is a layer of this model with the same shape."""
+        """Raise AdapterError unless every module of the adapter is in this model with the same shape."""
         require_shapes(adapter, lambda name: _shape(self._modules[name]) if name in self._modules else None)
 
     def carry(self, adapters: Iterable[EngineAdapter]) -> None:
-        """Make the layers of these adapters apply LoRA. Between steps only."""
+        """Make the layers that these adapters change apply LoRA. Call it only between steps."""
         for adapter in adapters:
             for name in adapter.modules if adapter not in self._carried else ():
                 module = self._modules[name]
@@ -65,7 +65,7 @@ class LoraLayers:
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:
-    """Features in and out of a layer that LoRA applies to, else None."""
+    """Return the features in and out of a layer that LoRA can change, else None."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if isinstance(module, Conv1D):

@@ -1,6 +1,6 @@
-"""A runner for any family: transformers' model code with our attention and our LoRA layers.
+"""Run models of any family with transformers' code, our attention and our LoRA layers.
 
-Must not pick tokens or know requests.
+Must not pick tokens or depend on requests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class TransformersRunner:
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.model = model
         self.kv_bytes_per_token = 0
-        """Set by load.py after a first step."""
+        """Set by load.py after a first step. 0 before that."""
         self._device = device
         self.step = PackedStep(KVStore())
         self.step.bind(model)

@@ -1,4 +1,4 @@
-"""Check at load that a model computes the same in a packed batch as alone.
+"""Check at load that a model computes the same in a packed batch as it does alone.
 
 The tests compare the families in VERIFIED with a reference. Any other family is compared here with transformers' own
 attention, and refused when it differs. Must not serve requests.
@@ -26,13 +26,13 @@ VERIFIED = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "mi
 _LENGTH = 12
 _CUTS = (0, 5, 11, 12)
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-"""Of the largest logit."""
+"""dtype → largest allowed difference, as a share of the largest logit."""
 
 
 def measure(runner: TransformersRunner, layers: int) -> int:
-    """Bytes of one token's keys and values, measured in a first step, which also warms the model up.
+    """Measure the bytes of one token's keys and values in a first step, which also warms up the model.
 
-    AdapterError when a layer does not use the packed attention, or asks it for an unsupported feature.
+    AdapterError if a layer does not use the packed attention, or needs a feature that the attention lacks.
     """
     run_packed(runner, [[1, 2, 3], [2]], [(0, 2, 3), (0, 1)])
     others = layers - len(runner.step.layers)
@@ -47,7 +47,7 @@ def measure(runner: TransformersRunner, layers: int) -> int:
 
 
 def verify(runner: TransformersRunner, model: nn.Module) -> None:
-    """AdapterError unless two sequences, packed and in chunks, give the logits that each gives alone."""
+    """Raise AdapterError unless two prompts, packed and in chunks, give the logits that each gives alone."""
     prompts = [[(7 * place + 3 * number + 1) % 97 for place in range(_LENGTH)] for number in range(2)]
     packed = run_packed(runner, prompts, [_CUTS, _CUTS])
     runner.forget()
@@ -70,7 +70,7 @@ def verify(runner: TransformersRunner, model: nn.Module) -> None:
 
 
 def run_packed(runner: Runner, prompts: list[list[int]], cuts: list[tuple[int, ...]]) -> torch.Tensor:
-    """The last logits [prompts, vocabulary] of prompts packed side by side, each cut into chunks at its `cuts`."""
+    """Run prompts side by side, each cut into chunks at its `cuts`. Returns the last logits [prompts, vocabulary]."""
     memory = KVSlots(256 * len(prompts), 256, len(prompts))
     sequences = [Sequence(prompt, Sampling(), 1, TextStream(lambda _: "", [])) for prompt in prompts]
     last: dict[Sequence, torch.Tensor] = {}
