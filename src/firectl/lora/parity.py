@@ -45,7 +45,7 @@ def parity(adapter: Path, base: Path, prompts: Sequence[str] = PROMPTS) -> dict[
     """Compare the ways to apply one adapter to its base, with a merge in a temporary folder.
 
     Returns `{"valid", "changes", "agrees", "allowed", "tokens", "ways", "comparisons", "loss", "skipped"}`.
-    or transformers is missing, AdapterError if the adapter does not fit.
+    InputError if torch or transformers is missing, AdapterError if the adapter does not fit.
     """
     require("torch", "transformers")
     lora, opened = Adapter.open(adapter), BaseModel.open(base)
@@ -74,7 +74,7 @@ def verify(adapters: Sequence[tuple[Path, float]], base: Path, merged: Path) -> 
     """Compare a merged folder's answers with PEFT's unmerged ones, on random tokens.
 
     Returns `{"agrees", "max_difference", "mean_difference", "top1_agreement", "allowed", "tokens"}`.
-    transformers or PEFT is missing.
+    InputError if torch, transformers or PEFT is missing.
     """
     import torch
 

@@ -39,7 +39,7 @@ class AdapterReader:
         self._max_rank = max_rank
 
     def find(self, path: Path) -> AdapterSource:
-        """Read the headers and the hash of an adapter's folder. AdapterError if it is invalid or changes during this."""
+        """Read the headers and the hash of an adapter's folder. AdapterError if it is invalid or is being written."""
         before = _stamps(path)
         adapter = Adapter.open(path)
         content = content_hash(adapter.path, adapter.files)

@@ -61,7 +61,7 @@ class Decodes:
         return self.high - self.low
 
     def lines(self, heads: int, capacity: int) -> torch.Tensor:
-        """Return the indices of the rows' heads in a flat view of a slab [slots, heads, capacity, .]: [rows * heads]."""
+        """Return where the rows' heads go in a flat view of a slab [slots, heads, capacity, .]: [rows * heads]."""
         if (heads, capacity) not in self._lines:
             each = torch.arange(heads, device=self.slots.device)
             lines = (self.slots[:, None] * heads + each) * capacity + self.positions[:, None]

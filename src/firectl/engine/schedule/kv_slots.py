@@ -145,7 +145,7 @@ class KVSlots:
         return min(capacity, self._max_length)
 
     def _create(self, capacity: int, slots: int | None = None) -> _Slab | None:
-        """Create a slab of `slots` slots or of as many as fit, after dropping empty slabs. None if not even one fits."""
+        """Create a slab of `slots` slots, or of as many as fit once empty slabs are dropped. None if no slot fits."""
         slots = slots or max(1, min(SLAB_TOKENS // capacity, self._max_slots))
         for slab in list(self._slabs.values()):
             if self._left() >= slots * capacity:

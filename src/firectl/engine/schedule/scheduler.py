@@ -116,7 +116,7 @@ class Scheduler:
         return True
 
     def _make_room(self, sequence: Sequence, length: int, plan: dict[Sequence, Chunk]) -> bool:
-        """Make the slot long enough by a move, or by preempting the youngest. False if `sequence` itself was preempted."""
+        """Make the slot long enough: move it or preempt the youngest sequence. False if that is `sequence` itself."""
         while sequence.slot is not None and sequence.slot.capacity < length:
             grown = self.memory.grow(sequence.slot, self._wanted(sequence, length), sequence.computed)
             if grown is not None:

@@ -1,7 +1,7 @@
 """Keep the weights of several adapters side by side in one memory, so that one product can use several.
 
 The bank is an array with a numbered place per adapter. A step copies an adapter into a place when it first needs
-it, so the cost of a step depends only on the adapters it uses.
+it, so the cost of a step depends only on the adapters that the step uses.
 Must not depend on rows: deltas.py computes what a step adds.
 """
 
@@ -75,6 +75,7 @@ class LoraBank:
         self.a: list[list[torch.Tensor]] = []
         """A by layer and part: [places, in, modules * rank]."""
         self.b: list[list[torch.Tensor]] = []
+        """B by layer and part: [places, modules * rank, out]."""
         self.planned: tuple[object, Deltas] | None = None
         """The last plan of `deltas_of` and the rows it is for; None after any change of the bank."""
 

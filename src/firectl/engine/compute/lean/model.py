@@ -1,7 +1,7 @@
 """Run the forward pass of Llama, Mistral, Qwen2 and Qwen3 over one packed batch.
 
 Products with the same input rows are done as one: queries, keys and values; gate and up. attention.py attends over
-KV memory, deltas.py adds LoRA. Must not read files.
+the KV memory, deltas.py adds LoRA. Must not read files.
 """
 
 from __future__ import annotations
