@@ -1,1 +1,1 @@
-"""The command line: what people type, and how they are answered. Speaks to the API through firectl.client alone."""
+"""The command line of firectl: parse arguments, run commands, show results. Calls the API only with firectl.client."""

@@ -1,6 +1,6 @@
-"""What one invocation needs, each part made on first use: settings, client, output, progress.
+"""Create what one run of a command needs, each on first use: settings, client, output, progress.
 
-Commands get it as their first argument. Catches no errors; main.py does.
+Each command gets the App as its first argument. Errors are caught in main.py, not here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class App:
-    """`flags`: the global flags given, at any level. `environ`: the environment that settings are read from."""
+    """Hold the state of one run. `flags`: the global flags given, before or after the verb. `environ`: for settings."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ = os.environ if environ is None else environ
@@ -40,11 +40,11 @@ class App:
         self.planned_files: dict[str, int] = {}
         """The files that a dry run would send, and their sizes in bytes."""
         self.offer: Callable[[str, str], list[Any]] = lambda kind, incomplete: []
-        """For shell completion: the names of a kind that begin with the typed text."""
+        """For shell completion: called with a kind of name and the typed text, returns the candidates."""
         self.left_running: list[str] = []
-        """Shown when the command is interrupted: what still runs, and the command that stops it."""
+        """Lines to show if the command is interrupted: what is still running, and which command stops it."""
         self.terminated = False
-        """Whether SIGTERM interrupted it, and not Ctrl-C."""
+        """Whether the command was interrupted by SIGTERM, and not by Ctrl-C."""
 
     def set_flag(self, name: str, value: Any) -> None:
         self.flags[name] = value
@@ -61,7 +61,7 @@ class App:
 
     @cached_property
     def settings(self) -> Settings:
-        """Where commands go. Without credentials, to the local platform if it is up; a note on stderr says so."""
+        """Return the settings. Without an API key, use the running local platform, if any, and note that on stderr."""
         from dataclasses import replace
 
         from firectl import config
@@ -74,14 +74,14 @@ class App:
         if running is None:
             return settings
         self.output.note(f"no API key is set: going to the platform on this machine, {running.url}")
-        # An account in the environment belongs to the hosted service; the local platform does not know it.
+        # An account in the environment belongs to the hosted service and does not exist on the local platform.
         environ = {name: value for name, value in self.environ.items() if name != "FIREWORKS_ACCOUNT_ID"}
         local = config.resolve(replace(self._config_flags(), profile="local"), environ)
         return replace(local, profile=config.Setting("local", "no API key is set, and a platform runs on this machine"))
 
     @cached_property
     def configured(self) -> Settings:
-        """The settings of flags, environment and files; sends no request."""
+        """Return the settings from flags, environment and files. Sends no request."""
         from firectl import config
 
         return config.resolve(self._config_flags(), self.environ)
@@ -94,7 +94,7 @@ class App:
 
     @cached_property
     def client(self) -> Client:
-        """The API. InputError when there is no key."""
+        """Return the client for the API. InputError when there is no API key."""
         from firectl.client.client import Client
 
         settings = self.settings
@@ -113,13 +113,13 @@ class App:
         )
 
     def full_name(self, text: str, collection: str) -> str:
-        """The full name of an ID or a full name. A malformed name is refused before a missing key."""
+        """Return the full name for an ID or a full name. A malformed full name is reported before a missing API key."""
         from firectl import names
 
         return names.resolve(text, collection, self.account if names.is_id(text) else self.configured.account_id.value)
 
     def check_route(self, text: str) -> None:
-        """InputError for a malformed route, before a missing key is noticed."""
+        """Raise InputError for a malformed route. Needs no API key."""
         from firectl import names
 
         account = self.configured.account_id.value
@@ -128,17 +128,17 @@ class App:
 
     @property
     def account(self) -> str:
-        """The account to act in; asks the API when no account is configured."""
+        """Return the account that commands use. Asks the API when no account is configured."""
         return self.settings.account_id.value or self.client.account
 
     @cached_property
     def is_hosted(self) -> bool:
-        """Whether commands go to the hosted service; asks the server unless its address is the service's."""
+        """Whether commands go to the hosted service. Asks the server, unless its address belongs to the service."""
         return self._is_at_service or not self.client.is_platform
 
     @property
     def bills(self) -> bool:
-        """Whether running deployments cost money, judged without a request."""
+        """Whether running deployments cost money. Decided from the server's address, without a request."""
         from firectl import config
 
         if "is_hosted" in self.__dict__:
@@ -168,9 +168,9 @@ class App:
 
     @contextmanager
     def leaving(self, *lines: str) -> Iterator[None]:
-        """`left_running` while the block runs, and after it when an interrupt ended the block.
+        """Set `left_running` to `lines` while the block runs. They stay set if an interrupt ends the block.
 
-        When nested, the innermost block's lines are shown.
+        If blocks are nested, the lines of the innermost block are shown.
         """
         before, self.left_running = self.left_running, [*lines]
         try:
@@ -184,13 +184,13 @@ class App:
         self.output.emit(result, view)
 
     def emit_deleted(self, said: str, left: Callable[[], object], view: View = PLAIN) -> None:
-        """The result of a delete: a note and no text; for scripts, the document that is `left` of the resource."""
+        """Show the result of a delete: the note `said`, and in formats for scripts also the document from `left`."""
         if self.output.format != "text":
             self.emit(left(), view)
         self.output.note(said)
 
     def show_planned(self, planned: Planned) -> None:
-        """The request that a dry run did not send: `{"method", "path", "body"}`, always a document."""
+        """Show the request that a dry run did not send, as a document: `{"method", "path", "body"}`."""
         from urllib.parse import urlencode
 
         query = f"?{urlencode(planned.query, safe='/:,')}" if planned.query else ""
@@ -206,12 +206,12 @@ class App:
         self.output.note("Nothing was sent.")
 
     def confirm(self, question: str) -> None:
-        """Asks in a terminal, unless `--yes` is given. FirectlError (CANCELLED) when the answer is no."""
+        """Ask for confirmation in a terminal, unless `--yes` is given. FirectlError (CANCELLED) if the answer is no."""
         if not self.yes and self._can_ask and not click.confirm(question, err=True):
             raise FirectlError("not confirmed: nothing was changed", code=Code.CANCELLED)
 
     def choose(self, question: str, options: Sequence[str]) -> int:
-        """The index of the option that a person picks in a terminal; elsewhere 0, the first."""
+        """Return the index of the option that a person picks in a terminal. Without a terminal, return 0."""
         if len(options) == 1 or not self._can_ask:
             return 0
         for number, option in enumerate(options, 1):
@@ -224,7 +224,7 @@ class App:
         return not self.dry_run and sys.stdin.isatty() and sys.stdout.isatty()
 
     def redact(self, text: str) -> str:
-        """`text` with every occurrence of the key replaced."""
+        """Return `text` with every occurrence of an API key replaced by `[key]`."""
         from firectl.client.http.sender import SHORTEST_SECRET
 
         keys = {self.flags.get("api_key"), self.environ.get("FIREWORKS_API_KEY")}

@@ -1,6 +1,6 @@
-"""What an interrupted command says about a request that has no answer yet: its possible effect, and what undoes it.
+"""Build what an interrupted command prints about a request without an answer: its possible effect, and how to undo it.
 
-A request is in flight from before it is sent until its answer, through all retries. Only words; sends nothing.
+A request is in flight from just before it is sent until it is answered, retries included. This module sends nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from firectl.cli.app import App
 
 
 def bills(app: App) -> str:
-    """The end of a sentence about something left running, where it costs money."""
+    """Return `, and bills` if what is left running costs money, else an empty string."""
     return ", and bills" if app.bills else ""
 
 
@@ -32,7 +32,7 @@ def scale(app: App, name: str, count: int) -> str:
 
 
 def stop_scaling(app: App, name: str, count: int) -> str:
-    """The end of a sentence that says that a deployment gets `count` replicas."""
+    """Return the end of a sentence about scaling to `count` replicas: the cost, and commands to check or stop it."""
     see = f"To see its progress: firectl deployment get {name}"
     if not count:
         return f". {see}"

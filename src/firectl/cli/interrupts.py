@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM end a command at once, wherever it waits. Must not depend on a command.
+"""Make Ctrl-C and SIGTERM end a command at once, wherever the command waits. Must not depend on a command.
 
-A signal that arrives just before a blocking system call is handled only when the call returns. On a busy machine that
-lost about one Ctrl-C in two hundred. A watching thread therefore interrupts the call again.
+Python handles a signal that arrives just before a blocking system call only when the call returns. On a busy machine
+about one Ctrl-C in two hundred was lost this way. A thread therefore interrupts the system call again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from firectl.cli.app import App
 _NUDGE = getattr(signal, "SIGURG", None)
 """A signal that interrupts a system call and has no other effect; missing on Windows, where no thread watches."""
 _NUDGES = (0.02, 0.2, 1.0)
-"""Seconds to wait before each nudge. The first can arrive too early, as the signal did."""
+"""Seconds to wait before each `_NUDGE` is sent. There are several, because the first can also arrive too early."""
 
 
 def hear(app: App) -> None:
-    """Makes both signals raise KeyboardInterrupt in the main thread, SIGTERM with `app.terminated` set.
+    """Make Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread. SIGTERM also sets `app.terminated`.
 
     A signal that the calling process ignored (`nohup`, `trap ''`) stays ignored.
     """
@@ -29,10 +29,10 @@ def hear(app: App) -> None:
         app.terminated = True
         raise KeyboardInterrupt
 
-    # A cancelled job ends as with Ctrl-C: it says what is still running.
+    # SIGTERM, for example from a cancelled CI job, ends the command like Ctrl-C: it prints what is still running.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, end)
-    # `firectl.__main__` installed another handler while modules were imported.
+    # This replaces the handler that `firectl.__main__` installed for the time of the imports.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if _NUDGE is not None:
@@ -40,7 +40,7 @@ def hear(app: App) -> None:
 
 
 def _nudge(by: signal.Signals) -> None:
-    """Starts a thread that interrupts the main thread after each handled signal."""
+    """Start a thread that sends the signal `by` to the main thread after each other signal that was received."""
     noted, note = os.pipe()
     os.set_blocking(note, False)
     signal.signal(by, lambda signum, frame: None)

@@ -1,4 +1,4 @@
-"""The entry point, and the only place that catches errors: every run ends in an exit code, a failure in a message too.
+"""Run a command line, catch every error, and end with an exit code. A failure also prints a message.
 
 Must not depend on a command.
 """
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs one command line and exits; docs/errors.md has the codes."""
+    """Run one command line and exit. docs/errors.md lists the exit codes."""
     if argv is None:
         _start_fast()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # A descriptor closed by the caller (`<&-`, `>&-`) leaves the stream None. Opened in this order, each gets its own
-    # number again; otherwise a socket would take it.
+    # If the caller closed a descriptor (`<&-`, `>&-`), Python sets the stream to None. Opening the streams in this
+    # order gives each one its usual number (0, 1, 2) again; otherwise a socket would get that number.
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     sys.stdout = sys.stdout or _Closed()
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
@@ -46,25 +46,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = _interrupted(app)
     except BrokenPipeError:
-        # The reader of stdout has closed it. Without this, Python complains again when it flushes at exit.
+        # The reader of stdout has closed it. Without this line, Python prints another error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
     if argv is None:
-        # At exit Python searches every imported object for garbage, three times; this skips it.
+        # At exit Python searches every imported object for garbage three times. Freezing skips that search.
         gc.freeze()
     sys.exit(code)
 
 
 def _start_fast() -> None:
-    """Settings that speed up a process that runs one command."""
-    # Imports make many objects and no garbage, and Python collects after every 700 new objects.
+    """Change settings of Python and pydantic so that a process that runs one command starts faster."""
+    # Imports create many objects and no garbage, but by default Python looks for garbage after every 700 new objects.
     gc.set_threshold(50_000)
     # pydantic searches every installed package for plugins; no schema here uses one.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def run(app: App, argv: list[str]) -> int:
-    """Runs a command line and returns its exit code; any error has been written to stderr."""
+    """Run a command line and return its exit code. Errors are written to stderr, except BrokenPipeError (raised)."""
     try:
         with root.make_context("firectl", argv, obj=app) as ctx:
             result = root.invoke(ctx)
@@ -113,7 +113,7 @@ def _failed(app: App, argv: list[str], error: Exception) -> int:
 
 
 def _as_firectl_error(error: Exception) -> FirectlError | None:
-    """The error that a person can act on; None for a bug of ours."""
+    """Convert an exception to an error that the user can act on. Return None if the exception is a bug in firectl."""
     if isinstance(error, FirectlError):
         return error
     if isinstance(error, click.UsageError):
@@ -139,7 +139,7 @@ def _interrupted(app: App) -> int:
 
 
 def _planned(error: Exception) -> Planned | None:
-    """The request in a DryRun error; None for any other error."""
+    """Return the request in a DryRun error, or None for any other error."""
     if "firectl.client.api" not in sys.modules:
         return None
     from firectl.client.api import DryRun
@@ -153,7 +153,7 @@ def _asks_for_json(argv: list[str]) -> bool:
 
 
 class _Closed(io.TextIOBase):
-    """A stdout that the caller closed. A result that cannot be written is a failure, as on a full disk."""
+    """Replace a stdout that the caller closed. Writing a result raises OSError, as it does on a full disk."""
 
     def __init__(self) -> None:
         os.open(os.devnull, os.O_RDONLY)
@@ -165,7 +165,7 @@ class _Closed(io.TextIOBase):
 
 
 def _complete(app: App) -> None:
-    """Answers a shell that asks for completions, and exits."""
+    """Print completions and exit, if a shell asks for them through `_FIRECTL_COMPLETE`."""
     instruction = app.environ.get("_FIRECTL_COMPLETE")
     if instruction:
         from firectl.cli.lookup.completing import answer

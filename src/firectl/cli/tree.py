@@ -1,6 +1,6 @@
-"""Which commands exist and where each is: a table, and the root command that imports a command only to run it.
+"""Define the table of all commands, and the root command, which imports a command's module only when it is used.
 
-The table alone is enough for `firectl --help`. Must not depend on a command's flags.
+`firectl --help` needs only the table. This module must not depend on a command's flags.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from firectl.names.nouns import HOSTED, NOUNS
 
 
 class CommandEntry(NamedTuple):
-    """A word after `firectl`. `module`: below cli/commands; `attribute`: the click command in it."""
+    """Describe a word after `firectl`. `module`: its module in cli/commands. `attribute`: the click command there."""
 
     name: str
     module: str
@@ -26,12 +26,12 @@ class CommandEntry(NamedTuple):
     help: str
     aliases: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
-    """The verbs of a noun; a verb that is also a word of the table is loaded from its entry."""
+    """The verbs of a noun. A verb missing in the noun's module (`scale`) is loaded from its own entry in the table."""
     hidden: bool = False
 
     @property
     def section(self) -> str:
-        """The section of the help: by the folder of its module."""
+        """Return the section of the help that lists the command. The folder of its module decides."""
         return SECTIONS[self.module.partition(".")[0]]
 
 
@@ -69,7 +69,7 @@ _IN_ANY_ORDER = (
     CommandEntry("upgrade", "settings.elsewhere", "upgrade", "Upgrade this tool.", hidden=True),
 )  # fmt: skip
 COMMANDS = [entry for section in SECTIONS.values() for entry in _IN_ANY_ORDER if entry.section == section]
-"""As the help lists them: by section, nouns first."""
+"""All commands in the order of the help: by section, and nouns first in each section."""
 
 VERBS = frozenset((
     "create", "get", "list", "update", "delete", "undelete", "scale", "upload", "download", "prepare", "match",
@@ -100,7 +100,7 @@ _BY_NAME = {name: entry for entry in COMMANDS for name in (entry.name, *entry.al
 
 
 def entry_of(word: str) -> CommandEntry | None:
-    """The entry of a word or an alias."""
+    """Return the table entry of a command's name or alias, or None."""
     return _BY_NAME.get(word)
 
 
@@ -116,7 +116,7 @@ def load(entry: CommandEntry) -> click.Command:
 
 
 class Root(NounGroup):
-    """`firectl`: reads the table, so that help and version import no command."""
+    """The command `firectl`. Its help and `--version` need only the table, so they import no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [entry.name for entry in COMMANDS if not entry.hidden]
@@ -139,7 +139,7 @@ class Root(NounGroup):
             args = [*args[1:], "--help"]
         noun = entry_of(args[1]) if len(args) > 1 and args[0] in VERBS else None
         if noun is not None and noun.verbs:
-            # `scale` is also a command; in `scale deployment D` it is the verb of the older grammar.
+            # `scale` is also a command of its own. In `scale deployment D` it is the verb of the older grammar.
             return args[0], VerbFirst(args[0]), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
         # Usage lines and errors show the name of the command, not the alias typed.
@@ -161,7 +161,7 @@ class Root(NounGroup):
 
 
 class VerbFirst(NounGroup):
-    """The older grammar, `firectl VERB NOUN`: the same commands, found by their verb."""
+    """Support the older grammar: `firectl VERB NOUN` runs `firectl NOUN VERB`."""
 
     wants = "noun"
 
@@ -181,7 +181,7 @@ class VerbFirst(NounGroup):
 
 
 def _not_here(name: str) -> Verb | None:
-    """For a word of NOT_HERE, a command that refuses and says what to use instead."""
+    """Return a command that raises an error with the replacement of a word in NOT_HERE. None for any other word."""
     if name not in NOT_HERE:
         return None
 
@@ -211,7 +211,7 @@ root = Root(
 
 
 def completion_source(shell: str) -> str:
-    """The code for a shell that makes it ask this program for completions."""
+    """Return the shell code that makes a shell ask firectl for completions."""
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)

@@ -1,4 +1,4 @@
-"""`bench --compare`: deploys the ways of the tutorial on the local platform, measures them and deletes them.
+"""Implement `bench --compare`: deploy LoRAs by live merge and multi-LoRA on a local platform, measure, and delete.
 
 Uses only deployments that it created itself.
 """
@@ -35,7 +35,7 @@ DELETE_SECONDS = 60.0
 
 @dataclass
 class Setup:
-    """What was deployed: way → deployment, and the seconds that each step took."""
+    """Record what was deployed (way → deployment), and how many seconds each step took."""
 
     models: tuple[str, ...]
     base: str
@@ -55,7 +55,7 @@ class Setup:
 
 
 def ways_of(text: str) -> tuple[str, ...]:
-    """The ways that `--compare` names. InputError for an unknown or repeated one."""
+    """Return the ways in the value of `--compare`. InputError for an unknown or repeated way."""
     ways = tuple(text.split(","))
     strange = [way for way in ways if way not in WAYS]
     if strange or len(set(ways)) < len(ways):
@@ -66,7 +66,7 @@ def ways_of(text: str) -> tuple[str, ...]:
 
 
 def refuse_hosted(app: App) -> None:
-    """InputError on the hosted service, where deployments cost money: a person must create and delete them."""
+    """Raise InputError on the hosted service, because deployments cost money there and a person should create them."""
     if app.is_hosted:
         raise InputError(
             "--compare creates and deletes deployments, which bill on the hosted service; it works only on a local "
@@ -77,7 +77,7 @@ def refuse_hosted(app: App) -> None:
 
 @contextmanager
 def set_up(app: App, ways: Sequence[str], models: Sequence[str], base: str | None, *, keep: bool) -> Iterator[Setup]:
-    """Every way deployed and proven to serve. Deletes the deployments at the end, unless `keep`."""
+    """Deploy every way and prove that it serves. Delete the deployments at the end, unless `keep`."""
     setup = _read_models(app, models, base)
     try:
         if LIVE_MERGE in ways:
@@ -103,7 +103,7 @@ def set_up(app: App, ways: Sequence[str], models: Sequence[str], base: str | Non
 
 
 def _read_models(app: App, models: Sequence[str], base: str | None) -> Setup:
-    """Checks that the models are LoRAs of one base."""
+    """Check that the models are LoRAs of one base, and return a Setup with the models and the base."""
     bases: dict[str, str] = {}
     for given in models:
         found = app.client.models.get(given)
@@ -170,7 +170,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _comparison(made: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """The tutorial's table with measured numbers: a header, then rows, each with a cell for every way of WAYS."""
+    """Yield the tutorial's table with measured numbers: a header, then rows with a title and a cell for each way."""
     seconds, loads = made["deploy_seconds"], made["load_lora_seconds"]
     merged, shared = (f"{seconds.get(way, 0):.1f} s" for way in (LIVE_MERGE, MULTI_LORA))
     then = f", then {max(loads):.1f} s a LoRA at most" if loads else ""
@@ -219,7 +219,7 @@ def run_comparison(
     *,
     keep: bool,
 ) -> None:
-    """Runs `--compare` from deploy to delete. Sets ignore_eos, because only answers of equal length compare."""
+    """Run `--compare` from deploy to delete. Set ignore_eos, because only answers of equal length can be compared."""
     ways = ways_of(compare)
     if routes or not models:
         wrong = "creates its own routes and takes none" if routes else "needs at least one --model"

@@ -1,6 +1,6 @@
-"""The flags of `bench`: their types, and the load that they make.
+"""Define the types of the flags of `bench`, and build the load (which requests to send, and when) from the flags.
 
-Refuses what cannot be measured before anything is sent.
+Flags that cannot work are refused before any request is sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from firectl.bench import Lengths, Load, Mix
 
 SECONDS = 10.0
-"""The default time for each target at each level."""
+"""The default number of seconds to measure each target at each level (number of streams, or request rate)."""
 TIMEOUT = 60.0
 MOST_LEVELS = 32
 MOST_STREAMS = 4096
@@ -30,11 +30,11 @@ _FIELDS = (
     "concurrency", "arrival", "requests", "rounds", "warmup", "max_tokens", "ignore_eos", "stream", "temperature",
     "max_in_flight", "seed",
 )  # fmt: skip
-"""Flags that are called as the field of the load that they set."""
+"""Flags that have the same name as the field of Load that they set."""
 
 
 class LengthsType(TypedValue):
-    """`200`, `uniform:50-150`, `normal:200,40` or `exponential:200`."""
+    """Convert a distribution of lengths: `200`, `uniform:50-150`, `normal:200,40` or `exponential:200`."""
 
     name = "lengths"
 
@@ -45,7 +45,7 @@ class LengthsType(TypedValue):
 
 
 class Levels(TypedValue):
-    """Numbers above 0, separated by commas; whole ones for streams."""
+    """Convert numbers above 0, separated by commas. `most`: the largest allowed. `whole`: only whole numbers."""
 
     name = "numbers"
 
@@ -73,7 +73,7 @@ class Levels(TypedValue):
 
 
 class MixType(TypedValue):
-    """`each` (None), or how one load is spread over the routes."""
+    """Convert `each` to None (measure every route alone), or parse how one load is spread over the routes."""
 
     name = "mix"
 
@@ -87,7 +87,7 @@ class MixType(TypedValue):
 
 
 class Allowance(TypedValue):
-    """How many errors are allowed: a number, or a share of all requests such as `5%`."""
+    """Convert the number of allowed errors, or their share of all requests, such as `5%`."""
 
     name = "n|n%"
 
@@ -102,7 +102,7 @@ class Allowance(TypedValue):
 
 
 def build_load(app: App, given: Mapping[str, Any]) -> Load:
-    """The load that the flags mean. InputError for flags that exclude each other."""
+    """Return the load that the flags describe. InputError for flags that exclude each other."""
     from firectl.bench import Load
 
     set_ = {name: value for name, value in given.items() if value is not None}
@@ -129,13 +129,13 @@ def build_load(app: App, given: Mapping[str, Any]) -> Load:
             fields |= {"prompt": set_[name], "prompt_in_tokens": name == "prompt_tokens"}
     if "prompts" in set_:
         fields["prompts"] = read_prompts(set_["prompts"])
-    # A new seed each time: no server has cached the texts of the run before. It is short enough to type.
+    # Use a new seed for each run, so that no server has cached its texts. The seed is short enough to type.
     fields.setdefault("seed", secrets.randbelow(1_000_000))
     return Load(**fields, chat=set_.get("api", "chat") == "chat", timeout=app.flags.get("timeout") or TIMEOUT)
 
 
 def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: str | None, keep: bool | None) -> None:
-    """InputError without a route, or for a flag that needs --compare."""
+    """Raise InputError if no route is given, or if a flag that needs --compare is given."""
     if models or base is not None or keep is not None:
         flag = "--model" if models else "--base" if base is not None else "--keep"
         raise InputError(f"{flag} needs --compare", hint=EXAMPLE)
@@ -147,7 +147,7 @@ def refuse_without_compare(routes: Sequence[str], models: Sequence[str], base: s
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
-    """The prompts of a file, one per line. In a .jsonl file a line is a JSON string or an object with `prompt`."""
+    """Return the prompts in a file, one per line. A line of .jsonl is a JSON string or an object with `prompt`."""
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"{path} is too large: at most {LARGEST_FILE >> 20} MiB")
     try:
@@ -173,7 +173,7 @@ def _prompt_of(line: str, where: str) -> str:
 
 
 def check_files(csv: Path | None, plot: Path | None) -> None:
-    """InputError if a result file could not be written at the end."""
+    """Raise InputError if a result file could not be written at the end of the run."""
     for path in filter(None, (csv, plot)):
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written: " + ("a folder" if path.is_dir() else "no such folder"))

@@ -1,4 +1,4 @@
-"""Progress of a load on stderr: a table in a terminal, elsewhere one line per round.
+"""Show the progress of a load on stderr: a table in a terminal, elsewhere one line per round.
 
 Imports rich only for a terminal.
 """
@@ -23,7 +23,7 @@ _HEADER = ("target", "load", "round", "requests", "failed", "qps", "tokens/s", "
 
 @contextmanager
 def watch(progress: Progress, output: Output) -> Iterator[tuple[OnCell | None, OnCell]]:
-    """Yields two callbacks: one to call each second (None without a live table), and one to call after each round."""
+    """Yield two callbacks: one to call each second (None without a live table), and one to call after each round."""
     if not progress.is_live:
         yield None, lambda cell: output.note(_line(cell))
         return
@@ -50,7 +50,7 @@ def _line(cell: Cell) -> str:
 
 
 def _row(cell: Cell) -> tuple[str, ...]:
-    """The figures of a cell over all its rounds so far."""
+    """Return the table row of a cell (one target at one level), over all its rounds so far."""
     from firectl.bench.connection import now
 
     samples = [sample for round_ in cell.rounds for sample in round_.samples]

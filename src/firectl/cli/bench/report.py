@@ -1,6 +1,6 @@
-"""The text of a `bench` report: targets side by side, latencies in milliseconds.
+"""Format a `bench` report as text: tables that compare the targets, with latencies in milliseconds.
 
-Reads only the JSON document, so that people and scripts see the same figures.
+The text is made only from the JSON document, so that people and scripts get the same figures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LATENCIES = (
 )
 PERCENTILES = ("p50", "p90", "p95", "p99")
 UNLIKE = 1.02
-"""A larger ratio between the mean lengths of answers is reported."""
+"""If the mean answer lengths of two targets have a larger ratio, the report includes a warning."""
 
 
 def lines(document: Document) -> Iterator[str]:
@@ -49,7 +49,7 @@ _SPREADS = ("MILLISECONDS", "TARGET", "LOAD", "P50", "P90", "P95", "P99", "P50 T
 
 
 def labels(results: Sequence[Document]) -> dict[str, str]:
-    """Target → its short name, or its full name if the short ones are not unique."""
+    """Return {target: its short name}. If short names are not unique, use the full names."""
     names = list(dict.fromkeys(result["target"] for result in results))
     short = {name: "#".join(part.rpartition("/")[2] for part in name.split("#")) for name in names}
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
@@ -62,7 +62,7 @@ def load_of(result: Document) -> str:
 
 
 def _in_levels(results: Sequence[Document]) -> list[Document]:
-    """The results sorted by level, so that targets stand side by side."""
+    """Return the results sorted by level (rate or streams), so that targets with the same level are adjacent."""
     return sorted(results, key=lambda result: result.get("rate") or result.get("concurrency") or 0)
 
 
@@ -89,7 +89,7 @@ def _latencies(results: Sequence[Document], short: Mapping[str, str]) -> Iterato
 
 
 def _by_route(results: Sequence[Document]) -> Iterator[str]:
-    """The figures of each route in a mix."""
+    """Yield a table with the figures of each route in a mix, or nothing without a mix."""
     rows = [
         (
             route["route"],
@@ -110,7 +110,7 @@ def _by_route(results: Sequence[Document]) -> Iterator[str]:
 
 
 def _unlike(results: Sequence[Document], short: Mapping[str, str]) -> Iterator[str]:
-    """A warning if answers differ in length: a target that stops early looks fast."""
+    """Yield a warning if the answers of targets differ in length, because a target that stops early seems fast."""
     lengths: dict[str, list[int]] = {}
     for result in results:
         tokens, answers = lengths.setdefault(short[result["target"]], [0, 0])

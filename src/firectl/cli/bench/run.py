@@ -1,6 +1,6 @@
-"""One run of `bench`: complete and probe the routes, send the load, write the report, judge it.
+"""Run `bench` once: complete and probe the routes, send the load, write the report, and check for too many errors.
 
-Probes with the client and sends the load with firectl.bench. Ctrl-C writes the results so far.
+The client sends the probes, and firectl.bench sends the load. After Ctrl-C the results so far are written.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from firectl.bench import BenchReport, BenchTarget, Endpoint, Load, Mix, Tokenizing
 
 SHORT, LONG = 60, 460
-"""Characters of the two prompts that measure the tokens per character."""
+"""Lengths in characters of the two prompts that are sent to measure the characters per token."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What to do with a report. `max_errors`: (1.0, "number") or (0.01, "share")."""
+    """Where to write a report, and how many errors are allowed. `max_errors`: (1.0, "number") or (0.01, "share")."""
 
     csv: Path | None
     plot: Path | None
@@ -39,7 +39,7 @@ def endpoint(app: App) -> Endpoint:
 
 
 def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[BenchTarget]:
-    """One target per route, or one for all with a mix. InputError for an invalid route."""
+    """Return one target for each route, or with `mix` one target for all routes. InputError for an invalid route."""
     from firectl.bench import BenchTarget
 
     if mix is not None and len(set(routes)) == 1:
@@ -59,10 +59,10 @@ def targets_of(app: App, routes: Sequence[str], mix: Mix | None) -> list[BenchTa
 
 
 def prepare(app: App, targets: Sequence[BenchTarget], load: Load, timeout: float) -> list[BenchTarget]:
-    """Probes every route once, and measures the tokens per character if the load needs it.
+    """Probe every route once. If the load gives prompt lengths in tokens, also measure the characters per token.
 
-    Waits at most `timeout` seconds for a deployment that is starting. Raises permanent errors; transient ones are left
-    for the load to count.
+    Waits at most `timeout` seconds for a deployment that is starting. Raises permanent errors and network errors. Other
+    transient errors are ignored here; the load counts them.
     """
     for target in targets:
         for route in target.routes:
@@ -73,7 +73,7 @@ def prepare(app: App, targets: Sequence[BenchTarget], load: Load, timeout: float
 
 
 def _ask(app: App, route: str, load: Load, characters: int, timeout: float) -> Mapping[str, Any] | None:
-    """The usage of a short answer. None after a transient error."""
+    """Send a short request and return the usage of its answer. None after a transient error."""
     from random import Random
 
     from firectl.bench.plan import some_text
@@ -112,7 +112,7 @@ def _tokenizing(app: App, route: str, load: Load, timeout: float) -> Tokenizing:
 
 
 def measure(app: App, targets: Sequence[BenchTarget], load: Load) -> BenchReport:
-    """The report of a run. After Ctrl-C, a report of the results so far."""
+    """Send the load and return the report. After Ctrl-C, the report has the results so far."""
     import asyncio
     import math
 
@@ -133,7 +133,7 @@ def measure(app: App, targets: Sequence[BenchTarget], load: Load) -> BenchReport
         except KeyboardInterrupt:
             return report_of(run, interrupted=True)
         finally:
-            # Ctrl-C before the first step leaves the coroutine unawaited, of which Python would warn.
+            # After Ctrl-C before its first step, the coroutine was never awaited. Closing it avoids Python's warning.
             work.close()
     return report_of(run)
 
@@ -145,7 +145,7 @@ def show(
     extra: Mapping[str, Any] | None = None,
     view: View = bench_report.VIEW,
 ) -> None:
-    """Writes the report. Then raises KeyboardInterrupt after Ctrl-C, or FirectlError for too many errors."""
+    """Write the report. Then raise KeyboardInterrupt for an interrupted run, or FirectlError for too many errors."""
     from firectl.bench.files import write_csv, write_plot
 
     app.emit({**(extra or {}), **report.to_document()}, view)
@@ -173,7 +173,7 @@ def show(
 
 
 def judge(report: BenchReport, max_errors: tuple[float, str]) -> None:
-    """FirectlError if no request to a target succeeded, or if more failed than allowed."""
+    """Raise FirectlError if the run was given up, a target had no success, or more requests failed than allowed."""
     if report.gave_up is not None:
         raise FirectlError(f"the run was given up: {report.gave_up}", hint="firectl route check ROUTE --live")
     for result in report.results:

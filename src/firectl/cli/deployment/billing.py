@@ -1,4 +1,4 @@
-"""What a list of deployments says about running costs: a forgotten deployment bills until it is stopped."""
+"""Note which listed deployments cost money now, because a forgotten deployment bills until it is stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
-    """Notes on stderr which of the listed rows bill now. Says nothing if none runs or running costs nothing."""
+    """Note on stderr how many of the listed deployments bill now. Print nothing if none runs or none costs money."""
     running = [(row, count) for row in rows if (count := replicas(row))]
     if not running or not app.bills:
         return
@@ -31,6 +31,6 @@ def say_what_bills(app: App, rows: Sequence[Deployment]) -> None:
 
 
 def replicas(row: Deployment) -> int:
-    """The number of replicas that hold hardware: ready ones and starting ones."""
+    """Return the number of replicas that use hardware, whether ready or starting."""
     ready = row.replica_stats.ready_replica_count if row.replica_stats else None
     return max(row.replica_count or 0, ready or 0)

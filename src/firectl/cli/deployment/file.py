@@ -1,6 +1,6 @@
-"""Reads a deployment from a JSON file strictly: a typo is an error, and so is a value that the flag would refuse.
+"""Read a deployment from a JSON file. A mistyped field is an error, and so is a value that its flag would refuse.
 
-Sends nothing.
+Sends no request.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from firectl.schemas.deployment import Deployment
 
 _COUNTS = frozenset(("replicas", "replicaCount", "replica_count", "count"))
-"""Fields that people write for the number of replicas; a deployment has two bounds instead."""
+"""Fields that people write for the number of replicas. A deployment has a minimum and a maximum instead."""
 
 
 def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
-    """The fields in the file, in snake_case. The file may use camelCase or snake_case.
+    """Return the fields in the file, in snake_case. The file may use camelCase or snake_case.
 
-    Output-only fields are left out and noted, so that a saved `deployment get -o json` can be used.
+    Fields that only the server sets are left out with a note, so that saved output of `deployment get -o json` works.
     """
     import json
 
@@ -50,11 +50,11 @@ def read_file(path: Path, note: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
-    """`written` with enums in their wire spelling. InputError names the field whose flag would refuse its value."""
+    """Return `written` with enum values as the API spells them. InputError names a field that its flag would refuse."""
     ctx = click.get_current_context(silent=True)
     for flag in FLAGS:
         value = dig(written, flag.path)
-        # A refused duration is quoted as it was written.
+        # Durations are not converted, so that an error quotes a duration as it was written.
         value = value if isinstance(flag.type, WireDuration) else typed(flag, value)
         if value is None or not isinstance(flag.type, click.ParamType):
             continue
@@ -68,7 +68,7 @@ def _as_flags(written: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_deployment(document: Mapping[str, Any], where: str = "") -> Deployment:
-    """The deployment in a document. InputError: `where`, then the field of the wrong type."""
+    """Convert a document to a Deployment. InputError names the invalid field, with `where` before it."""
     from pydantic import ValidationError
 
     from firectl.schemas.deployment import Deployment

@@ -1,4 +1,4 @@
-"""Deployment metrics: checks what is asked, fetches the series, and shows them as a table."""
+"""Fetch deployment metrics: check the arguments, fetch the series, and show them as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Span = tuple[datetime | None, datetime | None]
 
 
 def require_known(metric: str) -> None:
-    """InputError for an unknown metric, with a similar one as the hint."""
+    """Raise InputError for an unknown metric, with a similar metric as the hint."""
     if metric in METRICS:
         return
     from difflib import get_close_matches
@@ -30,7 +30,7 @@ def require_known(metric: str) -> None:
 
 
 def span(start: str | None, end: str | None) -> Span:
-    """Start and end; InputError when the end is not after the start."""
+    """Return start and end as datetimes. InputError if the end is not after the start."""
     first, last = (datetime.fromisoformat(text) if text else None for text in (start, end))
     if first is not None and last is not None and last <= first:
         raise InputError("--end must be after --start")
@@ -38,7 +38,7 @@ def span(start: str | None, end: str | None) -> Span:
 
 
 def note_nothing(app: App, metric: str, asked: Span) -> None:
-    """A note that says why the result is empty."""
+    """Note on stderr why the result is empty."""
     start, _ = asked
     if start is None:
         app.output.note(f"There were no {metric} in the last interval; --start DATE looks further back")
@@ -49,7 +49,7 @@ def note_nothing(app: App, metric: str, asked: Span) -> None:
 
 
 def fetch(app: App, metric: str, group_by: str | None, span: Span, interval: timedelta | None) -> DeploymentMetrics:
-    """The metrics. ApiError (UNIMPLEMENTED) on the hosted service, which has no public call for them."""
+    """Return the metrics. ApiError (UNIMPLEMENTED) on the hosted service, whose public API has no metrics."""
     if app.is_hosted:
         raise ApiError(
             Code.UNIMPLEMENTED,

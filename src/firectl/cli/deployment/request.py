@@ -1,6 +1,6 @@
-"""Builds the request of `deployment create` and `update` from MODEL, `--file` and flags, and refuses what cannot work.
+"""Build the request of `deployment create` and `update` from MODEL, `--file` and flags. Refuse what cannot work.
 
-Reads from the API where a check needs it; changes nothing.
+Some checks read from the API. Nothing here changes a resource.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def build_create(app: App, model: str, file: Path | None, given: Mapping[str, Any]) -> Deployment:
-    """The deployment to create. Flags override `file`, and MODEL overrides both.
+    """Return the deployment to create. Flags override `file`, and MODEL overrides both.
 
-    Checks that need no API come before those that do.
+    Checks that need no request run before checks that need one.
     """
     fields = given_fields(FLAGS, given)
     document = nested(fields, read_file(file, app.output.note) if file else None)
@@ -50,9 +50,9 @@ def build_create(app: App, model: str, file: Path | None, given: Mapping[str, An
 
 
 def build_update(app: App, deployment: str, given: Mapping[str, Any]) -> tuple[Deployment, list[str]]:
-    """(a deployment with only the given fields, their paths for the update mask).
+    """Return a deployment with only the given fields, and the paths of these fields for the update mask.
 
-    Reads `deployment` if a shape is given, because the shape depends on the model.
+    If a shape is given, read `deployment` from the API, because the shape depends on the deployment's model.
     """
     fields = given_fields(CHANGEABLE, given)
     if not fields:
@@ -68,7 +68,7 @@ def build_update(app: App, deployment: str, given: Mapping[str, Any]) -> tuple[D
 
 
 def refuse_impossible(document: Mapping[str, Any]) -> None:
-    """InputError for what no server accepts."""
+    """Raise InputError for a document that no server accepts."""
     read_deployment(document)
     if document.get("enable_addons") and is_quantized(document.get("precision")):
         raise InputError(ADDONS_NEED_PLAIN_PRECISION, hint="--precision BF16")
@@ -81,7 +81,7 @@ def refuse_impossible(document: Mapping[str, Any]) -> None:
 
 
 def _refuse_unknown(app: App, given: Mapping[str, Any]) -> None:
-    """The API has no field for these flags: an InputError on the hosted service, a warning on this machine."""
+    """Refuse flags for which the API has no field on the hosted service. On a local platform, warn instead."""
     unknown = [f"--{name.replace('_', '-')}" for name in ("cluster_id", "preemptible") if given[name]]
     if unknown and app.is_hosted:
         raise InputError(f"{unknown[0]} is not supported: the API has no field for it")
@@ -90,7 +90,7 @@ def _refuse_unknown(app: App, given: Mapping[str, Any]) -> None:
 
 
 def differences(asked: Deployment, made: Deployment) -> Iterator[str]:
-    """A sentence for each field whose value is not the requested one: services can drop a field without an error.
+    """Yield a sentence for each field without the requested value, because a server can ignore a field silently.
 
     A version of the requested shape counts as equal.
     """
@@ -127,7 +127,7 @@ def _refuse_addons_on_addon(app: App, document: Mapping[str, Any]) -> None:
 
 
 def _fitting_shape(app: App, shape: str, model: str | None, addons: bool) -> str:
-    """The full name of the shape. InputError if its precision rules out addons and `addons` is set."""
+    """Return the full name of the shape. InputError if `addons` is set and the shape's precision allows no addons."""
     full_name = resolve_shape(app, shape, model)
     if addons and model:
         refuse_quantized(app, full_name, model)

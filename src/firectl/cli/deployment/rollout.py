@@ -1,6 +1,6 @@
-"""What follows a change: the wait, the proof that requests are answered, and the route to send them to.
+"""Finish a command that changed a resource: wait, prove that requests are answered, and show the route for requests.
 
-Sends only reads and probes; prints only on stderr.
+Sends only reads and probes.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ W = TypeVar("W", bound="Wire")
 def _watched(
     app: App, resources: Resource[W], doing: str, name: str, left: str
 ) -> Iterator[tuple[Callable[[W], None], Callable[[str], None]]]:
-    """Progress of a wait: (called with each change, says a line). `left`: what an interrupted command says."""
+    """Show a wait. Yield (a callback for each change, a function that shows a line). `left`: shown on interrupt."""
     with app.leaving(left), app.progress.steps(f"{doing} {name}") as steps:
         yield lambda now: steps.say(f"{name}: {resources.describe(now)}"), steps.say
 
 
 def require_adapter(app: App, model: str) -> None:
-    """InputError if `model` is a base model. A model that cannot be read is left for the load to refuse."""
+    """Raise InputError if `model` is a base model. If the model cannot be read, leave the error to the load."""
     try:
         found = app.client.models.get(model)
     except ApiError as error:
@@ -54,7 +54,7 @@ def require_adapter(app: App, model: str) -> None:
 
 
 def follow_create(app: App, made: Deployment, wait: Waiting | None) -> Deployment:
-    """Waits for the deployment if asked, then notes its route. Returns the deployment in its latest known state."""
+    """Wait for the deployment if `wait` is given, then note its route. Return the deployment as last seen."""
     name = made.name or ""
     done = await_deployment(app, made, wait) if wait else made
     if made.base_model:
@@ -65,7 +65,7 @@ def follow_create(app: App, made: Deployment, wait: Waiting | None) -> Deploymen
 
 
 def follow_load(app: App, row: DeployedModel, wait: Waiting | None) -> DeployedModel:
-    """Waits for the load of a LoRA if asked, then notes its route. Returns the deployed model in its latest state."""
+    """Wait for the load of a LoRA if `wait` is given, then note its route. Return the deployed model as last seen."""
     if row.state == LoadState.DEPLOYED:
         app.output.note(f"{row.model} is already loaded on {row.deployment}")
     way = load_route(app, row)
@@ -77,13 +77,13 @@ def follow_load(app: App, row: DeployedModel, wait: Waiting | None) -> DeployedM
 
 
 def follow_undelete(app: App, back: Deployment, wait: Waiting | None) -> Deployment:
-    """Like `follow_create`; also says what the undelete did not restore, and which models are loaded again."""
+    """Do what `follow_create` does. Also report what was not restored, and which models are loaded again."""
     said = back.status.message if back.status else None
     if said and said != "undeleted":
         app.output.warn(f"{back.name}: {said}")
     done = follow_create(app, back, wait)
     if wait:
-        # Best effort: the deployment is back, whether or not its adapters can be listed.
+        # Ignore an error here: the deployment is restored even if its adapters cannot be listed.
         with suppress(ApiError):
             for row in app.client.deployed_models.list(filter=f'deployment = "{back.name}"'):
                 if row.deployment == back.name:
@@ -97,12 +97,12 @@ def was_deleted(app: App, name: str) -> bool:
         return app.client.deployments.get(name).state == DeploymentState.DELETED
     except ApiError as error:
         if error.code is Code.NOT_FOUND:
-            return False  # the delete reports it
+            return False  # The delete itself will report that the deployment does not exist.
         raise
 
 
 def follow_delete(app: App, name: str, wait: Waiting | None, *, hard: bool, again: bool) -> None:
-    """Waits if asked, then notes the result. `again`: the deployment was deleted before this command."""
+    """Wait if `wait` is given, then show the result. `again`: the deployment was deleted before this command."""
     if wait:
         left = f"{name} is still being deleted. To see: firectl deployment get {name}"
         with _watched(app, app.client.deployments, "deleting", name, left) as (on_change, _):
@@ -117,7 +117,7 @@ def follow_delete(app: App, name: str, wait: Waiting | None, *, hard: bool, agai
 
 
 def follow_prepare(app: App, name: str, wait: Waiting | None) -> Model:
-    """The model as it is, or once READY if asked to wait. Notes, on the local platform, that there is nothing to do."""
+    """Return the model, and first wait for READY if `wait` is given. Note that a local platform prepares nothing."""
     if not app.is_hosted:
         app.output.note(
             "Nothing to prepare: the local platform serves weights in their stored precision, and a LoRA in its base's"
@@ -140,7 +140,7 @@ def follow_unload(app: App, row: DeployedModel, wait: Waiting | None) -> None:
 
 
 def follow_scale(app: App, name: str, count: int, wait: Waiting | None) -> Deployment:
-    """The deployment as it is, or once `count` replicas are ready if asked to wait."""
+    """Return the deployment. If `wait` is given, first wait until `count` replicas are ready."""
     if not wait:
         return app.client.deployments.get(name)
     end = time.monotonic() + wait.seconds
@@ -153,7 +153,7 @@ def follow_scale(app: App, name: str, count: int, wait: Waiting | None) -> Deplo
 
 
 def await_deployment(app: App, made: Deployment, wait: Waiting) -> Deployment:
-    """The deployment once READY and, if `wait` says so, proven to answer."""
+    """Wait until the deployment is READY and, if `wait.probe`, until it answers a request. Return the deployment."""
     name, end = made.name or "", time.monotonic() + wait.seconds
     left = f"{name} keeps running{in_flight.bills(app)}. To stop it: firectl deployment delete {name}"
     with _watched(app, app.client.deployments, "waiting for", name, left) as (on_change, say):
@@ -164,7 +164,7 @@ def await_deployment(app: App, made: Deployment, wait: Waiting) -> Deployment:
 
 
 def await_loaded(app: App, row: DeployedModel, wait: Waiting, way: tuple[str, str | None]) -> DeployedModel:
-    """The deployed model once DEPLOYED and, if `wait` says so, proven to differ from its base. `way`: of load_route."""
+    """Wait until the model is DEPLOYED and, if `wait.probe`, prove that it serves. `way`: the result of load_route."""
     name, end, model = row.name or "", time.monotonic() + wait.seconds, row.model or ""
     unload = f"firectl unload-lora {model} --deployment {row.deployment or ''}"
     left = f"{model} is still loading. To undo it: {unload}"
@@ -178,7 +178,7 @@ def await_loaded(app: App, row: DeployedModel, wait: Waiting, way: tuple[str, st
 
 
 def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
-    """(the route to a loaded model, the route to its base). None: the base is not served beside it."""
+    """Return the routes to a loaded model and to its base. The second is None if the base is not served too."""
     model, deployment = row.model or "", row.deployment or ""
     there = app.client.deployments.get(deployment)
     if there.enable_hot_reload_latest_addon:
@@ -187,7 +187,7 @@ def load_route(app: App, row: DeployedModel) -> tuple[str, str | None]:
 
 
 def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[str], None]) -> None:
-    """Sends a request to the model that the deployment was created for, unless it has no replicas."""
+    """Prove that the deployment's own model answers a request. Skip the proof if the deployment needs no replicas."""
     from firectl.client.deployment import wants_replicas
 
     model = ready.base_model
@@ -195,7 +195,7 @@ def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[st
         return
     route = canonical_route(model, ready.name or "")
     proof = _prove(app, route, end, say, undo=f"firectl deployment delete {ready.name}")
-    # Of a base model, an answer is all that can be proven.
+    # For a base model, the only possible proof is that it answers.
     is_base = proof.kind == "answered_only" and (
         ready.enable_addons or app.client.models.get(model).kind != ModelKind.ADDON
     )
@@ -203,7 +203,7 @@ def _prove_deployment(app: App, ready: Deployment, end: float, say: Callable[[st
 
 
 def _prove(app: App, route: str, end: float, say: Callable[[str], None], **how: Any) -> Proof:
-    """`how`: what prove_serving also takes."""
+    """Prove that `route` serves, before the time `end`. `how`: further arguments of prove_serving."""
     from firectl.client.proof import prove_serving
 
     left = max(1.0, end - time.monotonic())

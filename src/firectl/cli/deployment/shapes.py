@@ -1,4 +1,4 @@
-"""Which deployment shapes fit a model, and which one a preset such as `fast` means. Changes nothing."""
+"""Find the deployment shapes that fit a model, and the shape that a preset such as `fast` selects. Sends only reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
-    """The validated shape versions for a model; those made for its base come first. A LoRA counts as its base."""
+    """Return the validated shape versions for a model, first those made for its base. A LoRA uses its base's shapes."""
     found = app.client.models.get(model)
     base = (found.peft_details.base_model if found.peft_details else None) or found.name or model
     details = (found if base == found.name else app.client.models.get(base)).base_model_details
@@ -22,7 +22,7 @@ def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
     owners = dict.fromkeys((base.split("/")[1], app.client.account))
     rows = (row for owner in owners for row in app.client.deployment_shape_versions.list(account=owner))
     fitting: dict[bool, list[DeploymentShapeVersion]] = {True: [], False: []}
-    # An account also sees shapes of other accounts, so the same version can come twice.
+    # A list can include shapes of other accounts, so the same version can appear twice.
     for row in {row.name: row for row in rows}.values():
         shape = row.snapshot
         if shape is None or not (row.validated or row.latest_validated):
@@ -36,7 +36,7 @@ def matching_versions(app: App, model: str) -> list[DeploymentShapeVersion]:
 
 
 def resolve_shape(app: App, text: str, model: str | None) -> str:
-    """`--deployment-shape` as a full name. A preset means the first fitting shape of `model`."""
+    """Return the full name for `--deployment-shape`. A preset selects the first shape that fits `model`."""
     if text in PRESETS:
         if model is None:
             raise InputError(
@@ -56,15 +56,15 @@ def resolve_shape(app: App, text: str, model: str | None) -> str:
 
 
 def choose_version(app: App, model: str, *, addons: bool, precision: str | None) -> str:
-    """The shape version for a create that names neither shape nor accelerator, which the service would refuse.
+    """Choose a shape version for a create without shape and accelerator, which the service would refuse.
 
-    Asks in a terminal; a script gets the first that fits. Notes the choice on stderr. InputError if none fits.
+    A terminal asks the user; a script gets the first version that fits. InputError if none fits.
     """
     found = matching_versions(app, model)
     if addons:
         plain = [row for row in found if row.snapshot and row.snapshot.precision == BF16]
         found = [row for row in plain if row.snapshot and row.snapshot.enable_addons is not False]
-        # Some servers leave out false values, so shapes that say yes come first.
+        # Some servers omit false values, so None can mean false. Shapes with an explicit true come first.
         found.sort(key=lambda row: not (row.snapshot and row.snapshot.enable_addons))
     if precision:
         found = [row for row in found if row.snapshot and row.snapshot.precision == precision]
@@ -84,7 +84,7 @@ def choose_version(app: App, model: str, *, addons: bool, precision: str | None)
 
 
 def described(version: DeploymentShapeVersion) -> str:
-    """One line: name, hardware and precision."""
+    """Describe a shape version on one line: name, hardware, precision and preset."""
     shape = version.snapshot
     if shape is None:
         return version.name or ""
@@ -94,7 +94,7 @@ def described(version: DeploymentShapeVersion) -> str:
 
 
 def refuse_quantized(app: App, shape: str, model: str) -> None:
-    """InputError if the precision of a shape rules addons out; the hint names shapes that allow them."""
+    """Raise InputError if the precision of a shape allows no addons. The hint names shapes that allow addons."""
     version = shape if "/versions/" in shape else f"{shape}/versions/latest"
     snapshot = app.client.deployment_shape_versions.get(version).snapshot
     if snapshot is None or not is_quantized(snapshot.precision):
@@ -108,7 +108,7 @@ def refuse_quantized(app: App, shape: str, model: str) -> None:
 
 
 def for_base(app: App, base_model: str | None, filter: str | None) -> str | None:
-    """`filter`, narrowed to the versions for one base model."""
+    """Return `filter`, restricted to the shape versions for one base model if `base_model` is given."""
     if base_model is None:
         return filter
     mine = f'snapshot.base_model = "{app.client.models.full_name(base_model)}"'

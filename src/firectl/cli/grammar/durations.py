@@ -1,4 +1,4 @@
-"""Go's durations (`1h30m`, `500ms`) to seconds and back. Stdlib only."""
+"""Convert Go durations (`1h30m`, `500ms`) to seconds and back. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST = 10 * 365 * 86400.0
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, not negative; ValueError with an example when `text` is not a Go duration."""
+    """Return a Go duration in seconds (0 or more). ValueError with an example if `text` is not a Go duration."""
     rest = text.removeprefix("+")
     if rest == "0":
         return 0.0
@@ -24,7 +24,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """As short as Go reads it: `1h30m`, `90s` as `1m30s`, `0s`, `1.5s`."""
+    """Format seconds as a short duration that Go can read: `1h30m`, `1m30s` for 90, `0s`, `1.5s`."""
     micros = round(seconds * 1e6)
     hours, micros = divmod(micros, 3_600_000_000)
     minutes, micros = divmod(micros, 60_000_000)

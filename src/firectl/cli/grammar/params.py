@@ -1,4 +1,4 @@
-"""Arguments and flags that several commands share, each defined once."""
+"""Define the arguments and flags that several commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ new_id = PlainId
 
 
 def switch(name: str, help: str, short: str | None = None, **settings: Any) -> Callable[[F], F]:
-    """A boolean flag, Go style: `--public`, `--public=true` or `--public=false`; None when not given."""
+    """Define a Go-style boolean flag: `--public`, `--public=true` or `--public=false`. None if it is not given."""
     return click.option(*filter(None, (short, name)), type=Boolean(), help=help, **settings)
 
 
@@ -47,7 +47,7 @@ dry_run = switch(
     expose_value=False,
     callback=_on_app("dry_run"),
 )
-"""The client stops before the first request that changes something; the command does not see the flag."""
+"""Makes the client stop before the first request that changes something. Commands do not get it as a parameter."""
 
 assume_yes = switch("--yes", "Do not ask for confirmation.", expose_value=False, callback=_on_app("yes"))
 
@@ -59,4 +59,4 @@ listing = together(
     click.option("--page-token", metavar="TOKEN", help="The token of the next page, from the page before."),
     switch("--no-paginate", "Fetch every page."),
 )
-"""The flags of every list; they reach the command as filter, order_by, page_size, page_token, no_paginate."""
+"""Flags of every list command, as the parameters filter, order_by, page_size, page_token and no_paginate."""

@@ -1,4 +1,4 @@
-"""Writes Go-style booleans and short flags in the form that click reads. Arguments in, arguments out."""
+"""Rewrite the arguments of a command line: Go-style booleans and short flags get the form that click reads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from firectl.cli.grammar.types import Boolean
 
 
 def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspersed: bool) -> Iterator[str]:
-    """Arguments in which every boolean flag has its value: `--public` becomes `--public=true`.
+    """Yield the arguments with a value for every boolean flag: `--public` becomes `--public=true`.
 
     click's own flags take no value: `--help=true` becomes `--help`, and `--help=false` is dropped. Values of other
-    options and everything after `--` stay as they are. So does everything from the first word on when `interspersed`
-    is false, as for a noun.
+    options and everything after `--` do not change. If `interspersed` is false, as for a noun, nothing changes from the
+    first word that is not a flag.
     """
     booleans: set[str] = set()
     others: set[str] = set()
@@ -47,7 +47,7 @@ def spell_out(args: Iterable[str], params: Sequence[click.Parameter], interspers
 
 
 def _short(arg: str, rest: Iterator[str], booleans: set[str], others: set[str]) -> Iterator[str]:
-    """`-qv` as `-qtrue -vtrue`, `-q=false` as `-qfalse`, `-o=json` as `-ojson`."""
+    """Rewrite short flags: `-qv` as `-qtrue -vtrue`, `-q=false` as `-qfalse`, `-o=json` as `-ojson`."""
     letters = arg[1:]
     while letters:
         flag, letters = f"-{letters[0]}", letters[1:]

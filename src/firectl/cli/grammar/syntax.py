@@ -1,4 +1,4 @@
-"""The syntax of a command line: verbs, nouns, Go-style booleans, flags before or after the verb, and their help.
+"""Parse a command line: nouns, verbs, Go-style booleans, and flags before or after the verb. Also format the help.
 
 Extends click. Must not depend on a command; tree.py lists the commands.
 """
@@ -20,7 +20,7 @@ __all__ = ["DOCUMENT", "NAMED", "RESOURCE", "TEXT", "NounGroup", "Verb", "verb"]
 
 
 class GlobalOption(click.Option):
-    """A flag that every level accepts; the one nearest to the verb wins."""
+    """A flag that is accepted after `firectl`, after the noun and after the verb. The last of these wins."""
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -34,7 +34,7 @@ def _global(*names: str, **settings: Any) -> GlobalOption:
 
 
 def global_options() -> list[click.Parameter]:
-    """New parameters at each call: click binds each to its command."""
+    """Return new parameters for the global flags. Each command needs its own, because click binds them to it."""
     return [
         _global(
             "-a", "--account-id", type=Named("account"), metavar="ID", help="The account; default: the key's only one."
@@ -53,7 +53,7 @@ def global_options() -> list[click.Parameter]:
 
 
 class _Parsing(click.Command):
-    """The base of verbs and nouns: global flags, Go-style booleans, and help that lists a command's own flags first."""
+    """Base class of verbs and nouns: adds global flags and Go-style booleans. Help shows the command's flags first."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -65,7 +65,7 @@ class _Parsing(click.Command):
         try:
             return super().parse_args(ctx, list(spell_out(args, self.get_params(ctx), ctx.allow_interspersed_args)))
         except click.UsageError as error:
-            # The part of click that refuses a flag without its value knows no context.
+            # When a flag has no value, click raises the error without a context, so it is added here.
             error.ctx = error.ctx or ctx
             raise
 
@@ -98,7 +98,7 @@ class _Parsing(click.Command):
 
 
 class Verb(_Parsing):
-    """A command that does something; its function gets the App first. `formats`: the values of `-o` for its result."""
+    """A command that runs a function; the App is its first argument. `formats`: the values of `-o` that it accepts."""
 
     def __init__(self, *args: Any, formats: frozenset[str] = RESOURCE, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -115,10 +115,10 @@ class Verb(_Parsing):
 
 
 class NounGroup(_Parsing, click.Group):
-    """Verbs on one resource; its methods are the decorators that its module uses."""
+    """A noun: the group of the verbs on one kind of resource. Its module adds verbs with the decorator `verb`."""
 
     wants = "verb"
-    """The kind of word that follows it."""
+    """The kind of word that follows this group, for messages."""
 
     def __init__(self, name: str, help: str, **kwargs: Any) -> None:
         super().__init__(name=name, help=help, no_args_is_help=False, **kwargs)
@@ -126,7 +126,7 @@ class NounGroup(_Parsing, click.Group):
     def verb(
         self, name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
     ) -> Callable[[Callable[..., Any]], Verb]:
-        """A decorator that makes a function a verb of this noun; its docstring is the help."""
+        """Return a decorator that makes a function a verb of this noun. The function's docstring is the help."""
 
         def decorate(function: Callable[..., Any]) -> Verb:
             command = verb(name, formats=formats, hidden=hidden)(function)
@@ -136,7 +136,7 @@ class NounGroup(_Parsing, click.Group):
         return decorate
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        # In the order of definition: create, get, list, … reads better than the alphabet.
+        # Keep the order of definition (create, get, list, …), because it is easier to read than alphabetical order.
         return list(self.commands)
 
     def resolve_command(
@@ -147,11 +147,11 @@ class NounGroup(_Parsing, click.Group):
         return super().resolve_command(ctx, args)
 
     def words(self, ctx: click.Context) -> list[str]:
-        """The words that may follow, for the error about any other."""
+        """Return the words that may follow this group. The error about an unknown word lists them."""
         return [name for name, _ in self.visible(ctx)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # The whole first line of each; click would truncate it.
+        # Show the whole first line of each command's help. click would truncate it.
         rows = [(name, split_help(command.help or "")[0].split("\n")[0]) for name, command in self.visible(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -172,9 +172,9 @@ class NounGroup(_Parsing, click.Group):
 def verb(
     name: str | None = None, *, formats: frozenset[str] = RESOURCE, hidden: bool = False
 ) -> Callable[[Callable[..., Any]], Verb]:
-    """A decorator that makes a function a command.
+    """Return a decorator that makes a function a command.
 
-    The function gets the App as its first argument; its docstring is the help.
+    The function gets the App as its first argument. The function's docstring is the help.
     """
 
     def decorate(function: Callable[..., Any]) -> Verb:
@@ -185,7 +185,7 @@ def verb(
 
 
 class UnknownWord(click.UsageError):
-    """A noun or verb that does not exist; `known` are those that do."""
+    """Error for a noun or verb that does not exist. `known`: the words that exist."""
 
     def __init__(self, word: str, known: Sequence[str], ctx: click.Context) -> None:
         super().__init__(f"{ctx.command_path} has no command {word!r}", ctx)
@@ -194,7 +194,7 @@ class UnknownWord(click.UsageError):
 
 
 def split_help(text: str) -> tuple[str, list[str]]:
-    """A docstring as (prose, example command lines); an example is a line that begins with `$ `."""
+    """Split a docstring into its prose and its example command lines. An example line begins with `$ `."""
     lines = inspect.cleandoc(text).splitlines()
     examples = [line[2:] for line in lines if line.startswith("$ ")]
     return "\n".join(line for line in lines if not line.startswith("$ ")).strip(), examples

@@ -1,4 +1,4 @@
-"""The words typed after a command, kept in click's context for messages that repeat or reorder them."""
+"""Keep the words typed after a command in click's context, for messages that repeat or reorder these words."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _TYPED = "firectl.typed"
 
 
 def remember(ctx: click.Context, args: Sequence[str]) -> None:
-    """Keeps the words after the command of `ctx`, as they were typed."""
+    """Store the words after the command of `ctx`, exactly as they were typed."""
     ctx.meta[_TYPED] = tuple(args)
 
 
 def typed_words(ctx: click.Context) -> tuple[str, ...]:
-    """The words after the command that was parsed last."""
+    """Return the words after the command that was parsed last."""
     words: tuple[str, ...] = ctx.meta.get(_TYPED, ())
     return words
 
 
 def words_after(ctx: click.Context) -> list[str]:
-    """The words after a noun. click keeps the first one in an attribute whose name depends on its version."""
+    """Return the words after a noun. The click version decides which attribute has the first word."""
     first = getattr(ctx, "_protected_args", None)
     return [*(first if first is not None else ctx.protected_args), *ctx.args]

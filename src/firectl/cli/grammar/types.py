@@ -1,4 +1,4 @@
-"""Types of flag values: converts typed text to the value on the wire, or refuses it with an example.
+"""Convert the text typed for a flag to the value that the API expects, or raise an error with an example.
 
 Must not send a request or depend on a resource.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     ParamType = click.ParamType[Any]
 else:
-    # In older versions of click, which work too, the class takes no subscript.
+    # In older versions of click, which are supported too, ParamType cannot be subscripted.
     ParamType = click.ParamType
 
 T = TypeVar("T")
@@ -32,14 +32,14 @@ _ENUM = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
 class TypedValue(ParamType):
-    """A type whose `read` makes the value from text. The message of its ValueError is the error."""
+    """Base of types whose `read` converts text to a value. If `read` raises ValueError, its message is shown."""
 
     def read(self, text: str) -> Any:
         raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
-            return value  # it was read before
+            return value  # It was converted before.
         try:
             return self.read(value)
         except ValueError as error:
@@ -47,7 +47,7 @@ class TypedValue(ParamType):
 
 
 class Seconds(TypedValue):
-    """A Go duration as seconds (float, above 0)."""
+    """Convert a Go duration to seconds (a float above 0)."""
 
     name = "duration"
 
@@ -59,7 +59,7 @@ class Seconds(TypedValue):
 
 
 class WireDuration(TypedValue):
-    """A Go duration as the wire has it, within `least` and `most` seconds: `10m` → `"600s"`."""
+    """Convert a Go duration to the API's form: `10m` → `"600s"`. It must be from `least` to `most` seconds."""
 
     name = "duration"
 
@@ -81,7 +81,7 @@ class WireDuration(TypedValue):
 
 
 class Named(ParamType):
-    """A name, as it was typed. A shell completes the names of `kind`: a noun, or a key of lookup/completing.py."""
+    """Accept a name unchanged. `kind` selects names for shell completion: a noun, or a key of completing._LOOK."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -93,7 +93,7 @@ class Named(ParamType):
 
 
 def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
-    """The values that begin with the typed text, in its case."""
+    """Return the values that begin with the typed text, in lower or upper case like the text."""
     from click.shell_completion import CompletionItem
 
     as_typed = str.lower if incomplete == incomplete.lower() and incomplete else str.upper
@@ -101,9 +101,9 @@ def _offered(values: Sequence[str], incomplete: str) -> list[Any]:
 
 
 class Moment(TypedValue):
-    """A date, `2027-01-31`, or a time in RFC 3339, as the wire has it; UTC when no zone is given.
+    """Convert a date (`2027-01-31`) or an RFC 3339 time to the API's form. A time without a zone is in UTC.
 
-    A date is the start of its day, or with `ends` the end, so that a range includes the day.
+    A date means the start of its day. With `ends` it means the end, so that a range includes the whole day.
     """
 
     name = "date"
@@ -126,7 +126,7 @@ class Moment(TypedValue):
 
 
 class Boolean(TypedValue):
-    """Go's booleans: true, t, 1, false, f, 0, in any case."""
+    """Convert Go's spellings of a boolean: true, t, 1, false, f, 0, in any case."""
 
     name = "boolean"
 
@@ -143,7 +143,7 @@ class Boolean(TypedValue):
 
 
 class Count(ParamType):
-    """A whole number of at least `least`."""
+    """Convert a whole number that is not below `least`."""
 
     name = "n"
 
@@ -160,7 +160,7 @@ class Count(ParamType):
 
 
 class Known(ParamType):
-    """An enum of the API, in any case. A value not in `values` is sent with a warning: the service may know it."""
+    """Convert a value of an API enum, in any case. A value not in `values` causes a warning, because it may be new."""
 
     name = "value"
 
@@ -186,7 +186,7 @@ class Known(ParamType):
 
 
 class Region(TypedValue):
-    """`global`, a group (`us`, `europe`, `apac`) or a region (`us-iowa-1`), as the wire's placement."""
+    """Convert `global`, a group (`us`, `europe`, `apac`) or a region (`us-iowa-1`) to the API's `placement`."""
 
     name = "region"
 
@@ -203,7 +203,7 @@ class Region(TypedValue):
 
 
 class NumberMap(TypedValue):
-    """`default=0.8,requests_per_second=2` as a map of numbers."""
+    """Convert `default=0.8,requests_per_second=2` to a dict of numbers."""
 
     name = "key=number"
 
@@ -223,7 +223,7 @@ class NumberMap(TypedValue):
 
 
 class ShortText(TypedValue):
-    """Text of fewer than `limit` characters, on one line."""
+    """Accept text of fewer than `limit` characters."""
 
     name = "text"
 
@@ -237,7 +237,7 @@ class ShortText(TypedValue):
 
 
 class PlainId(ParamType):
-    """The ID of a new resource. `what`: its noun, for messages."""
+    """Check the ID of a new resource. `what`: the resource's noun, for messages."""
 
     name = "id"
 
@@ -253,7 +253,7 @@ class PlainId(ParamType):
         return str(value)
 
     def _refuse_folder(self, ctx: click.Context, folder: str) -> NoReturn:
-        """For a create with its ID and its folder swapped."""
+        """Raise an InputError that shows the right order when a create command has its ID and its folder swapped."""
         import shlex
 
         from firectl.cli.grammar.typed import typed_words

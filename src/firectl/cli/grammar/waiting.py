@@ -1,4 +1,4 @@
-"""The flags of commands that can wait: how long, and whether requests must prove that the result serves."""
+"""Define the flags of commands that can wait: how long, and whether to send requests that prove that it answers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _needs_wait(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
     app = ctx.find_object(App)
     if given and not ctx.params.get("wait") and app is not None and not ctx.resilient_parsing:
-        # Not an error: existing scripts pass it alone.
+        # Only a warning, because existing scripts give --wait-timeout without --wait.
         app.output.warn("--wait-timeout has no effect without --wait")
     return value
 
 
 class Waiting(NamedTuple):
-    """What `--wait` asks for: the longest wait in seconds, and whether requests must then prove that it serves."""
+    """Options of a wait. `seconds`: the longest wait. `probe`: then send requests to prove that they are answered."""
 
     seconds: float
     probe: bool
@@ -40,10 +40,10 @@ def _one_wait(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def waiting(default: str, *, probe: bool = False) -> Callable[[F], F]:
-    """`--wait`, `--wait-timeout` and, if `probe`, `--no-probe`. The command gets `wait`: a Waiting or None."""
+    """Add `--wait`, `--wait-timeout` and, if `probe`, `--no-probe`. The command gets `wait`: a Waiting or None."""
     extra = [switch("--no-probe", "Trust READY; do not send requests to prove that it serves.")] if probe else []
     return together(
-        # Eager: read before --wait-timeout, in any order on the command line.
+        # is_eager makes click read --wait before --wait-timeout, in any order on the command line.
         switch("--wait", "Wait until it is done.", is_eager=True),
         click.option(
             "--wait-timeout",

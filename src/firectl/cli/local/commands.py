@@ -1,4 +1,4 @@
-"""The verbs of `firectl local`: the platform's process plus the profile, notes and shell variables around it."""
+"""Implement the verbs of `firectl local`: control the platform's process, and write its profile and notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROFILE = "local"
 
 
 def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str, Any]:
-    """Starts the platform unless it runs, and writes the profile that leads to it."""
+    """Start the platform unless it is running, and write the profile `local` with its URL and key."""
     platform = app.local_platform
     with app.progress.steps("starting the platform"):
         running = platform.up(port, app.flags.get("account_id"), _options(limits))
@@ -31,7 +31,7 @@ def up(app: App, port: int | None, limits: Mapping[str, int | None]) -> dict[str
 
 
 def show_log(app: App, replica: str | None, lines: int, *, follow: bool) -> int:
-    """Writes the end of a log. With `follow`, Ctrl-C ends it without an error message."""
+    """Write the end of a log. With `follow`, Ctrl-C ends the command without an error message."""
     try:
         app.output.stream(app.local_platform.logs(replica, lines, follow=follow))
     except KeyboardInterrupt:
@@ -58,7 +58,7 @@ def status(app: App) -> dict[str, Any]:
 
 
 def disk(app: App) -> dict[str, Any]:
-    """Bytes used in each folder of the platform's home."""
+    """Return the number of bytes used in each folder of the platform's home."""
     platform = app.local_platform
     used = {f"{name}_bytes": count for name, count in platform.disk().items()}
     if used["trash_bytes"]:
@@ -84,7 +84,7 @@ SIZES = View(text=_in_words)
 
 
 def variables(app: App) -> dict[str, str]:
-    """The environment variables that point an SDK at the platform. InputError if none runs."""
+    """Return the environment variables that make an SDK use the platform. InputError if no platform is running."""
     running = app.local_platform.running()
     if running is None:
         raise InputError(f"no platform runs in {_home(app)}", hint="firectl local up")
@@ -104,7 +104,7 @@ EXPORTS = View(text=_exports)
 
 
 def serve(app: App, port: int | None, limits: Mapping[str, int | None]) -> int:
-    """Runs the platform until it ends. Returns its exit status."""
+    """Run the platform in the foreground until it ends. Return its exit status."""
 
     def started(running: RunningPlatform) -> None:
         _keep_profile(app, running)
@@ -114,7 +114,7 @@ def serve(app: App, port: int | None, limits: Mapping[str, int | None]) -> int:
 
 
 def _options(limits: Mapping[str, int | None]) -> list[str]:
-    """The given limits as command-line words for the platform."""
+    """Return the given limits as command-line flags for the platform."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in limits.items() if value is not None]
 
 
@@ -128,7 +128,7 @@ def _keep_profile(app: App, running: RunningPlatform) -> None:
 
 
 def _home(app: App) -> str:
-    """The folder that FIREWORKS_HOME names."""
+    """Return the folder of firectl's settings, which FIREWORKS_HOME can change."""
     from firectl import config
 
     return str(config.home(app.environ))

@@ -1,6 +1,6 @@
-"""`firectl quickstart`: the commands of the tutorial, run in order as child processes, and their answers.
+"""Implement `firectl quickstart`: run the commands of the tutorial as child processes, and show the models' answers.
 
-Every command shown is the command that ran. Must not call the API itself.
+Every command that is shown is really run. This module must not call the API itself.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MULTI_LORA = "quickstart-multi-lora"
 _OURS = frozenset({"sample-llama", "sample-pirate", "sample-poet", LIVE_MERGE, MULTI_LORA})
 _GOOD = frozenset({DeploymentState.READY, DeploymentState.CREATING, DeploymentState.UPDATING})
 FROM_THE_CALLER = ("FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "FIREWORKS_PROFILE")
-"""Settings of the caller, which must not reach the tour's platform."""
+"""Environment variables of the caller that must not affect the tour's commands."""
 
 
 class Tour:
-    """`home`: FIREWORKS_HOME of the tour's platform. `show` gets each command line, without the added `flags`."""
+    """Run the tutorial. `home`: FIREWORKS_HOME of its platform. `show` gets each command line, without `flags`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Tour:
         self.show(f"export FIREWORKS_HOME={shlex.quote(str(home))}")
 
     def run(self, adapters: tuple[str, ...], question: str) -> dict[str, Any]:
-        """Runs the tutorial and returns quickstart's document. The first of `adapters` is also deployed merged."""
+        """Run the tutorial and return its result. The first of `adapters` also gets its own live-merge deployment."""
         started = time.monotonic()
         self._enter_platform()
         there = self._names_there()
@@ -84,7 +84,7 @@ class Tour:
         }
 
     def leave(self) -> None:
-        """Stops everything that the tour started."""
+        """Stop the tour's platform, and so everything that runs on it."""
         self._firectl("local", "down")
 
     def _enter_platform(self) -> None:
@@ -102,11 +102,11 @@ class Tour:
         return f"accounts/{self.env['FIREWORKS_ACCOUNT_ID']}/deployments/{deployment_id}"
 
     def _names_there(self) -> set[str]:
-        """Full names that an earlier quickstart left, to be used again. Deletes what it left incomplete."""
+        """Return the full names of usable resources that exist. Delete incomplete ones of an earlier quickstart."""
         there: set[str] = set()
         models = (["model", "list"], ["-a", "fireworks", "model", "list"])
         for listing in (*models, ["deployment", "list", "--show-deleted"]):
-            # --quiet: this command is not shown, so its hints would confuse.
+            # Use --quiet because this command is not shown, so its hints would confuse the reader.
             for row in json.loads(self._run([*listing, "--no-paginate", "-o", "json", "--quiet"]).stdout or "[]"):
                 name, state = row["name"], row.get("state")
                 if state in _GOOD:
@@ -116,13 +116,13 @@ class Tour:
         return there
 
     def _ask(self, model: str, deployment: str, route: str, question: str) -> dict[str, str]:
-        """One request, and its answer. `route`: the `model` field to send."""
+        """Send one chat request and return its answer. `route`: the value of the request's `model` field."""
         raw = self._firectl("chat", route, question, "--temperature", "0", "-o", "json")
         message = json.loads(raw)["choices"][0]["message"]["content"]
         return {"model": model, "deployment": deployment, "route": route, "answer": message.strip()}
 
     def _firectl(self, *argv: str) -> str:
-        """Shows and runs one command. Its stderr is passed through."""
+        """Show and run one command, and return its stdout. Its stderr goes to the terminal."""
         self.show(shlex.join(("firectl", *argv)))
         done = self._run(list(argv))
         if done.returncode == Exit.DONE:
@@ -142,14 +142,14 @@ class Tour:
 
 
 def _delete(name: str) -> tuple[str, ...]:
-    """The command that deletes an incomplete resource."""
+    """Return the arguments of the command that deletes an incomplete resource."""
     if "/deployments/" in name:
         return ("deployment", "delete", name, "--hard", "--ignore-checks", "--wait")
     return ("model", "delete", name)
 
 
 def take(app: App, question: str, *, teardown: bool) -> dict[str, Any]:
-    """Runs the tutorial. FirectlError if one of its commands fails."""
+    """Run the tutorial and return its result. FirectlError if one of its commands fails."""
     from firectl import config
     from firectl.samples import ADAPTERS, FOLDER
 

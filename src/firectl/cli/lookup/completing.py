@@ -1,6 +1,6 @@
-"""Shell completion: the words, flags, values and resource names that may come next on a command line.
+"""Complete a command line for a shell: find the words, flags, values and resource names that may come next.
 
-Answers within about a second, and prints only candidates: an error would appear in the prompt.
+Answers within about a second. Prints only candidates, because an error message would appear in the shell's prompt.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from firectl.client.resource import Resource
 
 SECONDS = 0.8
-"""The time limit for fetching names, without the start of Python."""
+"""The time limit for fetching names. It does not include the start of Python."""
 
 Names = Iterable[str]
 
 
 def answer(app: App, root: click.Command, instruction: str) -> int:
-    """Prints the candidates, or the code for the shell; returns the exit code."""
+    """Print the candidates or the shell's completion code, as `instruction` says. Return the exit code."""
     app.offer = partial(offer, app)
     for kind in (_Bash, _Zsh, _Fish):
         shells.add_completion_class(kind)
@@ -46,10 +46,10 @@ def answer(app: App, root: click.Command, instruction: str) -> int:
 
 
 def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
-    """The names of a kind that begin with the typed text; none when fetching them fails or takes too long."""
+    """Return the names of a kind that begin with the typed text. Empty if fetching fails or takes too long."""
     look = _LOOK.get(what) or _of(BY_WORD[what].resource)
     if what != "profile":
-        # Not within the time limit: imports cannot hang.
+        # Import before the time limit starts: imports cannot hang.
         from firectl.client import client, resource  # noqa: F401
     found: list[str] = []
 
@@ -57,7 +57,7 @@ def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
         try:
             found.extend(look(app, incomplete))
         except Exception:
-            # No key, no server or no such account: no candidates.
+            # For example, there is no key, no server or no such account. Then there are no candidates.
             return
 
     # A daemon thread: a DNS server that does not answer must not block the shell.
@@ -68,13 +68,13 @@ def offer(app: App, what: str, incomplete: str) -> list[shells.CompletionItem]:
 
 
 def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> Iterator[str]:
-    """IDs in the caller's account; full names in another account, or when the typed text begins one."""
+    """Yield IDs for the caller's own resources. Yield full names for others, or if the typed text contains a slash."""
     account = app.account
     begun = incomplete.split("/")
     if len(begun) > 2:
         owners = [begun[1]]
     else:
-        # The service's public catalogue is long; a local platform's holds only imported models.
+        # Names from the public account: always on a local platform, which has few; on the service only after a slash.
         public = BY_COLLECTION[resource.collection].is_public and (bool(begun[1:]) or not app.bills)
         owners = [account, *[PUBLIC_ACCOUNT] * public]
     for owner in owners:
@@ -85,7 +85,7 @@ def _names(app: App, resource: Resource[Any], incomplete: str, **asked: Any) -> 
 
 
 def _of(resource: str, **asked: Any) -> Callable[[App, str], Names]:
-    """The names of one resource of the client."""
+    """Return a function that yields the names of one resource of the client."""
     return lambda app, incomplete: _names(app, getattr(app.client, resource), incomplete, **asked)
 
 
@@ -129,11 +129,11 @@ _LOOK: dict[str, Callable[[App, str], Names]] = {
     "account": _accounts,
     "profile": _profiles,
 }
-"""The kinds whose candidates are not just the names of a noun."""
+"""Kind → function that finds its candidates, for kinds whose candidates are not just the names of a noun."""
 
 
 class _Completion(shells.ShellComplete):
-    """click's completion, extended by Go-style booleans and by `--flag=value` in every shell."""
+    """Extend click's completion: support Go-style booleans, and `--flag=value` in every shell."""
 
     keeps_flag = True
     """Whether a candidate replaces all of `--flag=value`, or only the text after `=`."""
@@ -148,7 +148,7 @@ class _Completion(shells.ShellComplete):
                 item.value = f"{name}={item.value}"
             return items
         if isinstance(ctx.command, click.Group) and words_after(ctx):
-            return []  # after a word that is not a command nothing is known
+            return []  # Nothing can be completed after a word that is not a command.
         spelled = list(spell_out(args, params, True))
         asked, rest = shells._resolve_incomplete(ctx, spelled, incomplete)
         return asked.shell_complete(ctx, rest)
@@ -158,7 +158,7 @@ class _Bash(_Completion, shells.BashComplete):
     keeps_flag = False
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Joins `--flag=value`, which bash splits into three words."""
+        """Return the words with `--flag=value` joined again, because bash splits it into three words."""
         args, incomplete = super().get_completion_args()
         joined: list[str] = []
         for word in [*args, incomplete]:

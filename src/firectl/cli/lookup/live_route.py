@@ -1,6 +1,6 @@
-"""Checks a route against the API: whether its model and deployment exist, are ready, loaded and compatible.
+"""Check a route against the API: whether its model and deployment exist, are ready, loaded and compatible.
 
-One fact for each check; a failed check says what to run. Changes nothing.
+Each check tests one fact, and a failed check says what to do. Sends only reads.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class _Checks:
 
 
 def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = None) -> list[dict[str, Any]]:
-    """Rows of check, ok, code (OK, NOT_FOUND or FAILED_PRECONDITION), message, and a hint when not ok.
+    """Return rows of check, ok, code (OK, NOT_FOUND or FAILED_PRECONDITION), message, and a hint if not ok.
 
-    `report`: names.check_route's, of a valid route. `typed`: the route before it was completed.
+    `report`: the report of names.check_route on a valid route. `typed`: the route as the user typed it.
     """
     checks = _Checks(client)
     model = _model(checks, report["model"], typed) if report["model"] else None
@@ -53,9 +53,9 @@ def live_checks(client: Client, report: Mapping[str, Any], typed: str | None = N
 
 
 def instead(client: Client, typed: str, route: str) -> str | None:
-    """After a request got NOT_FOUND: what is missing, or that `typed` is the ID of a deployment, and what to do.
+    """Explain a NOT_FOUND answer: say what is missing, or that `typed` is the ID of a deployment, and what to do.
 
-    None if no cause is found.
+    Return None if no cause is found.
     """
     deployment = meant(client, typed)
     if deployment is not None and deployment.state == DeploymentState.DELETED:
@@ -71,7 +71,7 @@ def instead(client: Client, typed: str, route: str) -> str | None:
 
 
 def misfit(client: Client, model: str, deployment: str) -> str | None:
-    """Why a deployment cannot load a model, and what to do; None when no check fails."""
+    """Explain why a deployment cannot load a model, and what to do. None if no check fails."""
     route = canonical_route(client.models.full_name(model), client.deployments.full_name(deployment))
     rows = live_checks(client, check_route(route).to_document())
     row = next((row for row in rows if row["check"] in FITTING and not row["ok"]), None)
@@ -79,7 +79,7 @@ def misfit(client: Client, model: str, deployment: str) -> str | None:
 
 
 def meant(client: Client, typed: str | None) -> Deployment | None:
-    """The deployment whose ID was typed alone; None when there is none, or the text is not an ID."""
+    """Return the deployment whose ID is `typed`. None if there is none, or if `typed` is not an ID."""
     if typed is None or not is_id(typed):
         return None
     try:
@@ -89,7 +89,7 @@ def meant(client: Client, typed: str | None) -> Deployment | None:
 
 
 def _meant_instead(client: Client, name: str) -> str:
-    """For a missing name: a similar one, and the command that lists them."""
+    """Return a hint for a missing name: a similar name, if any, and the command that lists all names."""
     from firectl.cli.lookup.nearest import did_you_mean
 
     all_of_them = list_command(name, client.account_id)
@@ -98,7 +98,7 @@ def _meant_instead(client: Client, name: str) -> str:
 
 
 def _as_pair(client: Client, typed: str | None) -> str | None:
-    """The route `MODEL#DEPLOYMENT` if `typed` is `MODEL/DEPLOYMENT` and that deployment exists; otherwise None."""
+    """Return the route `MODEL#DEPLOYMENT` if `typed` is `MODEL/DEPLOYMENT` and that deployment exists, else None."""
     model, slash, deployment = (typed or "").partition("/")
     there = meant(client, deployment) if slash and is_id(model) else None
     return f"{model}#{deployment}" if there is not None else None

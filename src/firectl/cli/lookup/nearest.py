@@ -1,6 +1,6 @@
-"""Which existing name a missing name was meant to be: lists its collection once, and picks the most similar.
+"""Find the existing name that a missing name was probably meant to be: list its collection and pick the most similar.
 
-Runs after a command failed: sends few requests, has a time limit, and any failure of its own means no suggestion.
+Runs after a command failed. It sends few requests within a time limit; if one fails, there is no suggestion.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MOST_ROWS = 200
 
 
 def did_you_mean(client: Client, names: Iterable[str]) -> str | None:
-    """A hint for the first missing one of these full names; None when no name is similar."""
+    """Return a hint for the first of these full names that is missing and has a similar name. None if there is none."""
     look = _Look(client)
     try:
         return next(filter(None, map(look.hint, names)), None)
     except (FirectlError, KeyboardInterrupt):
-        # Only the error that led here is reported.
+        # Report only the error of the command, not a failure of this search.
         return None
 
 
@@ -92,6 +92,6 @@ def _id(row: Mapping[str, Any]) -> str:
 
 
 def _of_model(model_id: str, rows: Iterable[Mapping[str, Any]]) -> str | None:
-    """The full name of the loaded model with that ID."""
+    """Return the full name of the model with this ID in `rows` of deployed models, or None."""
     models = (str(row.get("model", "")) for row in rows)
     return next((model for model in models if model.rpartition("/")[2] == model_id), None)

@@ -1,4 +1,4 @@
-"""`lora merge`: the adapters and their weights, the progress, and the record of the result."""
+"""Implement `lora merge`: read the adapters and their weights, merge with progress, and show the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from firectl.errors import Exit, InputError
 
 
 def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, float]]:
-    """(folder, weight) of the argument, whose weight is 1, and of each `--adapter A=0.7`."""
+    """Return (folder, weight) for the argument, with weight 1, and for each `--adapter A=0.7`."""
     found = [(adapter, 1.0)] if adapter is not None else []
     for text in weighted:
         path, separator, number = text.rpartition("=")
@@ -35,9 +35,9 @@ def chosen(adapter: Path | None, weighted: Sequence[str]) -> list[tuple[Path, fl
 def merge_folders(
     app: App, adapters: Sequence[tuple[Path, float]], base: Path, out: Path, *, verify: bool
 ) -> dict[str, Any]:
-    """Merges with progress on stderr. Returns the record of the merge, with `out`.
+    """Merge with progress on stderr. Return the record of the merge, plus the folder `out`.
 
-    `verify` adds the difference between the result and PEFT; InputError without torch or peft.
+    `verify` also compares the result with PEFT. InputError if torch or peft is not installed.
     """
     from firectl.client.transfer.meter import TransferProgress
     from firectl.lora.merge.merge import merge

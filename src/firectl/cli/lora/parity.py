@@ -1,4 +1,4 @@
-"""`lora parity`: the prompts, the text of the comparison, and when it is an error."""
+"""Implement `lora parity`: read the prompts, show the comparison, and decide whether it is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLUMNS = ("LEFT", "RIGHT", "MAX DIFFERENCE", "MEAN DIFFERENCE", "SAME NEXT TOK
 
 
 def compare_ways(adapter: Path, base: Path, prompts: Sequence[str], file: Path | None) -> dict[str, Any]:
-    """The report on one adapter, for `prompts` and the lines of `file`; without either, for fixed sentences."""
+    """Return the report on one adapter, for `prompts` and the lines of `file`. Without both, use built-in sentences."""
     from firectl.lora.parity import PROMPTS, parity
 
     asked = [*prompts, *(_lines_of(file) if file is not None else ())]
@@ -22,7 +22,7 @@ def compare_ways(adapter: Path, base: Path, prompts: Sequence[str], file: Path |
 
 
 def judge(report: Mapping[str, Any], adapter: Path) -> None:
-    """InputError (exit code 2) for a report that is not valid."""
+    """Raise InputError (exit code 2) if the report is not valid."""
     if report["valid"]:
         return
     if not report["changes"]:

@@ -1,6 +1,6 @@
-"""`lora check`: the report on an adapter's folder, alone or beside its base, as JSON and as text.
+"""Implement `lora check`: report on an adapter's folder, alone or compared with its base, as JSON and as text.
 
-The base is a local folder, or a model of the API, whose file headers are read if the API allows it.
+The base is a local folder or a model of the API. The model's file headers are read if the API allows that.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LABELS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 
 def examine(app: App, adapter: Path, base: str | None, deep: bool) -> CheckReport:
-    """The report on the adapter. `base`: a folder, or the name of a model of the API.
+    """Return the report on the adapter. `base`: a folder, or the name of a model of the API.
 
-    InputError if the folder does not exist, ApiError if the API does not know the model.
+    InputError if the folder does not exist, ApiError if the model does not exist.
     """
     from firectl.lora.check.check import check, with_findings
     from firectl.lora.read.folder import open_folder
@@ -58,7 +58,7 @@ def _on_a_base_of_the_api(app: App, adapter: Path, base: str, deep: bool) -> Che
 
 
 def _client(app: App, base: str) -> Client:
-    """The client. An error without a key also says why the API is needed."""
+    """Return the API client. If there is no API key, the error also says why the API is needed."""
     try:
         return app.client
     except InputError as error:
@@ -69,7 +69,7 @@ def _client(app: App, base: str) -> Client:
 
 
 def _not_checked(adapter: Path, base: str | None, deep: bool) -> Iterator[Finding]:
-    """A note for each check that the flags left out, with the command that runs it."""
+    """Yield a note for each check that the flags left out, with the command that runs this check."""
     from firectl.lora.read.findings import Finding
 
     words = ["firectl", "lora", "check", str(adapter)]
@@ -84,7 +84,7 @@ def _not_checked(adapter: Path, base: str | None, deep: bool) -> Iterator[Findin
 
 
 def _likely_base(adapter: Path) -> str:
-    """The recorded base if `--base-model` takes it: a folder here or a model of the API. Else `./base`."""
+    """Return the base in the adapter's config if it is a local folder or a model's full name. Else `./base`."""
     recorded = _recorded(adapter) or ""
     named = ResourceName.read(recorded)
     known = named is not None and named.collection == "models"
@@ -100,7 +100,7 @@ def _is_folder(base: str) -> bool:
 
 
 def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding]]:
-    """(model_type of a base of the API, findings from its details)."""
+    """Return the model_type of a base in the API, and findings from the base's details."""
     from firectl.lora.read.findings import Finding
     from firectl.schemas.words import ModelKind, ModelState
 
@@ -126,7 +126,7 @@ def _known(app: App, full: str, adapter: Path) -> tuple[str | None, list[Finding
 
 
 def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
-    """A finding if the adapter records another base: a warning if both are names of the API, else a note."""
+    """Return a finding if the adapter's config names another base: a warning if that is an API name, else a note."""
     from firectl.lora.check.origin import names_differ
     from firectl.lora.read.findings import Finding
     from firectl.lora.read.folder import quoted
@@ -143,7 +143,7 @@ def _other_base(recorded: str | None, full: str, model: Model) -> list[Finding]:
 
 
 def _recorded(adapter: Path) -> str | None:
-    """The base that the adapter records, or None."""
+    """Return the base that the adapter's config names, or None."""
     from firectl.errors import AdapterError
     from firectl.lora.read.adapter import Adapter
 

@@ -1,6 +1,6 @@
-"""The platform's process on this machine: starts it detached, finds it again and stops it. Talks to it over HTTP only.
+"""Start the local platform's process detached, find it again and stop it. Requests to the platform go over HTTP.
 
-It is alive while its lock is held. What answers on its port without that is another program, and never gets its key.
+The platform is alive while its lock is held. If the lock is free, a program on its port is another one and gets no key.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ START_SECONDS = 120.0
 KILL_SECONDS = 5.0
 PORT_SECONDS = 1.0
 _ERROR = re.compile(r"Error: (?P<message>.*) \(code = \w+\)(?:; (?P<hint>.+))?")
-"""The last line of the log of a platform that refuses to start."""
+"""Matches the last line of the log if the platform refused to start."""
 
 
 class RunningPlatform(NamedTuple):
-    """A platform: its URL, account, version and process ID."""
+    """Where a platform runs: its URL, account, version and process ID."""
 
     url: str
     account: str
@@ -57,7 +57,7 @@ class RunningPlatform(NamedTuple):
 
 
 class LocalPlatform:
-    """`home`: the platform's data folder. `note` prints one line for people."""
+    """Control the platform of one folder. `home`: the platform's data folder. `note`: prints one line for people."""
 
     def __init__(self, home: Path, note: Callable[[str], None]) -> None:
         from firectl.server.disk.paths import Paths
@@ -66,33 +66,33 @@ class LocalPlatform:
         self.paths = Paths(home)
         self._note = note
         self._up_lock = home / "up.lock"
-        """`local up` and `local serve` hold it until their platform answers."""
+        """The lock file that `local up` and `local serve` hold until their platform answers."""
 
     def running(self) -> RunningPlatform | None:
-        """The platform of this home, or None if none holds its lock and answers within a second."""
+        """Return the platform of this home, or None unless its lock is held and it answers within a second."""
         last = self._last()
         return last if last is not None and _answers(last.url) and self._lock_is_held() else None
 
     def key(self) -> str:
-        """The key of the platform's own user."""
+        """Return the API key of the platform's own user."""
         try:
             return str(json.loads(self.paths.credentials.read_bytes())["apiKey"])
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{self.paths.credentials} holds no key", hint="firectl local up") from None
 
     def status(self, running: RunningPlatform) -> dict[str, Any]:
-        """The status that the platform reports."""
+        """Ask the platform for its status, and return it."""
         return ask(running.url, "GET", "/v1/local", self.key())
 
     def disk(self) -> dict[str, int]:
-        """Bytes of files in each folder of the home, by the folder's name."""
+        """Return the size of each folder of the home in bytes, by the folder's name."""
         from firectl.server.disk.trash import Trash, bytes_in
 
         kinds = (self.paths.models, self.paths.merged, self.paths.uploads, self.paths.logs)
         return {folder.name: bytes_in(folder) for folder in kinds} | {"trash": Trash(self.paths).size()}
 
     def prune(self) -> int:
-        """Empties the trash and returns the bytes freed. The platform need not run."""
+        """Empty the trash and return the number of bytes freed. Works without a running platform too."""
         from firectl.server.disk.trash import Trash
 
         try:
@@ -102,7 +102,7 @@ class LocalPlatform:
             raise InputError(f"{where} cannot be removed: {error.strerror}", hint="firectl local df") from error
 
     def up(self, port: int | None, account: str | None, options: Sequence[str] = ()) -> RunningPlatform:
-        """The running platform, started with `options` if there is none."""
+        """Return the running platform. Start it with `options` if none is running."""
         with self._starting():
             running = self.running()
             if running is None:
@@ -122,7 +122,7 @@ class LocalPlatform:
         return running
 
     def down(self) -> bool:
-        """Stops the platform and waits until its lock is free. False if none was running."""
+        """Stop the platform and wait until its lock is free. Return False if no platform was running."""
         if not until(lambda: not self._is_about_to_start(), STOP_SECONDS):
             raise WaitTimeout("another firectl local up is still running", hint="firectl local logs")
         was_held, end = self._lock_is_held(), time.monotonic() + KILL_SECONDS
@@ -136,14 +136,14 @@ class LocalPlatform:
             if not until(lambda: not self._lock_is_held(), KILL_SECONDS):
                 raise WaitTimeout("the platform does not stop", hint=f"see {self.paths.log}")
         if asked is not None:
-            # A killed process closes its files one after the other. A port that stays in use is another program's.
+            # A killed process can free its lock before its port. If the port stays in use, another program has it.
             until(lambda: is_free(port_of(asked.url)), PORT_SECONDS)
         return True
 
     def serve(
         self, port: int | None, account: str | None, options: Sequence[str], started: Callable[[RunningPlatform], None]
     ) -> int:
-        """Runs the platform in the foreground until it ends. Returns its exit status."""
+        """Run the platform in the foreground until it ends. Return its exit status."""
         _refuse_incomplete_install()
         with ended_by_signals(), ExitStack() as starting:
             starting.enter_context(self._starting())
@@ -162,7 +162,7 @@ class LocalPlatform:
                 end_process(child)
 
     def logs(self, replica: str | None, lines: int, follow: bool) -> Iterator[str]:
-        """The last lines of the platform's log, or of a replica's; with `follow`, also everything added later."""
+        """Yield the last lines of the log of the platform or a replica. `follow`: also yield what is added later."""
         path = self._log_of(replica)
         with path.open("rb") as file:
             if not path.stat().st_size:
@@ -175,7 +175,7 @@ class LocalPlatform:
                 time.sleep(0.2)
 
     def _log_of(self, replica: str | None) -> Path:
-        """The path of a log. `replica` is `DEPLOYMENT-N`; DEPLOYMENT alone means its first replica."""
+        """Return the path of a log. `replica`: `DEPLOYMENT-N`, `DEPLOYMENT` for replica 0, None for the platform."""
         found = {path.stem: path for path in sorted(self.paths.logs.glob("*.log"))}
         wanted = [self.paths.log.stem] if replica is None else [replica, f"{replica}-0"]
         path = next((found[name] for name in wanted if name in found), None)
@@ -214,7 +214,7 @@ class LocalPlatform:
         except BaseException:
             end_process(child)
             raise
-        # It outlives this process. A return code stops Popen from warning about a child that nobody waited for.
+        # The platform runs longer than this process. With a return code set, Popen does not warn about a running child.
         child.returncode = 0
         return running
 
@@ -245,7 +245,7 @@ class LocalPlatform:
         )
 
     def _last_words(self) -> tuple[str, str]:
-        """(the last line of the log, "") or, if that is an error, (its message, its hint)."""
+        """Return the last line of the log and "". If that line is an error, return its message and its hint."""
         with self.paths.log.open("rb") as file:
             lines = tail(file, 20).strip().splitlines()
         said = lines[-1].strip() if lines else ""
@@ -266,7 +266,7 @@ class LocalPlatform:
         return any_port()
 
     def _last(self) -> RunningPlatform | None:
-        """The platform that runs in this home, or ran last; None if none ever did."""
+        """Return the platform that was started last in this home, running or not. None if no platform ever ran."""
         try:
             said = json.loads(self.paths.info.read_bytes())
             account = str(said["account"]).removeprefix("accounts/")
@@ -278,11 +278,11 @@ class LocalPlatform:
         return is_locked(self.paths.lock)
 
     def _is_about_to_start(self) -> bool:
-        """Whether a `local up` runs whose platform does not hold its lock yet."""
+        """Whether a `local up` or `local serve` is running, and its platform does not hold its lock yet."""
         return is_locked(self._up_lock) and not self._lock_is_held()
 
     def _ask_to_end(self) -> RunningPlatform | None:
-        """Asks the platform over HTTP to end. None if it does not answer or refuses the key."""
+        """Ask the platform over HTTP to end, and return it. None if it does not answer or rejects the key."""
         running = self.running()
         if running is not None:
             try:
@@ -292,9 +292,9 @@ class LocalPlatform:
         return running
 
     def _end_by_signal(self) -> None:
-        """Ends the process that holds the lock. NetworkError, and no signal, if that process is not known.
+        """End the process that holds the lock, with signals. NetworkError if that process is not known.
 
-        platform.json cannot tell: until the platform answers, it names the process of an earlier run.
+        platform.json cannot be used: until the new platform answers, it names the process of an earlier run.
         """
         file = self.paths.process
         try:
@@ -319,7 +319,7 @@ class LocalPlatform:
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
-        """Keeps concurrent starts from starting two platforms, and lets `down` wait for a start."""
+        """Hold the start lock, so that two commands cannot both start a platform and `down` can wait for a start."""
         try:
             from filelock import FileLock, Timeout
         except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Processes, ports, locks and log files on this machine. Must not depend on the platform."""
+"""Handle processes, ports, locks and log files on this machine. Must not depend on the platform."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without secrets, and with absolute paths in PYTHONPATH."""
+    """Return this process's environment variables, without secrets and with absolute paths in PYTHONPATH."""
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in _SECRETS)}
     if kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in kept["PYTHONPATH"].split(os.pathsep))
@@ -30,10 +30,10 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP end the block as Ctrl-C does, so that the caller can end its child."""
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt in the block, so that the caller can end its child process."""
 
     def end(signum: int, frame: Any) -> None:
-        # The previous handler sets the exit code.
+        # The handler that was set before also runs, because it decides the exit code.
         if callable(listener := before[signum]):
             listener(signum, frame)
         raise KeyboardInterrupt
@@ -60,23 +60,23 @@ def end_process(child: subprocess.Popen[bytes]) -> None:
 
 
 def same_process(pid: int, created: float) -> Any:
-    """The psutil.Process with this ID and creation time, else None: IDs are reused."""
+    """Return the psutil.Process with this ID and creation time, or None. The time matters because IDs are reused."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        # Readings differ by rounding only. If the clock was set in between, no process matches.
+        # Two readings of one process differ only by rounding. If the clock was changed in between, nothing matches.
         return process if abs(process.create_time() - created) < 0.001 else None
     except (psutil.Error, ValueError):
         return None
 
 
 def signal_until(process: Any, ended: Callable[[], bool], seconds: float) -> None:
-    """Sends SIGTERM to a psutil.Process, then SIGKILL. Each has `seconds` to take effect."""
+    """Send SIGTERM to a psutil.Process and wait `seconds` for `ended`. If that fails, do the same with SIGKILL."""
     import psutil
 
     for send in (process.terminate, process.kill):
-        # psutil does not signal another process that reused the ID.
+        # If another process now has the ID, psutil raises an error and sends no signal.
         with suppress(psutil.Error):
             send()
         if until(ended, seconds):
@@ -118,7 +118,7 @@ def port_of(url: str) -> int:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the server binds: a port in TIME_WAIT is free.
+        # Use the same option as the server, so that a port in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -135,7 +135,7 @@ def any_port() -> int:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file. Concurrent callers do not disturb each other."""
+    """Whether a process holds the lock file. With fcntl, concurrent callers do not disturb each other."""
     if not path.exists():
         return False
     try:

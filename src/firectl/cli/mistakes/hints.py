@@ -1,6 +1,6 @@
-"""The hint for an error that has none: a command that lists what exists, or that gets past the refusal.
+"""Find a hint for an error without one: a command that lists what exists, or that avoids the error.
 
-Reads the server's message and the command line; nearest.py finds similar names. An error's own hint stays.
+Uses the server's message and the command line. lookup/nearest.py finds similar names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOCAL_UP = "firectl local up"
 
 
 def next_command(app: App, error: ApiError) -> str | None:
-    """The hint for a request that the server refused or did not answer."""
+    """Return the hint for a request that the server refused or did not answer. Usually an existing hint is kept."""
     verb, given = _ran(app)
     if _IGNORE_CHECKS in error.message and verb == "deployment delete":
         words = [_word(given, "deployment"), *_delete_flags(app, given), _IGNORE_CHECKS]
@@ -65,7 +65,7 @@ def _nearest(app: App, names: list[str]) -> str | None:
 
 
 def _named(message: str, given: dict[str, Any], account: str | None) -> list[str]:
-    """The full names of what may be missing: from the server's message, else from the command line."""
+    """Return the full names of resources that may be missing, from the server's message or else the command line."""
     found = _NAME.search(message)
     if found is not None:
         return [found[0]] if found[2] in LISTED else []
@@ -78,14 +78,14 @@ def _named(message: str, given: dict[str, Any], account: str | None) -> list[str
 
 
 def _account(app: App) -> str | None:
-    """The account of commands, if it is known already; sends no request."""
+    """Return the account that commands use if it is already known, else None. Sends no request."""
     if "client" not in app.__dict__:
         return None
     return app.client.__dict__.get("account") or app.client.account_id
 
 
 def _elsewhere(app: App) -> str | None:
-    """Which server was asked and how to choose another; None when that adds nothing to the error."""
+    """Say where the server's address comes from and how to choose another server. None if that does not help."""
     if "settings" not in app.__dict__:
         return None
     source, profile = app.settings.base_url.source, app.settings.profile.value
@@ -98,7 +98,7 @@ def _elsewhere(app: App) -> str | None:
 
 
 def instead_of_input(app: App) -> str | None:
-    """For a refused command line with a folder in place of a model, or a model in place of a folder."""
+    """Return a hint for a command line with a folder instead of a model, a model instead of a folder, or a typo."""
     from firectl.cli.mistakes.mistyped import folder_meant
 
     verb, given = _ran(app)
@@ -114,7 +114,7 @@ def instead_of_input(app: App) -> str | None:
 
 
 def _folder(given: dict[str, Any]) -> str | None:
-    """The argument for a model that is a folder here."""
+    """Return the model argument if it is a local folder, else None."""
     words = [str(given[name]) for name in ("model", "target") if given.get(name)]
     return next((word for word in words if Path(word).is_dir()), None)
 
@@ -124,7 +124,7 @@ def _import_first(folder: str) -> str:
 
 
 def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
-    """For a refused load: why the two do not fit, and what to do."""
+    """Explain why a deployment cannot load a model, and what to do. None if no reason is found."""
     from firectl.cli.lookup.live_route import misfit
 
     with suppress(FirectlError):
@@ -133,7 +133,7 @@ def _what_does_not_fit(app: App, model: str, deployment: str) -> str | None:
 
 
 def _ran(app: App) -> tuple[str, dict[str, Any]]:
-    """The verb that ran, `deployment delete` in both grammars, and its arguments; empty when none ran."""
+    """Return the command that ran and its arguments, or "" and {}. In both grammars the noun comes first."""
     if app.ran is None:
         return "", {}
     words = app.ran.command_path.split()[1:]
@@ -158,7 +158,7 @@ def _what_there_is(message: str, verb: str, given: dict[str, Any], account: str 
 
 
 def _list_of(verb: str) -> str:
-    """The list command of the verb's noun; the verb's help when the noun has no list."""
+    """Return the list command of the noun in `verb`, or the command that shows the help if the noun has no list."""
     noun = BY_WORD.get(verb.partition(" ")[0])
     return f"firectl {noun.word} list" if noun is not None and noun.has_list else f"firectl {verb} --help"
 
@@ -177,7 +177,7 @@ def _what_is_there(message: str, verb: str, given: dict[str, Any]) -> str | None
 
 
 def _delete_flags(app: App, given: dict[str, Any]) -> list[str]:
-    """The flags typed for a `deployment delete`."""
+    """Return the flags that were given to `deployment delete`."""
     from firectl.cli.grammar.durations import format_duration
 
     flags = [f"--{name}" for name in ("hard", "wait") if given.get(name)]

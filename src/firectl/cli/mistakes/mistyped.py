@@ -1,6 +1,6 @@
-"""Which existing folder a missing folder on the command line was meant to be.
+"""Find the existing folder that a missing folder on the command line was probably meant to be.
 
-Compares names, and tells an adapter's folder from a base's by its configuration file.
+Compares names. A configuration file shows whether a folder holds an adapter or a base model.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _FOLDERS: Mapping[str, Mapping[str, str | None]] = {
     "model create": {"path": None},
     "model upload": {"path": None},
 }
-"""Verb → its parameters that are folders, each with the file that a folder of the right kind contains."""
+"""Verb → {parameter that is a folder: the file that such a folder must contain, or None if that is not known}."""
 _LIKE = 0.6
 _LOOKED_AT = 1000
 _SHOWN = 3
 
 
 def folder_meant(verb: str, given: Mapping[str, Any]) -> str | None:
-    """A hint for the first missing folder; None when all exist."""
+    """Return a hint for the first folder parameter that is not an existing folder. None if there is no hint."""
     for name, mark in _FOLDERS.get(verb, {}).items():
         text = str(given.get(name) or "").rstrip("/")
         if not text or Path(text).is_dir():
@@ -42,13 +42,13 @@ def folder_meant(verb: str, given: Mapping[str, Any]) -> str | None:
         if near:
             shown = [shlex.quote(f"{before}{slash}{folder}") for folder in near]
             return f"did you mean {' or '.join(shown)}?"
-        # An ID may name a model, and for a model create's folder the error is enough.
+        # A base given as an ID may be a model of the API. For `model create` and `upload` the error itself is enough.
         return None if mark is None or (is_id(text) and name == "base_model") else _look(parent)
     return None
 
 
 def _near(parent: Path, last: str, mark: str | None) -> list[str]:
-    """The folder in `parent` with the most similar name; else the folders of the right kind, if few."""
+    """Return the folder in `parent` with the most similar name, else the folders that contain `mark`, if few."""
     try:
         folders = sorted(path.name for path in islice(parent.iterdir(), _LOOKED_AT) if path.is_dir())
     except OSError:

@@ -1,6 +1,6 @@
-"""A command line that cannot be parsed: the error in one line, and what to type instead.
+"""Explain a command line that cannot be parsed: the error in one line, and what to type instead.
 
-Imported only after an error; does not decide what is valid.
+Imported only after an error. The decision that a command line is invalid is made elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from firectl.cli.tree import entry_of
 from firectl.errors import InputError
 
 LIKE = 0.7
-"""The least similarity (0 to 1) at which a word counts as another one mistyped."""
+"""The similarity (0 to 1) from which a word counts as a misspelling of another word."""
 
 SAME: Mapping[str, str] = {
     "ls": "list",
@@ -35,7 +35,7 @@ SAME: Mapping[str, str] = {
     "push": "upload",
     "pull": "download",
 }
-"""What other tools call a verb → the verb here."""
+"""Name of a verb in other tools → the verb of firectl."""
 LOADING: Mapping[str, str] = {"load": "firectl load-lora", "unload": "firectl unload-lora"}
 SAME_FLAGS: Mapping[str, Sequence[str]] = {
     "name": ("--deployment-id", "--display-name"),
@@ -45,11 +45,11 @@ SAME_FLAGS: Mapping[str, Sequence[str]] = {
     "replicas": ("--replica-count", "--min-replica-count", "--max-replica-count"),
     "base": ("--base-model",),
 }
-"""Other names of flags, without hyphens → the flags that may be meant, if the command has them."""
+"""Wrong name of a flag, without leading hyphens → the flags that may be meant, if the command has them."""
 
 
 def usage_error(error: click.UsageError) -> InputError:
-    """click's error in our words, with a hint."""
+    """Convert an error of click to an InputError with our wording and a hint."""
     ctx = error.ctx
     path = ctx.command_path if ctx else "firectl"
     see = f"{path} --help"
@@ -64,7 +64,7 @@ def usage_error(error: click.UsageError) -> InputError:
         return InputError(f"{path} has no flag {error.option_name!r}", hint=hint)
     if message and message[0].isupper() and not message[1:2].isupper():
         message = message[0].lower() + message[1:]
-    # click has no error type for an extra argument. If its wording changes, only the example is lost.
+    # click has no error type for an extra argument, so its message is tested. If it changes, only the example is lost.
     if ctx is not None and (isinstance(error, click.MissingParameter) or "unexpected extra arg" in message):
         _, examples = split_help(ctx.command.help or "")
         steps = examples[:1]
@@ -104,7 +104,7 @@ def _near(word: str, known: Iterable[str]) -> str | None:
 
 
 def _with_flag(ctx: click.Context, missing: click.Parameter | None) -> list[str]:
-    """When the value of a missing flag was typed as an extra argument: the command line with the flag."""
+    """Return the corrected command line if the value of a missing flag was typed as an extra argument. Else []."""
     words = typed_words(ctx)
     places = sum(isinstance(param, click.Argument) for param in ctx.command.params)
     if not isinstance(missing, click.Option) or len(words) != places + 1 or any(w.startswith("-") for w in words):
@@ -113,10 +113,10 @@ def _with_flag(ctx: click.Context, missing: click.Parameter | None) -> list[str]
 
 
 def _list_instead(ctx: click.Context) -> list[str]:
-    """For `get` without a name: the command that lists the names."""
+    """Return the command that lists the names, for a `get` without a name. Else []."""
     if ctx.command.name != "get" or ctx.parent is None:
         return []
-    # In the older grammar the noun follows the verb.
+    # In the older grammar (`get NOUN`) the noun follows the verb.
     noun = ctx.info_name if ctx.info_name != "get" else ctx.parent.info_name
     entry = entry_of(noun or "")
     return [f"firectl {entry.name} list shows what there is"] if entry is not None else []

@@ -1,6 +1,6 @@
-"""Imports a folder of weights: what kind of model it holds, whether it can work, and the way from row to READY.
+"""Import a folder of weights: find its kind of model, check it, create the model in the API, upload and validate.
 
-Refuses before anything is sent. Deletes a row whose files the server refused.
+Local checks run before the upload. If the server refuses the files, the new model is deleted again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.OUT_
 
 
 def describe_folder(app: App, path: Path, base_model: str | None, embedding: bool | None, check: bool) -> Model:
-    """The model in a folder. InputError if it cannot work or cannot be sent."""
+    """Return the description of the model in a folder. InputError if the model cannot work or cannot be uploaded."""
     from firectl.client.transfer.files import scan
     from firectl.lora.read.adapter_config import CONFIG
 
@@ -38,7 +38,7 @@ def describe_folder(app: App, path: Path, base_model: str | None, embedding: boo
 
 
 def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: bool | None, poll: float) -> Model:
-    """Creates the row, uploads and validates the files. `poll`: seconds for the validation. Returns the model."""
+    """Create the model, then upload and validate its files. `poll`: the longest wait for the validation, in seconds."""
     _plan_files(app, path)
     with app.leaving(in_flight.model(app.client.models.full_name(model_id), path)):
         name = app.client.models.create(model_id, model).name or ""
@@ -51,7 +51,7 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
                 upload_folder(app, name, path, resumable, poll)
             except ApiError as error:
                 if error.reason in (Reason.MODEL_FILES_SETTLED, Reason.UPLOAD_SUPERSEDED):
-                    # Another upload owns the row.
+                    # Another upload has taken over this model, so it must not be deleted.
                     raise
                 if error.code in REFUSALS and not isinstance(error, NetworkError):
                     _drop(app, name)
@@ -65,7 +65,7 @@ def import_folder(app: App, model_id: str, path: Path, model: Model, resumable: 
 
 
 def _drop(app: App, name: str) -> None:
-    """Deletes the row. A failure is only a warning: it must not hide the error that led here."""
+    """Delete the new model. A failure is only a warning, so that it does not hide the error of the upload."""
     try:
         app.client.models.delete(name)
     except ApiError as error:
@@ -73,18 +73,18 @@ def _drop(app: App, name: str) -> None:
 
 
 def upload_folder(app: App, name: str, path: Path, resumable: bool | None, poll: float) -> None:
-    """Uploads the files of a folder and validates them. Prints the server's warnings on stderr."""
+    """Upload the files of a folder and validate them. Print the server's warnings on stderr."""
     _plan_files(app, path)
     with app.progress.transfer("uploading") as show:
         done = app.client.models.upload(name, path, resumable=resumable, on_progress=show, validate_timeout=poll)
     for warning in done.warnings or []:
-        # The base is known by now: what the adapter records does not matter.
+        # The model in the API already names its base, so a warning about the base in the adapter's config is skipped.
         if RECORDED_BASE not in warning:
             app.output.warn(warning)
 
 
 def _plan_files(app: App, path: Path) -> None:
-    """Tells a dry run which files would be sent."""
+    """In a dry run, store the names and sizes of the files that would be uploaded."""
     from firectl.client.transfer.files import scan
 
     if app.dry_run:
@@ -92,7 +92,7 @@ def _plan_files(app: App, path: Path) -> None:
 
 
 def download_folder(app: App, name: str, path: Path) -> None:
-    """Fetches every file of a model into a folder."""
+    """Download every file of a model into a folder."""
     left = f"{path} is not complete. To resume: firectl model download {name} {path}"
     with app.leaving(left), app.progress.transfer("downloading") as show:
         done = app.client.models.download(name, path, on_progress=show)
@@ -117,7 +117,7 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
         report = examine(adapter, seen, deep=not app.dry_run)
     raise_for(report.findings)
     for finding in report.warnings:
-        # --base-model overrides what the adapter records.
+        # If --base-model is given, a warning about the base in the adapter's config does not matter.
         if not (base_model and RECORDED_BASE in finding.where):
             app.output.warn(finding.sentence)
     targets = list(report.facts["target_modules"])
@@ -127,7 +127,7 @@ def _adapter(app: App, path: Path, base_model: str | None, check: bool) -> Model
 
 
 def _unchecked(app: App, path: Path, base_model: str | None) -> Model:
-    """The same for --skip-checks: errors become warnings, and only headers are read."""
+    """Describe the adapter for --skip-checks: errors become warnings, and only file headers are read."""
     from firectl.lora.check.check import CheckReport
     from firectl.lora.check.check import check as examine
     from firectl.schemas.model import Model, PeftDetails
@@ -148,7 +148,7 @@ def _unchecked(app: App, path: Path, base_model: str | None) -> Model:
 
 
 def _other_base(app: App, base: str, *, recorded: bool) -> str:
-    """The hint for an adapter whose base does not exist."""
+    """Return the hint for a base model that does not exist. `recorded`: whether the adapter's config names the base."""
     from firectl.cli.views.listing import PUBLIC_ACCOUNT
 
     account, _, model_id = base.split("/")[1:]
@@ -162,7 +162,7 @@ def _other_base(app: App, base: str, *, recorded: bool) -> str:
 
 
 def _base_of(app: App, path: Path, given: str | None, recorded: str | None) -> str:
-    """The full name of an adapter's base. ApiError if it does not exist, InputError if it is not a base model."""
+    """Return the full name of an adapter's base. ApiError if it does not exist, InputError if unknown or a LoRA."""
     named = ResourceName.read(recorded or "")
     if given is None and (named is None or named.collection != "models"):
         says = f"it records {recorded!r}, which is not a model of the API" if recorded else "it records none"

@@ -1,4 +1,4 @@
-"""The base model that an adapter is compared with before an upload, read from its file headers."""
+"""Read the file headers of a base model, so that an adapter can be compared with the base before an upload."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[BaseModel | None]:
-    """The base `name` (a full name), from headers that the API provides.
+    """Yield the base model `name` (a full name), read from file headers that the API provides.
 
-    If the API refuses them, the local folder that the adapter records as its base, else None.
+    If the API refuses, read `recorded` instead: the base in the adapter's config, if it is an absolute path. Else None.
     """
     from firectl.client.transfer.outline import fetch_outline
 
@@ -28,13 +28,13 @@ def seen_base(app: App, name: str, recorded: str | None = None) -> Iterator[Base
             fetch_outline(app.client, name, Path(folder))
             base = _opened(Path(folder))
         except ApiError:
-            # Not every account may read every base; the server compares again after the upload.
+            # An account may lack permission to read this base. The server compares again after the upload.
             base = _opened(Path(recorded)) if recorded and Path(recorded).is_absolute() else None
         yield base
 
 
 def _opened(folder: Path) -> BaseModel | None:
-    """None for a base that cannot be compared with an adapter: quantised, or not safetensors."""
+    """Open the base in a folder. None if it cannot be compared with an adapter: unreadable or quantised."""
     from firectl.lora.read.base_model import BaseModel
 
     try:

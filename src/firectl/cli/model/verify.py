@@ -1,4 +1,4 @@
-"""`model verify`: whether the stored files are still what was uploaded."""
+"""Implement `model verify`: check that the stored files are still identical to the uploaded ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def verify_files(app: App, name: str) -> Model:
-    """The model, if its files are intact. DATA_LOSS names the damaged file; UNIMPLEMENTED on the hosted service."""
+    """Return the model if its files are intact. Raise DATA_LOSS if not, and UNIMPLEMENTED on the hosted service."""
     if app.is_hosted:
         raise ApiError(
             Code.UNIMPLEMENTED,

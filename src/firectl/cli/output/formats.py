@@ -1,6 +1,6 @@
-"""How a result is written: one entry for each value of `-o`.
+"""Convert a result to text in a format: one entry of FORMATS for each value of `-o`.
 
-Pure: results in, text out. Must not depend on a resource: a View says what is shown of one.
+Prints nothing. Must not depend on one kind of resource: a View defines how that kind is shown.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Document = Mapping[str, Any]
 
 
 class View(NamedTuple):
-    """How people see one kind of result; scripts get the document itself.
+    """Define how one kind of result is shown to people. Scripts get the document itself.
 
-    `columns`: (header, dotted path) of each column of a list. `counts`: dotted paths that text shows as 0 when the wire
-    omits them. `maps`: fields whose keys are data. `flags`: the arguments that would create the resource again.
-    `text`: the lines of a result that is not a resource.
+    `columns`: (header, dotted path) of each column of a list. `counts`: dotted paths shown as 0 if the API omits them.
+    `maps`: fields whose keys are data. `flags`: returns the arguments that would create the resource again.
+    `text`: returns the lines of a result that is not a resource.
     """
 
     columns: tuple[tuple[str, str], ...] = ()
@@ -33,9 +33,9 @@ PLAIN = View()
 
 
 class Format(NamedTuple):
-    """`write(result, view, ascii_only)` is the text of one result, or of a list of them, to the end of its last line.
+    """A value of `-o`. `write(result, view, ascii_only)` returns the text of one result or of a list of results.
 
-    `needs` is what only some resources have: a name, or the flags that create one again.
+    `needs`: what a result must have for this format: a name, or flags that create it again.
     """
 
     write: Callable[[object, View, bool], str]
@@ -43,7 +43,7 @@ class Format(NamedTuple):
 
 
 def document_of(result: object) -> Document:
-    """A schema or a mapping as JSON-like data in snake_case."""
+    """Return a schema object or a mapping as JSON-like data in snake_case."""
     if isinstance(result, Mapping):
         return result
     document: Document = result.to_document()  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def document_of(result: object) -> Document:
 
 
 def with_counts(document: Document, counts: Iterable[str]) -> dict[str, Any]:
-    """The document with 0 for every count that the wire omitted."""
+    """Return the document with 0 for every field of `counts` that the API omitted."""
     return render.nested({path: 0 for path in counts if render.dig(document, path) is None}, document)
 
 
@@ -81,7 +81,7 @@ def _text(result: object, view: View, ascii_only: bool) -> str:
     document = document_of(result)
     if view.text is not None:
         return _lines(view.text(document))
-    # With every field of the schema, so that an added count appears in its place.
+    # Include every field of the schema in order, so that an added count appears at its usual position.
     fields = getattr(type(result), "model_fields", {})
     in_order = {**{field: document.get(field) for field in fields}, **document}
     return _lines(render.lines(with_counts(in_order, view.counts), view.maps))
@@ -116,9 +116,9 @@ FORMATS: Mapping[str, Format] = {
 
 RESOURCE = frozenset(FORMATS)
 NAMED = frozenset(name for name in FORMATS if FORMATS[name].needs != "flags")
-"""For a result with a name that no command creates."""
+"""Formats of a result that has a name, but that no command can create."""
 DOCUMENT = frozenset(name for name in FORMATS if not FORMATS[name].needs)
-"""For a result that is not a resource: it has no name, and no flags create it."""
+"""Formats of a result that is not a resource: it has no name, and no flags create it."""
 TEXT = frozenset(("text",))
 
 

@@ -1,6 +1,6 @@
-"""What a command says: its result on stdout in the format asked for, everything else on stderr.
+"""Print what a command has to say: its result on stdout in the chosen format, everything else on stderr.
 
-Must not depend on a resource or a format: formats.py writes, this file prints.
+Must not depend on a resource or a format: formats.py makes the text, and this module prints it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["PLAIN", "Output", "View"]
 
 
 class Output:
-    """`format` is one of FORMATS. `quiet` silences notes, never warnings, errors or results."""
+    """Print results and messages. `format`: a key of FORMATS. `quiet`: hide notes, but not warnings or errors."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Output:
         return self._stderr or sys.stderr
 
     def emit(self, result: object, view: View = PLAIN) -> None:
-        """Writes a result: a schema, a mapping, or an iterable of those (a list, written as one array or table)."""
+        """Write a result: a schema object, a mapping, or an iterable of these, written as one array or table."""
         if not (isinstance(result, Mapping) or hasattr(result, "to_document")):
             if not isinstance(result, Iterable):
                 raise TypeError(f"cannot emit a {type(result).__name__}")
@@ -53,7 +53,7 @@ class Output:
         self.raw(FORMATS[self.format].write(result, view, encoding != "utf8"))
 
     def stream(self, pieces: Iterable[str]) -> None:
-        """Writes text as it arrives, and ends the line, before an error too."""
+        """Write text as it arrives. End the last line with a newline, also if an error interrupts the text."""
         ended = True
         try:
             for piece in pieces:
@@ -64,17 +64,17 @@ class Output:
                 self.raw("\n")
 
     def raw(self, text: str) -> None:
-        """Writes text unchanged, such as lines for a shell to read."""
+        """Write text unchanged to stdout, for example lines for a shell to read."""
         self.stdout.write(text)
         self.stdout.flush()
 
     def note(self, text: str) -> None:
-        """A hint or a step of progress, for people."""
+        """Print a hint or a step of progress on stderr, unless quiet."""
         if not self.quiet:
             self.say(text)
 
     def warn(self, text: str) -> None:
-        """Something that may be wrong. A repeated warning is shown once: client and CLI may both notice it."""
+        """Print a warning on stderr. A repeated warning is shown once, because client and CLI may both report it."""
         if text not in self._warned:
             self._warned.add(text)
             self.say(f"Warning: {render.visible(text)}")
@@ -84,8 +84,8 @@ class Output:
             self.warn(text)
 
     def say(self, text: str) -> None:
-        """One line on stderr, even when quiet."""
-        # A caller that closed stderr does not read it; the result still counts.
+        """Print one line on stderr, even when quiet."""
+        # If stderr is closed, nobody reads this line. That is no reason to fail.
         try:
             self.stderr.write(f"{text}\n")
             self.stderr.flush()
@@ -93,7 +93,7 @@ class Output:
             pass
 
     def fail(self, error: FirectlError) -> None:
-        """The error, as the last thing on stderr: two lines for people, one JSON object for scripts."""
+        """Print the error on stderr: one or two lines for people, one JSON object for `-o json`."""
         if self.format == JSON:
             self.say(to_json({"error": error_document(error)}, indent=None, ascii_only=True))
             return
@@ -103,7 +103,7 @@ class Output:
 
 
 def error_document(error: FirectlError) -> dict[str, Any]:
-    """`{"code", "message", "hint", "request_id", "http_status"}`, without unknown fields."""
+    """Return the error as `{"code", "message", "hint", "request_id", "http_status"}`, without fields that are None."""
     known = {
         "code": error.code.name,
         "message": error.message,

@@ -1,4 +1,4 @@
-"""What people see while a command works: live in a terminal, elsewhere one line for each change.
+"""Show progress while a command works: a live display in a terminal, elsewhere one line for each change.
 
 Imports rich only for a terminal. Writes everything to stderr.
 """
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from firectl.client.transfer.meter import TransferProgress as Moved
 
 WORTH_SHOWING = 16_000_000
-"""Bytes from which a transfer is shown on its way."""
+"""Transfers of at least this many bytes show their progress. Smaller ones show only their end."""
 
 
 class Steps:
-    """A task that takes a while: `say` shows its current step, a repeated one once."""
+    """Show the steps of a long task. `say` shows the current step, unless it is the same as the last one."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
@@ -36,7 +36,7 @@ class Steps:
 
 
 class _TransferLines:
-    """A line for each tenth of the total; only the last line for a small transfer."""
+    """Show a transfer as one line for each tenth of the total. A small transfer gets only the last line."""
 
     def __init__(self, output: Output, verb: str) -> None:
         self._output = output
@@ -55,7 +55,7 @@ class _TransferLines:
             self._output.note(f"{self._verb} {10 * tenth}% of {size(total)} ({now.file}{part}){self._pace(now)}")
 
     def _pace(self, now: Moved) -> str:
-        """Speed and time left, after half a second. Bytes that the destination had already do not count."""
+        """Return speed and time left, or "" in the first half second. The speed counts only bytes transferred now."""
         seconds = time.monotonic() - self._started
         if seconds < 0.5 or not now.moved:
             return ""
@@ -65,7 +65,7 @@ class _TransferLines:
 
 
 class _TransferBar:
-    """A bar for the total, and below it one for each file on its way."""
+    """Show a transfer as a bar for the total and, below it, a bar for each file in progress."""
 
     def __init__(self, console: Console, verb: str) -> None:
         from rich import progress
@@ -79,7 +79,7 @@ class _TransferBar:
 
     def show(self, now: Moved) -> None:
         if not now.moved:
-            # Bytes that were there before say nothing about the speed.
+            # Bytes that the destination already had must not count for the speed.
             self.bar.reset(self._whole, completed=now.total_done, total=now.total_size)
         self.bar.update(self._whole, completed=now.total_done, total=now.total_size)
         if now.size is not None and now.done >= now.size:
@@ -92,7 +92,7 @@ class _TransferBar:
 
 
 class Progress:
-    """Shows progress in the form that fits stderr."""
+    """Show progress on stderr: live in a terminal, else as lines."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -108,7 +108,7 @@ class Progress:
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Steps]:
-        """In a terminal a spinner with the time passed; each step also stays behind as a line."""
+        """Show the steps of a task: one line for each step. A terminal also gets a spinner with the elapsed time."""
         if not self.is_live:
             yield Steps(self._output.note)
             return
@@ -128,7 +128,7 @@ class Progress:
 
     @contextmanager
     def transfer(self, verb: str) -> Iterator[Callable[[Moved], None]]:
-        """Bytes on their way: call what it gives with all that is done so far."""
+        """Show an upload or download. Yields a function to call with the state of the transfer at each change."""
         if not self.is_live:
             yield _TransferLines(self._output, verb).show
             return
@@ -138,7 +138,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: `42 s`, `3 min 5 s`, `1 h 20 min`."""
+    """Format a time for people: `42 s`, `3 min 5 s`, `1 h 20 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -148,7 +148,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people, in powers of ten: `1.2 GB`."""
+    """Format a number of bytes for people, with units in powers of 1000: `1.2 GB`."""
     amount, units = float(count), ["B", "kB", "MB", "GB", "TB"]
     while amount >= 1000 and len(units) > 1:
         amount /= 1000

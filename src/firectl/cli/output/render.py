@@ -1,6 +1,6 @@
-"""A document (JSON-like data in snake_case) as text: `Label: value` lines and plain tables; its fields by dotted path.
+"""Format a document (JSON-like data in snake_case) as `Label: value` lines or a table. Find fields by dotted path.
 
-Pure: prints nothing. Must not depend on a resource.
+Prints nothing. Must not depend on one kind of resource.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ INDENT = "  "
 
 
 def label(field: str) -> str:
-    """`min_replica_count` → `Min Replica Count`."""
+    """Convert a field name to a label: `min_replica_count` → `Min Replica Count`."""
     return " ".join(word[:1].upper() + word[1:] for word in field.split("_"))
 
 
 def scalar(value: object) -> str:
-    """A value on one line: Go's booleans, empty when absent, control characters escaped."""
+    """Format a value on one line: `true` or `false`, empty for None, control characters escaped."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -26,14 +26,14 @@ def scalar(value: object) -> str:
 
 
 def visible(text: str) -> str:
-    """Text with control characters escaped: it cannot forge a line, move the cursor or colour the terminal."""
+    """Escape control characters, so that text cannot fake a line, move the cursor or colour the terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def lines(document: Mapping[str, object], maps: frozenset[str] = frozenset(), indent: str = "") -> Iterator[str]:
-    """One line for each field; messages indented under their label, absent and empty fields left out.
+    """Yield one line for each field. Nested documents are indented under their label; empty fields are left out.
 
     `maps` are fields whose keys are data, not field names.
     """
@@ -54,7 +54,7 @@ def _pairs(values: Mapping[str, object], indent: str) -> Iterator[str]:
 
 
 def _items(field: str, values: Sequence[object], maps: frozenset[str], indent: str) -> Iterator[str]:
-    """A list of messages under its label, a list of anything else on one line."""
+    """Yield a list of nested documents as lines under its label, and a list of other values on one line."""
     messages = [value for value in values if isinstance(value, Mapping)]
     if messages:
         yield f"{indent}{label(field)}:"
@@ -65,7 +65,7 @@ def _items(field: str, values: Sequence[object], maps: frozenset[str], indent: s
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """A plain table: columns as wide as their widest cell, two spaces between, `-` where a value is absent."""
+    """Yield the lines of a table: columns as wide as their widest cell, two spaces between, `-` for an empty value."""
     cells = [tuple(headers), *(tuple(scalar(value) or "-" for value in row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     for row in cells:
@@ -73,7 +73,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[
 
 
 def dig(document: Mapping[str, object], path: str) -> object:
-    """The value at a dotted path; None when any step is missing."""
+    """Return the value at a dotted path. None if any step of the path is missing."""
     found: object = document
     for step in path.split("."):
         found = found.get(step) if isinstance(found, Mapping) else None
@@ -81,7 +81,7 @@ def dig(document: Mapping[str, object], path: str) -> object:
 
 
 def nested(fields: Mapping[str, Any], onto: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """{dotted path: value} as a document, laid over `onto`."""
+    """Convert {dotted path: value} to a document. Values from `onto` are kept where `fields` has none."""
     document: dict[str, Any] = dict(onto or {})
     for path, value in fields.items():
         first, _, rest = path.partition(".")

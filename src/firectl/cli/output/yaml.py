@@ -1,15 +1,15 @@
-"""JSON-like data as YAML, in block style. Any YAML 1.1 or 1.2 reader gets the same data back."""
+"""Convert JSON-like data to YAML in block style. Any YAML 1.1 or 1.2 reader gets the same data back."""
 
 from __future__ import annotations
 
 import re
 
 _OTHER_READERS = re.compile(r"([yYnN]|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+)\Z")
-"""Text that PyYAML reads as a string and another reader as a boolean or a number."""
+"""Matches text that PyYAML reads as a string, and another YAML reader as a boolean or a number."""
 
 
 def to_yaml(data: object) -> str:
-    """The document, ending in a newline. Keys keep their order; unprintable characters are escaped."""
+    """Return `data` as YAML, ending in a newline. Keys keep their order, and unprintable characters are escaped."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -25,5 +25,5 @@ def to_yaml(data: object) -> str:
     Dumper.add_representer(str, text)
     Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _OTHER_READERS, list("yYnN-+.0123456789"))
     written = yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=float("inf"))
-    # PyYAML escapes control characters, but not those that reverse a line's direction or have no width.
+    # PyYAML escapes control characters, but not characters that reverse the direction of a line or have no width.
     return "".join(char if char == "\n" or char.isprintable() else f"\\u{ord(char):04x}" for char in written)

@@ -1,4 +1,4 @@
-"""One chat request: read the message, wait for a deployment that is starting, stream the answer."""
+"""Send one chat request: read the message, wait for a deployment that is starting, stream the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLE = "firectl chat MODEL#DEPLOYMENT 'Hello!'"
 
 
 def read_message(message: str | None) -> str:
-    """`message`, or stdin for `-`. Without a message, stdin unless it is a terminal."""
+    """Return `message`, or the text of stdin for `-` or no message. InputError if stdin is needed but empty."""
     if message is not None and message != "-":
         return message
     if message is None and sys.stdin.isatty():
@@ -34,14 +34,14 @@ def read_message(message: str | None) -> str:
 
 
 def request(message: str, system: str | None, sampling: Mapping[str, float | None]) -> dict[str, Any]:
-    """The body of the request without the route."""
+    """Return the body of the request without the route. `sampling` values of None are left out."""
     messages = [{"role": "system", "content": system}] if system else []
     given = {name: value for name, value in sampling.items() if value is not None}
     return {"messages": [*messages, {"role": "user", "content": message}], **given}
 
 
 def answer(app: App, target: str, asked: Mapping[str, Any], seconds: float) -> None:
-    """Writes the answer: raw JSON for `-o json`, else text as it arrives. `seconds`: the longest wait."""
+    """Write the answer: text as it arrives, or the raw document for other formats. `seconds`: the longest wait."""
     from firectl.client.inference import STARTING
 
     route = app.client.inference.route(target)
@@ -80,7 +80,7 @@ def _text(pieces: Any) -> Iterator[str]:
 
 
 def _once_up(app: App, ask: Callable[[], T], seconds: float) -> T:
-    """The answer once the deployment is up. Raises other errors, and the last one after `seconds`."""
+    """Repeat `ask` while the deployment is starting, and return its answer. After `seconds`, raise the last error."""
     from firectl.client.inference import until_up
 
     waiting = False

@@ -1,6 +1,6 @@
-"""`route check`: the report on a route, or on the body of a request, as JSON and as text.
+"""Implement `route check`: report on a route or on the body of a request, as JSON and as text.
 
-Offline, standard library only. Checks against the API are in lookup/live_route.py.
+The checks here are offline and use only the standard library. lookup/live_route.py checks against the API.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXAMPLE = "accounts/my-account/models/my-lora#accounts/my-account/deployments/my
 
 
 def check_given(app: App, text: str | None, request: str | None, live: bool | None) -> dict[str, Any]:
-    """The report on `text` or `request`, exactly one of which must be given. `live` adds checks against the API."""
+    """Return the report on `text` or `request`; exactly one must be given. `live` adds checks against the API."""
     if text is None and request is None:
         raise InputError("no route given", hint=f"firectl route check '{EXAMPLE}'")
     if text is not None and request is not None:
@@ -38,14 +38,14 @@ def check_given(app: App, text: str | None, request: str | None, live: bool | No
 
 
 def check(text: str, account: str | None) -> dict[str, Any]:
-    """The report on a route, as `-o json` shows it."""
+    """Return the report on a route, as `-o json` shows it."""
     return dict(check_route(text, account).to_document())
 
 
 def check_request(source: str, account: str | None) -> dict[str, Any]:
-    """The report on the `model` of a request body, read from a file or `-`. The old key `deployedModel` is an error.
+    """Report on the `model` in a request body from a file, or stdin for `-`. The old key `deployedModel` is an error.
 
-    Positions count in `model`, except for an error with a `field`, whose position counts in the whole request.
+    An error's position counts characters in `model`, or in the whole request if the error has a `field`.
     """
     text, body = _read(source)
     old, model = body.get("deployedModel"), body.get("model")
@@ -53,7 +53,7 @@ def check_request(source: str, account: str | None) -> dict[str, Any]:
         raise InputError("the request has no `model` that is a string", hint='"model": "MODEL#DEPLOYMENT"')
     report = check(model if isinstance(model, str) else "", account)
     if old is not None:
-        # Only the API knows the deployment of a deployed model.
+        # The route to suggest is known only if `model` names a deployment, because no request is sent here.
         instead = report["canonical"] if report["deployment"] else None
         report["valid"] = False
         report["errors"] = [
@@ -70,7 +70,7 @@ def check_request(source: str, account: str | None) -> dict[str, Any]:
 
 
 def _read(source: str) -> tuple[str, dict[str, Any]]:
-    """(text of the request, its JSON object)."""
+    """Read the request, and return its text and its JSON object."""
     import json
 
     try:
@@ -90,7 +90,7 @@ def _read(source: str) -> tuple[str, dict[str, Any]]:
 
 
 def verdict(report: Mapping[str, Any]) -> int:
-    """The exit code. 0: valid, 2: invalid; with `checks` also 3: something does not exist, 5: not ready."""
+    """Return the exit code. 0: valid, 2: invalid; with `checks` also 3: something does not exist, 5: not ready."""
     if not report["valid"]:
         return Exit.USAGE
     failed = [check["code"] for check in report.get("checks", ()) if not check["ok"]]

@@ -1,4 +1,4 @@
-"""The caller's identity: what `whoami` shows, and how a key is saved in a profile. Never shows a key."""
+"""Find the caller's account and settings for `whoami`, and save an API key in a profile. Never shows a key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from firectl.errors import InputError
 
 
 def identity(app: App) -> dict[str, Any]:
-    """Account, server and profile, each with its source. Sends a request, so a bad key is an error."""
+    """Return account, server and profile, each with its source. Sends a request, so an invalid key is an error."""
     settings = app.settings
     account = app.client.account
     found = app.client.accounts.get(account)
@@ -31,7 +31,7 @@ def identity(app: App) -> dict[str, Any]:
 
 
 def read_key(app: App, given: str) -> str:
-    """The key given, or the first line of stdin for `-`."""
+    """Return the key given, or the first line of stdin for `-`."""
     if given != "-":
         app.output.warn("a key on the command line can be seen by other users and stays in the shell's history: use -")
         return given
@@ -42,7 +42,7 @@ def read_key(app: App, given: str) -> str:
 
 
 def keep_key(app: App, key: str) -> dict[str, Any]:
-    """Writes the key, and the account and server given as flags, to the profile; the result names the file."""
+    """Write the key, and the account and server given as flags, to the profile. The result names the file."""
     from firectl import config
 
     profile = config.chosen_profile(config.Flags(profile=app.flags.get("profile")), app.environ).value

@@ -1,4 +1,4 @@
-"""A resource as the arguments that would create it again, for `-o flag`. Pure: document in, words out."""
+"""Convert a resource's document to the arguments that would create the resource again, for `-o flag`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MODEL_FIELDS = (
 
 
 def deployment_flags(document: Document) -> list[str]:
-    """`accounts/a/models/m --deployment-id d --enable-addons …`: what follows `firectl deployment create`."""
+    """Return what follows `firectl deployment create`: `accounts/a/models/m --deployment-id d --enable-addons …`."""
     words = [*_word(document.get("base_model")), *_flag("--deployment-id", _last(document.get("name")))]
     for flag in FLAGS:
-        # A shape includes its accelerator, and the API accepts only one of the two.
+        # A shape sets the accelerator, and the API accepts either a shape or an accelerator, not both.
         if flag.path.startswith("accelerator_") and document.get("deployment_shape"):
             continue
         value = dig(document, flag.path)
@@ -32,23 +32,23 @@ def deployment_flags(document: Document) -> list[str]:
 
 
 def model_flags(document: Document) -> list[str]:
-    """`m --base-model … --public`: what follows `firectl model create`. The API does not know the folder."""
+    """Return what follows `firectl model create`: `m --base-model … --public`. The folder is not included."""
     embedding = ["--embedding"] if document.get("kind") == "EMBEDDING_MODEL" else []
     return [*_word(_last(document.get("name"))), *_all(document, *MODEL_FIELDS), *embedding]
 
 
 def deployed_model_flags(document: Document) -> list[str]:
-    """`accounts/a/models/m --deployment …`: what follows `firectl load-lora`."""
+    """Return what follows `firectl load-lora`: `accounts/a/models/m --deployment …`."""
     return [*_word(document.get("model")), *_all(document, "deployment", "public")]
 
 
 def api_key_flags(document: Document) -> list[str]:
-    """`--display-name … --expire-time …`: what follows `firectl api-key create`."""
+    """Return what follows `firectl api-key create`: `--display-name … --expire-time …`."""
     return _all(document, "display_name", "expire_time")
 
 
 def _all(document: Document, *paths: str) -> list[str]:
-    """Each field as the flag of the same name."""
+    """Return a flag and its value for each field that has one. The flag is named like the field."""
     names = (f"--{path.rpartition('.')[2].replace('_', '-')}" for path in paths)
     return [word for name, path in zip(names, paths, strict=True) for word in _flag(name, dig(document, path))]
 
@@ -66,7 +66,7 @@ def _flag(name: str, value: object) -> list[str]:
 
 
 def typed(flag: Flag, value: object) -> object:
-    """A value of the wire in the form typed for its flag."""
+    """Convert a value from the API to the form in which a person types it for the flag."""
     if isinstance(flag.type, Region) and isinstance(value, Mapping):
         region = value.get("region") or value.get("multi_region")
         return str(region).lower().replace("_", "-") if region else None

@@ -1,4 +1,4 @@
-"""The flags of an `update`: as a resource and its update mask, and what differs in the answer."""
+"""Convert the flags of an `update` to a resource and its update mask, and compare the API's answer with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ W = TypeVar("W", bound="Wire")
 
 
 def changes(noun: str, schema: type[W], given: Mapping[str, Any]) -> tuple[W, list[str]]:
-    """A resource with the given fields, and the mask that names them. InputError when `given` has no field.
+    """Return a resource with the given fields, and a mask that names these fields. InputError if no field is given.
 
     `given`: a field of `schema` for each flag of `NOUN update`, None for a flag that was not given.
     """
@@ -26,13 +26,13 @@ def changes(noun: str, schema: type[W], given: Mapping[str, Any]) -> tuple[W, li
 
 
 def lost(given: Mapping[str, Any], made: Wire) -> Iterator[str]:
-    """A sentence for each given field whose value in the answer differs; `given` as for `changes`."""
+    """Yield a sentence for each given field that has another value in the answer `made`. `given`: as in `changes`."""
     found = made.to_document()
     for name, value in given.items():
         yield from difference(f"--{name.replace('_', '-')}", value, found.get(name), made.name)  # type: ignore[attr-defined]
 
 
 def difference(flag: str, want: object, have: object, what: str = "the deployment") -> Iterator[str]:
-    """A sentence that names both values, if they differ; an absent one equals 0, false and empty."""
+    """Yield a sentence with both values if they differ. If `have` is None, it counts as equal to 0, false and ""."""
     if want is not None and want != have and not (want in (0, False, "") and have is None):
         yield f"{flag} {scalar(want)} was asked for, and {what} has {scalar(have) or 'none'}"

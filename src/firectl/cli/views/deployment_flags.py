@@ -1,6 +1,6 @@
-"""The flags of `deployment create` and `update`, each with the field of the wire that it sets: a table.
+"""Define a table of the flags of `deployment create` and `update`, each with the API field that it sets.
 
-`create` and `update` read flags into fields, `-o flag` writes fields as flags. Sends nothing.
+`create` and `update` convert flags to fields, and `-o flag` converts fields to flags. Sends no request.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MINUTE, HOUR = 60.0, 3600.0
 PRESETS = {"fast": "FAST", "throughput": "THROUGHPUT", "minimal": "MINIMAL", "cost": "MINIMAL", "default": None}
-"""Values of `--deployment-shape` that stand for a presetType; None: the first match."""
+"""Values of `--deployment-shape` that select a shape by its presetType. None: the first shape that fits."""
 
 
 class Flag(NamedTuple):
-    """`path`: the field of schemas.deployment.Deployment, dotted. `type`: a click type that gives its JSON."""
+    """A row of the table. `path`: a dotted path in schemas.deployment.Deployment. `type`: the flag's click type."""
 
     name: str
     path: str
@@ -30,7 +30,7 @@ class Flag(NamedTuple):
     help: str
     many: bool = False
     changes: bool = True
-    """Whether `update` accepts it."""
+    """Whether `deployment update` accepts the flag."""
 
     @property
     def param(self) -> str:
@@ -82,7 +82,7 @@ CHANGEABLE = tuple(flag for flag in FLAGS if flag.changes)
 
 
 def flag_options(flags: Iterable[Flag]) -> Callable[[F], F]:
-    """A decorator that adds these flags to a command, each as the parameter `Flag.param`."""
+    """Return a decorator that adds these flags to a command, each as the parameter `Flag.param`."""
     return together(
         *(click.option(it.name, type=it.type, multiple=it.many, metavar=_metavar(it), help=it.help) for it in flags)
     )
@@ -95,7 +95,7 @@ def _metavar(flag: Flag) -> str | None:
 
 
 def given_fields(flags: Iterable[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given flags as {dotted path: JSON}. A flag that was not given is None, a repeatable one ()."""
+    """Return {dotted path: JSON value} for the flags in `given`. None, or () if repeatable, means not given."""
     fields: dict[str, Any] = {}
     for flag in flags:
         value = given.get(flag.param)

@@ -1,4 +1,4 @@
-"""Fetches and shows a list: one page with a note on the next, or every page. Which command lists a collection."""
+"""Fetch and show a list: one page and a note about the next page, or all pages. Also name the command for a list."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 PUBLIC_ACCOUNT = "fireworks"
 LISTED: Mapping[str, Noun] = {noun.collection: noun for noun in NOUNS if noun.has_name and noun.has_list}
-"""The collections that a command lists by full name, and the noun of each."""
+"""Collection → noun, for each noun that has a `list` command and whose resources have full names."""
 
 _STATE = re.compile(r"""(?<![\w."'])state *= *["']?([\w-]+)""")
-"""A state that a filter requires, not one that it excludes."""
+"""Matches `state = X` in a filter, but not `state != X`."""
 
 
 def show_list(
     app: App, resource: Resource[Any], view: View, *, no_paginate: bool | None, **asked: Any
 ) -> Sequence[Any]:
-    """The rows that were shown. `asked` goes to the resource's list as it is; what is None was not asked."""
+    """Fetch and show rows, and return them. `asked`: arguments for the resource's list call; None means not given."""
     args = {name: value for name, value in asked.items() if value is not None}
     if no_paginate:
         rows, more = tuple(resource.list(**args)), None
@@ -44,14 +44,14 @@ def show_list(
 
 
 def _say_unknown_state(app: App, known: Sequence[str], text: str) -> None:
-    """For an empty list whose filter asks for a state that no resource of the kind is known to have."""
+    """Note each state in the filter `text` of an empty list that is not in `known`, and list the known states."""
     for state in _STATE.findall(text):
         if known and state not in known:
             app.output.note(f"Unknown state {state}; the known states are {', '.join(known)}")
 
 
 def list_command(name: str, account: str | None) -> str:
-    """The command that lists the collection of the resource `name`, a full name; `account` is the configured one."""
+    """Return the command that lists resources like `name` (a full name). `account`: the configured account."""
     _, where, collection, _ = name.split("/")[:4]
     noun = LISTED[collection]
     elsewhere = f" -a {where}" if where != account else ""

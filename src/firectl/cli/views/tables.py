@@ -1,4 +1,4 @@
-"""What people see of each resource: the columns of its noun, and the counts that are always shown. Only data."""
+"""Define how each kind of resource is shown to people: its columns, and the counts that are always shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPLICA_COUNTS = (
 
 
 def of(word: str, **more: Any) -> View:
-    """The view of a noun, with its columns; `more`: other fields of the view."""
+    """Return the view of a noun with the noun's columns. `more`: other fields of the view."""
     columns = BY_WORD[word].columns
     return View(tuple((it, it.lower().replace(" ", "_")) if isinstance(it, str) else it for it in columns), **more)
 
