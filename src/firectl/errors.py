@@ -49,12 +49,12 @@ class Code(Enum):
 
     @property
     def title(self) -> str:
-        """The name in messages: `NotFound`."""
+        """Return the code's name as messages show it: `NotFound`."""
         return "".join(word.capitalize() for word in self.name.split("_"))
 
     @classmethod
     def of(cls, value: object, http_status: int | None = None) -> Code:
-        """The code of a gRPC number or name, otherwise of the HTTP status, otherwise UNKNOWN."""
+        """Return the code of a gRPC number or name; if `value` is neither, derive the code from the HTTP status."""
         for code in cls:
             if value == code.number and not isinstance(value, bool):
                 return code
@@ -73,7 +73,7 @@ _BY_STATUS = {
     500: Code.INTERNAL,
     502: Code.UNAVAILABLE,
 }
-"""The code of an HTTP status, if it is not the only code with that status or no code has it."""
+"""HTTP status → code, where several codes share the status or no code has it."""
 
 
 def _of_status(http_status: int) -> Code:
@@ -83,7 +83,7 @@ def _of_status(http_status: int) -> Code:
 
 
 class Exit(IntEnum):
-    """The exit codes. docs/errors.md is checked against them."""
+    """Exit codes of the command line. A test compares docs/errors.md with them."""
 
     DONE = 0
     FAILED = 1
@@ -114,7 +114,7 @@ EXIT_OF_CODE: Mapping[Code, Exit] = {
 
 
 class FirectlError(Exception):
-    """An error for a person: what happened in their words, and a hint that is a command."""
+    """Base of all errors shown to users: a message that says what happened, and a hint that says what to do."""
 
     exit_code: Exit = Exit.FAILED
 
@@ -166,29 +166,29 @@ class ApiError(FirectlError):
         self.reason = reason
         """A finer code than gRPC's, in inference errors: `DEPLOYMENT_SCALING_UP`."""
         self.maybe_done = False
-        """Whether an earlier attempt of the same request may have worked, its answer lost."""
+        """Whether an earlier attempt of this request may have succeeded although its answer was lost."""
         self.exit_code = EXIT_OF_CODE.get(code, Exit.FAILED)
         if self.http_status == 412:
             self.exit_code = Exit.CONFLICT
 
 
 def invalid(message: str, hint: str | None = None) -> ApiError:
-    """INVALID_ARGUMENT: the request itself is wrong, whatever the state of the platform."""
+    """Make an INVALID_ARGUMENT error: the request itself is wrong, whatever the state of the platform."""
     return ApiError(Code.INVALID_ARGUMENT, message, hint=hint)
 
 
 def failed_precondition(message: str, hint: str | None = None) -> ApiError:
-    """FAILED_PRECONDITION: the request is right, but not for the resource as it is now."""
+    """Make a FAILED_PRECONDITION error: the request is valid, but the resource's current state does not allow it."""
     return ApiError(Code.FAILED_PRECONDITION, message, hint=hint)
 
 
 def not_found(what: str) -> ApiError:
-    """NOT_FOUND; `what` is a kind and a name, `model accounts/a/models/m`."""
+    """Make a NOT_FOUND error. `what` is a kind and a name: `model accounts/a/models/m`."""
     return ApiError(Code.NOT_FOUND, f"{what} not found")
 
 
 class NetworkError(ApiError):
-    """No usable answer: refused, reset, timed out, or not from the API."""
+    """No usable answer arrived: the connection failed or timed out, or the answer is not in the API's form."""
 
 
 class ResourceFailed(FirectlError):
@@ -200,7 +200,7 @@ class NotProven(FirectlError):
 
 
 class WaitTimeout(FirectlError):
-    """The time of a wait is over. The message names the resource, which stays as it is."""
+    """A wait took longer than its timeout. The message names the resource; the wait's end does not change it."""
 
     exit_code = Exit.WAIT_TIMEOUT
 
@@ -209,7 +209,7 @@ class WaitTimeout(FirectlError):
 
 
 def to_wire(error: FirectlError, request_id: str | None = None) -> dict[str, Any]:
-    """The control plane's error envelope, `{"code": <grpc int>, "message", "details"}`.
+    """Return an error in the form of the control plane, `{"code": <grpc int>, "message", "details"}`.
 
     Hint and reason are in `details` as an ErrorInfo, for `from_wire`.
     """
@@ -226,7 +226,7 @@ def to_wire(error: FirectlError, request_id: str | None = None) -> dict[str, Any
 
 
 def to_inference_wire(error: FirectlError, param: str | None = None) -> dict[str, Any]:
-    """The inference API's error envelope: `{"error": {"message", "type", "param", "code"}}`."""
+    """Return an error in the form of the inference API: `{"error": {"message", "type", "param", "code"}}`."""
     reason = getattr(error, "reason", None)
     message = f"{error.message} ({error.hint})" if error.hint else error.message
     kind = "invalid_request_error" if error.code.http_status < 500 else "server_error"
@@ -234,10 +234,10 @@ def to_inference_wire(error: FirectlError, param: str | None = None) -> dict[str
 
 
 def from_wire(http_status: int | None, body: object, request_id: str | None = None) -> ApiError:
-    """The error in a JSON error answer, in any of the API's three envelopes.
+    """Return the error that a JSON error answer describes, in any of the API's three forms.
 
-    `body` is any decoded JSON. What it lacks comes from the HTTP status. An error without one (None: in a stream, in
-    the output of a process) has the status of its code, or 500.
+    `body` is any decoded JSON. If it names no code, the HTTP status decides. `http_status` is None for an error in a
+    stream or in the output of a process; the error then gets the HTTP status of its code.
     """
     fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     inner = fields.get("error")
@@ -267,7 +267,7 @@ def from_wire(http_status: int | None, body: object, request_id: str | None = No
 
 
 def message_of(body: object) -> str | None:
-    """The message of a JSON error answer, in any envelope of the API or an engine; None without one."""
+    """Return the message of a JSON error answer, in any form of the API or an engine; None if there is no message."""
     if not isinstance(body, Mapping):
         return None
     inner = body.get("error")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 CONTENT_TYPE = "text/event-stream"
 HEADERS: Mapping[str, str] = {"content-type": CONTENT_TYPE, "cache-control": "no-cache", "x-accel-buffering": "no"}
-"""Of an answer with events. The last one makes nginx send each event at once."""
+"""Headers of an answer with events. `x-accel-buffering` makes nginx send each event at once."""
 DONE = b"[DONE]"
 """The data of the last event in a stream of the inference API."""
 LONGEST_EVENT = 16 << 20
@@ -21,7 +21,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def event(data: bytes) -> bytes:
-    """The bytes of an event. `data` must be one line."""
+    """Return `data`, which must be one line, as the bytes of an event."""
     return b"data: " + data + b"\n\n"
 
 
@@ -33,7 +33,7 @@ class Reader:
         """The bytes after the last complete event."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that are now complete, without their blank lines. ValueError for one above 16 MiB."""
+        """Add `chunk`, and return the events that it completes. ValueError if unread bytes exceed 16 MiB."""
         came = self.rest + chunk
         if len(came) > LONGEST_EVENT:
             raise ValueError(f"expected an event of at most {LONGEST_EVENT >> 20} MiB, got more")
@@ -42,7 +42,7 @@ class Reader:
 
 
 def data_of(event: bytes) -> bytes | None:
-    """The data lines of an event, joined, without comments and other fields. None without data."""
+    """Return the data lines of an event, joined by line breaks; None if it has no data line."""
     if event.startswith(b"data: ") and b"\n" not in event and b"\r" not in event:
         return event[6:]
     lines = [
@@ -54,7 +54,7 @@ def data_of(event: bytes) -> bytes | None:
 
 
 def data(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The data of each complete event in a stream of bytes. ValueError for an event longer than 16 MiB."""
+    """Yield the data of each complete event in a stream of bytes. ValueError for an event longer than 16 MiB."""
     reader = Reader()
     for chunk in chunks:
         for event in reader.feed(chunk):

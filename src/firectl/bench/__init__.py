@@ -41,7 +41,7 @@ __all__ = [
 def measure(
     targets: Sequence[BenchTarget], load: Load, *, on_round: Callable[[Cell], None] | None = None
 ) -> BenchReport:
-    """Runs the load on the targets in turns. Failed requests are figures in the report, not exceptions."""
+    """Run the load on the targets in turns. Failed requests are counted in the report and raise no exception."""
     run = Generator(targets, load, on_round=on_round)
     asyncio.run(run.run())
     return report_of(run)

@@ -1,4 +1,4 @@
-"""Is it the answer of a model, and when did its pieces arrive? Reads one answer as its bytes arrive.
+"""Is a response the answer of a model, and when did its pieces arrive? Reads one answer as its bytes arrive.
 
 Must not depend on connections. A wrong answer is an error in the sample, never an exception.
 """
@@ -17,7 +17,7 @@ LONGEST_MESSAGE = 200
 
 
 class StreamedAnswer:
-    """Fills `sample` from the bytes of an answer. Call `head`, then `data` for each piece, then `end`."""
+    """Record an answer in `sample` from its bytes. Call `head`, then `data` for each piece, then `end`."""
 
     def __init__(self, sample: Sample, *, stream: bool) -> None:
         self.sample = sample
@@ -48,7 +48,7 @@ class StreamedAnswer:
                 self._event(data, now)
 
     def end(self) -> None:
-        """The body is complete."""
+        """Finish the sample. Call this when the body is complete."""
         if self.sample.error is not None:
             return
         if self.status != 200:
@@ -62,7 +62,7 @@ class StreamedAnswer:
                 self.fail(WRONG_ANSWER, f"expected a stream of events, got {_shown(self._events.rest)}")
 
     def fail(self, kind: str, message: str) -> None:
-        """Records an error, unless there is one already."""
+        """Record an error, unless the sample already has one."""
         if self.sample.error is None:
             self.sample.error = kind
             self.sample.message = message
@@ -98,7 +98,7 @@ class StreamedAnswer:
 
 
 def _has_text(choices: list[Any]) -> bool:
-    """Whether a piece has text: the first piece of a chat only has the role."""
+    """Whether a piece has output of the model. The first piece of a chat has only the role."""
     for choice in choices:
         if isinstance(choice, dict):
             delta = choice.get("delta")
@@ -120,7 +120,7 @@ def _parse(data: bytes) -> object:
 
 
 def _message(document: object, data: bytes) -> str:
-    """The server's error message, in any of the API's envelopes, otherwise the start of the body."""
+    """Return the server's error message (in any form of the API), otherwise the start of the body."""
     message = message_of(document)
     return message[:LONGEST_MESSAGE] if message else _shown(data)
 

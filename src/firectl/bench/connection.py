@@ -25,11 +25,11 @@ now = time.perf_counter
 
 
 class HttpConnection(asyncio.BufferedProtocol):
-    """One connection, one exchange at a time."""
+    """One HTTP connection. It sends one request at a time."""
 
     def __init__(self) -> None:
         self.is_free = False
-        """Whether it can take another request: it is open and its last answer was read to the end."""
+        """Whether the connection can send another request: it is open, and its last answer was read to the end."""
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
         self._buffer = memoryview(bytearray(READ))
         self._transport: asyncio.Transport | None = None
@@ -39,7 +39,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     async def ask(
         self, path: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, answer: StreamedAnswer
     ) -> None:
-        """Sends a POST and returns when the answer is complete or has failed; the sample says which."""
+        """Send a POST, and return when the answer is complete or has failed. `answer.sample.error` tells which."""
         assert self._transport is not None
         assert self.is_free
         self.is_free = False
@@ -63,14 +63,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.is_free = True
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # One buffer for all reads. asyncio allocates 256 kB for each, which takes longer than reading.
+        # Use one buffer for all reads. asyncio would allocate 256 kB for each read, which takes longer than the read.
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._read(bytes(self._buffer[:nbytes]), now())
 
     def eof_received(self) -> None:
-        # This ends a body without a length or chunks.
+        # A body without a content length and without chunks ends here.
         self._read(b"", now())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -82,7 +82,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _read(self, data: bytes, when: float) -> None:
         answer = self._answer
         if answer is None:
-            # Unrequested bytes could be taken for the next answer.
+            # No request is open: these bytes could be mistaken for the next answer.
             self.close()
             return
         try:
@@ -115,7 +115,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self.close()
 
     def _again(self) -> None:
-        """Prepares the next exchange, if both sides keep the connection."""
+        """Make the connection free for the next request if both sides keep it open; otherwise close it."""
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self.is_free = True
@@ -134,7 +134,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
 
 class ConnectionPool:
-    """The connections to one endpoint, reused: as many as there are requests at once."""
+    """Keep and reuse the connections to one endpoint, one for each simultaneous request."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         parts = urlsplit(endpoint.base_url)
@@ -155,7 +155,10 @@ class ConnectionPool:
         self._all: set[HttpConnection] = set()
 
     async def ask(self, path: str, body: bytes, answer: StreamedAnswer) -> None:
-        """One exchange. Failures are in the sample; its time includes a new connection. Cancelling disconnects."""
+        """Send one request on a free or new connection. Connecting counts as part of its time.
+
+        Failures are recorded in the sample. Cancelling closes the connection.
+        """
         sample = answer.sample
         sample.sent = now()
         try:

@@ -16,12 +16,15 @@ from firectl.bench.samples import Sample
 
 LATE = 0.05
 LATE_SHARE = 0.1
-"""Seconds, and a share of the median latency: requests of a rate are sent late if their lag exceeds both."""
+"""LATE is in seconds, LATE_SHARE a share of the median latency.
+
+Requests are sent late if their p99 lag exceeds both.
+"""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, percentiles and maximum of `count` durations, in seconds."""
+    """Mean, percentiles and maximum of `count` durations. All in seconds."""
 
     count: int
     mean: float
@@ -43,7 +46,10 @@ _DOCUMENTED = (
 
 @dataclass(frozen=True)
 class LoadFigures:
-    """The figures of some requests. Latencies and tokens are of whole answers; None if there were none."""
+    """Counts, rates and latencies of requests.
+
+    Latencies and tokens count whole answers only; a latency without any is None.
+    """
 
     requests: int
     succeeded: int
@@ -52,16 +58,16 @@ class LoadFigures:
     prompt_tokens: int
     generated_tokens: int
     without_usage: int
-    """Whole answers that did not say their number of tokens. No figure of tokens includes them."""
+    """Number of whole answers without a token count. The token figures leave them out."""
     time_to_first_token: Spread | None
     inter_token_latency: Spread | None
     end_to_end_latency: Spread | None
     send_lag: Spread | None
-    """With a rate: how much later than due this program sent its requests."""
+    """Only with a rate: how much later than planned this program sent its requests."""
 
     @property
     def sent_late(self) -> bool:
-        """Whether this program was too slow for the rate, so that the figures are not the server's alone."""
+        """Whether this program was too slow for the rate. If so, the figures do not describe only the server."""
         lag, whole = self.send_lag, self.end_to_end_latency
         return lag is not None and lag.p99 > max(LATE, LATE_SHARE * whole.p50 if whole is not None else 0.0)
 
@@ -93,7 +99,7 @@ class LoadFigures:
 
 
 def figures_of(rounds: Sequence[LoadRound], *, route: str | None = None, has_rate: bool = False) -> LoadFigures:
-    """The figures of these rounds; with `route`, of its requests only, over the same time."""
+    """Compute the figures of these rounds. With `route`, count only its requests, over the whole time of the rounds."""
     samples = [sample for round_ in rounds for sample in round_.samples if route in (None, sample.route)]
     whole = [sample for sample in samples if sample.error is None]
     pauses = [pause for sample in whole for pause in sample.inter_token_latencies()]
@@ -115,7 +121,7 @@ def figures_of(rounds: Sequence[LoadRound], *, route: str | None = None, has_rat
 
 
 def examples(samples: Iterable[Sample]) -> dict[str, str]:
-    """Kind of error → the first message of that kind."""
+    """Return the first message of each kind of error: kind → message."""
     found: dict[str, str] = {}
     for sample in samples:
         if sample.error is not None:
@@ -124,11 +130,14 @@ def examples(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:
-    """None without numbers. Percentiles are interpolated linearly, as numpy does (type 7 of Hyndman and Fan)."""
+    """Summarise numbers; None if there are none.
+
+    Percentiles are interpolated linearly, as numpy does (type 7 of Hyndman and Fan).
+    """
     ordered = sorted(numbers)
     if not ordered:
         return None
-    # A single number is each of its percentiles.
+    # `quantiles` needs two numbers. Every percentile of a single number is that number.
     cuts = quantiles(ordered if len(ordered) > 1 else ordered * 2, n=100, method="inclusive")
     p50, p90, p95, p99 = (cuts[percent - 1] for percent in (50, 90, 95, 99))
     return Spread(len(ordered), sum(ordered) / len(ordered), p50, p90, p95, p99, ordered[-1])

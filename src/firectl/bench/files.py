@@ -14,7 +14,10 @@ PLOTS = (".png", ".svg")
 
 
 def write_csv(report: BenchReport, path: Path) -> None:
-    """A row for each target at each level, and for each route of a target with several. Times are in seconds."""
+    """Write a row for each target at each level of the load, and for each route if a target has several.
+
+    Times: seconds.
+    """
     flat = list(rows(report))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns(flat), restval="")
@@ -23,7 +26,7 @@ def write_csv(report: BenchReport, path: Path) -> None:
 
 
 def write_plot(report: BenchReport, path: Path) -> None:
-    """Two charts side by side, in the format of the file's ending (one of PLOTS)."""
+    """Draw two charts side by side. The file's ending (one of PLOTS) decides the format."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")

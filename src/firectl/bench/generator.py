@@ -20,21 +20,21 @@ from firectl.bench.samples import NOT_SENT, TIMEOUT, Sample
 PAUSE = 0.1
 """Seconds that a stream waits after an error, to spare a server that refuses at once."""
 HOPELESS = 10
-"""The run stops after this many failures of a target (at least two per stream) without a success."""
+"""The run stops if this many requests to a target (or two per stream, if more) have failed and none succeeded."""
 TICK = 1.0
 WARM_UP = -1
-"""The number of the warm-up round."""
+"""The round number of the warm-up, in the plan."""
 
 
 @dataclass
 class LoadRound:
-    """What was measured in one round. `started` and `ended` are seconds on the clock of the samples."""
+    """What was measured in one round. `started` and `ended` are in seconds, on the same clock as the samples' times."""
 
     started: float = 0.0
     ended: float = 0.0
     samples: list[Sample] = field(default_factory=list)
     unfinished: int = 0
-    """Requests without an answer when the run was interrupted."""
+    """Number of requests that had no answer when the run was interrupted."""
 
     @property
     def seconds(self) -> float:
@@ -43,20 +43,21 @@ class LoadRound:
 
 @dataclass
 class Cell:
-    """One target at one level."""
+    """The measurements of one target at one level of the load."""
 
     target: BenchTarget
     level: Level
     rounds: list[LoadRound] = field(default_factory=list)
     answered: int = 0
     refused: int = 0
-    """Requests with and without an answer, including the warm-up."""
+    """`answered` and `refused` count requests with and without an answer, including the warm-up."""
 
 
 class Generator:
-    """Runs `load` on `targets`. `cells` has the results so far, in the order of levels and targets.
+    """Run `load` on `targets`. `cells` has the results so far, in the order of levels and targets.
 
-    `on_tick` is called about once a second, `on_round` after each round. Both delay the answers, so keep them short.
+    `on_tick` is called about once a second, `on_round` after each round. Both must be fast: they delay the reading of
+    answers, and so change the measurement.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Generator:
         self.load = load
         self.cells = [Cell(target, level) for level in load.levels for target in self.targets]
         self.gave_up: str | None = None
-        """Why the run stopped early: no request to a target was answered."""
+        """Why the run stopped early (no request to a target succeeded); None if it did not."""
         self._on_tick = on_tick
         self._on_round = on_round
         self._pools: dict[Endpoint, ConnectionPool] = {}
@@ -79,12 +80,13 @@ class Generator:
         self._in_flight = 0
 
     async def run(self) -> None:
-        """The whole run. Cancelling it disconnects and keeps what was measured."""
+        """Run all rounds. Cancelling closes the connections and keeps what was measured."""
         self._pools = {target.endpoint: ConnectionPool(target.endpoint) for target in self.targets}
         shares = {level: self.load.shares(level, len(self.targets)) for level in self.load.levels}
         try:
             for number in range(max(map(len, shares.values()))):
-                # Every other round runs backwards, so that drift affects all targets.
+                # Every other round has the reverse order, so that a slow change of conditions affects all targets
+                # alike.
                 for index in range(len(self.cells)) if number % 2 == 0 else reversed(range(len(self.cells))):
                     share = shares[self.cells[index].level]
                     if number < len(share):
@@ -121,7 +123,7 @@ class Generator:
         return target, level, number
 
     async def _warm_up(self, cell: Cell, index: int) -> None:
-        """Requests that do not count: they open connections and warm the server up."""
+        """Send requests that are not counted, to open connections and warm up the server."""
         streams = cell.level.concurrency or 1
         requests = streams if self.load.warmup is None else self.load.warmup
         target, level, _ = self._place(index, WARM_UP)
@@ -131,7 +133,7 @@ class Generator:
     async def _closed(
         self, cell: Cell, round_: LoadRound, plan: Iterator[PlannedRequest], streams: int, requests: int, seconds: float
     ) -> None:
-        """`streams` at once. Each sends its next request when the last one was answered."""
+        """Run `streams` streams at once. Each sends its next request when its last one was answered."""
         until = now() + seconds
         left = islice(plan, requests)
 
@@ -149,7 +151,7 @@ class Generator:
     async def _open(
         self, cell: Cell, round_: LoadRound, plan: Iterator[PlannedRequest], requests: int, seconds: float
     ) -> None:
-        """Each request when it is due. The round lasts until the next one would be due."""
+        """Send each request when it is due, without waiting for answers. Then wait for the open answers."""
         tasks: set[asyncio.Task[None]] = set()
 
         async def one(request: PlannedRequest, due: float) -> None:
@@ -185,7 +187,7 @@ class Generator:
         except TimeoutError:
             sample.done = now()
             answer.fail(TIMEOUT, f"no whole answer within {self.load.timeout:g} s")
-        # Not in a `finally`: the number of cancelled requests stays.
+        # Not in a `finally`: cancelled requests must stay counted, as unfinished.
         self._in_flight -= 1
         return sample
 
@@ -219,7 +221,7 @@ class Generator:
 
 
 async def _all(work: Iterator[Awaitable[None]]) -> None:
-    """Runs all at once. The first failure, or a cancel, ends the rest."""
+    """Run all awaitables at once. The first exception, or a cancellation, cancels the others."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         await asyncio.gather(*tasks)

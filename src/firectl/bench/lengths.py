@@ -23,7 +23,7 @@ FORMS = "200, uniform:50-150, normal:200,40 (mean, standard deviation) or expone
 
 @dataclass(frozen=True)
 class Lengths:
-    """Integers from `least` to `most`. `a` and `b` are the parameters of the distribution.
+    """A distribution of integers from `least` to `most`. `a` and `b` are the parameters of the distribution.
 
     fixed        always a
     uniform      from a to b
@@ -70,7 +70,7 @@ def fixed(number: int) -> Lengths:
 
 
 def parse_lengths(text: str) -> Lengths:
-    """Parses `text`; ValueError shows the accepted forms."""
+    """Read a distribution in one of FORMS. ValueError for any other text, and for numbers out of range."""
     for kind, form in _FORMS:
         found = form.fullmatch(text)
         if found is not None:

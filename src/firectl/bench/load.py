@@ -12,9 +12,9 @@ from firectl.bench.lengths import Lengths
 Arrival = Literal["constant", "poisson"]
 
 MOST_REQUESTS = 100_000
-"""Most requests to one target at one level, if only a time was given."""
+"""Limit on requests to one target at one level of the load, if only a time was given."""
 MOST_SECONDS = 600.0
-"""Most seconds of one target at one level, if only a number of requests was given."""
+"""Limit on the seconds of one target at one level of the load, if only a number of requests was given."""
 
 PROMPT = Lengths("fixed", 200)
 MAX_TOKENS = Lengths("fixed", 64)
@@ -25,7 +25,7 @@ _ZIPF = re.compile(r"zipf:([0-9]+(?:\.[0-9]+)?)", re.ASCII)
 
 @dataclass(frozen=True)
 class Mix:
-    """Which of a target's routes each request takes.
+    """How to choose one of a target's routes for each request.
 
     round-robin  each in turn
     uniform      at random, with equal probability
@@ -40,7 +40,7 @@ class Mix:
 
 
 def parse_mix(text: str) -> Mix:
-    """Parses `text`; ValueError shows the accepted forms."""
+    """Read a mix in one of MIXES. ValueError for any other text, and for an exponent above 10."""
     if text in ("round-robin", "uniform", "zipf"):
         return Mix(text)  # type: ignore[arg-type]
     found = _ZIPF.fullmatch(text)
@@ -62,19 +62,19 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Tokenizing:
-    """Tokens of a prompt: `overhead` (of a chat template), and one for each `characters_per_token`."""
+    """How to estimate a prompt's tokens: `overhead` (of the chat template) + characters / `characters_per_token`."""
 
     characters_per_token: float = 4.0
     overhead: float = 0.0
 
     def characters(self, tokens: int) -> int:
-        """The length of a prompt with `tokens` tokens."""
+        """Return the number of characters of a prompt with about `tokens` tokens."""
         return max(1, round((tokens - self.overhead) * self.characters_per_token))
 
 
 @dataclass(frozen=True)
 class BenchTarget:
-    """One row of a report: a route, or several that share one load as `mix` says."""
+    """What one row of a report measures: one route, or several routes among which `mix` divides the requests."""
 
     name: str
     routes: tuple[str, ...]
@@ -89,7 +89,7 @@ class BenchTarget:
 
 @dataclass(frozen=True)
 class Level:
-    """One point of the load: a fixed number of streams, or a fixed rate in requests per second."""
+    """How much load to send at a time: a fixed number of streams, or a fixed rate in requests per second."""
 
     concurrency: int | None = None
     rate: float | None = None
@@ -102,13 +102,13 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """The load for each target, level by level.
+    """Which requests each target gets at each level (number of streams, or rate).
 
     concurrency   numbers of streams; a stream sends its next request when the last one was answered. Each is a level
     rates         requests per second, sent when due, without waiting for answers. Each is a level
     arrival       of rates: evenly spaced, or at random (poisson: exponential gaps with the same mean)
     requests      to each target at each level, without warm-up; None: as many as fit into `seconds`
-    seconds       for each target at each level, all rounds together; None: until `requests` are sent
+    seconds       for each target at each level, all rounds together; None: at most MOST_SECONDS
     rounds        the number of rounds; the targets take turns in each
     warmup        requests before the first round of each target and level; None: one for each stream
     prompt        characters of each prompt, or tokens with `prompt_in_tokens` (by the target's `tokenizing`)
@@ -159,9 +159,10 @@ class Load:
         return self.seconds or MOST_SECONDS
 
     def shares(self, level: Level, targets: int) -> Sequence[tuple[int, float]]:
-        """(requests, seconds) of each round at a level.
+        """Return (requests, seconds) for each round at a level.
 
-        Default: 3 rounds if targets take turns. There are fewer if a stream would have no request in a round.
+        The default is 3 rounds if there are several targets, else 1. There are fewer rounds if a stream would otherwise
+        have no request in some round.
         """
         rounds = self.rounds or (3 if targets > 1 else 1)
         if self.requests is not None:

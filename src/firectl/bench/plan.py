@@ -23,7 +23,10 @@ WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """`due`: seconds after the start of the round; 0 for streams, which send when they are free."""
+    """A request to send.
+
+    `due`: seconds after the start of the round; 0 for streams, which do not send at fixed times.
+    """
 
     number: int
     due: float
@@ -33,10 +36,11 @@ class PlannedRequest:
 
 
 def plan_requests(load: Load, target: BenchTarget, at: tuple[int, int, int]) -> Iterator[PlannedRequest]:
-    """The endless requests of one round. `at`: the numbers of target, level and round.
+    """Yield the requests of one round, without end. `at`: the numbers of target, level and round.
 
-    Arrivals, routes and lengths are the same for all targets. Texts differ, so that no target profits from a server's
-    cache of another's prompts. Each has its own random numbers: changing one does not change the others.
+    Arrivals, routes and lengths are the same for all targets. Random texts differ between targets, so that no target
+    profits from prompts that a server cached for another. Arrivals, routes, lengths and texts each have their own
+    random numbers: a change of one does not change the others.
     """
     number, level, round_ = at
 
@@ -53,7 +57,7 @@ def plan_requests(load: Load, target: BenchTarget, at: tuple[int, int, int]) -> 
 
 
 def arrivals(rate: float | None, arrival: Arrival, random: Random) -> Iterator[float]:
-    """When requests are due, in seconds; always 0 without a rate."""
+    """Yield when each request is due, in seconds after the start; always 0 without a rate."""
     if rate is None:
         yield from cycle((0.0,))
     elif arrival == "constant":
@@ -63,7 +67,7 @@ def arrivals(rate: float | None, arrival: Arrival, random: Random) -> Iterator[f
 
 
 def pick_routes(routes: Sequence[str], mix: Mix, random: Random) -> Iterator[str]:
-    """The endless routes of the requests."""
+    """Yield the route of each request, without end."""
     if mix.kind == "round-robin" or len(routes) == 1:
         yield from cycle(routes)
     exponent = mix.exponent if mix.kind == "zipf" else 0.0
@@ -81,7 +85,7 @@ def _texts(load: Load, target: BenchTarget, lengths: Random, words: Random) -> I
 
 
 def some_text(characters: int, random: Random) -> str:
-    """Random words with exactly `characters` characters."""
+    """Return random words of exactly `characters` characters in total."""
     pieces: list[str] = []
     length = -1
     while length < characters:

@@ -16,14 +16,17 @@ LATENCIES = ("time_to_first_token", "inter_token_latency", "end_to_end_latency")
 
 @dataclass(frozen=True)
 class Result:
-    """One target at one level. `relative`: figure → its ratio to the first target's at the same level."""
+    """The figures of one target at one level.
+
+    `relative`: figure → its ratio to the first target's figure at that level.
+    """
 
     target: BenchTarget
     level: Level
     figures: LoadFigures
     rounds: tuple[LoadFigures, ...]
     by_route: tuple[tuple[str, LoadFigures], ...]
-    """Of each route, if the target has several."""
+    """(route, figures) of each route, if the target has several."""
     relative: dict[str, float]
     unfinished: int
 
@@ -63,7 +66,7 @@ class BenchReport:
         return sum(result.figures.failed for result in self.results)
 
     def of(self, target: str, *, concurrency: int | None = None, rate: float | None = None) -> Result:
-        """The result of a target at a level, by default at its first. KeyError if there is none."""
+        """Return a target's result at a level, by default at its first level. KeyError if there is no such result."""
         wanted = Level(concurrency, rate)
         for result in self.results:
             if result.target.name == target and wanted in (Level(), result.level):
@@ -98,7 +101,7 @@ class BenchReport:
 
 
 def report_of(run: Generator, *, interrupted: bool = False) -> BenchReport:
-    """The report of what a run has measured so far."""
+    """Make the report of what a run has measured so far."""
     results: list[Result] = []
     for cell in run.cells:
         first = next((result for result in results if result.level == cell.level), None)
@@ -123,7 +126,7 @@ def _result(cell: Cell, first: Result | None) -> Result:
 
 
 def relative_to(first: LoadFigures, figures: LoadFigures) -> dict[str, float]:
-    """The ratio of each rate and median latency to the first's, if both have it."""
+    """Divide each rate and median latency by that of `first`. Leave out figures that one of them lacks."""
     ratios: dict[str, float] = {}
     for name in RATES:
         # Without requests nothing was measured.
@@ -137,7 +140,7 @@ def relative_to(first: LoadFigures, figures: LoadFigures) -> dict[str, float]:
 
 
 def rows(report: BenchReport) -> Iterator[dict[str, Any]]:
-    """One flat row per target and level. A target with several routes also has one row per route.
+    """Yield one flat row per target and level. A target with several routes also has one row per route.
 
     Columns are the document's names joined by an underscore: `time_to_first_token_p99`.
     """
@@ -153,7 +156,7 @@ def rows(report: BenchReport) -> Iterator[dict[str, Any]]:
 
 
 def columns(flat: Sequence[dict[str, Any]]) -> list[str]:
-    """The columns of these rows: target, route and level first."""
+    """Return the names of all columns of these rows: target, route and level first."""
     first = ["target", "route", "concurrency", "rate"]
     names = dict.fromkeys(name for row in flat for name in row)
     return [name for name in first if name in names] + [name for name in names if name not in first]

@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 
 TOGETHER = 0.0005
-"""Seconds. Pieces that are read within less of each other were sent together."""
+"""In seconds. Pieces that arrive within a shorter time of each other count as sent together."""
 
 NOT_SENT = "not_sent"
 TIMEOUT = "timeout"
@@ -24,7 +24,7 @@ ERRORS = {
     WRONG_ANSWER: "HTTP 200 with something that is not the answer of a model",
     NOT_SENT: "due by the rate while --max-in-flight requests were unanswered",
 }
-"""Kinds of errors and their meaning, as docs/bench.md shows them."""
+"""Kind of error → its meaning. docs/bench.md shows this table."""
 
 
 @dataclass(slots=True)
@@ -49,11 +49,11 @@ class Sample:
         return self.arrivals[0] - self.sent if self.arrivals else None
 
     def inter_token_latencies(self) -> list[float]:
-        """Seconds between tokens, one number for each piece after the first.
+        """Return the seconds between tokens, one number for each piece after the first.
 
-        Pieces that arrive together share one wait. A piece can hold several tokens; only their total is known (usage),
-        so each number is divided by the tokens of an average piece. The mean is exact, (last - first) / (tokens - 1),
-        and a long wait stays long.
+        Pieces that arrive together share the wait before them. A piece can hold several tokens; only their total is
+        known (usage), so each number is divided by the tokens of an average piece. The mean is exact, (last - first) /
+        (tokens - 1), and a long wait stays long.
         """
         pieces = len(self.arrivals) - 1
         if pieces < 1:

@@ -27,7 +27,7 @@ class Users(Resource[User]):
     schema = User
 
     def only(self) -> str:
-        """The full name of the account's only user; InputError, with their IDs, if there is not exactly one."""
+        """Return the full name of the account's only user. InputError if the account has none or several."""
         ids = [(user.name or "").rpartition("/")[2] for user in self.list()]
         if len(ids) == 1:
             return self.full_name(ids[0])
@@ -40,13 +40,16 @@ class Users(Resource[User]):
 
 
 class ApiKeys(Resource[ApiKey]):
-    """API keys. Each call takes their user, by ID or full name. A key has an ID and no name."""
+    """API keys of a user. Each call takes that user's ID or full name. A key has an ID but no full name."""
 
     collection = "apiKeys"
     schema = ApiKey
 
     def create(self, user: str, api_key: ApiKey) -> ApiKey:
-        """Creates a key. Only this answer holds its secret, `key`, so a lost answer is not retried."""
+        """Create a key.
+
+        Only this answer contains the secret, `key`, so the request is not repeated if its answer is lost.
+        """
         path = self._parent({"user": user})
         body = CreateApiKey(api_key=api_key).to_wire()
         try:
@@ -59,7 +62,7 @@ class ApiKeys(Resource[ApiKey]):
             raise
 
     def revoke(self, user: str, key_id: str) -> None:
-        """Ends the key's validity at once."""
+        """Make the key invalid at once."""
         path = f"{self._parent({'user': user})}:delete"
         self._client.request("POST", path, body=DeleteApiKey(key_id=key_id).to_wire(), repeatable=True)
 

@@ -49,7 +49,7 @@ class Api:
     """The API, hosted or local. Missing arguments come from the environment and the profile (docs/configuration.md).
 
     `timeout`: seconds for one attempt. `on_response` gets an Exchange after every attempt. `sleep`, `clock` (Unix
-    seconds) and `random` serve the retries. Use it in a `with`, or `close()` it.
+    seconds) and `random` are used for retries. Use the object in a `with`, or call `close()`.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class Api:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections; a later call opens new ones."""
+        """Close the connections. A later call opens new ones."""
         self._connections.close()
 
     @cached_property
     def account(self) -> str:
-        """The ID of the account: the one given, otherwise the only one that the key can see."""
+        """The account's ID: `account_id`, or if that is None the only account that the API lists for the key."""
         if self.account_id:
             return self.account_id
         rows = self.request("GET", "/v1/accounts").get("accounts") or []
@@ -118,7 +118,7 @@ class Api:
         )
 
     def full_name(self, name: str, collection: str) -> str:
-        """`my-model` → `accounts/a/models/my-model`; InputError for what cannot be a name in this collection."""
+        """`my-model` → `accounts/a/models/my-model`; InputError if `name` is not valid in this collection."""
         account = self.account if names.is_id(name) else self.account_id
         return names.resolve(name, collection, account)
 
@@ -177,7 +177,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> StreamedResponse:
-        """The answer to a POST that changes nothing, its body still to be read."""
+        """Send a POST that changes nothing, and return the answer before its body is read."""
         return self.sender.open(self._http_request("POST", path, {}, body, headers, timeout, None, True))
 
     def _http_request(
@@ -217,7 +217,7 @@ def _url(text: str) -> httpx.URL:
 
 
 def _query(query: Mapping[str, QueryValue] | None) -> dict[str, str]:
-    """The query's text: None left out, booleans as `true` and `false`, lists joined by commas."""
+    """Convert the query's values to text: omit None, write booleans as `true` or `false`, join lists with commas."""
     return {name: _text(value) for name, value in (query or {}).items() if value is not None}
 
 

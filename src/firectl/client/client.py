@@ -33,7 +33,7 @@ _MODULES = {
 """Attribute → the module of its class."""
 
 _UNKNOWN_PATH = (Code.NOT_FOUND, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT)
-"""How a service refuses a path that it does not have."""
+"""Error codes with which a server may answer a path that it does not have."""
 
 
 class Client(Api):
@@ -61,11 +61,11 @@ class Client(Api):
 
     @cached_property
     def is_platform(self) -> bool:
-        """Whether the server is a platform of `firectl local`: no other has `/v1/local`."""
+        """Whether the server is a platform of `firectl local`. Only such a platform has the path `/v1/local`."""
         try:
             return "replicas" in self.request("GET", "/v1/local")
         except ApiError as error:
-            # A gateway that does not know the path may answer with a web page or the like.
+            # For a path that does not exist, a gateway may answer with a web page or the like.
             is_page = isinstance(error, NetworkError) and error.code is Code.UNKNOWN
             if is_page or error.code in _UNKNOWN_PATH:
                 return False

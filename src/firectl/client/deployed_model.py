@@ -12,7 +12,7 @@ from firectl.schemas.words import LoadState
 
 WAIT_SECONDS = 1800.0
 GONE = "GONE"
-"""A state of the client: the row does not exist."""
+"""A state that only this client uses, for a row that does not exist. No server sends it."""
 
 
 class DeployedModels(Resource[DeployedModel]):
@@ -31,7 +31,7 @@ class DeployedModels(Resource[DeployedModel]):
         default: bool | None = None,
         replace_merged_addon: bool | None = None,
     ) -> DeployedModel:
-        """Loads a LoRA. `model` and `deployment` are IDs or full names."""
+        """Load a LoRA onto a deployment. `model` and `deployment` are IDs or full names."""
         asked = DeployedModel(
             model=self._client.full_name(model, "models"),
             deployment=self._client.full_name(deployment, "deployments"),
@@ -48,7 +48,7 @@ class DeployedModels(Resource[DeployedModel]):
         )
 
     def find(self, model: str, deployment: str) -> DeployedModel:
-        """The row of `model` on `deployment`; NOT_FOUND if it is not loaded there."""
+        """Return the row of `model` on `deployment`; NOT_FOUND if the model is not loaded on it."""
         model, deployment = self._client.full_name(model, "models"), self._client.full_name(deployment, "deployments")
         row = self._find(model, deployment)
         if row is None:
@@ -56,7 +56,7 @@ class DeployedModels(Resource[DeployedModel]):
         return row
 
     def _find(self, model: str | None, deployment: str | None) -> DeployedModel | None:
-        # Without a filter: servers may not know it.
+        # Filter here: some servers do not support a filter in the request.
         rows = (row for row in self.list() if row.model == model and row.deployment == deployment)
         return next(rows, None)
 
@@ -67,11 +67,11 @@ class DeployedModels(Resource[DeployedModel]):
         return row
 
     def wait(self, name: str, timeout: float = WAIT_SECONDS, **args: Unpack[WaitArgs[DeployedModel]]) -> DeployedModel:
-        """The row once it is DEPLOYED.
+        """Wait until the row is DEPLOYED, and return it.
 
-        FAILED_PRECONDITION, with the server's reason, if the load fails: the row then disappears. The same if the
-        deployment is parked, because such a load never starts. WaitTimeout after `timeout` seconds. Transient errors
-        are tolerated.
+        FAILED_PRECONDITION with the server's reason if the load fails (its row is then deleted), and if the deployment
+        is parked (the load would never start). WaitTimeout after `timeout` seconds. Transient errors do not end the
+        wait.
         """
         full = self.full_name(name)
         reason: str | None = None
@@ -91,7 +91,7 @@ class DeployedModels(Resource[DeployedModel]):
         return self._wait(full, timeout, LoadState.DEPLOYED, done, gone=DeployedModel(name=full, state=GONE), **args)
 
     def _refuse_parked(self, row: DeployedModel) -> None:
-        """FAILED_PRECONDITION if the deployment of a waiting load is parked now."""
+        """Raise FAILED_PRECONDITION if the row's deployment is parked (may have no replicas)."""
         if not row.deployment:
             return
         try:
@@ -106,7 +106,7 @@ class DeployedModels(Resource[DeployedModel]):
             )
 
     def wait_unloaded(self, name: str, timeout: float = WAIT_SECONDS, **args: Unpack[WaitArgs[DeployedModel]]) -> None:
-        """Returns once the row does not exist."""
+        """Wait until the row no longer exists."""
         full = self.full_name(name)
         gone = DeployedModel(name=full, state=GONE)
         self._wait(full, timeout, "unloaded", lambda found: found.state == GONE, gone=gone, existed=True, **args)

@@ -30,7 +30,7 @@ class Deployments(Resource[Deployment]):
         disable_speculative_decoding: bool | None = None,
         skip_shape_validation: bool | None = None,
     ) -> Deployment:
-        """Creates a deployment with the ID `deployment_id` or 8 random characters.
+        """Create a deployment with the ID `deployment_id` or 8 random characters.
 
         The ID is chosen before the request is sent, so that a retry cannot create a second one.
         """
@@ -58,7 +58,10 @@ class Deployments(Resource[Deployment]):
         *,
         skip_shape_validation: bool | None = None,
     ) -> Deployment:
-        """Changes only the fields in `mask` (snake_case paths), or without it the fields set on `resource`."""
+        """Change the fields in `mask` (snake_case paths).
+
+        Without a mask, change the fields that are set on `resource`.
+        """
         return self._update(name, resource, mask, {"skipShapeValidation": skip_shape_validation})
 
     def scale(self, name: str, replica_count: int) -> None:
@@ -66,7 +69,10 @@ class Deployments(Resource[Deployment]):
         self._client.request("PATCH", f"/v1/{self.full_name(name)}:scale", body=body)
 
     def delete(self, name: str, *, hard: bool | None = None, ignore_checks: bool | None = None) -> None:
-        """Deletes it, for `undelete` unless `hard`. FAILED_PRECONDITION after recent use unless `ignore_checks`."""
+        """Delete a deployment. `undelete` can restore it unless `hard` is true.
+
+        FAILED_PRECONDITION if it was used recently, unless `ignore_checks` is true.
+        """
         self._delete(name, {"hard": hard, "ignoreChecks": ignore_checks})
 
     def undelete(self, name: str) -> Deployment:
@@ -88,11 +94,13 @@ class Deployments(Resource[Deployment]):
         replicas: int | None = None,
         **args: Unpack[WaitArgs[Deployment]],
     ) -> Deployment:
-        """The deployment once its state is in `until`. READY also needs a ready replica, if it is to have any.
+        """Wait until the state is in `until`, and return the deployment.
 
-        `replicas`: how many must be ready; after autoscaling has seen that number, as many as it wants.
+        READY also requires a ready replica, if any is wanted.
+
+        `replicas`: how many must be ready. Once a poll has shown this desired number, later changes of it count.
         `on_change` gets the deployment when its state, replica counts or status message change. ResourceFailed if it
-        becomes FAILED, NOT_FOUND if it is deleted, WaitTimeout after `timeout` seconds. Transient errors are tolerated.
+        becomes FAILED, NOT_FOUND if it is deleted, WaitTimeout after `timeout` seconds. Transient errors do not end it.
         """
         full = self.full_name(name)
         asked = False
@@ -115,13 +123,13 @@ class Deployments(Resource[Deployment]):
         return self._wait(full, timeout, " or ".join(sorted(until)), done, gone=gone, **args)
 
     def wait_deleted(self, name: str, timeout: float = WAIT_SECONDS, **args: Unpack[WaitArgs[Deployment]]) -> None:
-        """Returns once it is DELETED or does not exist."""
+        """Wait until the deployment is DELETED or no longer exists."""
         full = self.full_name(name)
         gone = Deployment(name=full, state=DeploymentState.DELETED)
         self._wait(full, timeout, "deleted", lambda found: found.state == gone.state, gone=gone, existed=True, **args)
 
     def describe(self, row: Deployment) -> str:
-        """Its state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
+        """Describe the state in a few words: `CREATING, 0 replicas ready, 1 initializing (starting a replica)`."""
         count = ready_replicas(row)
         stats = row.replica_stats or ReplicaStats()
         stages = (
@@ -139,12 +147,12 @@ class Deployments(Resource[Deployment]):
 
 
 def wants_replicas(deployment: Deployment) -> bool:
-    """Whether it is meant to run: neither parked (maximum 0) nor scaled to zero."""
+    """Whether the deployment should have replicas: it is neither parked (maximum 0) nor scaled to zero."""
     return deployment.max_replica_count != 0 and deployment.desired_replica_count != 0
 
 
 def ready_replicas(deployment: Deployment) -> int:
-    """How many replicas serve. If the server does not count them, READY means one."""
+    """Count the ready replicas. If the server gives no counts, a READY deployment counts as one."""
     if deployment.replica_stats is not None:
         return deployment.replica_stats.ready_replica_count or 0
     if deployment.replica_count is not None:

@@ -26,7 +26,7 @@ SECONDS = 600.0
 """The default timeout: an answer may wait in a queue, and models can be slow."""
 
 STARTING = frozenset({Reason.DEPLOYMENT_SCALING_UP, Reason.DEPLOYMENT_NOT_READY})
-"""Reasons of a 503 that say that a replica is starting."""
+"""Error reasons (HTTP 503) that mean that no replica is ready yet."""
 
 CHAT = "/inference/v1/chat/completions"
 COMPLETIONS = "/inference/v1/completions"
@@ -87,9 +87,9 @@ class Stream:
 
 
 def until_up(send: Callable[[], T], timeout: float, **args: Unpack[RetryArgs]) -> T:
-    """What `send` returns once its deployment is up. Retries while it starts or scales up from zero.
+    """Call `send` again while its deployment starts or scales up from zero, and return what `send` returns.
 
-    After `timeout` seconds the last refusal is raised, any other error at once.
+    After `timeout` seconds the last such error is raised. Any other error is raised at once.
     """
     # Otherwise each try would sleep as long as Retry-After says, and end after the timeout.
     with without_retries(STARTING):
@@ -111,7 +111,7 @@ class Inference:
     def chat(
         self, route: str, messages: Sequence[Mapping[str, Any]], *, stream: bool = False, **params: Any
     ) -> Completion | Stream:
-        """One chat request. `route` is any form docs/routing.md lists; `params` go into the body (`max_tokens=64`)."""
+        """Send a chat request. docs/routing.md lists the forms of `route`; `params` are fields of the body."""
         body = {"model": self.route(route), "messages": [*messages], **params}
         return self._stream(CHAT, body) if stream else self.post(CHAT, body)
 
@@ -120,17 +120,20 @@ class Inference:
     @overload
     def completions(self, route: str, prompt: str, *, stream: Literal[True], **params: Any) -> Stream: ...
     def completions(self, route: str, prompt: str, *, stream: bool = False, **params: Any) -> Completion | Stream:
-        """One completion of a bare prompt."""
+        """Request the completion of a prompt, without a chat template."""
         body = {"model": self.route(route), "prompt": prompt, **params}
         return self._stream(COMPLETIONS, body) if stream else self.post(COMPLETIONS, body)
 
     def models(self) -> tuple[Mapping[str, Any], ...]:
-        """The models that the server lists, in OpenAI's form."""
+        """Return the models that the server lists, in OpenAI's form."""
         rows = self._client.request("GET", "/inference/v1/models").get("data")
         return tuple(row for row in rows if isinstance(row, Mapping)) if isinstance(rows, list) else ()
 
     def route(self, text: str) -> str:
-        """The canonical string of an accepted route. InputError says where a route is wrong."""
+        """Return a route in its canonical form.
+
+        InputError with the position of each mistake if the route is invalid.
+        """
         account = self._client.account_id
         if account is None and not names.check_route(text).valid and names.check_route(text, "account").valid:
             account = self._client.account
@@ -145,7 +148,7 @@ class Inference:
         timeout: float | None = None,
         max_retries: int | None = None,
     ) -> Completion:
-        """The whole answer to a body that is sent as it is."""
+        """Send `body` unchanged, and return the whole answer."""
         answer = self._client.request(
             "POST",
             path,
@@ -171,7 +174,7 @@ class Inference:
 
 
 def _read(body: Mapping[str, Any]) -> Completion:
-    """The text of the first choice, from the place where it is: `message`, `delta` or `text`."""
+    """Read an answer or a piece. The text of the first choice is in `message`, `delta` or `text`."""
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     choice = first if isinstance(first, Mapping) else {}

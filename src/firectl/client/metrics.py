@@ -26,7 +26,7 @@ class Metrics:
         end: datetime | None = None,
         interval: timedelta | None = None,
     ) -> DeploymentMetrics:
-        """One series for each deployment or model (`group_by`), with a value for each interval."""
+        """Return one series for each deployment or model (`group_by`), with a value for each interval."""
         path = f"/v1/accounts/{self._client.account}/deploymentMetrics"
         query = {
             "metric": metric,

@@ -25,7 +25,7 @@ class Models(Resource[Model]):
     look = "firectl model get"
 
     def create(self, model_id: str, model: Model) -> Model:
-        """Creates a row in state UPLOADING. Then `upload` its files."""
+        """Create a model in state UPLOADING, without files. Send its files with `upload`."""
         names.check_id(model_id, "model")
         full = self.full_name(model_id)
         made = self._create(
@@ -33,23 +33,26 @@ class Models(Resource[Model]):
             read_back=self._read_back(full, lambda made: made.kind == model.kind),
             look=f"{self.look} {model_id}",
         )
-        # An earlier model of this name may have left one.
+        # An earlier model of this name may have left the record of an unfinished upload.
         UploadSession(self._client.base_url, full).forget()
         return made
 
     def get_upload_endpoint(
         self, name: str, filename_to_size: Mapping[str, int], *, enable_resumable_upload: bool | None = None
     ) -> SignedUrls:
-        """The signed URL of each file for its upload. `filename_to_size` is in bytes. The URLs are secrets."""
+        """Return the signed URL for the upload of each file. `filename_to_size` is in bytes. The URLs are secrets."""
         name = self.full_name(name)
         return endpoints.upload_endpoint(self._client, name, filename_to_size, enable_resumable_upload)
 
     def validate_upload(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
-        """Ends an upload: the model becomes READY. FAILED_PRECONDITION says what is wrong with its files."""
+        """Have the server check the uploaded files: the model becomes READY.
+
+        FAILED_PRECONDITION says which files are wrong.
+        """
         return endpoints.validate_upload(self._client, self.full_name(name), timeout)
 
     def get_download_endpoint(self, name: str) -> SignedUrls:
-        """The signed URL of each file for its download. The URLs are secrets."""
+        """Return the signed URL for the download of each file. The URLs are secrets."""
         return endpoints.download_endpoint(self._client, self.full_name(name))
 
     def prepare(self, name: str, precision: str) -> None:
@@ -57,12 +60,15 @@ class Models(Resource[Model]):
         self._client.request("POST", path, body=PrepareModel(precision=precision).to_wire(), repeatable=True)
 
     def verify(self, name: str, *, timeout: float = VALIDATE_SECONDS) -> Model:
-        """Has the local platform check the stored files again. The model's state has the result."""
+        """Have the local platform check the stored files again. The returned model's state is the result."""
         path = f"/v1/{self.full_name(name)}:verify"
         return read(Model, self._client.request("POST", path, body={}, repeatable=True, timeout=timeout), path)
 
     def wait(self, name: str, timeout: float = VALIDATE_SECONDS, **args: Unpack[WaitArgs[Model]]) -> Model:
-        """The model once it is READY. ResourceFailed if it becomes FAILED, WaitTimeout after `timeout` seconds."""
+        """Wait until the model is READY, and return it.
+
+        ResourceFailed if it becomes FAILED, WaitTimeout after `timeout` seconds.
+        """
         full = self.full_name(name)
 
         def done(found: Model) -> bool:
@@ -81,11 +87,11 @@ class Models(Resource[Model]):
         on_progress: Callable[[TransferProgress], None] | None = None,
         validate_timeout: float = VALIDATE_SECONDS,
     ) -> ValidateUpload:
-        """Sends the files of `folder` that the model lacks, and has the server validate them.
+        """Send the files of `folder` that the model lacks, and have the server validate them.
 
-        `resumable` None: if a file is above 8 MiB. `validate_timeout`: seconds for the validation. InputError for a
-        folder that cannot be sent or a file that changes during the upload, ApiError if the server refuses,
-        NetworkError if it cannot be reached. The next call does not resend what arrived.
+        `resumable` None: resumable if a file is above 8 MiB. `validate_timeout`: seconds for the validation. InputError
+        for a folder that cannot be sent or a file that changes during the upload, ApiError if the server refuses,
+        NetworkError if it cannot be reached. A later call does not send again what has arrived.
         """
         from firectl.client.transfer.files import scan
         from firectl.client.transfer.upload import Upload
@@ -96,7 +102,7 @@ class Models(Resource[Model]):
     def download(
         self, name: str, folder: Path, *, on_progress: Callable[[TransferProgress], None] | None = None
     ) -> Downloaded:
-        """Writes the files of the model below `folder`, and overwrites what differs.
+        """Write the model's files below `folder`, and overwrite files whose content differs.
 
         InputError, before any transfer, if `folder` is a file, or the server names a file outside it or two names for
         one file. ApiError DATA_LOSS for a file whose hash is wrong, FAILED_PRECONDITION if another download writes it.

@@ -31,13 +31,13 @@ PROMPTS = (
     "Once upon a time there was",
 )
 TOP = 5
-"""Log-probabilities per prompt: every server gives this many."""
+"""How many log-probabilities to ask for per prompt. Every server can return this many."""
 FLOOR = 1e-4
-"""Nats. Rounding alone can move the answers of one model in float32 this far."""
+"""In nats. Rounding alone can change the log-probabilities of one model in float32 by this much."""
 CLEAR = 0.05
-"""Nats. An effect above four times the noise plus this needs no second round, in bfloat16 too."""
+"""In nats. An effect above four times the noise plus this value needs no further round, in bfloat16 too."""
 LOUDER = 1.5
-"""The least ratio of effect to noise: two measurements of the same noise differ by less."""
+"""Least ratio of effect to noise that proves an adapter. Two measurements of noise alone differ by a smaller ratio."""
 ROUNDS = 3
 NOT_FOUND_SECONDS = 300.0
 """How long a new route may answer 404 before it counts as wrong."""
@@ -48,11 +48,11 @@ Logprobs = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What is proven of a route that answers.
+    """What `prove_serving` has proven about a route that answers.
 
     adapter_differs  log-probabilities differ from the base's by `effect` nats; the base differs from itself by `noise`
     merge_record     the server's record of the merge (`record`) says that the weights changed
-    answered_only    it answers; nothing shows that the adapter is applied
+    answered_only    the route answers; nothing shows that the adapter is applied
     """
 
     kind: Kind
@@ -81,12 +81,12 @@ def prove_serving(
     undo: str | None = None,
     **args: Unpack[RetryArgs],
 ) -> Proof:
-    """Waits until `route` answers, then proves as much as possible about the weights that answered.
+    """Wait until `route` answers, then prove as much as possible about the weights that it uses.
 
-    `adapter_of`: the route of the adapter's base (multi-LoRA). Without it the server's record of a merge is read; it
-    must be of the adapter `merged` (a full name) if both name one. `undo`: the command for the hint when the adapter
-    is not applied. NotProven if the adapter changes nothing or the route stays unknown; WaitTimeout after `timeout`
-    seconds; a permanent ApiError as it is.
+    `adapter_of`: the route of the adapter's base (multi-LoRA). Without it, the server's record of a merge is read. If
+    that record names an adapter, it must be `merged` (a full name; default: the model in `route`). `undo`: the command
+    for the hint when the adapter is not applied. NotProven if the adapter changes nothing or the route stays unknown;
+    WaitTimeout after `timeout` seconds. A permanent ApiError is raised unchanged.
     """
     probe = _Probe(client, route)
     probe.wait_until_answered(timeout, **args)
@@ -113,10 +113,10 @@ def prove_serving(
 
 
 def _compare(probe: _Probe, base: str, adapter: str) -> tuple[float, float]:
-    """Nats (of the base from itself, of the adapter from the base).
+    """Measure two distances in nats: of the base from itself (noise), and of the adapter from the base (effect).
 
-    The base is asked once alone and once together with the adapter: batching changes the rounding, and what it does
-    to the base is the measure of what it may do to the adapter.
+    The base is asked once alone and once together with the adapter. Batching changes the rounding, and the change for
+    the base shows how large the change for the adapter may be.
     """
     alone = [probe.ask(base, [prompt])[0] for prompt in PROMPTS]
     with ThreadPoolExecutor(2) as pool:
@@ -125,14 +125,15 @@ def _compare(probe: _Probe, base: str, adapter: str) -> tuple[float, float]:
 
 
 def mean_distance(first: Sequence[Logprobs], second: Sequence[Logprobs]) -> float:
-    """Mean distance in nats between two lists of next-token log-probabilities, one entry per prompt."""
+    """Return the mean distance in nats between two lists of next-token log-probabilities, one entry per prompt."""
     return sum(map(distance, first, second)) / len(first)
 
 
 def distance(first: Logprobs, second: Logprobs) -> float:
-    """Mean distance in nats over the tokens of both.
+    """Return the mean distance in nats over all tokens that are in `first` or `second`.
 
-    A token that is missing on one side is there at most as likely as that side's last token: only the excess counts.
+    A token that only one side lists is at most as likely on the other side as the least likely token listed there. Only
+    what exceeds that bound is counted.
     """
     least_first, least_second = min(first.values()), min(second.values())
     shared = sum(abs(first[token] - second[token]) for token in first.keys() & second.keys())
@@ -146,7 +147,7 @@ class _Probe:
     client: Client
     route: str
     has_logprobs: bool = True
-    """False for a server that refuses log-probabilities. It still proves that it serves."""
+    """False if the server refuses log-probabilities. An answer then proves only that the route answers."""
 
     def wait_until_answered(self, timeout: float, **args: Unpack[RetryArgs]) -> None:
         clock = args.get("clock", time.monotonic)
@@ -184,15 +185,15 @@ class _Probe:
             ) from None
 
     def ask(self, route: str, prompts: Sequence[str]) -> Sequence[Logprobs]:
-        """The likeliest next tokens after each prompt."""
+        """Return the likeliest next tokens after each prompt, with their log-probabilities."""
         found = _top_logprobs(self._post(route, prompts, REQUEST_SECONDS, None), len(prompts))
         if found is None:
             raise NotProven(f"{route} gives no log-probabilities for every prompt: its adapter cannot be checked")
         return found
 
     def _post(self, route: str, prompts: Sequence[str], timeout: float, max_retries: int | None) -> Mapping[str, Any]:
-        # At temperature 1 every server's log-probabilities are the model's own. An end token that is picked first would
-        # leave no token to report them for.
+        # At temperature 1 every server reports the model's own log-probabilities. Without `ignore_eos`, the first token
+        # could be the end token, and the server would report no log-probabilities.
         body: dict[str, Any] = {
             "model": route,
             "prompt": [*prompts] if len(prompts) > 1 else prompts[0],
@@ -207,7 +208,7 @@ class _Probe:
 
 
 def _top_logprobs(answer: Mapping[str, Any], count: int) -> tuple[Logprobs, ...] | None:
-    """The `TOP` likeliest tokens of each choice, in the order of the prompts; None if one is missing."""
+    """Return the `TOP` likeliest tokens of each choice, in the order of the prompts; None if one is missing."""
     choices = [choice for choice in answer["choices"] if isinstance(choice, Mapping)]
     choices.sort(key=lambda choice: _number(choice.get("index")))
     found = tuple(filter(None, map(_choice_logprobs, choices)))
@@ -215,7 +216,7 @@ def _top_logprobs(answer: Mapping[str, Any], count: int) -> tuple[Logprobs, ...]
 
 
 def _choice_logprobs(choice: Mapping[str, Any]) -> Logprobs | None:
-    """The first token's, in either form: `top_logprobs: [{token: logprob}]`, or chat's `content`."""
+    """Return the first token's log-probabilities, from `top_logprobs: [{token: logprob}]` or from chat's `content`."""
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, Mapping):
         return None
@@ -228,13 +229,13 @@ def _choice_logprobs(choice: Mapping[str, Any]) -> Logprobs | None:
         first = {str(row.get("token")): row.get("logprob") for row in rows}
     if not isinstance(first, Mapping):
         return None
-    # Servers add the picked token if it is not among the likeliest.
+    # Servers also list the sampled token if it is not among the likeliest.
     likeliest = sorted(((_number(value), str(token)) for token, value in first.items()), reverse=True)[:TOP]
     return {token: value for value, token in likeliest} or None
 
 
 def _changes_nothing(client: Client, adapter: str | None) -> str | None:
-    """What the server says of the adapter's weights; None if it says nothing."""
+    """Return the adapter's status message, which says if its weights change nothing; None without a message."""
     try:
         status = client.models.get(adapter, max_retries=0).status if adapter is not None else None
     except ApiError:
@@ -243,9 +244,9 @@ def _changes_nothing(client: Client, adapter: str | None) -> str | None:
 
 
 def _merged(client: Client, route: str, adapter: str | None, state: str, undo: str | None) -> Proof:
-    """Proof by the server's record of a live merge or hot reload. The hosted service has none.
+    """Prove a live merge or hot reload by the server's record of the merge. The hosted service has no such record.
 
-    `adapter`: the one that must be merged, if known. `state`: the state that an error names.
+    `adapter`: the adapter that must be merged, if known. `state`: the current state, for error messages.
     """
     deployment = names.parse_route(route, client.account_id).deployment
     if deployment is None:

@@ -1,6 +1,6 @@
 """What can every resource of the API do? Get, list, create, update, delete and wait.
 
-The file of a resource adds its path, schema and special verbs. Results are schemas, never dicts.
+The module of each resource adds its path, its schema and its own calls. Results are schemas, never dicts.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ W = TypeVar("W", bound=Wire)
 
 LARGEST_PAGE = 200
 CLOCK_SLACK = timedelta(minutes=5)
-"""How far the server's clock may be behind ours."""
-_List = list  # the name that `Resource.list` hides
+"""How far the server's clock may be behind the clock of this machine."""
+_List = list  # inside Resource, `list` is the method
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListPage(Generic[R]):
-    """One page of a list. `next_page_token` is None on the last one."""
+    """One page of a list. `next_page_token` is None on the last page."""
 
     rows: tuple[R, ...]
     next_page_token: str | None
@@ -42,24 +42,24 @@ class ListArgs(TypedDict, total=False):
     """Arguments of lists. `filter`: AIP-160; `order_by`: `create_time desc, name`; `read_mask`: `name,state`."""
 
     account: str
-    """Default: the client's."""
+    """ID of an account. Default: the client's account."""
     filter: str | None
     order_by: str | None
     page_size: int | None
     page_token: str | None
     read_mask: str | None
     show_deleted: bool | None
-    """For deployments."""
+    """Only for deployments: whether to include deleted ones."""
     target_model: str | None
-    """For shapes: those that fit a model (full name)."""
+    """Only for shapes: list those that fit this model (a full name)."""
     shape: str
-    """For shape versions: those of one shape."""
+    """Only for shape versions: list those of this shape."""
     user: str
-    """For API keys: their owner."""
+    """Only for API keys: the user who owns them."""
 
 
 class WaitArgs(TypedDict, Generic[R], total=False):
-    """Arguments of waits. `clock` is monotonic."""
+    """Common arguments of waits. `on_change` gets each changed resource; `clock` returns monotonic seconds."""
 
     on_change: Callable[[R], None] | None
     clock: Callable[[], float]
@@ -67,20 +67,20 @@ class WaitArgs(TypedDict, Generic[R], total=False):
 
 
 class Resource(Generic[R]):
-    """A collection of the API. `name` arguments are IDs in the client's account or full names."""
+    """The calls for one collection of the API. A `name` is an ID in the client's account, or a full name."""
 
     collection: ClassVar[str]
     rows: ClassVar[str | None] = None
-    """The list's key in an answer, if it is not the collection's name."""
+    """The key of the rows in a list's answer, if it differs from the collection's name."""
     schema: type[R]
     look: ClassVar[str] = ""
-    """The command that shows one, without the name: the hint when a wait times out."""
+    """The command that shows one resource, without its name. Used in the hint when a wait fails or times out."""
 
     def __init__(self, client: Api) -> None:
         self._client = client
 
     def full_name(self, name: str) -> str:
-        """`my-model` → `accounts/a/models/my-model`; InputError for what cannot be a name in this collection."""
+        """`my-model` → `accounts/a/models/my-model`; InputError if `name` is not valid in this collection."""
         return self._client.full_name(name, self.collection)
 
     def get(
@@ -93,13 +93,13 @@ class Resource(Generic[R]):
         return self._one(answer, path)
 
     def describe(self, row: R) -> str:
-        """Its state in a few words: `UPLOADING (checking the files)`."""
+        """Describe the row's state in a few words: `UPLOADING (checking the files)`."""
         status: Status | None = getattr(row, "status", None)
         state = getattr(row, "state", None)
         return f"{state} ({status.message})" if status and status.message else f"{state}"
 
     def _seen(self, row: R) -> Hashable:
-        """A wait reports a change when this value differs."""
+        """Return a value that changes when a wait should report the row again."""
         return self.describe(row)
 
     def _wait(
@@ -113,7 +113,10 @@ class Resource(Generic[R]):
         existed: bool = False,
         **args: Unpack[WaitArgs[R]],
     ) -> R:
-        """The row once it is `done`. A row that is missing after it `existed` counts as `gone`, if given."""
+        """Wait until a row is `done`, and return it.
+
+        If the row `existed` and then is NOT_FOUND, use `gone` (if given).
+        """
 
         def poll(seconds: float) -> R:
             nonlocal existed
@@ -142,7 +145,7 @@ class Resource(Generic[R]):
         return ResourceFailed(f"{full_name} failed: {reason}", hint=f"{self.look} {full_name}")
 
     def left_of(self, name: str) -> R:
-        """What is left after a delete: the row, or only its name. Raises no ApiError: the delete worked."""
+        """Return the row after its delete, or only its name if the row cannot be read. Raises no ApiError."""
         full_name = self.full_name(name)
         try:
             return self.get(full_name, max_retries=0)
@@ -150,7 +153,7 @@ class Resource(Generic[R]):
             return self.schema.model_validate({"name": full_name})
 
     def _read(self, answer: object, path: str) -> R:
-        """An answer as a resource of this collection; NetworkError if it is of another one."""
+        """Read an answer as a resource of this collection. NetworkError if its name is in another collection."""
         found = read(self.schema, answer, path)
         name = getattr(found, "name", None) or ""
         if name.startswith("accounts/") and f"/{self.collection}/" not in f"/{name}":
@@ -165,11 +168,11 @@ class Resource(Generic[R]):
         return found
 
     def list_page(self, **args: Unpack[ListArgs]) -> ListPage[R]:
-        """One page of rows."""
+        """Return one page of the list."""
         return self._page(self._parent(args), _query(args))
 
     def list(self, **args: Unpack[ListArgs]) -> Iterator[R]:
-        """The rows of all pages from `page_token` on. Pages are fetched as you iterate."""
+        """Yield the rows of all pages, beginning with `page_token`. Each page is fetched when its rows are needed."""
         path, query = self._parent(args), {"pageSize": LARGEST_PAGE, **_query(args)}
         seen: set[str] = set()
         before: tuple[R, ...] = ()
@@ -185,7 +188,10 @@ class Resource(Generic[R]):
             query["pageToken"] = page.next_page_token
 
     def update(self, name: str, resource: R, mask: Iterable[str] | None = None) -> R:
-        """Changes only the fields in `mask` (snake_case paths), or without it the fields set on `resource`."""
+        """Change the fields in `mask` (snake_case paths).
+
+        Without a mask, change the fields that are set on `resource`.
+        """
         return self._update(name, resource, mask, {})
 
     def delete(self, name: str) -> None:
@@ -215,9 +221,9 @@ class Resource(Generic[R]):
         read_back: Callable[[], R | None],
         look: str,
     ) -> R:
-        """An idempotent create. `read_back` finds what an earlier attempt made; None if it is not ours.
+        """Create a resource; safe to retry. `read_back` returns what an earlier attempt created, or None.
 
-        `look`: the command that shows whether it was made, for an outcome that stays unknown.
+        `look`: the command that shows whether the resource exists, for the hint when all answers were lost.
         """
         path = self._parent({})
 
@@ -242,7 +248,7 @@ class Resource(Generic[R]):
             raise
 
     def _read_back(self, name: str, same: Callable[[R], bool]) -> Callable[[], R | None]:
-        """Finds the row `name` (a full name) if it was made from now on and is the `same` as the one asked for."""
+        """Make a `read_back` for `_create`. It returns the row `name` if new and accepted by `same`, otherwise None."""
         started = datetime.now(UTC)
 
         def read_back() -> R | None:
@@ -268,7 +274,7 @@ class Resource(Generic[R]):
 
 
 def _set_paths(resource: Wire) -> Iterator[str]:
-    """The snake_case path of each field that was set; of a nested message, of its fields."""
+    """Yield the snake_case path of each field that was set: `a`, or `a.b` for a field of a nested message."""
     for field in sorted(resource.model_fields_set):
         value = getattr(resource, field)
         if isinstance(value, Wire) and value.model_fields_set:
@@ -286,7 +292,7 @@ def _query(args: ListArgs) -> dict[str, QueryValue]:
 
 
 def read(schema: type[W], answer: object, path: str) -> W:
-    """A 2xx answer as its schema; NetworkError names the field of the wrong type."""
+    """Convert a 2xx answer to `schema`. NetworkError names the first field that does not fit."""
     try:
         return schema.model_validate(answer)
     except ValidationError as error:

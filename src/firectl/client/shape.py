@@ -17,7 +17,10 @@ class DeploymentShapes(Resource[DeploymentShape]):
 
 
 class DeploymentShapeVersions(Resource[DeploymentShapeVersion]):
-    """Names are `SHAPE/versions/VERSION`, short or full; `latest` is a version. A list without `shape` is of all."""
+    """Versions of shapes. A name is `SHAPE/versions/VERSION`, with an ID or a full name as SHAPE.
+
+    `latest` is a valid VERSION. Without `shape`, a list has the versions of all shapes.
+    """
 
     collection = "deploymentShapes"
     rows = "deploymentShapeVersions"

@@ -33,10 +33,11 @@ def wait_for(
     sleep: Callable[[float], None] = time.sleep,
     hint: str | None = None,
 ) -> T:
-    """The first polled value that is `done`. WaitTimeout after `timeout` seconds; transient errors are tolerated.
+    """Poll until a value is `done`, and return it. WaitTimeout after `timeout` seconds; transient errors do not end it.
 
-    `poll(seconds)` asks once, within that time. `done` raises when the wait is hopeless. `on_change` gets a value when
-    `seen` of it differs from before. WaitTimeout says `what`, with the last value in the words of `describe`.
+    `poll(seconds)` sends one request with that time limit. `done` raises if the wait can never succeed. `on_change`
+    gets each value whose `seen(value)` differs from the previous one. The WaitTimeout's message is `what` and
+    `describe(last value)`.
     """
     start = clock()
     last_seen: Hashable = None
@@ -62,12 +63,12 @@ def wait_for(
 
 
 def poll_delay(elapsed: float) -> float:
-    """Seconds until the next poll: a tenth of the time waited, so that polling adds at most that to a wait."""
+    """Return the seconds until the next poll: a tenth of the time waited so far, but between 0.25 and 5."""
     return min(LONGEST_POLL, max(SHORTEST_POLL, elapsed / 10))
 
 
 class RetryArgs(TypedDict, total=False):
-    """Arguments of retries. `on_wait` gets each error before a wait; `clock` is monotonic."""
+    """Arguments of `retry_while`. `on_wait` gets each error before a wait; `clock` returns monotonic seconds."""
 
     on_wait: Callable[[ApiError], None] | None
     clock: Callable[[], float]
@@ -85,9 +86,9 @@ def retry_while(
     sleep: Callable[[float], None] = time.sleep,
     random: Callable[[], float] = _random.random,
 ) -> T:
-    """What `send` returns, tried again with backoff while `waits` is true of its error.
+    """Call `send`, again with backoff while `waits(error)` is true, and return its result.
 
-    After `timeout` seconds the last error is raised, any other error at once.
+    After `timeout` seconds the last error is raised. An error for which `waits` is false is raised at once.
     """
     end = clock() + timeout
     tries = 0

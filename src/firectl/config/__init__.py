@@ -1,4 +1,4 @@
-"""Which settings apply, and where did each come from? Reads and writes their files; asks no server."""
+"""Which settings apply, and where did each come from? Reads and writes the files of settings; asks no server."""
 
 from firectl.config.base_url import DEFAULT_BASE_URL, is_loopback
 from firectl.config.files import home, local_home, private_folder, shown, sync_folder, write_private

@@ -1,4 +1,7 @@
-"""Which base URL does a server setting mean? It may be `HOST[:PORT]` or a URL, with or without the path of the API."""
+"""Which base URL does a server setting mean?
+
+The setting may be `HOST[:PORT]` or a URL, with or without the path of the API.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ _API_PATH = re.compile(r"(?:/+(?:inference|v1))*/*\Z")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (without a port; IPv6 with or without brackets) is this machine. Looks nothing up."""
+    """Whether a host name (without a port; IPv6 with or without brackets) means this machine. Uses no DNS."""
     return _LOOPBACK.fullmatch(host.lower().removesuffix(".")) is not None
 
 
 def normalise_base_url(text: str, source: str) -> str:
-    """`scheme://host[:port][/prefix]`, without a slash at the end and without the API's own `/v1` or `/inference/v1`.
+    """Return `scheme://host[:port][/prefix]`, without a final slash and without the API's own `/v1` or `/inference/v1`.
 
     The default scheme is http on loopback and https elsewhere. `source` names the setting in errors. InputError for
     another scheme, a user name or password, a query, a fragment, or a malformed host, port or path.
@@ -49,7 +52,7 @@ def normalise_base_url(text: str, source: str) -> str:
 
 
 def _host_and_port(authority: str, source: str) -> tuple[str, str]:
-    """(host in lower case, `:port` or nothing)."""
+    """Return (host in lower case, `:port` or an empty string)."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None or (authority.count(":") > 1 and not authority.startswith("[")):
         bare_ipv6 = re.fullmatch("[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", authority)

@@ -1,4 +1,6 @@
-"""Where are the files of settings, and how is one written? Only its owner can read it; a crash leaves a whole file.
+"""Where are the files of settings, and how is one written?
+
+Only the owner can read a written file. After a crash the old or the new content is complete.
 
 Must not depend on what the files contain.
 """
@@ -14,7 +16,7 @@ from firectl.errors import InputError
 
 
 def home(env: Mapping[str, str] = os.environ) -> Path:
-    """The folder of settings: `FIREWORKS_HOME`, else `~/.fireworks`. Absolute; may not exist yet."""
+    """Return the absolute path of the settings folder: `FIREWORKS_HOME`, else `~/.fireworks`. It may not exist yet."""
     moved = env.get("FIREWORKS_HOME")
     if moved == "~" or (moved and moved.startswith("~/")):
         return _user(env) / moved[2:]
@@ -22,19 +24,19 @@ def home(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def local_home(env: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the platform on this machine."""
+    """Return the folder of the local platform's files."""
     return home(env) / "local"
 
 
 def shown(path: Path, env: Mapping[str, str] = os.environ) -> str:
-    """A path for messages: `~/.fireworks/auth.ini`."""
+    """Shorten a path for messages: `~/.fireworks/auth.ini`."""
     with contextlib.suppress(InputError, ValueError):
         return f"~/{path.relative_to(_user(env)).as_posix()}"
     return str(path)
 
 
 def read_text(path: Path) -> str | None:
-    """A text file with its line ends unchanged; None if it does not exist, InputError if it cannot be read."""
+    """Read a text file without changing its line ends. None if it does not exist, InputError if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
@@ -46,7 +48,7 @@ def read_text(path: Path) -> str | None:
 
 
 def private_folder(path: Path) -> Path:
-    """Create a folder and its missing parents, each 0700 under any umask. An existing folder keeps its mode."""
+    """Create a folder and its missing parents, each with mode 0700. An existing folder keeps its mode."""
     try:
         for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
             with contextlib.suppress(FileExistsError):
@@ -62,7 +64,10 @@ def private_folder(path: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a whole file, 0600 from its creation, and sync it. Its folder must exist. Follows a symbolic link."""
+    """Replace a whole file and sync it. Its mode is 0600 at all times. Its folder must exist.
+
+    Follows a symbolic link.
+    """
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
@@ -84,9 +89,9 @@ def write_private(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """Lock a folder against other writers, from reading a file to writing it.
+    """Lock a folder against other writers while a file in it is read, changed and written.
 
-    Without locks in the system or the file system, the last writer wins.
+    Has no effect if the operating system or file system has no locks.
     """
     try:
         import fcntl
@@ -113,7 +118,7 @@ def _user(env: Mapping[str, str]) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to disk, if the file system can."""
+    """Sync a folder's entries to disk, so that a renamed file survives a crash. Ignores errors."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""What do the lines of a settings file say, and how does a value change without touching other lines?
+"""How is a settings file parsed, and how is a value changed while all other lines stay the same?
 
-configparser does not fit: it refuses lines before the first section and loses comments. An error must not repeat a
-line, which may hold a key.
+configparser is not used: it refuses lines before the first section and loses comments. An error must not quote a
+line, because the line may contain an API key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from firectl.errors import InputError
 
 DEFAULT_PROFILE = "default"
-"""The section of the lines before the first header; `[default]` opens the same section."""
+"""The section of the lines before the first header. A header `[default]` means this section too."""
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 _HEADER = re.compile(r"\[([^\]]*)\]\s*(?:[#;].*)?")
@@ -34,7 +34,7 @@ class Line:
 
 
 def parse(text: str, path: str) -> list[Line]:
-    """The lines of a file; InputError with `path` and the line number if one is malformed."""
+    """Split a file into lines. InputError with `path` and the line number if one is malformed."""
     lines: list[Line] = []
     section = DEFAULT_PROFILE
     for number, raw in enumerate((line for line in _LINE.findall(text) if line), start=1):
@@ -56,20 +56,20 @@ def parse(text: str, path: str) -> list[Line]:
 
 
 def values(lines: list[Line], section: str) -> dict[str, str]:
-    """The values of a section, which may be opened more than once. The last value of a key counts."""
+    """Return the values of a section. If a key is there more than once, its last value counts."""
     return {line.key: line.value for line in lines if line.section == section and line.key and line.value}
 
 
 def sections(lines: list[Line]) -> set[str]:
-    """The sections that have a value or a header."""
+    """Return the names of all sections that have a value or a header."""
     return {line.section for line in lines if line.key or line.header}
 
 
 def update(lines: list[Line], section: str, changes: Mapping[str, str | None]) -> str:
-    """The file with values of a section set, or removed if None. Every other line keeps its bytes."""
+    """Return the file's text after setting values of a section (None removes one). Other lines keep their bytes."""
     newline = "\r\n" if any(line.text.endswith("\r\n") for line in lines) else "\n"
     wanted = {key: f"{key} = {value}{newline}" for key, value in changes.items() if value is not None}
-    # A key is replaced where it stands last: that is the value that counts.
+    # Replace the last line of a key, because its last value counts. Earlier lines of the key are removed.
     places = {line.key: at for at, line in enumerate(lines) if line.section == section and line.key in wanted}
     out: list[str] = []
     home: int | None = None
@@ -96,6 +96,6 @@ def update(lines: list[Line], section: str, changes: Mapping[str, str | None]) -
 
 
 def _value(text: str) -> str:
-    """A value without the quotes around it and the comment after it."""
+    """Remove the quotes around a value, or the comment after it."""
     quoted = _QUOTED.fullmatch(text)
     return quoted[2] if quoted else _COMMENT.sub("", text)

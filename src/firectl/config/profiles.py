@@ -1,6 +1,6 @@
 """Which profiles are there, and what does each set? A profile is a named key, account and base URL.
 
-Reads `auth.ini` and `settings.ini` as the official tool writes them; writes `auth.ini` alone.
+Reads `auth.ini` and `settings.ini` in the official tool's format; writes only `auth.ini`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile sets; None for what it does not. `sources` says where each value is, for messages."""
+    """The values of a profile; None if it does not set one.
+
+    `sources`: key → where its value was found, for messages.
+    """
 
     name: str
     api_key: str | None = field(default=None, repr=False)
@@ -35,7 +38,7 @@ class Profile:
 
 
 def profiles(env: Mapping[str, str] = os.environ) -> list[str]:
-    """The names of all profiles; `default` is always one."""
+    """Return the names of all profiles. `default` is always among them."""
     names = {DEFAULT_PROFILE}
     for file in _FILES:
         names |= ini.sections(_lines(home(env) / file, env))
@@ -49,9 +52,11 @@ def has_profile(name: str, env: Mapping[str, str] = os.environ) -> bool:
 
 
 def read_profile(name: str, env: Mapping[str, str] = os.environ) -> Profile:
-    """What the files set: its section of `auth.ini`, its section of `settings.ini`, then the folder `profiles/NAME`.
+    """Read a profile: its section of `auth.ini`, then of `settings.ini`, then the files in `profiles/NAME`.
 
-    InputError if it does not exist, if a file is malformed (with its line), or if a value is invalid.
+    First value wins.
+
+    InputError if the profile does not exist, a file is malformed (with the line number), or a value is invalid.
     """
     if not has_profile(check_profile_name(name), env):
         raise InputError(
@@ -72,10 +77,10 @@ def read_profile(name: str, env: Mapping[str, str] = os.environ) -> Profile:
 
 
 def write_profile(name: str, values: Mapping[str, str | None], env: Mapping[str, str] = os.environ) -> Path:
-    """Set values of a profile in `auth.ini` (None removes one); the path of that file.
+    """Set values of a profile in `auth.ini` (None removes one), and return the path of that file.
 
-    `values` has any of api_key, account_id, base_url. Every other line keeps its bytes. The file is replaced as a
-    whole; it is 0600 and its folder 0700 from their creation.
+    The keys of `values` are api_key, account_id and base_url, each optional. Other lines keep their bytes. The new file
+    has mode 0600, a new folder 0700.
     """
     check_profile_name(name)
     unknown = set(values) - set(KEYS)
@@ -91,7 +96,7 @@ def write_profile(name: str, values: Mapping[str, str | None], env: Mapping[str,
 
 
 def check_profile_name(name: str) -> str:
-    """The name; InputError unless a section and a folder can have it."""
+    """Return `name`. InputError if it is not valid as the name of a section and of a folder."""
     if _NAME.fullmatch(name) is None:
         raise InputError(
             f"{name!a} is not a valid profile name",
@@ -101,7 +106,10 @@ def check_profile_name(name: str) -> str:
 
 
 def check_value(key: str, value: str, source: str) -> str:
-    """The value in its final form. InputError naming `source` if it is invalid; it never repeats a key."""
+    """Check a value and return its normal form.
+
+    InputError, with `source`, if it is invalid; it never quotes an API key.
+    """
     if not value:
         if source.startswith("--"):
             raise InputError(f"{source} is empty", hint="leave it out: firectl whoami shows the value that applies")

@@ -1,6 +1,6 @@
-"""Which value does each setting have, and from where? The flag, then the environment, the profile, the default.
+"""Which value does each setting have? The first of: flag, environment variable, profile, default.
 
-Asks no server. The caller finds an account that no setting names, and a platform that runs on this machine.
+Asks no server: the caller must find the account if no setting names it, and a platform that runs on this machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T_co = TypeVar("T_co", bound="str | None", covariant=True)
 
 @dataclass(frozen=True)
 class Origin:
-    """A setting, and its name in each place."""
+    """A setting: its key, its flag, its environment variable and its default."""
 
     key: str
     flag: str
@@ -40,7 +40,7 @@ _ORIGIN = {origin.key: origin for origin in SETTINGS}
 
 @dataclass(frozen=True)
 class Setting(Generic[T_co]):
-    """A value, and where it came from: `--api-key`, `FIREWORKS_API_KEY`, `profile local in …`, `default`."""
+    """The value of a setting, and its source: `--api-key`, `FIREWORKS_API_KEY`, `profile local in …`, `default`."""
 
     value: T_co
     source: str
@@ -60,7 +60,7 @@ class Flags:
     base_url: str | None = None
     profile: str | None = None
     arguments: bool = False
-    """Whether a program gave them: errors then say `argument api_key`, not `--api-key`."""
+    """Whether the values are arguments of the client. Errors then say `argument api_key`, not `--api-key`."""
 
     def source(self, key: str) -> str:
         return f"argument {key}" if self.arguments else _ORIGIN[key].flag
@@ -68,7 +68,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where requests go, and for whom. `api_key.value` and `account_id.value` are None if nothing sets them."""
+    """The values of all settings. `api_key.value` and `account_id.value` are None if nothing sets them."""
 
     api_key: Setting[str | None]
     account_id: Setting[str | None]
@@ -77,9 +77,10 @@ class Settings:
 
 
 def resolve(flags: Flags, env: Mapping[str, str] = os.environ) -> Settings:
-    """Every setting from the first place that has it. An empty variable counts as not set; an empty flag is an error.
+    """Find each setting's value: flag, environment, profile or default. An empty variable counts as not set.
 
-    InputError for an invalid value, a missing profile or a malformed file. Reads the files only if a value is missing.
+    InputError for an invalid value, an empty flag, a missing profile or a malformed file. Reads the files only if a
+    value is missing.
     """
     profile = chosen_profile(flags, env)
     given = {key: _given(key, flags, env) for key in ("api_key", "account_id", "base_url")}
@@ -95,7 +96,7 @@ def resolve(flags: Flags, env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def chosen_profile(flags: Flags, env: Mapping[str, str] = os.environ) -> Setting[str]:
-    """The profile to use; it may not exist yet, for a command that writes it."""
+    """Return the name of the profile to use. The profile may not exist yet: a command may be about to write it."""
     return _given("profile", flags, env) or Setting(DEFAULT_PROFILE, "default")
 
 

@@ -1,6 +1,6 @@
 """Which names and routes are valid, what do they mean in full, and what is wrong with the others?
 
-Standard library alone; asks no server.
+Uses only the standard library, and asks no server.
 """
 
 from __future__ import annotations

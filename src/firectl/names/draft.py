@@ -1,4 +1,6 @@
-"""Which characters of a string are wrong, and where? Replaces them one by one and keeps their place in the input.
+"""Which characters of a string are wrong, and where?
+
+Replaces them one by one, and remembers the position of each in the input.
 
 Covers characters only (invisible, look-alike, quoted, encoded). Must not depend on names.
 """
@@ -46,25 +48,25 @@ _PLAIN = {other: plain for plain, others in _LOOKS_LIKE.items() for other in oth
 
 
 def describe(char: str) -> str:
-    """A character for a message: `'#'` for printable ASCII, `U+200B ZERO WIDTH SPACE` for others."""
+    """Describe a character for a message: `'#'` for printable ASCII, `U+200B ZERO WIDTH SPACE` for others."""
     if "!" <= char <= "~":
         return f"{char!r}"
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
 
 
 class Draft:
-    """`text` as corrected so far. `at[i]` is the place of its character i in the input; `at[len(text)]` is the end."""
+    """A string that is corrected step by step. `at[i]` is the position in the input of character i of `text`."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = list(range(len(text) + 1))
         self.problems: dict[int, str] = {}
         self.correctable = True
-        """Whether the intended string is still known."""
+        """False once the text has a mistake whose correction is unknown."""
 
     @classmethod
     def of(cls, text: str, account: str | None, allowed: int) -> Draft:
-        """`text` with its characters corrected; one longer than LONGEST only exceeds `allowed` characters."""
+        """Make a draft of `text` and correct its characters. A text above LONGEST gets one problem: above `allowed`."""
         draft = cls(text)
         if len(text) > LONGEST:
             draft.report(allowed, f"{len(text)} characters: at most {allowed} are allowed")
@@ -88,14 +90,17 @@ class Draft:
     def correct(
         self, pattern: re.Pattern[str], new: Callable[[Match], str | None], message: Callable[[Match], str | None]
     ) -> None:
-        """`replace` every match, from the last to the first, unless `new` returns None for it."""
+        """Replace every match with the result of `new`, from the last to the first. Keep it if `new` returns None."""
         for match in reversed(list(pattern.finditer(self.text))):
             replacement = new(match)
             if replacement is not None:
                 self.replace(match.start(), match.end(), replacement, message(match))
 
     def _correct_characters(self, account: str | None) -> None:
-        """Correct everything below the level of names. `account` fills a placeholder for an account."""
+        """Correct single characters, quotes, encodings and placeholders.
+
+        `account` replaces a placeholder for an account.
+        """
         self.correct(_PLACEHOLDER, lambda match: self._fill(match, account), _say_placeholder)
         self.correct(_NOT_PLAIN, lambda match: _plain(match.group()), _say_character)
         self.correct(_ENCODED, _decode, _say_encoded)
@@ -114,7 +119,7 @@ class Draft:
         return "placeholder"
 
     def _correct_spaces(self) -> None:
-        """Replace each run of spaces: by `#` before a second name, by `-` inside an ID, else by nothing."""
+        """Replace each run of spaces: with `#` before a second name, with `-` inside an ID, else with nothing."""
         for match in reversed(list(_SPACE.finditer(self.text))):
             run = match.group()
             before, after = self.text[: match.start()], self.text[match.end() :]
@@ -127,7 +132,7 @@ class Draft:
 
 
 def _plain(char: str) -> str | None:
-    """The ASCII that a character stands for: `""` for an invisible one, None if it is not known."""
+    """Return the ASCII that a character looks like or means: `""` for an invisible one, None if there is none."""
     if _SPACE.match(char):
         return None
     if char in _PLAIN:
@@ -149,7 +154,7 @@ def _say_character(match: Match) -> str:
 
 
 def _decode(match: Match) -> str:
-    """The character of `%XX`, or a space for white space; nothing for other control characters."""
+    """Decode `%XX` to its character; to a space for white space, and to nothing for other control characters."""
     char = chr(int(match.group(1), 16))
     return char if "!" <= char <= "~" else " " * char.isspace()
 
@@ -174,6 +179,6 @@ def _say_placeholder(match: Match) -> str:
 
 
 def _unescape(match: Match) -> str:
-    """A slash for a backslash between words, as in a path; nothing for one that escapes punctuation."""
+    """Return a slash for a backslash before a word, as in a path; nothing for one that escapes punctuation."""
     after = match.string[match.end() : match.end() + 1]
     return "/" if after.isalnum() and match.start() > 0 else ""

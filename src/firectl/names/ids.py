@@ -1,6 +1,6 @@
 """Which IDs and full resource names are valid, and how does an argument become a full name?
 
-Every inference request comes here, so the explanation of a mistake is imported only when there is one.
+Every inference request uses this module, so the code that explains mistakes is imported only when there is one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 COLLECTIONS: Mapping[str, str] = {noun.collection: noun.singular for noun in NOUNS if noun.has_name}
-"""The collections of full names, and the words for one resource of each."""
+"""Collection in full names → the words for one of its resources: `deployedModels` → `deployed model`."""
 
 
 def is_id(text: str) -> bool:
@@ -26,7 +26,7 @@ def is_id(text: str) -> bool:
 
 
 def check_id(text: str, what: str = "model") -> None:
-    """InputError, with the position of the mistake and the correction, unless `text` is a valid ID of a `what`."""
+    """Raise InputError, with the mistake's position and a correction, unless `text` is a valid ID of a `what`."""
     if not is_id(text):
         from firectl.names.mistakes import id_error
 
@@ -34,7 +34,7 @@ def check_id(text: str, what: str = "model") -> None:
 
 
 def random_id(n: int = 8) -> str:
-    """`n` random characters of a-z0-9: a valid ID for n in 1..63."""
+    """Return `n` random characters of a-z0-9. The result is a valid ID if n is from 1 to 63."""
     from random import SystemRandom
 
     return "".join(SystemRandom().choices(_ALPHABET, k=n))
@@ -54,7 +54,7 @@ class ResourceName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ResourceName:
-        """`text` as a name; InputError if it is not a full name in one of COLLECTIONS."""
+        """Split `text` into its parts. InputError if it is not a full name in one of COLLECTIONS."""
         name = cls.read(text)
         if name is None:
             from firectl.names.mistakes import name_error
@@ -64,7 +64,7 @@ class ResourceName(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> ResourceName | None:
-        """`text` as a name, or None."""
+        """Split `text` into its parts. None if it is not a full name in one of COLLECTIONS."""
         match text.split("/"):
             case ["accounts", account, collection, resource] if collection in COLLECTIONS:
                 name = cls(account, collection, resource)
@@ -77,9 +77,9 @@ class ResourceName(NamedTuple):
 
 
 def resolve(text: str, collection: str, account: str | None) -> str:
-    """The full name of an argument, which is an ID (completed with `account`) or a full name.
+    """Return the full name for an argument, which is an ID (completed with `account`) or a full name.
 
-    InputError if it is malformed, in another collection, or an ID without a known account.
+    InputError if the argument is malformed or in another collection, or if it is an ID and `account` is None.
     """
     if is_id(text):
         if account is None:

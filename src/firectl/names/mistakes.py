@@ -19,14 +19,14 @@ MOST_PROBLEMS = 20
 _WORDS: Mapping[str, str] = {
     noun.word.replace("-", ""): noun.collection for noun in (*NOUNS, *HOSTED) if noun.collection != "accounts"
 }
-"""Singular of a noun, in lower case and without hyphens → its collection."""
+"""The singular of a noun, in lower case and without hyphens or spaces → the noun's collection."""
 _ACCOUNTS = re.compile(r"(?<![A-Za-z0-9_-])accounts?/", re.IGNORECASE)
 _NOT_OF_IDS = re.compile(r"[^a-z0-9-]")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The text between two slashes of a draft, and its start."""
+    """The text between two slashes of a draft, and its position."""
 
     text: str
     start: int
@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class NamePart:
-    """One name of a draft, corrected. `collection` is None if the form omits it, `id` if it is unknown."""
+    """One corrected name in a draft. `collection` is None if the name is only an ID; `id` is None if it is unknown."""
 
     start: int
     collection: str | None = None
@@ -48,7 +48,7 @@ class NamePart:
     version: str | None = None
 
     def full(self, collection: str, account: str | None) -> str | None:
-        """The full name in `collection`, with `account` for a missing account; None if a part is unknown."""
+        """Return the full name in `collection`, with `account` if the name has none; None if a part is unknown."""
         owner = self.account or account
         if not (owner and self.id and is_id(owner)):
             return None
@@ -56,12 +56,12 @@ class NamePart:
 
 
 def show(text: str) -> str:
-    """Text of a user for a message: quoted, escaped to printable ASCII, at most 300 characters."""
+    """Quote a user's text for a message: escaped to printable ASCII, cut after 300 characters."""
     return ascii(text if len(text) <= 300 else text[:300] + "...")
 
 
 def id_error(text: str, what: str) -> InputError:
-    """The error for `text`, which is not an ID of a `what`."""
+    """Return the error for `text`, which is not a valid ID of a `what`."""
     name = ResourceName.read(text)
     if name is not None:
         return InputError(f"expected a {what} ID, got the full name {text!r}", hint=f"write {name.id}")
@@ -71,7 +71,7 @@ def id_error(text: str, what: str) -> InputError:
 
 
 def name_error(text: str, collection: str | None, account: str | None) -> InputError:
-    """The error for `text`, which is not a full name in `collection` (None: in any of COLLECTIONS), nor an ID."""
+    """Return the error for `text`: neither an ID nor a full name in `collection` (None: in any of COLLECTIONS)."""
     noun = COLLECTIONS[collection] if collection else "resource"
     name = ResourceName.read(text)
     if name is not None:
@@ -98,12 +98,12 @@ def name_error(text: str, collection: str | None, account: str | None) -> InputE
 
 
 def problems(draft: Draft) -> list[tuple[int, str]]:
-    """The first 20 problems as (position, message), in order."""
+    """Return the first 20 problems as (position, message), ordered by position."""
     return sorted(draft.problems.items())[:MOST_PROBLEMS]
 
 
 def read_part(draft: Draft, start: int, end: int) -> NamePart:
-    """The name in `draft.text[start:end]`, as far as it is known; reports everything that is wrong with it."""
+    """Read the name in `draft.text[start:end]`, as far as possible, and report all its mistakes."""
     segments = _segments(draft, start, end)
     part = _read_segments(draft, start, segments)
     if segments and segments[-1].end < end:
@@ -126,7 +126,7 @@ def _read_segments(draft: Draft, start: int, segments: list[Segment]) -> NamePar
 
 
 def correct_id(draft: Draft, segment: Segment, what: str) -> str | None:
-    """The intended ID of a segment, or None; reports everything that is wrong with it."""
+    """Return the intended ID of a segment, or None, and report all its mistakes."""
     text, start = segment.text, segment.start
     if not text:
         draft.report(start, f"empty: expected a {what} ID")
@@ -150,7 +150,7 @@ def correct_id(draft: Draft, segment: Segment, what: str) -> str | None:
 
 
 def _segments(draft: Draft, start: int, end: int) -> list[Segment]:
-    """The words between the slashes. Reports and leaves out what precedes the name, and doubled slashes."""
+    """Split a name at its slashes. Report and leave out text before the name, and double slashes."""
     text = draft.text[start:end]
     named = _ACCOUNTS.search(text)
     lead = named.start() if named else len(text) - len(text.lstrip("/"))
@@ -195,7 +195,7 @@ def _with_accounts(draft: Draft, head: Segment, rest: list[Segment]) -> NamePart
 
 
 def _without_accounts(draft: Draft, segments: list[Segment]) -> NamePart:
-    """The name in a form without `accounts/`."""
+    """Read a name that does not begin with `accounts/`."""
     start = segments[0].start
     match segments:
         case [word] if word.text.lower() in ("models", "deployments"):
@@ -239,7 +239,7 @@ def _part(draft: Draft, start: int, account: Segment | None, collection: Segment
 
 
 def _collection(word: str) -> str | None:
-    """The collection that a word means, or None."""
+    """Return the collection that a word means (singular or plural, any case), or None."""
     return _WORDS.get(re.sub("[-_]", "", word.lower()).removesuffix("s"))
 
 

@@ -1,6 +1,6 @@
 """Which kinds of resource are there, what is each called, and what can be done with it? One entry per noun.
 
-Only data, and imports only the standard library: names, tree, hints, completion and views read it at start.
+Contains only data and imports only the standard library, because the command line loads it at every start.
 """
 
 from __future__ import annotations
@@ -9,49 +9,49 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 Column = str | tuple[str, str]
-"""A column of a list: its header and the dotted path of its field; a header alone has the field of that name."""
+"""A column of a list: (header, dotted path of the field), or only a header if the field has the same name."""
 
 
 class Noun(NamedTuple):
-    """A kind of resource. Every other spelling of it follows from `singular`, the words for one: `deployed model`."""
+    """A kind of resource. `singular` is its name in words, `deployed model`; all other spellings are made from it."""
 
     singular: str
     group: str = ""
-    """The folder of cli/commands with its page; empty for a kind that has no command."""
+    """The folder in cli/commands with the file of its command; empty for a kind without a command."""
     verbs: tuple[str, ...] = ()
     help: str = ""
-    """Its line in `firectl --help`."""
+    """The text of its command in `firectl --help`."""
     columns: tuple[Column, ...] = ()
     aliases: tuple[str, ...] = ()
-    """Words for it on the command line, beside the singular and the plural."""
+    """Further words for the command on the command line, besides singular and plural."""
     has_name: bool = True
     """Whether its full name is `accounts/ACCOUNT/COLLECTION/ID`."""
     is_public: bool = False
-    """Whether the public account has some that every account can use."""
+    """Whether a public account offers resources of this kind that every account can use."""
 
     @property
     def word(self) -> str:
-        """`deployed-model`: the command."""
+        """The name of the command: `deployed-model`."""
         return self.singular.lower().replace(" ", "-")
 
     @property
     def plural(self) -> str:
-        """`deployed-models`."""
+        """The plural of the command's name: `deployed-models`."""
         return f"{self.word}s"
 
     @property
     def page(self) -> str:
-        """`deployed_model`: the file of its command, and the command in it."""
+        """The name of the Python file with the command, and of the command's object in it: `deployed_model`."""
         return self.word.replace("-", "_")
 
     @property
     def resource(self) -> str:
-        """`deployed_models`: the attribute of the client."""
+        """The name of the client's attribute: `deployed_models`."""
         return f"{self.page}s"
 
     @property
     def collection(self) -> str:
-        """`deployedModels`: the word on the wire."""
+        """The name of the collection in the API: `deployedModels`."""
         first, *rest = self.plural.split("-")
         return first + "".join(map(str.capitalize, rest))
 
@@ -105,7 +105,7 @@ HOSTED = tuple(map(Noun, (
     "batch inference job", "evaluator", "evaluation job", "rlor trainer job", "secret", "cluster",
     "cluster connection", "identity provider", "node pool", "invoice",
 )))  # fmt: skip
-"""Kinds that only the hosted service has."""
+"""Kinds of resource that only the hosted service has."""
 
 BY_COLLECTION: Mapping[str, Noun] = {noun.collection: noun for noun in NOUNS}
 BY_WORD: Mapping[str, Noun] = {noun.word: noun for noun in NOUNS}

@@ -13,20 +13,20 @@ from firectl.names.mistakes import NamePart, problems, read_part, show
 from firectl.names.routes import LONGEST_ROUTE, build_route
 
 CATALOG = "fireworks"
-"""The account of the public models; it has no deployments."""
+"""The account that owns the public models. It has no deployments."""
 
 _GLUED_NAMES = re.compile(r"accounts/[^/#]+/models/[^/#]+?([/,:@|+;&]+)accounts/", re.IGNORECASE)
 _GLUED_COLLECTION = re.compile(r"accounts/([^/#]+)/models/[^/#]+(/)deployments/[^/#]+/?$", re.IGNORECASE)
 
 _GLUED_IDS = re.compile(r"[a-z0-9-]*[a-z][a-z0-9-]*([:@|+;&])[a-z0-9-]*[a-z][a-z0-9-]*")
-"""Two IDs with another character than `#` between them; a number after a colon is a tag or a port."""
+"""Two IDs joined by a character other than `#`. Each needs a letter: a number after a colon is a tag or a port."""
 
 Sides = tuple[NamePart | None, NamePart | None]
-"""The model and the deployment of a route."""
+"""The model and the deployment of a route; None for a missing one."""
 
 
 def explain_route(text: str, account: str | None) -> tuple[list[tuple[int, str]], str | None]:
-    """The problems of a string that is not a route, 1 to 20 (position, message), and the intended route or None.
+    """Return the problems of an invalid route, 1 to 20 (position, message), and the intended route or None.
 
     `account` completes short names, as in `check_route`.
     """
@@ -58,7 +58,7 @@ def explain_route(text: str, account: str | None) -> tuple[list[tuple[int, str]]
 
 
 def _split_glued(draft: Draft) -> None:
-    """Put a `#` between two names that have another character between them."""
+    """Put a `#` between two names that are joined by another character."""
     if "#" in draft.text:
         return
     message = "'#' is missing between the model and the deployment"
@@ -71,7 +71,10 @@ def _split_glued(draft: Draft) -> None:
 
 
 def _alone(draft: Draft, part: NamePart, otherwise: str) -> Sides:
-    """The one name of a route; `otherwise` is the collection of a form without one."""
+    """Decide whether a route's only name is a model or a deployment.
+
+    `otherwise`: the collection if the name has none.
+    """
     collection = part.collection or otherwise
     if collection == "deployments":
         return None, part
@@ -95,7 +98,7 @@ def _pair(draft: Draft, left: NamePart, right: NamePart) -> Sides:
 
 
 def _pick(draft: Draft, parts: list[NamePart]) -> Sides:
-    """The first model and the first deployment of three names or more."""
+    """Choose the first model and the first deployment among three or more names, or none."""
     model = next((part for part in parts if part.collection in ("models", None)), None)
     deployment = next((part for part in parts if part is not model and part.collection in ("deployments", None)), None)
     draft.correctable &= model is not None and deployment is not None
@@ -115,7 +118,7 @@ def _refuse_collection(draft: Draft, part: NamePart, wanted: str) -> None:
 
 
 def _complete(draft: Draft, sides: Sides, account: str | None) -> str | None:
-    """The canonical route, or None if a part is unknown; reports short names without a known account."""
+    """Return the canonical route, or None if a part is unknown. Report short names if no valid account is given."""
     owners = {part.account for part in sides if part and part.account} - {CATALOG}
     names: list[str | None] = []
     for part, collection in zip(sides, ("models", "deployments"), strict=True):
@@ -126,7 +129,7 @@ def _complete(draft: Draft, sides: Sides, account: str | None) -> str | None:
         if owner is None or not is_id(owner):
             if part.collection is None and part.id:
                 draft.report(part.start, _say_short(f"accounts/<ACCOUNT_ID>/{collection}/{part.id}", account))
-            # The account of the other side is the best guess, unless it is the catalog's.
+            # Use the account on the other side of the route as the best guess, but never the public models' account.
             owner = min(owners, default=None)
         name = part.full(collection, owner)
         draft.correctable &= name is not None

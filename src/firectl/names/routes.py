@@ -1,4 +1,4 @@
-"""Which model and deployment does a route mean? It is `model#deployment`, in a form that docs/routing.md lists.
+"""Which model and deployment does a route mean? docs/routing.md lists the forms of a route.
 
 Asks no server whether the names exist.
 """
@@ -11,16 +11,16 @@ from firectl.errors import InputError
 from firectl.names.ids import is_id
 
 LONGEST_ROUTE = 292
-"""Four IDs of 63 characters and the words between them."""
+"""Length of the longest route: four IDs of 63 characters, and the words between them."""
 
 Kind = Literal["model#deployment", "deployment", "model"]
 
 _RESERVED = frozenset({"accounts", "models", "deployments"})
-"""Words of full names: alone or before a slash they are an incomplete name, not an account or an ID."""
+"""Words of full names. Alone or before a slash, such a word begins an incomplete name, and is no account or ID."""
 
 
 class Route(NamedTuple):
-    """A valid route: its full names, and the canonical string to send."""
+    """A valid route: the full names of its model and deployment, and the canonical string to send."""
 
     kind: Kind
     canonical: str
@@ -29,7 +29,7 @@ class Route(NamedTuple):
 
 
 class RouteProblem(NamedTuple):
-    """What is wrong at `position` (in characters, from 0), and the canonical route to write instead, if it is known."""
+    """What is wrong at `position` (in characters, from 0), and the canonical route to write instead, if known."""
 
     position: int
     message: str
@@ -37,7 +37,7 @@ class RouteProblem(NamedTuple):
 
 
 class RouteReport(NamedTuple):
-    """What is known about a string without asking a server. `route` is None if there are errors."""
+    """The result of checking a string, without asking a server. `route` is None if there are errors."""
 
     input: str
     route: Route | None
@@ -54,11 +54,11 @@ class RouteReport(NamedTuple):
 
     @property
     def suggestion(self) -> str | None:
-        """The string with every error corrected; None without errors, or if the intended string is unknown."""
+        """The canonical route with all errors corrected; None if there are no errors or no correction is known."""
         return self.errors[0].suggestion if self.errors else None
 
     def to_document(self) -> dict[str, object]:
-        """The JSON of `route check -o json`: every key is there, null if unknown."""
+        """Return the JSON of `route check -o json`. It has every key; an unknown value is null."""
         return {
             "valid": self.valid,
             "input": self.input,
@@ -69,15 +69,15 @@ class RouteReport(NamedTuple):
 
 
 def canonical_route(model: str, deployment: str) -> str:
-    """`accounts/A/models/M#accounts/B/deployments/D` from two full names."""
+    """Join two full names: `accounts/A/models/M#accounts/B/deployments/D`."""
     return f"{model}#{deployment}"
 
 
 def check_route(text: str, account: str | None = None) -> RouteReport:
-    """Whether `text` is a valid `model` field of a request, and what is wrong with it. Never raises.
+    """Check whether `text` is valid as the `model` field of a request, and report its mistakes. Never raises.
 
-    `account` completes short names (`M`, `M#D`, `accounts/A/models/M#D`), with one warning; without it they are errors,
-    as they are for a server.
+    `account` completes short names (`M`, `M#D`, `accounts/A/models/M#D`), with one warning. Without `account`,
+    short names are errors: servers refuse them too.
     """
     model_text, separator, deployment_text = text.partition("#")
     if separator:
@@ -104,7 +104,7 @@ def check_route(text: str, account: str | None = None) -> RouteReport:
 
 
 def parse_route(text: str, account: str | None = None) -> Route:
-    """`text` as a route. InputError with each problem's position, and the correction as its hint.
+    """Return `text` as a route. InputError with each mistake's position, and a correction in the hint.
 
     Without `account` it accepts exactly the strings that servers accept.
     """
@@ -119,13 +119,13 @@ def parse_route(text: str, account: str | None = None) -> Route:
 
 
 def build_route(model: str | None, deployment: str | None) -> Route:
-    """The route to a model, a deployment or both, by full names."""
+    """Make the route to a model, a deployment or both, from their full names."""
     kind: Kind = "model#deployment" if model and deployment else "model" if model else "deployment"
     return Route(kind, "#".join(name for name in (model, deployment) if name), model, deployment)
 
 
 def _read(piece: str, collection: str) -> tuple[str | None, str] | None:
-    """(account, or None for a short name; ID) of one side of a route; None if it is malformed."""
+    """Read one side of a route as (account, ID), with account None for a short name. None if the side is malformed."""
     account: str | None
     match piece.split("/"):
         case ["accounts", account, found, resource] if found == collection:

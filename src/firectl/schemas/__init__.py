@@ -1,1 +1,1 @@
-"""Which resources do the client and the platform exchange? One pydantic model for each, used by both sides."""
+"""Which resources do the client and the platform exchange? Both use the same pydantic models."""

@@ -30,7 +30,7 @@ class User(Wire):
 
 
 class ApiKey(Wire):
-    """Only the response of a create has `key`, the secret."""
+    """An API key. `key` is the secret; only the response to its creation contains it."""
 
     key_id: str | None = None
     display_name: str | None = None

@@ -1,4 +1,6 @@
-"""How does every wire model read and write? It writes camelCase, reads either case, and ignores unknown fields.
+"""How are all messages of the API read and written?
+
+Writes camelCase, reads camelCase and snake_case, and ignores unknown fields.
 
 Must not depend on any resource.
 """
@@ -18,7 +20,10 @@ _WIRE_DURATION = re.compile(r"(\d+)(?:\.(\d{1,9}))?s")
 
 
 def parse_wire_duration(value: object) -> object:
-    """`"600s"` or `"0.5s"` (protobuf JSON) as a timedelta. ValueError for other text; other types stay unchanged."""
+    """Parse `"600s"` or `"0.5s"` (protobuf JSON) to a timedelta.
+
+    ValueError for other text; other types stay unchanged.
+    """
     if isinstance(value, str):
         match = _WIRE_DURATION.fullmatch(value)
         if match is None:
@@ -32,13 +37,13 @@ def parse_wire_duration(value: object) -> object:
 
 
 def format_wire_duration(value: timedelta) -> str:
-    """A timedelta as protobuf JSON, with a fraction only if it has one."""
+    """Format a timedelta as protobuf JSON: `600s`, or `0.5s` with a fraction of a second."""
     whole, micro = divmod(value // timedelta(microseconds=1), 1_000_000)
     return f"{whole}.{micro:06d}".rstrip("0") + "s" if micro else f"{whole}s"
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339 in UTC with a `Z`, with microseconds only if there are any."""
+    """Format a time as RFC 3339 in UTC with a `Z`. Omit microseconds if they are zero."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -54,30 +59,30 @@ Duration = Annotated[
     timedelta, BeforeValidator(parse_wire_duration), PlainSerializer(format_wire_duration, return_type=str)
 ]
 Int64 = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) and not isinstance(v, bool) else v)]
-"""An int64 as in protobuf JSON: a string of digits."""
+"""An int64 in protobuf JSON: a string of digits. Also accepts an integer."""
 
 
 class Wire(BaseModel):
-    """Base of every resource, request and response. None means absent on the wire."""
+    """Base class of every resource, request and response. A field that is None is not sent."""
 
     states: ClassVar[tuple[str, ...]] = ()
-    """Of a resource: the words that its `state` can be."""
+    """The possible values of the resource's `state`."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
         extra="ignore",
         protected_namespaces=(),
-        # A command reads one or two kinds of resource and needs no validators of the others.
+        # Build validators on first use: a command reads only one or two kinds of resource.
         defer_build=True,
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON on the wire: camelCase, without absent fields, with 0 and false."""
+        """Return the JSON to send: camelCase, without fields that are None, but with 0 and false."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON of `-o json`: the same in snake_case."""
+        """Return the JSON of `-o json`: like `to_wire`, but in snake_case."""
         return self.model_dump(mode="json", by_alias=False, exclude_none=True)
 
 

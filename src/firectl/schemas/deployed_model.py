@@ -1,4 +1,4 @@
-"""Which fields does a deployed model have on the wire? It is a model on a deployment."""
+"""Which fields does a deployed model have on the wire? A deployed model is a LoRA loaded on a deployment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from firectl.schemas.words import LoadState
 
 
 class DeployedModel(Wire):
-    """A failed load has no own state: `status` says why, the state becomes UNDEPLOYING, then the row is deleted."""
+    """A LoRA loaded on a deployment.
+
+    There is no FAILED state: if a load fails, the state becomes UNDEPLOYING, `status` says why, and the row is deleted.
+    """
 
     states = LoadState.ALL
 

@@ -24,7 +24,7 @@ class Placement(Wire):
 
 
 class ReplicaStats(Wire):
-    """The number of replicas in each stage before serving."""
+    """The number of replicas in each stage, from waiting for a machine to ready."""
 
     pending_scheduling_replica_count: int | None = None
     downloading_model_replica_count: int | None = None

@@ -1,4 +1,4 @@
-"""Which fields do metrics have on the wire? Only the local platform has this call."""
+"""Which fields do metrics have on the wire? Only the local platform offers metrics."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from firectl.schemas.base import Wire
 
 
 class Point(Wire):
-    """`timestamp` in Unix seconds; `value` a number as text."""
+    """One measured value. `timestamp` is in Unix seconds; `value` is a number as text."""
 
     timestamp: int | None = None
     value: str | None = None
 
 
 class Series(Wire):
-    """`labels` name its deployment or model: `{"deployment": "accounts/…"}`."""
+    """The values of one deployment or model over time. `labels` name it: `{"deployment": "accounts/…"}`."""
 
     labels: dict[str, str] | None = None
     values: list[Point] | None = None

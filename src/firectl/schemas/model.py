@@ -21,7 +21,10 @@ class BaseModelDetails(Wire):
 
 
 class PeftDetails(Wire):
-    """`r` is the rank; `target_modules` are the modules that the adapter changes, `["q_proj", …]`."""
+    """Properties of a LoRA adapter.
+
+    `r` is the rank; `target_modules` are the modules that the adapter changes, `["q_proj", …]`.
+    """
 
     base_model: str | None = None
     r: int | None = None
@@ -89,14 +92,14 @@ class CreateModel(Wire):
 
 
 class GetUploadEndpoint(Wire):
-    """`filename_to_size`: file name in the model's folder → size in bytes."""
+    """A request for upload URLs. `filename_to_size`: file name in the model's folder → size in bytes."""
 
     filename_to_size: dict[str, Int64]
     enable_resumable_upload: bool | None = None
 
 
 class SignedUrls(Wire):
-    """File name → URL of its upload or download, which needs no key.
+    """The URL for the upload or download of each file. Requests to these URLs need no API key.
 
     The local platform adds the sizes of the files to download, and the sha256 (hexadecimal) of its complete files.
     """

@@ -1,6 +1,6 @@
 """Which words does the wire use? Enums, states, reasons and names of metrics.
 
-Standard library alone: the command line loads it at its start.
+Uses only the standard library, because the command line loads it at every start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ADDONS_NEED_PLAIN_PRECISION = "addons cannot be enabled with quantized precision
 
 
 def is_quantized(precision: str | None) -> bool:
-    """Whether a precision excludes addons: each FP8, FP4 and NF4 kind does."""
+    """Whether a precision is quantized (FP8, FP4 or NF4). Addons are not possible with it."""
     return (precision or "").startswith(("FP8", "FP4", "NF4"))
 
 
@@ -37,7 +37,7 @@ class ModelKind:
 
 
 class AccountState:
-    """Of accounts and users. The local platform has no other."""
+    """The state of accounts and users. The local platform has only this one."""
 
     READY = "READY"
 
@@ -46,7 +46,7 @@ class ModelState:
     UPLOADING = "UPLOADING"
     READY = "READY"
     FAILED = "FAILED"
-    """Its stored files are damaged. Only the local platform has this state."""
+    """The model's stored files are damaged. Only the local platform has this state."""
     ALL = (UPLOADING, READY, FAILED)
 
 
@@ -61,7 +61,7 @@ class DeploymentState:
 
 
 class LoadState:
-    """States of a deployed model: an adapter loads, is loaded, or unloads."""
+    """States of a deployed model: its adapter is loading, loaded, being unloaded or being updated."""
 
     DEPLOYING = "DEPLOYING"
     DEPLOYED = "DEPLOYED"
@@ -79,14 +79,14 @@ OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
     )),
     "deployedModels": frozenset(("name", "state", "status", "create_time", "update_time")),
 }  # fmt: skip
-"""Collection → the top-level fields that only the server sets."""
+"""Collection → its top-level fields that only the server can set."""
 
 
 class Reason:
-    """`reason` of an error: why a request failed, more exactly than its code."""
+    """Values of `reason` in errors. A reason says more exactly than the error's code why a request failed."""
 
     UPLOAD_SUPERSEDED = "UPLOAD_BEGUN_ANEW"
-    """A later upload of the same file superseded this one."""
+    """Another upload of the same file began later, so this one cannot continue."""
     MODEL_FILES_SETTLED = "MODEL_FILES_SETTLED"
     """The model's files are validated and cannot change."""
     DEPLOYMENT_NOT_READY = "DEPLOYMENT_NOT_READY"
@@ -100,11 +100,11 @@ class Reason:
     NOT_FINITE = "NOT_FINITE"
     ADAPTER_LOST = "ADAPTER_LOST"
     CONTEXT_EXCEEDED = "context_length_exceeded"
-    """OpenAI's spelling."""
+    """Lower case, because OpenAI's API uses this value."""
 
 
 class Metric:
-    """The metrics of `deployment-metrics`; docs/local-platform.md says what each counts."""
+    """Names of metrics for `deployment-metrics`. docs/local-platform.md says what each one counts."""
 
     REQUESTS = "requests-per-second"
     ERRORS = "errors-per-second"

@@ -29,23 +29,23 @@ HEADERS = {"User-Agent": f"firectl/{__version__}"}
 
 
 def timeouts(seconds: float) -> httpx.Timeout:
-    """Limits of one attempt: `seconds` for each read and write, at most 10 to connect."""
+    """Return the limits of one attempt: `seconds` for each read and write, but at most 10 seconds to connect."""
     return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 def is_loopback(url: httpx.URL) -> bool:
-    """Whether a URL leads to this machine."""
+    """Whether a URL's host is this machine."""
     return config.is_loopback(f"[{url.host}]" if ":" in url.host else url.host)
 
 
 def host_of(url: httpx.URL) -> str:
-    """The part of a URL that is safe to show: scheme, host and port."""
+    """Return the part of a URL that is safe to show: scheme, host and port."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"
 
 
 class Connections:
-    """httpx clients by route to the host, made on first use. Threads may share them.
+    """Create and keep one httpx client for each way to reach a host. Threads may share them.
 
     http://   direct, never through a proxy, without loading certificates (20 ms and more)
     https://  direct to this machine, otherwise through the proxies of the environment
@@ -59,11 +59,11 @@ class Connections:
         self._lock = threading.Lock()
 
     def copy(self) -> Connections:
-        """New connections by the same transport, none of them open yet."""
+        """Return a new object with the same transport and no open connections."""
         return Connections(self._transport)
 
     def to(self, url: httpx.URL) -> httpx.Client:
-        """The client for a URL's host."""
+        """Return the httpx client for a URL's host."""
         if self._transport is not None or url.scheme == "http":
             route = "plain"
         else:
@@ -80,14 +80,14 @@ class Connections:
         elif transport is None and route == "direct":
             transport = httpx.HTTPTransport()
         client = httpx.Client(transport=transport, headers=HEADERS)
-        # httpx has no option for this.
+        # httpx has no option for the network backend of a client.
         for made in (client._transport, *client._mounts.values()):
             if isinstance(made, httpx.HTTPTransport) and made is not self._transport:
                 made._pool._network_backend = self._network
         return client
 
     def abort(self) -> None:
-        """Ends all connections at once. No new one can be made. Can be called from any thread."""
+        """End all connections at once, and refuse new ones. Any thread may call this."""
         self._network.abort()
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ UNDECODABLE = "a body that cannot be decompressed or is too large"
 
 
 def no_answer(error: httpx.TransportError, url: httpx.URL, what: str, seconds: float) -> NetworkError:
-    """The error for an attempt without an answer. `what` names the request; `seconds` was its time limit."""
+    """Return the error for an attempt without an answer. `what` names the request; `seconds` was its time limit."""
     host = host_of(url)
     if isinstance(error, httpx.ConnectTimeout):
         return NetworkError(Code.UNAVAILABLE, f"cannot reach {host}: the connection timed out")
@@ -65,7 +65,7 @@ def _reason(error: BaseException) -> str:
 
 
 def error_answer(status: int, headers: Mapping[str, str], content: bytes, url: httpx.URL, what: str) -> ApiError:
-    """The error for an answer other than 2xx, in any of the API's envelopes or without one."""
+    """Return the error for an answer other than 2xx, whether or not its body is an API error."""
     request_id = headers.get(REQUEST_ID)
     if status < 400:
         return unexpected(url, what, _redirect(headers, url) if status >= 300 else f"HTTP {status}", headers)
@@ -104,7 +104,7 @@ def _form(content: bytes, headers: Mapping[str, str]) -> str:
 
 
 def unexpected(url: httpx.URL, what: str, answer: str, headers: Mapping[str, str]) -> NetworkError:
-    """The error for an answer that is not the API's: exit 1."""
+    """Return the error (exit code 1) for an answer that the API does not send."""
     return NetworkError(
         Code.UNKNOWN,
         f"unexpected answer from {host_of(url)} to {what}: {answer}",
@@ -114,7 +114,7 @@ def unexpected(url: httpx.URL, what: str, answer: str, headers: Mapping[str, str
 
 
 def read_json(content: bytes, headers: Mapping[str, str], url: httpx.URL, what: str) -> dict[str, object]:
-    """The JSON object of a 2xx answer; NetworkError says what came instead."""
+    """Return the JSON object of a 2xx answer. NetworkError, saying what was received, for any other content."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
 """Connections with a time limit for the whole answer, and a way to end all of them from another thread.
 
-httpx limits each read, so a server that sends a byte now and then would never reach it. Must not depend on HTTP.
+httpx limits only each single read, so a server that sends one byte now and then would never time out. Must not depend
+on HTTP.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import httpcore
 
 
 class _Limit:
-    """`seconds` for all reads together, from the first read after the last write."""
+    """A limit of `seconds` for all reads together. The time starts at the first read after the last write."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -31,9 +32,9 @@ _LIMIT: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 @contextlib.contextmanager
 def answered_within(seconds: float) -> Iterator[None]:
-    """Raises httpx.ReadTimeout when an answer takes this thread longer than `seconds` to read.
+    """Raise httpx.ReadTimeout when this thread reads one answer for longer than `seconds`.
 
-    Sending does not count: a large body may take its time.
+    The time for sending does not count, because a large body may need long.
     """
     token = _LIMIT.set(_Limit(seconds))
     try:
@@ -43,7 +44,7 @@ def answered_within(seconds: float) -> Iterator[None]:
 
 
 class Network(httpcore.NetworkBackend):
-    """Makes connections that keep to `answered_within` and end with `abort`."""
+    """Make connections that obey `answered_within` and that `abort` can end."""
 
     def __init__(self) -> None:
         self._inner = httpcore.SyncBackend()
@@ -64,7 +65,7 @@ class Network(httpcore.NetworkBackend):
         return stream
 
     def watch(self, stream: _Stream) -> None:
-        """Lets `abort` end `stream`; ends it now after an abort."""
+        """Register `stream` so that `abort` ends it. After an abort, close it and raise ConnectError."""
         with self._lock:
             if not self._aborted:
                 self._streams.add(stream)
@@ -73,7 +74,7 @@ class Network(httpcore.NetworkBackend):
         raise httpcore.ConnectError("aborted")
 
     def abort(self) -> None:
-        """Ends all connections, now and any made later. Waiting threads get a transport error."""
+        """End all connections, also those made later. Waiting threads get a transport error."""
         with self._lock:
             self._aborted = True
             streams = list(self._streams)

@@ -53,7 +53,7 @@ class Verdict:
 
 
 def backoff(tries: int, random: Callable[[], float]) -> float:
-    """Seconds to wait after `tries` attempts: 0.5 doubling to 8, less up to a quarter (jitter)."""
+    """Return the seconds to wait after `tries` attempts: 0.5, doubled each time up to 8, minus a random 0 to 25 %."""
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(tries - 1, 30))
     return delay * (1.0 - 0.25 * random())
 
@@ -67,7 +67,7 @@ def judge(
     now: float,
     random: Callable[[], float],
 ) -> Verdict:
-    """What to do after attempt number `tries` (from 1) failed; `now` is in Unix seconds."""
+    """Decide whether and when to retry after attempt number `tries` (from 1) failed; `now` is in Unix seconds."""
     if not _status_is_transient(failure):
         return Verdict(delay=None)
     asked = retry_after(failure.headers, now)
@@ -83,8 +83,8 @@ def judge(
 def is_transient(error: ApiError) -> bool:
     """Whether a later request may succeed, by the error's code. An answer that is not the API's is permanent.
 
-    For waits, probes and transfers that decide about their own next request. The retries of one request go by status:
-    see `judge`.
+    Waits, probes and transfers use this to decide about their next request. For retries of a single request, `judge`
+    looks at the HTTP status instead.
     """
     if isinstance(error, NetworkError):
         return error.code is not Code.UNKNOWN
@@ -105,7 +105,7 @@ def _status_is_transient(failure: Failure) -> bool:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait by the answer: `retry-after-ms`, or `Retry-After` as seconds or a date. None without one."""
+    """Return the seconds that the answer asks to wait (`retry-after-ms` or `Retry-After`); None if it asks for none."""
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _SECONDS.fullmatch(milliseconds):
         return _positive(float(milliseconds) / 1000)
@@ -120,5 +120,5 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _positive(seconds: float) -> float | None:
-    # Zero means no wait; the backoff is better for a server in trouble.
+    # Zero would mean no wait. None makes the caller use the backoff, which spares an overloaded server.
     return seconds if seconds > 0 and math.isfinite(seconds) else None

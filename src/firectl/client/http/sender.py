@@ -1,4 +1,4 @@
-"""Sends one HTTP request until it is answered or another attempt makes no sense.
+"""Sends one HTTP request, and repeats it until it succeeds or the retry rules allow no further attempt.
 
 Must not depend on the API's resources. Never shows a request's headers: they hold the key.
 """
@@ -24,7 +24,7 @@ from firectl.errors import ApiError, Exit
 LARGEST_ANSWER = 64 * 1024 * 1024
 
 SHORTEST_SECRET = 8
-"""Characters. A shorter key is not cut out of messages: the cut could remove ordinary words."""
+"""Least length of a key that is replaced in messages. A shorter key could be part of an ordinary word."""
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _NOT_RETRIED: ContextVar[Collection[str]] = ContextVar("not_retried", default=()
 
 @contextlib.contextmanager
 def without_retries(reasons: Collection[str]) -> Iterator[None]:
-    """Errors with these reasons are raised at once while the block runs: the caller retries them itself."""
+    """Raise errors with these reasons without a retry inside the block, for a caller with its own retries."""
     token = _NOT_RETRIED.set(reasons)
     try:
         yield
@@ -99,7 +99,7 @@ class StreamedResponse:
         self._response.close()
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces as they arrive; NetworkError when it is cut short."""
+        """Yield the body's pieces as they arrive. NetworkError if the body ends too early."""
         request = self._request
         try:
             yield from self._response.iter_bytes()
@@ -109,12 +109,15 @@ class StreamedResponse:
             raise self.unexpected(failures.UNDECODABLE) from None
 
     def unexpected(self, answer: str) -> ApiError:
-        """The error for a body that the API does not send."""
+        """Return the error for a body that the API does not send; `answer` describes that body."""
         return failures.unexpected(self._request.url, self._request.what, answer, self.headers)
 
 
 class Sender:
-    """`secret` is cut out of what servers say. `sleep`, `clock` (Unix seconds) and `random` serve the retries."""
+    """Send requests, with retries. `secret` is replaced in error messages.
+
+    `sleep`, `clock` (Unix seconds) and `random` are used for the retries.
+    """
 
     def __init__(
         self,
@@ -134,7 +137,7 @@ class Sender:
         self._random = random
 
     def copy(self, sleep: Callable[[float], None]) -> Sender:
-        """A sender with connections of its own. It uses `sleep` in place of time.sleep."""
+        """Return a sender with its own connections, which calls `sleep` where this one calls time.sleep."""
         return Sender(
             self.connections.copy(),
             secret=self._secret,
@@ -145,15 +148,18 @@ class Sender:
         )
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """The whole answer. ApiError says in `maybe_done` whether an earlier attempt may have worked."""
+        """Send a request and return the whole answer.
+
+        ApiError has in `maybe_done` whether an earlier attempt may have worked.
+        """
         return self._until_answered(request, _read_whole)
 
     def open(self, request: HttpRequest) -> StreamedResponse:
-        """The answer with its body still to be read. Close it."""
+        """Send a request and return the answer before its body is read. The caller must close the answer."""
         return self._until_answered(request, lambda response: StreamedResponse(request, response))
 
     def pause(self, tries: int) -> None:
-        """Waits for the backoff time that follows `tries` failed attempts."""
+        """Wait for the backoff time that follows `tries` failed attempts."""
         self._sleep(backoff(tries, self._random))
 
     def _until_answered(self, request: HttpRequest, read: Callable[[httpx.Response], T]) -> T:

@@ -1,6 +1,6 @@
 """Where is each file sent to or fetched from? Signed URLs, renewed when they have expired.
 
-They are secrets: no message shows one. Requests to them do not carry the API key.
+Signed URLs are secrets: no message shows one. Requests to them do not carry the API key.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from firectl.schemas.model import SignedUrls
 
 T = TypeVar("T")
 EXPIRED = frozenset({400, 401, 403})
-"""Statuses with which storage refuses an expired URL."""
+"""HTTP statuses with which a storage server may refuse an expired URL."""
 
 
 class Addresses:
-    """The URLs that `ask` gets from the API."""
+    """The signed URL of each file. `ask` requests all of them from the API, now and again after they expire."""
 
     def __init__(self, base_url: str, ask: Callable[[], SignedUrls]) -> None:
         self._base = httpx.URL(base_url)
@@ -28,7 +28,10 @@ class Addresses:
         self.given = ask()
 
     def use(self, file: str, send: Callable[[httpx.URL], T]) -> T:
-        """What `send` returns for the file's URL, or for a new URL if the first one may have expired."""
+        """Call `send` with the file's URL and return its result.
+
+        If the URL may have expired, try once more with a new one.
+        """
         used = self.given
         try:
             return send(self._url(file))
@@ -36,7 +39,7 @@ class Addresses:
             if not refused(error, EXPIRED):
                 raise
         with self._lock:
-            # All threads find the expiry at once; the first one renews for all.
+            # All URLs expire at about the same time; the first thread here renews them for the others.
             if self.given is used:
                 self.given = self._ask()
         try:
@@ -56,7 +59,7 @@ def refused(error: ApiError, statuses: Collection[int]) -> bool:
 
 
 def checked(text: str | None, file: str, relative_to: httpx.URL, api: httpx.URL) -> httpx.URL:
-    """The URL for a file; NetworkError if the server gave none, or one that is less safe than the API's own."""
+    """Return the URL for a file. NetworkError if the server gave no valid URL, or http although the API uses https."""
     if not text:
         raise NetworkError(Code.UNKNOWN, f"unexpected answer: the server gave no address for {file}")
     try:

@@ -1,4 +1,5 @@
-"""Fetches a model's files from signed URLs: several at once. A file appears whole and hashed, or not at all.
+"""Fetches a model's files from signed URLs: several at once. A file appears at its path only when it is complete and
+its hash, if the server states one, is right.
 
 An interrupted download is resumed: what arrived is kept in a hidden file beside the final path.
 """
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
 
 _CONTENT_RANGE = re.compile(r"bytes (?:\d{1,18}-\d{1,18}|\*)/(\d{1,18})")
 NO_SUCH_RANGE = 416
-"""The status of an empty file, when its first byte is asked for."""
+"""The HTTP status with which a server answers a request for the first byte of an empty file."""
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """The files of a model in a folder: those `written`, and those `there` already with the same content."""
+    """The files of a model in a folder: `written` by this run, or already `there` with the same content."""
 
     written: tuple[Path, ...]
     there: tuple[Path, ...]
@@ -69,7 +70,7 @@ class Download:
 
     def fetch(self) -> Downloaded:
         with WorkerPool(self._client) as self._pool:
-            # All sizes first, for the progress of the whole.
+            # Get all sizes first, so that the progress can show the total.
             self._pool.run(partial(self._look, file) for file in self._paths if file not in self._remotes)
             by_size = sorted(self._paths, key=lambda file: self._remotes[file].size, reverse=True)
             self._pool.run(partial(self._fetch, file) for file in by_size)
@@ -79,7 +80,7 @@ class Download:
         )
 
     def _look(self, file: str) -> None:
-        """Learns size and hash of a file from the answer to a request for its first byte."""
+        """Request the first byte of a file, and read the file's size and hash from the answer."""
 
         def look(url: httpx.URL) -> RemoteFile:
             with self._open(file, url, {"Range": "bytes=0-0"}, self._client.max_retries) as answer:
@@ -110,7 +111,7 @@ class Download:
         )
 
     def _fill(self, file: str, part: PartFile) -> None:
-        """Fetches what is missing, and resumes when a connection breaks."""
+        """Fetch the missing bytes, and resume after a broken connection."""
         failed = 0
         while part.size < part.remote.size:
             before = part.size
@@ -151,7 +152,7 @@ class Download:
 def open_file(
     sender: Sender, file: str, url: httpx.URL, headers: Mapping[str, str], max_retries: int
 ) -> StreamedResponse:
-    """The answer to a GET of a file as it is stored, not compressed."""
+    """Send a GET for a file, without compression, and return the answer before its body is read."""
     request = HttpRequest(
         method="GET",
         url=url,
@@ -165,7 +166,7 @@ def open_file(
 
 
 def size_of_whole(answer: StreamedResponse) -> int | None:
-    """The size of the whole file, from the answer to a request for a range of it."""
+    """Return the size of the whole file, from the answer to a request for a range of it."""
     span = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
     return int(span[1]) if span is not None else None
 
@@ -187,7 +188,7 @@ def _remote(file: str, answer: StreamedResponse) -> RemoteFile:
 
 
 def _check_answer(file: str, answer: StreamedResponse, part: PartFile) -> None:
-    """FAILED_PRECONDITION if the answer is not the rest of this version of the file."""
+    """Raise FAILED_PRECONDITION if the answer is not the missing rest of the version in `part`."""
     remote = part.remote
     etag = answer.headers.get("etag")
     other = remote.etag is not None and etag is not None and etag != remote.etag
@@ -207,7 +208,7 @@ def _check_answer(file: str, answer: StreamedResponse, part: PartFile) -> None:
 
 
 def _check_together(names: Mapping[str, str]) -> None:
-    """InputError for two names that are the same on some file systems."""
+    """Raise InputError if two names are the same on some file systems (differ only in case or Unicode form)."""
     seen: dict[str, str] = {}
     for name in sorted(names):
         same = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)

@@ -12,7 +12,7 @@ VALIDATE_SECONDS = 1800.0
 
 
 def upload_endpoint(api: Api, name: str, filename_to_size: Mapping[str, int], resumable: bool | None) -> SignedUrls:
-    """The signed URL of each file for its upload to the model `name` (a full name); sizes in bytes."""
+    """Return the signed URL of each file for its upload to the model `name` (a full name). Sizes are in bytes."""
     path = f"/v1/{name}:getUploadEndpoint"
     body = GetUploadEndpoint(
         filename_to_size={file: str(size) for file, size in filename_to_size.items()},
@@ -22,13 +22,16 @@ def upload_endpoint(api: Api, name: str, filename_to_size: Mapping[str, int], re
 
 
 def validate_upload(api: Api, name: str, timeout: float = VALIDATE_SECONDS) -> ValidateUpload:
-    """Ends an upload: the model becomes READY. FAILED_PRECONDITION says what is wrong with its files."""
+    """Have the server check the uploaded files: the model becomes READY.
+
+    FAILED_PRECONDITION says which files are wrong.
+    """
     path = f"/v1/{name}:validateUpload"
     return read(ValidateUpload, api.request("GET", path, changes=True, timeout=timeout), path)
 
 
 def download_endpoint(api: Api, name: str) -> SignedUrls:
-    """The signed URL of each file for its download; NetworkError for an answer without a file."""
+    """Return the signed URL for the download of each file. NetworkError if the answer has no file."""
     path = f"/v1/{name}:getDownloadEndpoint"
     urls = read(SignedUrls, api.request("GET", path), path)
     if not urls.filename_to_signed_urls:

@@ -30,10 +30,10 @@ class LocalFile:
 
 
 def scan(folder: Path) -> tuple[LocalFile, ...]:
-    """The files below `folder`, sorted by name, without hidden ones and `__pycache__`.
+    """Return the files below `folder`, sorted by name. Skip hidden files and folders, and `__pycache__`.
 
-    InputError for a missing or empty folder, and for what cannot be sent: a link that leaves the folder or leads to
-    another folder, a socket or device, a name that is not plain text.
+    InputError for a missing or empty folder, and for an entry that cannot be sent: a link that leaves the folder or
+    leads to another folder, a socket or device, a name that is not plain text.
     """
     if not folder.is_dir():
         missing = "is not a folder" if folder.exists() else "does not exist"
@@ -79,14 +79,14 @@ def _stamp(found: os.stat_result) -> tuple[int, int, int]:
 
 
 def read_range(file: LocalFile, start: int, end: int) -> Generator[bytes]:
-    """Bytes `start` to `end` of the file, 1 MiB at a time; InputError if the file has changed since the scan."""
+    """Yield bytes `start` to `end` of the file, at most 1 MiB at a time. InputError if it changed since the scan."""
     with _open(file) as opened:
         opened.seek(start)
         left = end - start
         while left > 0:
             chunk = opened.read(min(CHUNK, left))
             left -= len(chunk)
-            # Checked before the last bytes are sent: they would complete a mix of two versions on the server.
+            # Check before the last chunk: sending it could complete a file on the server that mixes two versions.
             if not chunk or (left == 0 and not _is_as_scanned(file)):
                 raise _changed(file)
             yield chunk
@@ -119,7 +119,7 @@ def _unreadable(name: str, error: OSError) -> InputError:
 
 
 def target(folder: Path, name: str) -> Path:
-    """Where to write a file that a server names; InputError for a name that would leave `folder`."""
+    """Return the path for a file that a server names. InputError if the path would be outside `folder`."""
     problem = _name_problem(name)
     path = folder.joinpath(*name.split("/")) if problem is None else folder
     if problem is None and not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
@@ -130,7 +130,7 @@ def target(folder: Path, name: str) -> Path:
 
 
 def _name_problem(name: str) -> str | None:
-    """Why a relative name with `/` is unsafe or not plain text; None if it is neither."""
+    """Say why a file name is refused: not relative, not inside the folder, or not plain text. None if it is valid."""
     if not name.isprintable() or "\\" in name:
         return "its name has a character that is not printable, or a backslash"
     if any(part in ("", ".", "..") for part in name.split("/")) or os.path.splitdrive(name)[0]:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 SHA256 = "sha256"
 MD5 = "md5"
 _STATED = (("repr-digest", "sha-256", SHA256), ("x-goog-hash", "md5", MD5))
-"""(header, name in it, algorithm). Google's crc32c is left out: in pure Python it is slower than any network."""
+"""(HTTP header, the hash's name in that header, algorithm).
+
+Google's crc32c is left out: in pure Python it is slower than any network.
+"""
 
 
 def stated(headers: Mapping[str, str]) -> dict[str, str]:
-    """Algorithm → hexadecimal digest of the whole file, as the headers of an answer state it."""
+    """Read the whole file's hashes from the headers of an answer: algorithm → hexadecimal digest."""
     found = {}
     for header, wanted, algorithm in _STATED:
         for item in headers.get(header, "").split(","):
@@ -32,7 +35,7 @@ def _hex(text: str) -> str:
 
 
 def hashed(chunks: Iterable[bytes], algorithm: str, check: Callable[[], None]) -> str:
-    """The hexadecimal digest of `chunks` together. `check` is called for each, and may raise."""
+    """Return the hexadecimal digest of all chunks. `check` is called before each chunk and may raise."""
     hash = hashlib.new(algorithm, usedforsecurity=False)
     for chunk in chunks:
         check()

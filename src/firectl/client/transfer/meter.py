@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 STEP = 1024 * 1024
-"""Bytes of a file between two reports."""
+"""How many bytes of a file are transferred between two calls of `on_progress`."""
 
 
 @dataclass(frozen=True)
 class TransferProgress:
-    """Bytes of one file (`done`, `size`) and of all. `size` is None until the server has said it.
+    """Bytes of one file (`done`, `size`) and of all files (`total_…`). `size` is None until the server states it.
 
-    `moved`: bytes of all files that were transferred in this run, without those that existed before.
+    `moved`: bytes of all files that were transferred in this run, without bytes that were already there.
     """
 
     file: str
@@ -26,7 +26,7 @@ class TransferProgress:
 
 
 class Meter:
-    """`on_progress` is called by one thread at a time."""
+    """Count the transferred bytes of each file, and report them. Only one thread at a time calls `on_progress`."""
 
     def __init__(self, sizes: Mapping[str, int | None], on_progress: Callable[[TransferProgress], None] | None) -> None:
         self._sizes = dict(sizes)
@@ -39,7 +39,10 @@ class Meter:
         self._lock = threading.Lock()
 
     def at(self, file: str, done: int, *, moved: bool = True) -> None:
-        """`file` is at `done` bytes, perhaps fewer than before. `moved`: whether they were transferred in this run."""
+        """Record that `done` bytes of `file` are there (can decrease).
+
+        `moved`: whether this run transferred the new bytes.
+        """
         with self._lock:
             change = done - self._done.get(file, 0)
             self._done[file] = done

@@ -1,6 +1,6 @@
 """What tensors does a model have? Fetches its config, its index and the header of each file of weights.
 
-A few kilobytes tell names and shapes of a base's tensors before an adapter for it is sent.
+These few kilobytes show the names and shapes of a base model's tensors before an adapter for it is uploaded.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", ".safetensors"
 MERGED = "firectl_merge.json"
-"""The record of a merge, in a base that is the result of one."""
+"""The file that describes the merge, in a model that a merge has produced."""
 HEAD = 64 * 1024
 """Bytes of the first request; most headers are shorter."""
 LARGEST_HEADER = 100 * 1024 * 1024
-"""The limit of safetensors."""
+"""The largest header that the safetensors format allows, in bytes."""
 MOST_SHARDS = 64
 
 
 def fetch_outline(client: Api, name: str, folder: Path) -> None:
-    """Writes the model `name` (a full name) into `folder`, with a hole in place of each file's numbers.
+    """Write the files of the model `name` (a full name) into `folder`, with zeros in place of the weights.
 
     ApiError if the server does not let its files be read, or cannot send parts of them.
     """
@@ -44,7 +44,7 @@ def fetch_outline(client: Api, name: str, folder: Path) -> None:
         )
 
     def read(file: str, start: int, count: int) -> tuple[bytes, int]:
-        """(At most `count` bytes of a file from `start` on, the size of the whole file.)"""
+        """Return (at most `count` bytes of a file from `start` on, the size of the whole file)."""
         return addresses.use(file, lambda url: _read(client, file, url, start, count))
 
     for file in files:
@@ -71,7 +71,7 @@ def _read(client: Api, file: str, url: httpx.URL, start: int, count: int) -> tup
     with open_file(client.sender, file, url, headers, client.max_retries) as answer:
         size = size_of_whole(answer)
         if answer.status != 206 or size is None:
-            # It would send the whole file.
+            # The server ignored the range, and would send the whole file.
             raise NetworkError(Code.UNIMPLEMENTED, f"the server does not send parts of {file}")
         data = bytearray()
         for chunk in answer.chunks():

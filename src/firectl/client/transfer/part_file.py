@@ -43,17 +43,17 @@ def has_content(path: Path, remote: RemoteFile, check: Callable[[], None]) -> bo
 
 
 class PartFile:
-    """The part of `path` that has arrived, for one thread. Close it: the part stays for the next run.
+    """The bytes of `path` that have arrived. For one thread. After `close`, the part file stays for the next run.
 
-    OSError if the disk refuses. FAILED_PRECONDITION if another download, in any process, writes the same file. Deletes
-    parts of other versions, and what earlier releases left.
+    OSError if the file cannot be written. FAILED_PRECONDITION if another download, in any process, writes to it.
+    Deletes the part files of other versions of the file.
     """
 
     def __init__(self, path: Path, remote: RemoteFile) -> None:
         self.remote = remote
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Hashed, because a long name with a prefix and suffix would be too long.
+        # Hash the name: with a prefix and suffix, a long name would exceed the file system's limit.
         stem = f".{_short(path.name, 16)}."
         version = json.dumps([remote.size, remote.etag, *sorted(remote.digests.items())])
         self._part = path.with_name(f"{stem}{_short(version, 8)}.part")
@@ -79,7 +79,7 @@ class PartFile:
             view = view[written:]
 
     def clear(self) -> None:
-        """Drops what arrived."""
+        """Delete all bytes that have arrived."""
         # An empty file is not truncated: ext4 takes that for a replacement, and closing then waits for the disk.
         if self.size:
             self._file.truncate(0)
@@ -87,9 +87,12 @@ class PartFile:
         self.size = 0
 
     def enter(self, check: Callable[[], None]) -> bool:
-        """Renames the whole file to its path if the hash is right, otherwise deletes it. Whether it was right."""
+        """Check the complete file's hash. If right, rename the file to its final path; otherwise delete it.
+
+        Return whether right.
+        """
         good = not self.remote.digests or has_content(self._part, self.remote, check)
-        # Still locked: another download that has opened it finds that its path has changed.
+        # The file is still locked. Another download that has opened it will find that its path has changed.
         if good:
             os.replace(self._part, self._path)
         else:
@@ -105,9 +108,9 @@ def _short(text: str, length: int) -> str:
 
 
 def _open_alone(part: Path, path: Path) -> BinaryIO:
-    """`part`, opened and locked until it is closed. FAILED_PRECONDITION if another download has it."""
+    """Open and lock `part`; closing unlocks it. FAILED_PRECONDITION if another download has locked it."""
     while True:
-        # A pipe would block, a link would lead elsewhere; neither is ours.
+        # Remove a pipe, which would block, or a link, which leads elsewhere: no download has made it.
         if part.is_symlink() or (part.exists() and not stat.S_ISREG(part.lstat().st_mode)):
             part.unlink()
         file = os.fdopen(os.open(part, _FLAGS, 0o666), "r+b", buffering=0)
@@ -124,7 +127,7 @@ def _open_alone(part: Path, path: Path) -> BinaryIO:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    # Not every system and file system has locks.
+    # Continue without a lock where the operating system or file system has none.
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 

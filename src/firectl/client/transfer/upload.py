@@ -31,12 +31,12 @@ RESUMABLE_ABOVE = 8 * 1024 * 1024
 PART = 8 * 1024 * 1024
 """Bytes of one part of a resumable upload. The protocol requires a multiple of 256 KiB."""
 SECONDS = 120.0
-"""How long a server may be silent while it gets bytes, or after the last one."""
+"""Timeout of a request, in seconds: for each write, and for the answer after the last byte."""
 STARTS = 3
-"""How often a file is started: sessions can be lost, and bytes can arrive changed."""
+"""How often to start the transfer of a file: sessions can be lost, and bytes can arrive changed."""
 INCOMPLETE = 308
 GONE = frozenset({401, 403, 404, 410})
-"""Statuses of a resumable session that the server has dropped."""
+"""HTTP statuses that mean that the server no longer has the resumable session."""
 LENGTH_RANGE = "x-goog-content-length-range"
 _NOTHING_ARRIVED = HttpResponse(status=INCOMPLETE, headers=httpx.Headers(), content=b"")
 
@@ -63,17 +63,17 @@ class Upload:
         self._name = name
         self._session = UploadSession(client.base_url, name)
         self._unconfirmed: list[str] = []
-        """Files that were skipped because of our own record, not because the server said that it has them."""
+        """Names of files that were skipped only because a local record, not the server, says that they arrived."""
 
     def run(self, validate_timeout: float) -> ValidateUpload:
-        """Sends what is missing, and has the server validate the files."""
+        """Send the files that are missing on the server, and have the server validate all."""
         self.send()
         try:
             done = validate_upload(self._client, self._name, validate_timeout)
         except ApiError as error:
             if error.code is not Code.FAILED_PRECONDITION or not self._unconfirmed:
                 raise
-            # The server may have lost what an earlier run sent. Only this call says so.
+            # The server may have lost files of an earlier run. Only the validation shows that: send them again.
             self._session.forget()
             self.send()
             done = validate_upload(self._client, self._name, validate_timeout)
@@ -81,7 +81,7 @@ class Upload:
         return done
 
     def send(self) -> None:
-        """Sends what is missing, the largest files first, so that none of them is left for the end."""
+        """Send the missing files, the largest first, so that no long transfer starts last."""
         self._unconfirmed = []
         self._meter = Meter(self._sizes, self._on_progress)
         with WorkerPool(self._client) as self._pool:
@@ -91,7 +91,7 @@ class Upload:
         if self._is_there(file):
             self._meter.at(file.name, file.size, moved=False)
             return
-        # The platform names the hashes it has, even if none. Google has md5.
+        # The local platform states sha256 hashes (the map may be empty). Other servers (Google's storage) state md5.
         algorithm = MD5 if self._addresses.given.filename_to_sha256 is None else SHA256
         answer: HttpResponse | None = None
         for start in range(STARTS):
@@ -118,7 +118,7 @@ class Upload:
         )
 
     def _is_there(self, file: LocalFile) -> bool:
-        """Whether the server has the whole file with the same content."""
+        """Whether the server, or the record of an earlier upload, has the whole file with its present content."""
         stored = self._addresses.given.filename_to_sha256
         if stored is not None:
             return file.name in stored and self._hash(file, SHA256) == stored[file.name]
@@ -139,7 +139,7 @@ class Upload:
         return self._addresses.use(file.name, put)
 
     def _send_in_parts(self, file: LocalFile, *, resume: bool) -> HttpResponse | None:
-        """The answer that completes the file; None if the server has dropped the resumable session."""
+        """Send a file in parts and return the last answer; None if the server no longer has the resumable session."""
         record = self._session.of(file) if resume else None
         answer = _NOTHING_ARRIVED
         try:
@@ -165,7 +165,7 @@ class Upload:
             raise
 
     def _begin(self, file: LocalFile, url: httpx.URL) -> httpx.URL:
-        """The address of a new resumable session."""
+        """Start a resumable session and return its URL."""
         start = {"x-goog-resumable": "start", "Content-Length": "0", **_signed_headers(url, file)}
         return checked(self._request("POST", file, url, start).headers.get("location"), file.name, url, self._api)
 
@@ -196,7 +196,7 @@ class Upload:
         return self._request("PUT", file, url, headers, content=content, max_retries=0, accept=INCOMPLETE)
 
     def _ask(self, file: LocalFile, url: httpx.URL) -> HttpResponse:
-        """The answer that says how much has arrived."""
+        """Ask the server how many bytes have arrived, and return its answer."""
         headers = {"Content-Length": "0", "Content-Range": f"bytes */{file.size}"}
         return self._request("PUT", file, url, headers, accept=INCOMPLETE)
 
@@ -204,7 +204,7 @@ class Upload:
         sent = start
         self._pool.check()
         self._meter.at(file.name, sent)
-        # An exception that is kept would keep the generator, and so the file, open.
+        # Close explicitly: a stored exception would keep the generator alive and the file open.
         with contextlib.closing(read_range(file, start, end)) as chunks:
             for chunk in chunks:
                 self._pool.check()
@@ -238,7 +238,7 @@ class Upload:
 
 
 def _arrived(answer: HttpResponse, file: LocalFile) -> int:
-    """How many bytes of the file the server has, by its answer."""
+    """Return how many bytes of the file the server has, as its answer states."""
     if answer.status != INCOMPLETE:
         return file.size
     unit, _, span = answer.headers.get("range", "").partition("=")
@@ -247,7 +247,7 @@ def _arrived(answer: HttpResponse, file: LocalFile) -> int:
 
 
 def _signed_headers(url: httpx.URL, file: LocalFile) -> dict[str, str]:
-    """The headers that the URL's signature requires of the sender."""
+    """Return the headers that the URL's signature requires in the request."""
     headers = {"Content-Type": "application/octet-stream"}
     for key, value in url.params.multi_items():
         if key.lower() == "x-goog-signedheaders" and LENGTH_RANGE in value.lower().split(";"):

@@ -1,6 +1,6 @@
 """What had an interrupted upload reached? Kept between runs in a file that only its owner can read.
 
-It holds the addresses of resumable sessions, which are secrets. Without it an upload works, and starts over.
+The file contains URLs of resumable sessions, which are secrets. Without the file an upload starts over.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from firectl.client.transfer.files import LocalFile
 from firectl.errors import InputError
 
 FORGET_AFTER = 7 * 24 * 3600.0
-"""Seconds that storage keeps a resumable session."""
+"""How many seconds a storage server keeps a resumable session."""
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file in the state `stamp`: the address of its resumable session, or its digest once it has arrived whole."""
+    """The record of a file in the state `stamp`: the URL of its resumable session, or its digest once uploaded."""
 
     name: str
     stamp: list[int]
@@ -33,9 +33,10 @@ class FileRecord:
 
 
 class UploadSession:
-    """The upload of one model to one server.
+    """The records of the upload of one model to one server.
 
-    Lines are only appended, so a kill loses none. Each begins with its own hash; a damaged line is ignored.
+    Lines are only appended, so none is lost if the process is killed. Each begins with its hash; damaged lines are
+    ignored.
     """
 
     def __init__(self, base_url: str, model: str) -> None:
@@ -44,7 +45,7 @@ class UploadSession:
         self._records = _read(self._path)
 
     def of(self, file: LocalFile) -> FileRecord | None:
-        """The record of a file. The file may have changed since."""
+        """Return the record of a file, or None. The file may have changed since it was recorded."""
         return self._records.get(file.name)
 
     def add(self, record: FileRecord) -> None:
@@ -58,7 +59,7 @@ class UploadSession:
                 file.write(_hash(line) + b" " + line + b"\n")
 
     def forget(self) -> None:
-        """Deletes the records: the upload is over, or they are wrong."""
+        """Delete the records, when the upload has ended or the records are wrong."""
         self._records = {}
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)

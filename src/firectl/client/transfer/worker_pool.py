@@ -21,11 +21,14 @@ END_SECONDS = 0.5
 
 
 class TransferStopped(Exception):
-    """Ends a transfer because another one failed."""
+    """Raised in a transfer to end it, because another one failed or was interrupted."""
 
 
 class WorkerPool:
-    """Use it in a `with`. Jobs send with `sender` and call `check` often. `run` may be called more than once."""
+    """Run jobs on threads. Use it in a `with`. Jobs must send with `sender`, and call `check` often.
+
+    `run` may be called more than once.
+    """
 
     def __init__(self, client: Api) -> None:
         self._stop = threading.Event()
@@ -38,12 +41,12 @@ class WorkerPool:
         self.sender.connections.close()
 
     def check(self) -> None:
-        """TransferStopped if the transfers are to end."""
+        """Raise TransferStopped if this transfer must end."""
         if self._stop.is_set():
             raise TransferStopped
 
     def run(self, jobs: Iterable[Callable[[], None]]) -> None:
-        """Runs the jobs, at most 8 at once. The first error, or Ctrl-C, ends all others and is raised."""
+        """Run the jobs, at most 8 at once. The first error, or Ctrl-C, ends the other jobs and is raised."""
         todo: deque[Callable[[], None] | None] = deque([*jobs, *[None] * WORKERS])
         ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
@@ -56,7 +59,7 @@ class WorkerPool:
             except BaseException as error:
                 ended.put(error)
 
-        # Daemons: a thread that is stuck in a system call must not keep an interrupted program alive.
+        # Daemon threads: one that is stuck in a system call must not keep an interrupted program alive.
         threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WORKERS, len(todo) - WORKERS))]
         for thread in threads:
             thread.start()

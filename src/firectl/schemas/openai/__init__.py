@@ -1,6 +1,7 @@
 """What may an inference request contain, and what shape does its response have? Both follow OpenAI.
 
-The front and the engine use it, so both accept and refuse the same. Must not depend on models or servers.
+The platform's front and its engine use this code, so both accept and refuse the same requests. Must not depend on
+models or servers.
 """
 
 from firectl.schemas.openai.chat import ChatRequest, Message, chat_answer, chat_chunk, parse_chat

@@ -1,6 +1,6 @@
 """What may a request of `/chat/completions` contain, and what shape do its response and its chunks have?
 
-Must not depend on chat templates: it only checks messages.
+Only checks messages; must not depend on chat templates.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _MESSAGE_NEUTRAL = ("tool_calls", "function_call", "audio", "refusal", "annotati
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, with `system` for `developer`, and its text parts joined."""
+    """One message. The role `developer` has become `system`, and the text parts are joined."""
 
     role: str
     content: str
     name: str | None = None
 
     def to_template(self) -> dict[str, str]:
-        """The fields for a chat template."""
+        """Return the fields that a chat template reads."""
         fields = {"role": self.role, "content": self.content}
         return fields | {"name": self.name} if self.name else fields
 
@@ -61,7 +61,7 @@ class ChatBody(Body):
 
 
 def parse_chat(body: object) -> ChatRequest:
-    """A decoded JSON body as a chat request. ParamError (HTTP 400) names the wrong parameter."""
+    """Read a decoded JSON body as a chat request. ParamError (HTTP 400) names the wrong parameter."""
     fields = read_fields(body, ChatBody)
     if fields.top_logprobs is not None and not fields.logprobs:
         raise ParamError("top_logprobs needs logprobs: true", "top_logprobs")
@@ -76,7 +76,7 @@ def parse_chat(body: object) -> ChatRequest:
 
 
 def chat_answer(head: Head, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
-    """A `chat.completion`."""
+    """Return a whole response, a `chat.completion`."""
     shown = [
         _choice(choice, message={"role": "assistant", "content": choice.text, "refusal": None}) for choice in choices
     ]
@@ -84,9 +84,9 @@ def chat_answer(head: Head, choices: Sequence[Choice], usage: Usage) -> dict[str
 
 
 def chat_chunk(head: Head, choice: Choice | None, *, first: bool = False, usage: Usage | None = None) -> dict[str, Any]:
-    """One `chat.completion.chunk`. Without `choice` it carries only the usage.
+    """Return one chunk of a stream, a `chat.completion.chunk`. Without `choice`, it contains only the usage.
 
-    `first`: the first chunk of a choice, which carries the role.
+    `first`: whether this is the first chunk of a choice, which contains the role.
     """
     shown = []
     if choice is not None:

@@ -1,6 +1,6 @@
 """What may a request of `/completions` contain, and what shape do its response and its chunks have?
 
-Must not depend on tokenizers: a prompt is text or token IDs.
+Must not depend on tokenizers: a prompt stays text or token IDs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Prompt = str | tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """Choice `i * n + j` of the response is continuation j of prompt i."""
+    """A checked completion request. Choice `i * n + j` of its response is continuation j of prompt i."""
 
     model: str
     prompts: tuple[Prompt, ...]
@@ -47,7 +47,7 @@ class CompletionBody(Body):
 
 
 def parse_completion(body: object) -> CompletionRequest:
-    """A decoded JSON body as a completion request. ParamError (HTTP 400) names the wrong parameter."""
+    """Read a decoded JSON body as a completion request. ParamError (HTTP 400) names the wrong parameter."""
     fields = read_fields(body, CompletionBody)
     prompts = _prompts(fields.prompt)
     if len(prompts) * fields.n > MAX_CHOICES:
@@ -66,14 +66,14 @@ def parse_completion(body: object) -> CompletionRequest:
 
 
 def completion_answer(head: Head, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
-    """A `text_completion`."""
+    """Return a whole response, a `text_completion`."""
     return envelope("text_completion", head, [_choice(choice, 0) for choice in choices], usage)
 
 
 def completion_chunk(
     head: Head, choice: Choice | None, *, text_offset: int = 0, usage: Usage | None = None
 ) -> dict[str, Any]:
-    """One streamed `text_completion`; `text_offset` is the number of earlier characters of this choice."""
+    """Return one chunk of a stream. `text_offset`: how many characters of this choice were sent before."""
     shown = [] if choice is None else [_choice(choice, text_offset)]
     return envelope("text_completion", head, shown, usage)
 

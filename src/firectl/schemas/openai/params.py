@@ -64,11 +64,11 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "verbosity": ("medium",),
     "web_search_options": (),
 }
-"""Unsupported parameters that SDKs send → the values that have no effect, beside None, "", [] and {}."""
+"""Unsupported parameter that SDKs send → values that are accepted and ignored, besides None, "", [] and {}."""
 
 
 class ParamError(ApiError):
-    """The refusal of a request for one parameter, given as a path: `messages.0.role`. HTTP 400."""
+    """An error (HTTP 400) about one parameter of a request. `param` is its path: `messages.0.role`."""
 
     def __init__(self, message: str, param: str | None, *, hint: str | None = None, reason: str | None = None) -> None:
         super().__init__(Code.INVALID_ARGUMENT, message, hint=hint, reason=reason)
@@ -83,18 +83,18 @@ class Sampling:
     """0 means greedy."""
     top_p: float = 1.0
     top_k: int = 0
-    """0 means all."""
+    """0 means all tokens."""
     seed: int | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
-    """None means to the end of the context."""
+    """None means up to the end of the context."""
     truncate_max_tokens: bool = False
-    """Lower `max_tokens` to the rest of the context, instead of refusing the request."""
+    """Whether to lower `max_tokens` to the rest of the context instead of refusing the request."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     ignore_eos: bool = False
     top_logprobs: int | None = None
-    """Alternatives to report per token; 0 reports the sampled token alone, None reports nothing."""
+    """How many alternatives to report per token. 0: only the sampled token. None: no log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Choice:
     index: int
     text: str
     finish_reason: str | None = None
-    """`stop` or `length`; None before its end."""
+    """`stop` or `length`; None before the choice has ended."""
     logprobs: tuple[TokenLogprob, ...] | None = None
 
 
@@ -132,11 +132,11 @@ class Usage:
 
 
 Head = tuple[str, int, str]
-"""What all chunks of a response have in common: its ID, when it was created in Unix seconds, and the model."""
+"""(ID of the response, time of its creation in Unix seconds, model): the same in all chunks of a response."""
 
 
 def envelope(kind: str, head: Head, choices: list[dict[str, Any]], usage: Usage | None) -> dict[str, Any]:
-    """A response or a chunk, whose `object` is `kind`; a chunk may have no usage."""
+    """Return a response or a chunk, with `kind` as its `object`. A chunk may have no usage."""
     request_id, created, model = head
     shown = {"id": request_id, "object": kind, "created": created, "model": model, "choices": choices}
     return shown if usage is None else {**shown, "usage": usage.to_wire()}
@@ -156,7 +156,7 @@ class ResponseFormat(BaseModel):
 
 
 class Body(BaseModel):
-    """The parameters of both kinds of request, as they arrive. None means the default."""
+    """The parameters, as received, that chat and completion requests share."""
 
     model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
@@ -180,7 +180,10 @@ class Body(BaseModel):
     metadata: dict[str, str] | None = None
 
     def sampling(self, top_logprobs: int | None, default_max_tokens: int | None) -> Sampling:
-        """The sampling of these parameters. ParamError if two of them contradict each other."""
+        """Return how to sample.
+
+        ParamError if parameters contradict each other, or for an unsupported response format.
+        """
         asked = {value for value in (self.max_tokens, self.max_completion_tokens) if value is not None}
         if len(asked) > 1:
             raise ParamError(
@@ -218,7 +221,7 @@ _Body = TypeVar("_Body", bound=Body)
 
 
 def parse_json(raw: bytes) -> object:
-    """The JSON of a request body. ParamError (param None) if it is not UTF-8, not JSON, or has invalid text."""
+    """Parse a request body. ParamError (param None) if it is not UTF-8, not JSON, or has half a surrogate pair."""
     try:
         text = raw.decode("utf-8")
         document: object = json.loads(text, parse_constant=_no_constant)
@@ -238,7 +241,7 @@ def parse_json(raw: bytes) -> object:
 
 
 def read_fields(body: object, kind: type[_Body]) -> _Body:
-    """The body's parameters, checked. ParamError names the first wrong, unknown or unsupported one."""
+    """Check the parameters in a body. ParamError names the first one that is wrong, unknown or unsupported."""
     if not isinstance(body, Mapping):
         raise ParamError(f"the body must be a JSON object, not {kind_of(body)}", None)
     for key in ("deployedModel", "deployed_model"):
@@ -289,7 +292,7 @@ def _is_neutral(value: object, neutral: tuple[object, ...]) -> bool:
 
 
 def kind_of(value: object) -> str:
-    """What JSON calls the type of `value`, with an article."""
+    """Return JSON's name for the type of `value`, with an article: `an object`."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
