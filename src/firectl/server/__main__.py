@@ -1,7 +1,7 @@
 """`python -m firectl.server --home DIR --account ID`: how does the platform run as a process?
 
-Serves on 127.0.0.1 only. Prints one line of JSON, `{"url", "account"}`, once it answers. Ends on SIGTERM, SIGINT or
-POST /v1/local:shutdown, with all replicas stopped and the port free.
+The process serves on 127.0.0.1 only. It prints one line of JSON, `{"url", "account"}`, once it answers requests.
+SIGTERM, SIGINT or POST /v1/local:shutdown end it; before it ends, it stops all replicas and frees the port.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Options:
 
 
 def serve(options: Options, held: list[FileLock]) -> None:
-    """Run until told to end. FAILED_PRECONDITION when the data folder or the port is in use.
+    """Run the platform until it is told to end. FAILED_PRECONDITION when the data folder or the port is in use.
 
-    The lock of the data folder goes into `held` and is never released: the caller keeps it to the end of the process,
+    Append the lock of the data folder to `held` and never release it. The caller keeps `held` until the process ends,
     so that a free lock proves that no platform runs.
     """
     check_id(options.account, "account")
@@ -76,7 +76,7 @@ def serve(options: Options, held: list[FileLock]) -> None:
     paths.create()
     try:
         held.append(FileLock(paths.lock))
-        # A process that tests whether the lock is free holds it for an instant.
+        # Wait a little: another process may hold the lock for a moment, to test whether a platform runs.
         held[-1].acquire(timeout=0.5, poll_interval=0.02)
     except Timeout:
         raise _already_running(paths) from None
@@ -93,14 +93,14 @@ def serve(options: Options, held: list[FileLock]) -> None:
 
 
 def _write_process_file(paths: Paths) -> None:
-    """Tell `firectl local down` which process holds the lock: by ID and creation time, because IDs are reused."""
+    """Write the ID and creation time of this process for `firectl local down`; the ID alone may be reused."""
     import psutil
 
     write_private(paths.process, json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time()}))
 
 
 def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str) -> Platform:
-    # Removed from the environment: child processes must not see it.
+    # Remove the URL from the environment, so that child processes do not inherit it.
     store = open_store(paths, os.environ.pop(DATABASE_VARIABLE, "") or f"sqlite:///{paths.database}")
     account = f"accounts/{options.account}"
     accounts.bootstrap(store, account, credentials.api_key, utc_now())
@@ -128,7 +128,7 @@ def _assemble(options: Options, paths: Paths, credentials: Credentials, url: str
 
 
 class _Server(uvicorn.Server):
-    """Prints the platform's address once it answers there."""
+    """A uvicorn server that writes and prints the platform's address once the platform answers there."""
 
     def __init__(self, config: uvicorn.Config, platform: Platform) -> None:
         super().__init__(config)
@@ -169,12 +169,12 @@ async def _serve(platform: Platform, listener: socket.socket) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    # With an explicit protocol: asyncio sets TCP_NODELAY only then.
+    # The protocol is explicit, because asyncio sets TCP_NODELAY only then.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it. Bytes of an upload in this buffer are lost when the platform is killed.
+        # Connections inherit this buffer size. Bytes of an upload in the buffer are lost when the platform is killed.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         listener.bind((HOST, port))
         listener.listen(512)
@@ -198,7 +198,7 @@ def _already_running(paths: Paths) -> ApiError:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """The options of a command line; ends the process when it is malformed."""
+    """Return the options of a command line; end the process when the command line is malformed."""
     defaults = PlatformSettings()
     parser = argparse.ArgumentParser(
         prog="python -m firectl.server", description="The firectl platform on this machine."
@@ -220,7 +220,7 @@ def parse(argv: Sequence[str]) -> Options:
 
 
 def main(argv: Sequence[str], held: list[FileLock]) -> int:
-    """Serve; the exit code: 0, or that of the error that prevented it. `held`: see `serve`."""
+    """Run `serve` and return the exit code: 0, or the code of the error that ended `serve`. `held`: see `serve`."""
     options = parse(argv)
     try:
         serve(options, held)

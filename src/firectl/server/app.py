@@ -1,4 +1,4 @@
-"""Which doors does the platform have? Builds the ASGI application from them; has no rules."""
+"""Which HTTP routes does the platform have? Builds the ASGI application from the modules in `doors`; has no rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from firectl.server.platform import Platform
 
 
 def create_app(platform: Platform) -> Starlette:
-    """The platform as an ASGI application. Replicas run from startup to shutdown of its lifespan."""
+    """Return the platform as an ASGI application. Its startup starts the replicas, its shutdown stops them."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -49,6 +49,6 @@ def create_app(platform: Platform) -> Starlette:
         exception_handlers={FirectlError: on_firectl_error, HTTPException: on_http_exception},
         lifespan=lifespan,
     )
-    # A redirect of a POST to the path without its trailing slash would lose its body or its key.
+    # A redirected POST would lose its body or its API key.
     app.router.redirect_slashes = False
     return app

@@ -1,6 +1,7 @@
-"""Do this data folder and this database belong together? Both hold the same ID; a start checks that before it writes.
+"""Do this data folder and this database belong together? If so, both hold the same ID: checked at every start.
 
-The database gets the ID first. After a crash in between, the rows prove that the folder may be adopted.
+The ID is written to the database first. If the platform crashes before it writes the ID to the folder, the next start
+compares the database's rows with the folder, and then writes the ID.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from firectl.server.store import Store, Tx
 from firectl.server.store.address import is_missing, on_a_server, shown
 
 _NAMED = 3
-"""Most folders that a message names."""
+"""The largest number of folders that a message names."""
 
 
 def open_store(paths: Paths, url: str) -> Store:
-    """The database of this data folder. A side without an ID takes the ID of the other.
+    """Open the database of this data folder. If only one of the two has an ID, copy the ID to the other.
 
-    FAILED_PRECONDITION, and neither side is changed, when they do not belong together.
+    FAILED_PRECONDITION when the two do not belong together; neither is changed then.
     """
     database = shown(url)
     here = _read(paths.identity)
@@ -45,7 +46,7 @@ def open_store(paths: Paths, url: str) -> Store:
                 tx.identity.put(agreed)
 
     if is_missing(url):
-        # Checked before the file is created: a refused start leaves nothing behind.
+        # Check before the database file is created, so that a refused start leaves no file.
         _require_known(paths, here, _Side(None, database, missing=True), files.found(), ())
     store = Store(url, admit)
     try:
@@ -68,7 +69,7 @@ class _Side:
 
 
 def _read(path: Path) -> _Side:
-    """The identity of the data folder; empty where the file is missing or damaged."""
+    """Read the identity of the data folder; its fields are None when the file is missing or damaged."""
     try:
         document = json.loads(path.read_bytes())
         return _Side(str(document["platformId"]), str(document["database"]))
@@ -79,7 +80,10 @@ def _read(path: Path) -> _Side:
 
 
 def _require_known(paths: Paths, here: _Side, there: _Side, found: set[str], known: Collection[str]) -> bool:
-    """Whether rows prove that the two belong together; False for an empty folder, which any database may adopt."""
+    """Whether the rows prove that folder and database belong together; False for an empty folder.
+
+    FAILED_PRECONDITION when they do not belong together. `found` are the folders on disk, `known` those in the rows.
+    """
     if not found:
         return False
     strange = sorted(folder for folder in found.difference(known) if folder.startswith(f"{paths.models.name}/"))
@@ -105,9 +109,9 @@ def _some(folders: list[str]) -> str:
 
 
 def _way_out(paths: Paths, here: _Side, there: _Side, strange: list[str]) -> str:
-    """A command: use the folder's own database, move away the folders without a row, or start with an empty folder.
+    """Return the hint: use the folder's own database, move folders without a row away, or start with an empty folder.
 
-    In words where the recorded URL may lack its password or query: a command with it would not work.
+    The hint is a command, except for a database on a server: the recorded URL may lack its password.
     """
     own = _own(paths)
     before = here.database or (own if paths.database.exists() else None)
@@ -125,5 +129,5 @@ def _way_out(paths: Paths, here: _Side, there: _Side, strange: list[str]) -> str
 
 
 def _own(paths: Paths) -> str:
-    """The database of a data folder, unless FIRECTL_DATABASE_URL names another."""
+    """Return the URL of the SQLite file in the data folder, which is used unless FIRECTL_DATABASE_URL names another."""
     return shown(f"sqlite:///{paths.database}")

@@ -1,4 +1,4 @@
-"""What are the parts of the platform? Doors and control work with them; `__main__` creates them once, at the start."""
+"""What are the parts of the platform? `doors` and `control` use them; `__main__` creates them once, at the start."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from firectl.server.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class PlatformSettings:
-    """The platform's limits. The error that a limit causes names its flag."""
+    """The platform's limits. An error that a limit causes names the flag that sets the limit, if there is one."""
 
     max_replicas: int = 16
-    """Replicas of all deployments together (`--max-replicas`)."""
+    """Maximum number of replicas of all deployments together (`--max-replicas`)."""
     max_model_bytes: int = 1 << 40
-    """Bytes of one model's files (`--max-model-bytes`)."""
+    """Maximum total size of one model's files, in bytes (`--max-model-bytes`)."""
     max_addons: int = 64
-    """Addons loaded on one deployment: the capacity of an engine."""
+    """Maximum number of addons loaded on one deployment: an engine has room for no more."""
 
 
 class Locks:
@@ -34,7 +34,7 @@ class Locks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        # Weak: a lock exists while a thread holds it or waits for it.
+        # With weak references: a lock is dropped once no thread holds it or waits for it.
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     @contextmanager
@@ -47,7 +47,7 @@ class Locks:
 
 @dataclass(kw_only=True)
 class Platform:
-    """`account` is its own account (`accounts/a`), `url` its address; `shut_down` asks it to end."""
+    """The parts of a platform. `account` is the platform's own account (`accounts/a`); `shut_down` asks it to end."""
 
     account: str
     url: str

@@ -1,4 +1,4 @@
-"""Who is calling? From the Authorization header to an account; only hashes of keys are stored.
+"""Who is calling? Finds the account for the key in an Authorization header; only hashes of keys are stored.
 
 Must not decide what a caller may do with a resource.
 """
@@ -16,7 +16,7 @@ from firectl.server.store import Store
 from firectl.server.store.rows import ApiKeyRow
 
 PUBLIC_ACCOUNT = "accounts/fireworks"
-"""The catalog of base models: every key of the platform may read and write it."""
+"""The account of the public models: every key of the platform may read and write its resources."""
 _LONGEST_KEY = 512
 
 
@@ -33,7 +33,7 @@ class Caller:
 
 
 class Authenticator:
-    """Caches the keys it has seen, so that a request costs a hash and not a query."""
+    """Checks API keys. Caches valid keys, so that a later request with the same key needs no query."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -43,7 +43,7 @@ class Authenticator:
         self._forgotten = 0
 
     def known(self, header: str | None) -> Caller | None:
-        """The caller if the key is cached; None when `authenticate` must query the store. Never blocks.
+        """Return the caller if the key is cached; None when `authenticate` must query the store. Never queries.
 
         UNAUTHENTICATED when the header has no key.
         """
@@ -52,7 +52,7 @@ class Authenticator:
         return self._caller(row) if row is not None else None
 
     def authenticate(self, header: str | None) -> Caller:
-        """The caller; UNAUTHENTICATED when the header has no key, or one that is not valid here."""
+        """Return the caller; UNAUTHENTICATED when the header has no key, or a key that is not valid here."""
         digest = key_hash(_key(header))
         forgotten = self._forgotten
         with self._store.read() as tx:
@@ -82,7 +82,7 @@ class Authenticator:
 
 
 def key_hash(key: str) -> str:
-    """What is stored of a key. Plain sha256 is enough: keys are 256 random bits, so nobody can guess them."""
+    """Return the hash that is stored of a key. Plain sha256 is enough: nobody can guess 256 random bits."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

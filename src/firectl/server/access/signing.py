@@ -20,12 +20,12 @@ class Signer:
         self._now = now
 
     def sign(self, *allowed: str) -> tuple[int, str]:
-        """(expiry in unix seconds, signature) for what the URL allows."""
+        """Return the expiry (unix seconds) and the signature of a URL. `allowed` says what the URL allows."""
         expires = int((self._now() + LIFETIME).timestamp())
         return expires, self._signature(expires, allowed)
 
     def check(self, expires: str, signature: str, *allowed: str) -> None:
-        """PERMISSION_DENIED unless the signature covers exactly this, and has not expired."""
+        """Raise PERMISSION_DENIED unless the signature is for exactly these `allowed` strings and has not expired."""
         until = int(expires) if expires.isascii() and expires.isdecimal() and len(expires) < 15 else 0
         if not hmac.compare_digest(self._signature(until, allowed).encode(), signature.encode()):
             raise ApiError(Code.PERMISSION_DENIED, "the signature of this URL is not valid for this request")
@@ -37,6 +37,6 @@ class Signer:
             )
 
     def _signature(self, expires: int, allowed: tuple[str, ...]) -> str:
-        # With the length of each part: no two different tuples give the same message.
+        # The length of each part is included, so that two different tuples never give the same message.
         message = "".join(f"{len(part)}:{part}" for part in (str(expires), *allowed))
         return hmac.new(self._key, message.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

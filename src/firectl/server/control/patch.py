@@ -1,6 +1,6 @@
-"""What does a PATCH change? The fields of the mask, or without a mask every field that the body carries.
+"""What does a PATCH change? The fields that its mask names, or, without a mask, every field in its body.
 
-Must not depend on any one resource: `PatchRules` say which fields may change.
+Must not depend on any one kind of resource: `PatchRules` say which fields may change.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ W = TypeVar("W", bound=Wire)
 
 @dataclass(frozen=True)
 class PatchRules:
-    """Top-level fields that a caller may change, and those that only the server sets. All others never change.
+    """The top-level fields that a caller may change (`mutable`), and those that only the server sets (`output_only`).
 
-    `same` compares a stored and a sent value of a field that has several spellings for one value.
+    All other fields never change. For a field whose value can be spelled in several ways, `same` has the function that
+    tells whether the stored and the sent value are equal.
     """
 
     mutable: frozenset[str]
@@ -31,7 +32,7 @@ class PatchRules:
 
 @dataclass(frozen=True)
 class Patch(Generic[W]):
-    """A PATCH request: its mask, and its body as a resource and as the JSON that was `sent`."""
+    """A PATCH request: its `mask`, its body as a resource (`body`), and its body as JSON (`sent`)."""
 
     body: W
     sent: Mapping[str, Any]
@@ -39,7 +40,7 @@ class Patch(Generic[W]):
 
 
 def apply(stored: W, patch: Patch[W], rules: PatchRules) -> W:
-    """`stored` after a PATCH. INVALID_ARGUMENT for an unknown path, or a new value of a field that cannot change."""
+    """Return `stored` with the PATCH applied. INVALID_ARGUMENT for an unknown path or a new value of a fixed field."""
     schema = type(stored)
     document = stored.model_dump()
     for path in _paths(schema, patch.sent, patch.mask, rules):
@@ -72,7 +73,7 @@ def _paths(schema: type[Wire], sent: Mapping[str, Any], mask: str, rules: PatchR
 
 
 def _same(rules: PatchRules, path: FieldPath, stored: Any, new: Any) -> bool:
-    # In protobuf zero, false and empty mean absent.
+    # As in protobuf, zero, false and empty values count as absent.
     if (stored or None) == (new or None):
         return True
     return path.text in rules.same and rules.same[path.text](stored, new)

@@ -1,7 +1,7 @@
 """Is the safetensors copy beside an adapter's `.bin` right? Merges and engines read the copy, not the `.bin`.
 
-No row has the copy's hash. It is derived data: it is right if it has the bytes that the verified `.bin` gives again,
-and a wrong one is replaced by them. Must not use rows.
+No row stores the copy's hash. To check the copy, the verified `.bin` is converted again: if the bytes differ, the new
+bytes replace the copy. Must not use rows.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ def has_copy(files: Collection[str]) -> bool:
 
 
 def examine_copy(folder: Path, found: Examined, known: Stamps | None) -> Examined:
-    """`found`, of a folder whose `.bin` is right, with the copy's stamp, or with the copy as damage.
+    """Check the copy in a folder whose `.bin` is right. Return `found` with the copy's stamp, or with damage.
 
     Replaces a copy that is wrong or missing. NotInspected if it cannot be compared or written now. Starts a process
-    with torch, which takes some seconds; without torch a copy with its `known` stamp counts as right, because nothing
-    wrote to it.
+    with torch, which takes some seconds. Without torch, a copy whose stamp is still the `known` one counts as right.
     """
     copy = folder / SAFETENSORS
     before = stamp(copy)
@@ -60,7 +59,7 @@ def examine_copy(folder: Path, found: Examined, known: Stamps | None) -> Examine
 
 
 def write_copy(made: Path, folder: Path) -> None:
-    """Write `made` into the adapter's folder and sync it, under a hidden name. NotInspected if that fails."""
+    """Copy `made` into the adapter's folder under a hidden name, and sync it. NotInspected if that fails."""
     arriving = folder / _ARRIVING
     try:
         with made.open("rb") as source, arriving.open("wb") as target:
@@ -73,7 +72,7 @@ def write_copy(made: Path, folder: Path) -> None:
 
 
 def enter_copy(folder: Path) -> list[int]:
-    """Put what `write_copy` wrote in the copy's place; its stamp."""
+    """Rename the file that `write_copy` wrote to the copy's name. Return the stamp of the copy."""
     copy = folder / SAFETENSORS
     os.replace(folder / _ARRIVING, copy)
     sync_folder(folder)

@@ -18,7 +18,7 @@ class Credentials:
 
 
 def ensure_credentials(paths: Paths) -> Credentials:
-    """The platform's secrets, made at the first start. The caller holds the platform's lock.
+    """Return the platform's secrets; make them at the first start. The caller must hold the platform's lock.
 
     InputError for a file in another format.
     """
@@ -37,5 +37,5 @@ def ensure_credentials(paths: Paths) -> Credentials:
 
 
 def new_key() -> str:
-    """A new API key: 256 random bits."""
+    """Make a new API key: 256 random bits."""
     return f"fw_{secrets.token_urlsafe(32)}"

@@ -1,4 +1,4 @@
-"""Where are a model's files on disk? Bytes arrive beside their folder and enter it whole; no name leads out of it.
+"""Where are a model's files on disk? An upload is stored elsewhere until it is complete, then moved to the model.
 
 Must not use rows or HTTP.
 """
@@ -34,18 +34,18 @@ _WHOLE = ".whole"
 
 
 class UploadSuperseded(Exception):
-    """A later upload of the same file ended the upload that these bytes belong to."""
+    """Raised when a later upload of the same file has ended this upload."""
 
 
 def check_filename(name: str) -> None:
-    """INVALID_ARGUMENT unless this is a plain relative path that stays in its folder on every operating system."""
+    """Raise INVALID_ARGUMENT unless `name` is a relative path that stays in its folder on every operating system."""
     problem = _problem(name)
     if problem:
         raise invalid(f"file name {name[:200]!a} {problem}")
 
 
 def check_together(names: Iterable[str]) -> None:
-    """INVALID_ARGUMENT when two names are one file on some file system, or one is a folder of another."""
+    """Raise INVALID_ARGUMENT when two names are the same file on some file system, or one is a folder of another."""
     seen: dict[str, str] = {}
     for name in sorted(set(names)):
         same = unicodedata.normalize("NFC", name).casefold()
@@ -83,17 +83,17 @@ def _problem(name: str) -> str | None:
 
 
 class FileStore:
-    """Folders of models under the platform's home. `folder` is a row's: `models/a/m-x1y2z3`."""
+    """The folders of models in the data folder. `folder` is always the one in a model's row: `models/a/m.x1y2z3`."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
     def path(self, folder: str, filename: str = "") -> Path:
-        """Where a complete file of a model is, or the folder itself."""
+        """Return the path of a complete file of a model; without `filename`, the path of the model's folder."""
         return self._paths.home.joinpath(*folder.split("/"), *(filename.split("/") if filename else ()))
 
     def incoming(self, folder: str, filename: str, upload: str, *, whole: bool = False) -> Path:
-        """Where the bytes of one upload of a file arrive: the parts of a resumable one, or a `whole` file."""
+        """Return where the bytes of an upload are written: of a resumable upload, or of a `whole` file."""
         kept = self._uploads_of(folder)
         private_folder(kept)
         return kept / f"{_digest(filename)}.{upload}{_WHOLE if whole else _SESSION}"
@@ -103,7 +103,7 @@ class FileStore:
         return any(self._uploads_of(folder).glob(f"{_digest(filename)}.*{_SESSION}"))
 
     def begin_upload(self, folder: str, filename: str, upload: str) -> None:
-        """Start a resumable upload of a file. It supersedes earlier ones, whose bytes are removed."""
+        """Start a resumable upload of a file. It ends earlier resumable uploads of the file and removes their bytes."""
         begun = self.incoming(folder, filename, upload)
         for path in begun.parent.glob(f"{_digest(filename)}.*{_SESSION}"):
             path.with_suffix(_OVER).touch(PRIVATE_FILE)
@@ -111,10 +111,10 @@ class FileStore:
         begun.touch(PRIVATE_FILE)
 
     def enter(self, arrived: Path, folder: str, filename: str) -> None:
-        """Put a complete, synced file into its model's folder, in place of one of that name.
+        """Put a complete, synced file into its model's folder. It replaces a file with the same name.
 
-        It also stays where it arrived, until the row says that it is complete: a platform that is killed in between
-        finds it again.
+        Where the disk has hard links, the file also stays at `arrived`. The caller removes that name once the row says
+        that the file is complete, so that the upload can still be finished if the platform is killed before.
         """
         target = self.path(folder, filename)
         private_folder(target.parent)
@@ -139,19 +139,19 @@ class FileStore:
         shutil.rmtree(self.path(folder), ignore_errors=True)
 
     def places(self, folders: Collection[str]) -> set[str]:
-        """The folders of these models and of their uploads, relative to the data folder."""
+        """Return the folders of these models and the folders of their uploads, relative to the data folder."""
         return {*folders, *(self._below(self._uploads_of(folder)) for folder in folders)}
 
     def found(self) -> set[str]:
-        """The folders of models, uploads and merges that are not empty, relative to the data folder."""
+        """Return the folders of models, uploads and merges that are not empty, relative to the data folder."""
         merged = [folder for folder in _folders(self._paths.merged) if not folder.name.startswith(".")]
         holding = [*self._models(), *_folders(self._paths.uploads), *merged]
         return {self._below(folder) for folder in holding if any(folder.iterdir())}
 
     def sweep(self, folders: Collection[str]) -> None:
-        """Move folders that no row names to the trash, restore those that one names, remove broken whole-file uploads.
+        """Move folders without a row to the trash, restore those with a row, remove broken whole-file uploads.
 
-        `folders` are those of all rows. Only for a data folder whose ID is the database's.
+        `folders` are the folders of all rows. Call it only if the data folder and the database have the same ID.
         """
         trash = Trash(self._paths)
         expected = self.places(folders)
@@ -171,7 +171,7 @@ class FileStore:
         return folder.relative_to(self._paths.home).as_posix()
 
     def free_bytes(self) -> int:
-        """Free bytes on the disk of the data folder."""
+        """Return how many bytes are free on the disk of the data folder."""
         return shutil.disk_usage(self._paths.home).free
 
     def _uploads_of(self, folder: str) -> Path:
@@ -179,15 +179,14 @@ class FileStore:
 
 
 WRITE_BEHIND = 8 << 20
-"""After so many bytes the system is told to write, so that the final sync, which a client waits for, is short."""
+"""After this many bytes the system is told to write them to disk, so that the final sync takes little time."""
 
 
 class IncomingFile:
-    """A file being uploaded, appended piece by piece; it may continue an earlier part.
+    """A file that is being uploaded. Pieces are appended to it; it may already have the bytes of earlier parts.
 
-    Use it from one thread at a time.
-
-    `known` is the `hash_so_far` of the earlier part: with it the bytes of that part are not read again.
+    Use it from one thread at a time. `known` is the `hash_so_far` after the earlier parts, if the caller kept it: then
+    their bytes need not be read again for the hash.
     """
 
     def __init__(self, path: Path, known: HashSoFar | None = None) -> None:
@@ -202,10 +201,10 @@ class IncomingFile:
             self._hash = known[1].copy() if known is not None and known[0] == self.size else None
 
     def append(self, piece: memoryview) -> None:
-        """Write at the end. OSError when the disk is full; `size` then counts the bytes that were written.
+        """Write `piece` at the end. OSError when the disk is full; `size` then counts the bytes that were written.
 
-        If the file was removed: UploadSuperseded (a newer upload of it began) or ABORTED (its model was deleted). This
-        is checked once per `WRITE_BEHIND` bytes.
+        If the file was removed: UploadSuperseded (a newer upload of the file began) or ABORTED (its model was deleted).
+        This is checked once per `WRITE_BEHIND` bytes.
         """
         while piece:
             taken = self._file.write(piece)
@@ -220,17 +219,17 @@ class IncomingFile:
         if os.fstat(self._file.fileno()).st_nlink == 0:
             require_current(self.path)
             raise ApiError(Code.ABORTED, "this upload has ended: its model was deleted")
-        # On Linux this starts the writing without waiting; elsewhere it has no effect.
+        # On Linux this starts writing to disk and does not wait; on other systems it has no effect.
         with contextlib.suppress(OSError, AttributeError):
             os.posix_fadvise(self._file.fileno(), self._written, self.size - self._written, os.POSIX_FADV_DONTNEED)
         self._written = self.size
 
     def sync(self) -> None:
-        """Make the bytes durable."""
+        """Write all bytes to the disk (fsync)."""
         os.fsync(self._file.fileno())
 
     def sha256(self) -> str:
-        """The hash of the whole file, hexadecimal."""
+        """Return the sha256 of the whole file, hexadecimal."""
         if self._hash is not None:
             return self._hash.hexdigest()
         self._file.seek(0)
@@ -238,7 +237,7 @@ class IncomingFile:
 
     @property
     def hash_so_far(self) -> HashSoFar | None:
-        """The file's size and the state of its hash; None when the hash does not cover it from its first byte."""
+        """The file's size and the state of its hash; None when the hash does not include the file's first bytes."""
         return (self.size, self._hash) if self._hash is not None else None
 
     def close(self) -> None:
@@ -246,7 +245,7 @@ class IncomingFile:
 
 
 def require_current(incoming: Path) -> None:
-    """UploadSuperseded when a later upload of the same file has begun."""
+    """Raise UploadSuperseded when a later upload of the same file has begun."""
     if incoming.with_suffix(_OVER).exists():
         raise UploadSuperseded
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from firectl.lora.read.hashing import FileHash, file_hash, stamp
 
 Stamps = Mapping[str, list[int]]
-"""File name → `hashing.stamp` of the file when its content was last verified."""
+"""Maps a file name to the `hashing.stamp` that the file had when its content was last verified."""
 
 _NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 """Errors of this process or machine; they do not mean that the file is damaged."""
@@ -23,7 +23,7 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Examined:
-    """The result of reading files: the damage in words (None: no damage), and their stamps before they were read."""
+    """The result of reading files: the damage as text (None: no damage), and the stamps before the reading."""
 
     damage: str | None
     stamps: dict[str, list[int]]
@@ -35,7 +35,7 @@ def untouched(folder: Path, stamps: Stamps | None) -> bool:
 
 
 def examine(folder: Path, files: Mapping[str, FileHash], check: Callable[[], None] = lambda: None) -> Examined:
-    """Read the files and compare them with sizes and hashes. `check` is called before each MiB, and may raise."""
+    """Read files and compare their sizes and hashes with `files`. Call `check`, which may raise, before each MiB."""
     stamps: dict[str, list[int]] = {}
     damage = []
     for name, expected in files.items():

@@ -1,4 +1,4 @@
-"""Where does the platform log to? To logs/platform.log, limited in size and without secrets."""
+"""Where does the platform log? To logs/platform.log, whose size is limited and which has no secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOKS_SECRET = re.compile(
 
 
 class RedactingFormatter(logging.Formatter):
-    """Replaces known secrets, and text that looks like one, in the finished record, its traceback included."""
+    """Replaces known secrets, and text that looks like a secret, in a log record and its traceback."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -35,9 +35,9 @@ class RedactingFormatter(logging.Formatter):
 
 
 class _LogFile(RotatingFileHandler):
-    """One formatting and one write per record, because every request logs one.
+    """A log file that formats and writes each record once, because every request logs a record.
 
-    The library's own handler formats each record twice and calls `stat`, to rotate one line earlier.
+    The handler of the standard library formats each record twice and calls `stat`, to rotate one line earlier.
     """
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:

@@ -1,4 +1,7 @@
-"""Is a folder under merged/ complete and unchanged since its merge? Its name and its record say what it should hold."""
+"""Is a folder under merged/ complete and unchanged since its merge? Its name and its record tell what it should hold.
+
+The record is the file `firectl_merge.json`, which a finished merge writes into the folder.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,24 @@ class Condition(Enum):
 
     ABSENT = "absent"
     USELESS = "useless"
-    """No record says what its files should hold: a merge of an earlier version, or a damaged record."""
+    """The folder has no valid record of its files: an earlier version merged it, or the record is damaged."""
     TOUCHED = "touched"
-    """The size, time or inode of a file differs from the record: its content may have changed."""
+    """The size, time or inode of a file differs from the record, so its content may have changed."""
     WHOLE = "whole"
 
 
 def short_hash(content_hash: str) -> str:
-    """The first 16 hex digits of a content hash."""
+    """Return the first 16 hex digits of a content hash."""
     return content_hash.removeprefix("sha256:")[:16]
 
 
 def merged_key(base_hash: str, adapter_hash: str) -> str:
-    """The name of the folder under merged/ for these contents."""
+    """Return the name of the folder under merged/ for these contents."""
     return f"{short_hash(base_hash)}-{short_hash(adapter_hash)}"
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record that a finished merge left in its folder; None where it is missing or damaged."""
+    """Return the record that a finished merge left in its folder; None where it is missing or damaged."""
     try:
         record = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):
@@ -47,12 +50,12 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def proof(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without its list of files."""
+    """Return the record without its list of files."""
     return {name: value for name, value in record.items() if name != _FILES}
 
 
 def condition(folder: Path) -> Condition:
-    """Whether a merged folder can be used as it is."""
+    """Return the condition of a merged folder, without reading its large files."""
     record = read_record(folder)
     if record is None:
         return Condition.USELESS if folder.is_dir() else Condition.ABSENT
@@ -63,7 +66,7 @@ def condition(folder: Path) -> Condition:
 
 
 def recorded_files(folder: Path, record: Mapping[str, Any]) -> dict[str, FileHash] | None:
-    """Name → size and hash of each file; None unless the record lists them and matches the folder's name."""
+    """Return the size and hash of each file, by name; None if the record does not match the folder's name."""
     try:
         files = {name: FileHash(int(file["size"]), str(file["sha256"])) for name, file in record[_FILES].items()}
         key = merged_key(record["base_hash"], record["adapter_hash"])
@@ -74,7 +77,7 @@ def recorded_files(folder: Path, record: Mapping[str, Any]) -> dict[str, FileHas
 
 
 def remember(folder: Path, record: Mapping[str, Any], found: Examined) -> None:
-    """Record the stamps of files whose content was verified."""
+    """Write the stamps of files whose content was verified into the folder's record."""
     files = {name: {**file, "stamp": found.stamps[name]} for name, file in record[_FILES].items()}
     fresh = folder / f".{RECORD}.new"
     fresh.write_text(json.dumps({**record, _FILES: files}, indent=2) + "\n")

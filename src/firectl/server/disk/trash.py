@@ -1,6 +1,6 @@
-"""Where do folders go that no row names? A rename moves them to the trash, another restores them; a prune removes them.
+"""Where do folders go that no row names? A start moves them to the trash or restores them; a prune removes them.
 
-Must not use rows. A start may run during a prune: a folder enters and leaves the trash in one rename.
+Must not use rows. A platform may start during a prune, so a folder is moved or restored by a single rename.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from firectl.server.disk.paths import Paths
 log = logging.getLogger("firectl.server")
 
 _ATTEMPTS = 50
-"""A prune may remove the trash between the creation of a folder in it and the rename into that folder."""
+"""How often a move to the trash is tried: a prune may remove the target folder just before the rename into it."""
 
 
 class Trash:
-    """`trash/` of a data folder. A folder in it keeps its path below the data folder."""
+    """The folder `trash/` of a data folder. A folder in the trash keeps its path relative to the data folder."""
 
     def __init__(self, paths: Paths) -> None:
         self._home = paths.home
         self._root = paths.trash
 
     def put(self, folder: Path) -> None:
-        """Move a folder to the trash. One that cannot be renamed (another disk) stays where it is."""
+        """Move a folder to the trash. A folder that cannot be renamed (trash on another disk) is not moved."""
         target = self._place_of(folder)
         if target.exists():
             target = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
@@ -52,7 +52,7 @@ class Trash:
     def restore(self, folder: Path) -> None:
         """Move `folder` back from the trash, because a row names it again.
 
-        Nothing happens if it exists or is not in the trash.
+        Do nothing if `folder` already exists or is not in the trash.
         """
         kept = self._place_of(folder)
         if folder.exists() or not kept.is_dir():
@@ -67,7 +67,7 @@ class Trash:
         log.warning("a row names %s: restored from the trash", folder)
 
     def empty(self) -> int:
-        """Remove everything in it; how many bytes were freed."""
+        """Remove everything in the trash and return how many bytes were freed."""
         with contextlib.suppress(FileNotFoundError):
             self._root.rename(self._root.with_name(f"{self._root.name}.{secrets.token_hex(4)}"))
         freed = 0
@@ -78,7 +78,7 @@ class Trash:
         return freed
 
     def size(self) -> int:
-        """Bytes in the trash, and in what an interrupted prune left."""
+        """Return how many bytes are in the trash, including what an interrupted prune did not remove."""
         return bytes_in(self._root) + sum(bytes_in(leaving) for leaving in self._leaving())
 
     def _leaving(self) -> list[Path]:
@@ -89,7 +89,7 @@ class Trash:
 
 
 def bytes_in(folder: Path) -> int:
-    """Bytes of the files in a folder, hard links counted once; 0 where there is no folder."""
+    """Return the total size of the files in a folder, hard links counted once; 0 if the folder does not exist."""
     return sum({(found.st_dev, found.st_ino): found.st_size for found in _files(folder)}.values())
 
 
@@ -101,7 +101,7 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
 
 
 def _remove(path: Path) -> None:
-    """OSError when a part cannot be removed. Another prune may remove the same folder at the same time."""
+    """Remove a folder; OSError when a part cannot be removed. Another prune may remove it at the same time."""
     if path.is_symlink():
         path.unlink(missing_ok=True)
         return

@@ -28,7 +28,7 @@ def routes(platform: Platform) -> list[BaseRoute]:
 
 
 def _list(call: Call) -> dict[str, Any]:
-    # Only the caller's own account: clients list accounts to learn which one a key belongs to.
+    # List only the caller's own account: clients call this to learn which account a key belongs to.
     return call.page([accounts.get_account(call.platform, call.caller.account)], Account, "accounts")
 
 

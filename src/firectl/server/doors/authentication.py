@@ -1,6 +1,6 @@
-"""Who sends this request? The API key is checked before a handler runs; `/health` and signed file URLs need none.
+"""Who sends this request? Checks the API key before a handler runs; `/health` and signed file URLs need no key.
 
-The same middleware gives each request an ID, limits its body, logs it, and turns every uncaught error into JSON.
+The middleware also gives each request an ID, limits its body, logs it, and turns every uncaught error into JSON.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ log = logging.getLogger("firectl.server.access")
 
 MAX_BODY_BYTES = 32 << 20
 _FILES = "/files/"
-"""Signed URLs need no key: the signature is the proof, and it covers the size."""
+"""Requests below this path need no API key: their URL has a signature, which also limits the size of the body."""
 _HEALTH = "/health"
-"""Polled every few seconds: needs no key, and is logged only when it fails."""
+"""Clients call this path every few seconds. It needs no key, and is logged only when it fails."""
 
 
 class Authentication:
@@ -78,7 +78,7 @@ class Authentication:
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive`, with an error once the body is larger than the platform takes."""
+    """Return a `receive` that raises an error once the body is larger than `MAX_BODY_BYTES`."""
     announced = Headers(scope=scope).get("content-length", "0")
     if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
         raise _too_large()
@@ -102,5 +102,5 @@ def _too_large() -> ApiError:
 
 
 def _for_log(path: str) -> str:
-    """The path without line breaks. Queries are never logged: they hold signatures."""
+    """Return the path as it is logged: without line breaks, and without the query, which may hold a signature."""
     return ascii(path[:300])[1:-1]

@@ -1,6 +1,7 @@
-"""How does an HTTP request become a call of control, and the result JSON? The code that all doors share.
+"""How does an HTTP request become a function call in `control`, and its result JSON? The code that all doors share.
 
-A door is a function from `Call` to a wire model or a dict; it runs in a thread, because control and store block.
+A door is a function that handles one HTTP method of one path: it takes a `Call` and returns a wire model, a dict or a
+response. It runs in a thread, because `control` and `store` block.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _IdConvertor(StringConvertor):
-    """One segment of a path, without the `:verb` that may follow it."""
+    """Matches one segment of a path, without the `:verb` that may follow it."""
 
     regex = "[^/:]+"
 
@@ -44,7 +45,7 @@ register_url_convertor("id", _IdConvertor())
 
 @dataclass(frozen=True)
 class Call:
-    """A request as the doors see it."""
+    """A request in the form that a door receives."""
 
     platform: Platform
     caller: Caller
@@ -53,7 +54,7 @@ class Call:
     origin: str
     """`http://host:port` as the caller wrote it, for URLs in the answer."""
     document: Mapping[str, Any]
-    """The JSON body; empty when none came."""
+    """The JSON body; empty when the request has none."""
 
     @property
     def account(self) -> str:
@@ -61,11 +62,11 @@ class Call:
         return access.account(self.caller, self.path["account"])
 
     def name(self, collection: str) -> str:
-        """The full name that the path means: `accounts/a/models/m`."""
+        """Return the full name of the resource in the path: `accounts/a/models/m`."""
         return f"{self.account}/{collection}/{self.path['id']}"
 
     def body(self, schema: type[W]) -> W:
-        """The body as a wire model; INVALID_ARGUMENT names each field that does not fit."""
+        """Return the body as a wire model; INVALID_ARGUMENT names each field that does not fit."""
         try:
             return schema.model_validate(self.document)
         except ValidationError as error:
@@ -73,22 +74,22 @@ class Call:
             raise invalid(f"request body: {problems}") from None
 
     def patch(self, schema: type[W]) -> Patch[W]:
-        """The body and the update mask of a PATCH."""
+        """Return the body and the update mask of a PATCH."""
         return Patch(self.body(schema), self.document, self.text("update_mask"))
 
     def text(self, name: str) -> str:
-        """A query parameter, in snake_case or camelCase; "" when it is absent."""
+        """Return a query parameter, whose name may be in snake_case or camelCase; "" when it is absent."""
         return self.query.get(to_camel(name), self.query.get(name, ""))
 
     def flag(self, name: str) -> bool:
-        """A boolean query parameter; false when it is absent."""
+        """Return a boolean query parameter; false when it is absent."""
         value = self.text(name).lower()
         if value not in ("", "true", "false", "1", "0"):
             raise invalid(f"query parameter {name}: {value!a} is neither true nor false")
         return value in ("true", "1")
 
     def number(self, name: str) -> int:
-        """An integer query parameter; 0 when it is absent."""
+        """Return an integer query parameter; 0 when it is absent."""
         text = self.text(name) or "0"
         if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or abs(int(text)) > _MAX_INT32:
             raise invalid(f"query parameter {name}: {text[:40]!a} is not an integer")
@@ -104,7 +105,7 @@ class Call:
         unique: str = "name",
         scope: str = "",
     ) -> dict[str, Any]:
-        """The requested page of a list, under the collection's name.
+        """Return the requested page of a list; its items are under the key `collection`.
 
         A page token works only with the same collection, path and `scope`.
         """
@@ -125,7 +126,7 @@ class Call:
         }
 
     def masked(self, resource: Wire) -> dict[str, Any]:
-        """A resource through the read mask of the query."""
+        """Return the JSON of a resource, with only the fields that the query's read mask names."""
         return pages.masked(resource, pages.parse_mask(self.text("read_mask"), type(resource)))
 
 
@@ -133,10 +134,10 @@ Door = Callable[[Call], Wire | dict[str, Any] | Response]
 
 
 def route(platform: Platform, path: str, **doors: Door) -> Route:
-    """A route with one door per method: `route(platform, "/v1/x", GET=look, POST=make)`."""
+    """Make a route with one door per HTTP method: `route(platform, "/v1/x", GET=look, POST=make)`."""
 
     async def endpoint(request: Request) -> Response:
-        # HEAD comes with GET.
+        # Starlette also sends HEAD requests here when there is a door for GET.
         door = doors[request.method if request.method in doors else "GET"]
         document = parse_body(await request.body()) if request.method in ("POST", "PATCH", "DELETE") else {}
         call = Call(
@@ -156,7 +157,7 @@ def route(platform: Platform, path: str, **doors: Door) -> Route:
 
 
 def parse_body(data: bytes) -> Mapping[str, Any]:
-    """The JSON object of a body, {} for an empty one; INVALID_ARGUMENT says where it is not JSON."""
+    """Parse the JSON object of a body, {} for an empty body; INVALID_ARGUMENT says where the body is not JSON."""
     if not data.strip():
         return {}
     try:
@@ -190,7 +191,7 @@ def _json_type(value: object) -> str:
 
 
 def _problem(found: Mapping[str, Any]) -> str:
-    """`minReplicaCount: input should be a valid integer, it is "two"`."""
+    """Return a text such as `minReplicaCount: input should be a valid integer, it is "two"`."""
     field = ".".join(str(part) for part in found["loc"]) or "body"
     message = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "missing":

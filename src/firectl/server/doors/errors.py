@@ -1,4 +1,4 @@
-"""How does an error leave the platform over HTTP? One envelope for the control plane, OpenAI's for inference."""
+"""How is an error sent over HTTP? In OpenAI's JSON format on inference paths, in one other format on all others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INFERENCE = ("/inference/", "/v1/chat/", "/v1/completions", "/v1/models")
 
 
 def error_response(path: str, error: FirectlError, request_id: str) -> Response:
-    """The HTTP response for an error, in the envelope that callers of this path read."""
+    """Return the HTTP response for an error, in the JSON format that callers of this path expect."""
     status = error.http_status if isinstance(error, ApiError) else error.code.http_status
     body = to_inference_wire(error) if path.startswith(_INFERENCE) else to_wire(error, request_id)
     headers = {"www-authenticate": "Bearer"} if error.code is Code.UNAUTHENTICATED else None
@@ -24,7 +24,7 @@ def error_response(path: str, error: FirectlError, request_id: str) -> Response:
 
 
 def internal_error(error: BaseException, request_id: str) -> ApiError:
-    """What callers see of an unexpected exception; its traceback goes to the log only."""
+    """Return the error that callers get for an unexpected exception. Its traceback goes to the log only."""
     log.error("internal error, request %s", request_id, exc_info=error)
     message = f"internal error: {type(error).__name__}"
     hint = f"logs/platform.log has the traceback, under request {request_id}"
@@ -32,13 +32,13 @@ def internal_error(error: BaseException, request_id: str) -> ApiError:
 
 
 async def on_firectl_error(request: Request, error: Exception) -> Response:
-    """For errors raised in doors and control."""
+    """Answer a request with an error that a door or `control` raised."""
     assert isinstance(error, FirectlError)
     return error_response(request.url.path, error, request.state.request_id)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """For errors of the web framework's router: no such route, or a method that the path does not take."""
+    """Answer a request that the router refused: no such route, or a method that the path does not take."""
     assert isinstance(error, HTTPException)
     path, method = request.url.path, request.method
     headers = dict(error.headers or {})

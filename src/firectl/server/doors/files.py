@@ -1,6 +1,7 @@
-"""A model's files over HTTP: signed URLs to put and get them, whole or, by Google's resumable protocol, in parts.
+"""Uploads and downloads of a model's files over HTTP, with signed URLs.
 
-Bytes go to disk as they arrive. Whether a file is accepted, and when it is complete, is decided by `control.uploads`.
+An upload sends a file whole, or in parts by Google's resumable protocol. Bytes are written to disk as they arrive.
+`control.models.uploads` decides whether a file is accepted, and when it is complete.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def routes(platform: Platform) -> list[BaseRoute]:
 
 
 class FilesDoor:
-    """One instance per platform: it keeps two requests from writing one file at the same time."""
+    """Serves signed URLs. The platform has one instance, which lets one request at a time write a resumable upload."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -59,7 +60,7 @@ class FilesDoor:
         self._hashes: dict[Path, HashSoFar] = {}
 
     async def serve(self, request: Request) -> Response:
-        """Do what the signed URL allows."""
+        """Serve the upload or download that the signed URL allows."""
         try:
             return await self._serve(request)
         except ApiError as error:
@@ -123,7 +124,7 @@ class FilesDoor:
     async def _put_part(self, request: Request, permit: UploadPermit) -> Response:
         path = self._store.incoming(permit.folder, permit.filename, permit.upload)
         async with self._exclusive(path):
-            if not path.exists():  # it is complete and moved into its model's folder, or superseded
+            if not path.exists():  # the file is complete and in its model's folder, or a later upload began
                 require_current(path)
                 sha256 = await run_in_threadpool(uploads.arrived_hash, self._platform, permit)
                 if sha256 is not None:
@@ -140,12 +141,12 @@ class FilesDoor:
                     answer = await self._finish(permit, incoming)
                     self._hashes.pop(path, None)
                     return answer
-                # Not synced: after a power cut the file is shorter, and the client resends from its end.
+                # The part is not synced: if a power cut makes the file shorter, the client sends the rest again.
                 reached = {"range": f"bytes=0-{incoming.size - 1}"} if incoming.size else {}
                 return Response(status_code=308, headers=reached)
 
     def _remember(self, path: Path, incoming: IncomingFile) -> None:
-        """Keep the hash state of an upload for its next part; of abandoned uploads only the latest."""
+        """Keep the hash state of an upload for its next part. Only the latest `_HASHES_KEPT` states are kept."""
         if incoming.hash_so_far is not None:
             self._hashes[path] = incoming.hash_so_far
         while len(self._hashes) > _HASHES_KEPT:
@@ -175,7 +176,10 @@ class FilesDoor:
 
     @asynccontextmanager
     async def _exclusive(self, path: Path) -> AsyncIterator[None]:
-        """One part of an upload at a time. Waits for a part whose connection broke: it ends soon."""
+        """Let one part of an upload be written at a time. ABORTED after `_BUSY_SECONDS` of waiting.
+
+        An earlier part whose connection broke may still hold the lock for a short time.
+        """
         lock = self._writing.setdefault(path, asyncio.Lock())
         try:
             async with asyncio.timeout(_BUSY_SECONDS):
@@ -191,7 +195,7 @@ class FilesDoor:
 async def _receive(request: Request, incoming: IncomingFile, *, skip: int, limit: int) -> None:
     """Append the body without its first `skip` bytes. INVALID_ARGUMENT if the file would grow beyond `limit` bytes.
 
-    The bytes that came before a broken connection stay.
+    If the connection breaks, the bytes that arrived before are kept.
     """
     async with aclosing(_pieces(request)) as pieces:
         async for piece in pieces:
@@ -203,7 +207,7 @@ async def _receive(request: Request, incoming: IncomingFile, *, skip: int, limit
 
 
 async def _pieces(request: Request) -> AsyncGenerator[bytes]:
-    """The body in pieces of about a MiB. ClientDisconnect, after the last piece, when the connection broke."""
+    """Yield the body in pieces of about a MiB. When the connection breaks, ClientDisconnect after the last piece."""
     held: list[bytes] = []
     size = 0
     try:
@@ -222,9 +226,10 @@ async def _pieces(request: Request) -> AsyncGenerator[bytes]:
 
 
 async def _drain(request: Request) -> bool:
-    """Read the rest of a refused body, up to a limit; whether it was read to its end.
+    """Read the rest of a refused body, up to a limit. Return whether it was read to its end.
 
-    Otherwise the sender would see a reset connection instead of the refusal. Not with `Expect`: nothing was sent yet.
+    If the body were not read, the client would get a connection reset instead of the error. A client that sent the
+    header `Expect` has not sent its body yet, so nothing is read.
     """
     if "expect" in request.headers:
         return False
@@ -237,7 +242,7 @@ async def _drain(request: Request) -> bool:
                     return False
     except (ClientDisconnect, TimeoutError):
         return False
-    except RuntimeError:  # starlette's way to say that the body was read to its end before
+    except RuntimeError:  # starlette raises this when the body was already read to its end
         return True
     return True
 
@@ -247,20 +252,20 @@ def _complete(sha256: str) -> Response:
 
 
 def _digest_header(sha256: str | None) -> dict[str, str]:
-    """RFC 9530: the hash of the whole file, also in the answer to a part of it."""
+    """Return the header of RFC 9530 with the hash of the whole file, also for a response to a part of the file."""
     return {"repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"} if sha256 else {}
 
 
 class _Download(FileResponse):
-    """Starlette's file response, ranges included, in larger pieces."""
+    """A file response of Starlette, which also serves ranges, with larger pieces."""
 
     chunk_size = PIECE
 
 
 def _content_range(request: Request, permit: UploadPermit) -> tuple[int, int] | None:
-    """(first, last) byte that this request sends; the whole file if it has no Content-Range.
+    """Return the positions of the first and last byte that this request sends; without Content-Range, the whole file.
 
-    None if it only asks how many bytes have arrived.
+    None if the request only asks how many bytes have arrived.
     """
     text = request.headers.get("content-range")
     if text is None:

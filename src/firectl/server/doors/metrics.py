@@ -1,4 +1,4 @@
-"""Metrics of deployments over HTTP: a page for Prometheus, and series from the stored history."""
+"""Metrics of deployments over HTTP: a page for Prometheus, and time series from the stored history."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The platform itself over HTTP: its health, what it holds, its shutdown.
+"""The platform itself over HTTP: its health, its counts of models, deployments and replicas, and its shutdown.
 
-Also the parts of the hosted API that it does not serve: refused with UNIMPLEMENTED and the reason.
+Requests for the parts of the hosted API that it does not serve also come here: UNIMPLEMENTED, with the reason.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NOT_SERVED_INFERENCE = ("embeddings", "rerank", "responses", "messages", "audio"
 
 
 def routes(platform: Platform) -> list[BaseRoute]:
-    """These come last, because some of them are patterns."""
+    """Return the routes of this module. Put them after all others: some are patterns that would match other paths."""
     refused = {f"{_ACCOUNT}/{name}{rest}": why for name, why in NOT_SERVED.items() for rest in ("", _BELOW, ":{rest}")}
     for name in NOT_SERVED_INFERENCE:
         why = f"{name} is not served here; chat/completions, completions and models are"

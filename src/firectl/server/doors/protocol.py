@@ -1,4 +1,4 @@
-"""Which HTTP protocol does the platform serve? uvicorn's, with httptools as its parser. Its limits belong here."""
+"""Which class reads and writes HTTP? The one of uvicorn that parses with httptools. Put changes of its limits here."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection to the platform."""
+    """The HTTP protocol of one connection to the platform."""

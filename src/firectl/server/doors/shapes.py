@@ -58,6 +58,6 @@ def _get_version(call: Call) -> dict[str, Any]:
 
 def _match(call: Call) -> dict[str, Any]:
     wanted = call.body(MatchShapes).create_deployment_request.deployment
-    _ = call.account  # NOT_FOUND unless the caller may use it; the shapes come from the base's account
+    _ = call.account  # NOT_FOUND unless the caller may use this account; the shapes are those of the base's account
     found = shapes.match(call.platform, call.caller, wanted.base_model or "", bool(wanted.enable_addons))
     return call.page(found, DeploymentShapeVersion, "deploymentShapeVersions", order="create_time")

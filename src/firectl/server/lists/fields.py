@@ -1,6 +1,6 @@
-"""Which field does a path such as `status.code` or `autoscalingPolicy.loadTargets.default` mean, and what is in it?
+"""Which field does a path such as `status.code` or `autoscalingPolicy.loadTargets.default` mean? What is its value?
 
-Paths come in snake_case or camelCase, as masks, filters and orders write them. Must not depend on any one resource.
+Masks, filters and orders write paths in snake_case or camelCase. Must not depend on any one kind of resource.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class FieldPath:
-    """`attributes` lead from a resource to the field; the last may be a key of a map. `kind` is the field's type."""
+    """A path to a field. `attributes` are its names from the resource to the field; the last may be a key of a map.
+
+    `kind` is the type of the field, one of the constants above.
+    """
 
     attributes: tuple[str, ...]
     kind: str
@@ -44,7 +47,7 @@ class FieldPath:
 
 
 def find(schema: type[Wire], path: str) -> FieldPath:
-    """The field that `path` means in resources of this schema; INVALID_ARGUMENT for an unknown field."""
+    """Return the field that `path` means in resources of this schema; INVALID_ARGUMENT for an unknown field."""
     current: type[Wire] | None = schema
     attributes: list[str] = []
     kind = MESSAGE
@@ -62,12 +65,12 @@ def find(schema: type[Wire], path: str) -> FieldPath:
 
 
 def read(resource: Wire, path: FieldPath) -> Any:
-    """The value at the path, or None. Through a list of messages: a list of their values."""
+    """Return the value at the path, or None. For a path through a list of messages, return a list of values."""
     return _read(resource, path.attributes)
 
 
 def present(schema: type[Wire], body: Mapping[str, Any]) -> Iterator[str]:
-    """The snake_case paths of the fields that a JSON body carries: each field of a message; null counts as absent."""
+    """Yield the snake_case path of each field in a JSON body, down to the fields of messages. Null counts as absent."""
     for key, value in body.items():
         name = _attribute(schema, key)
         if name is None or value is None:
@@ -80,7 +83,7 @@ def present(schema: type[Wire], body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def pick(resource: Wire, paths: Sequence[FieldPath]) -> dict[str, Any]:
-    """The wire JSON of a resource, with these fields only."""
+    """Return the JSON of a resource, with only these fields."""
     whole = resource.to_wire()
     picked: dict[str, Any] = {}
     for path in paths:

@@ -1,6 +1,7 @@
-"""What does the text of a filter say? AIP-160: comparisons, `:` has, AND, OR (which binds tighter), NOT, parentheses.
+"""How is the text of a filter parsed into a tree? The language is AIP-160, where OR binds tighter than AND.
 
-The result is a tree. Must not depend on fields: whether they exist is decided by `filters`.
+A filter has comparisons, `field:value` (contains), AND, OR, NOT and parentheses. Must not depend on fields: `filters`
+checks whether they exist.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-# Word characters of a value that a comparison would otherwise cut at a colon: times and names with versions.
+# A value after an operator. Unlike a word, it may contain colons, as times do.
 _VALUE = re.compile(r"[^\s()<>=!,\"']+")
 
 
@@ -40,13 +41,13 @@ class Value:
 
     @property
     def is_any(self) -> bool:
-        """Whether it is the star that stands for any value."""
+        """Whether the value is `*` without quotes, which means any value."""
         return self.text == "*" and not self.quoted
 
 
 @dataclass(frozen=True)
 class Bare:
-    """A value without a field: it is searched for in the texts that people read."""
+    """A value without a field. It matches if the name, display name or description contains it."""
 
     value: Value
 
@@ -66,14 +67,14 @@ class Not:
 
 @dataclass(frozen=True)
 class And:
-    """All of two or more."""
+    """Matches when all of its two or more parts match."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """Any of two or more."""
+    """Matches when any of its two or more parts matches."""
 
     parts: tuple[Node, ...]
 
@@ -82,14 +83,14 @@ Node: TypeAlias = Bare | Restriction | Not | And | Or
 
 
 def read_filter(text: str) -> Node | None:
-    """The tree of a filter, None of an empty one. INVALID_ARGUMENT says where it cannot be read."""
+    """Return the tree of a filter, or None for an empty filter. INVALID_ARGUMENT names the position of a mistake."""
     if len(text) > MAX_LENGTH:
         raise invalid(f"filter is longer than {MAX_LENGTH} characters")
     return _Parser(text).parse() if text.strip() else None
 
 
 def wrong(message: str, at: int) -> ApiError:
-    """The error for a mistake at this position of a filter."""
+    """Return the error for a mistake at this position of a filter."""
     return invalid(f"filter, position {at}: {message}")
 
 
@@ -107,7 +108,7 @@ class _Token:
 
 
 class _Parser:
-    """Recursive descent over AIP-160's grammar: expression → sequence → factor → term → restriction."""
+    """A recursive-descent parser of AIP-160's grammar: expression → sequence → factor → term → restriction."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -122,7 +123,7 @@ class _Parser:
         return node
 
     def _expression(self) -> Node:
-        """Sequences joined by AND."""
+        """Parse sequences joined by AND."""
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise wrong("nested too deeply", self._at)
@@ -133,7 +134,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _sequence(self) -> list[Node]:
-        """Adjacent factors: all must hold, as if joined by AND."""
+        """Parse factors without an operator between them: all must match, as if joined by AND."""
         parts = [self._factor()]
         while (token := self._peek()) is not None and token.kind != "close" and token.text not in ("AND", "OR"):
             parts.append(self._factor())
@@ -149,7 +150,7 @@ class _Parser:
         if self._keyword("NOT"):
             return Not(self._simple())
         token = self._peek()
-        # A minus negates the word, quoted string or parenthesis that it touches. Alone it is a word.
+        # A minus directly before a word, quoted string or parenthesis negates it. A minus before a space is a word.
         if token is not None and token.text.startswith("-") and re.match(r"-[^\s:=<>!),]", self._text[token.at :]):
             self._at = token.at + 1
             return Not(self._simple())

@@ -1,6 +1,6 @@
-"""Does a resource match a filter? The tree that `filter_text` reads becomes a test of resources of one schema.
+"""Does a resource match a filter? Turns the tree from `filter_text` into a test for resources of one schema.
 
-Must not depend on any one resource, nor on SQL.
+Must not depend on any one kind of resource or on SQL.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BARE_LOOKS_IN = ("name", "display_name", "description")
 
 
 def parse_filter(text: str, schema: type[Wire]) -> Predicate:
-    """The test that a filter means for resources of `schema`; an empty one matches all. INVALID_ARGUMENT says where."""
+    """Return a test for resources of `schema`; an empty filter matches all. INVALID_ARGUMENT if the filter is wrong."""
     node = read_filter(text)
     return (lambda resource: True) if node is None else _predicate(node, schema)
 
@@ -49,7 +49,7 @@ def _predicate(node: Node, schema: type[Wire]) -> Predicate:
 
 
 def _bare(wanted: str) -> Predicate:
-    """A word without a field: whether a text that people read contains it."""
+    """Return the test for a word without a field: whether the name, display name or description contains the word."""
     return lambda resource: any(
         wanted in str(getattr(resource, name, None) or "").casefold() for name in _BARE_LOOKS_IN
     )
@@ -99,7 +99,7 @@ _LITERALS: Mapping[str, Callable[[str], Any]] = {
     fields.TIME: _time,
     fields.DURATION: _duration,
 }
-# An absent field reads as its type's zero, as in protobuf.
+# The value of an absent field, as in protobuf.
 _DEFAULTS: Mapping[str, Any] = {fields.NUMBER: 0, fields.BOOLEAN: False, fields.TEXT: ""}
 _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
     ":": operator.eq,
@@ -114,7 +114,7 @@ _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 def _compare(found: Any, sign: str, wanted: Any) -> bool:
     if isinstance(wanted, str) and isinstance(found, int | float):
-        wanted = _number_like(wanted, found)  # a map's value: only the value says its type
+        wanted = _number_like(wanted, found)  # the value of a map, whose schema has no type for it
     if isinstance(wanted, str):
         text = "" if found is None else str(found)
         match sign:
@@ -136,7 +136,7 @@ def _number_like(wanted: str, found: float) -> float | str:
 
 
 def _like(found: str, wanted: str) -> bool:
-    """Equality, where a `*` at either end stands for any text."""
+    """Whether the texts are equal, where a `*` at the start or end of `wanted` matches any text."""
     if len(wanted) > 1 and wanted.startswith("*") and wanted.endswith("*"):
         return wanted[1:-1] in found
     if wanted.startswith("*"):
@@ -147,7 +147,7 @@ def _like(found: str, wanted: str) -> bool:
 
 
 def _holds(found: Any, wanted: str) -> bool:
-    """`:` on a field that holds several values: a list's item, a map's key, a message's field."""
+    """Apply `:` to a field with several values: whether a list has this item, a map this key, a message this field."""
     if isinstance(found, Wire):
         return wanted in found.model_fields_set
     if isinstance(found, Mapping):

@@ -1,6 +1,6 @@
-"""Which part of a list does a request want? Page size and token, filter, order and read mask, the same for every list.
+"""Which part of a list does a request ask for? Page size and token, filter, order and read mask work in every list.
 
-Must not depend on any one resource, nor on where the rows come from.
+Must not depend on any one kind of resource or on where the resources come from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_SIZE = 200
 
 @dataclass(frozen=True)
 class ListRequest:
-    """The arguments of a list call. `scope` is everything else that a page token is bound to."""
+    """The arguments of a list call. `scope` has the other values that must not change from one page to the next."""
 
     page_size: int = 0
     page_token: str = ""
@@ -43,7 +43,7 @@ class ListRequest:
         return min(self.page_size, MAX_SIZE) or DEFAULT_SIZE
 
     def fingerprint(self) -> str:
-        """Differs when an argument differs that must stay the same from one page to the next."""
+        """Return a hash of the arguments that must not change from one page to the next."""
         same = [self.size, self.filter, self.order_by, self.read_mask, *self.scope]
         return hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]
 
@@ -68,9 +68,9 @@ Key = list[list[Any]]
 def paginate(
     resources: Iterable[W], schema: type[W], request: ListRequest, default_order: str = "name", unique: str = "name"
 ) -> Page[W]:
-    """The requested page of `resources`. INVALID_ARGUMENT names the argument that cannot be read.
+    """Return the requested page of `resources`. INVALID_ARGUMENT names the argument that is wrong.
 
-    `unique` is a field whose values all differ: it ends the order, so that a token means one place.
+    `unique` is a field whose values all differ. It is the last sort key, so that a token means exactly one position.
     """
     matches = parse_filter(request.filter, schema)
     orders = _parse_order(request.order_by or default_order, schema, unique)
@@ -87,13 +87,13 @@ def paginate(
 
 
 def parse_mask(text: str, schema: type[Wire]) -> list[FieldPath] | None:
-    """The fields of a read mask; None for all of them. INVALID_ARGUMENT for an unknown field."""
+    """Return the fields that a read mask names; None for all fields. INVALID_ARGUMENT for an unknown field."""
     paths = [path.strip() for path in text.split(",") if path.strip()]
     return None if not paths or "*" in paths else [fields.find(schema, path) for path in paths]
 
 
 def masked(resource: Wire, mask: list[FieldPath] | None) -> dict[str, Any]:
-    """The wire JSON of a resource through a read mask."""
+    """Return the JSON of a resource, with only the fields of the read mask; None means all fields."""
     return resource.to_wire() if mask is None else fields.pick(resource, mask)
 
 
@@ -121,7 +121,7 @@ def _key(resource: Wire, orders: Sequence[_Order]) -> Key:
 
 
 def _sortable(value: Any) -> list[Any]:
-    """A value as JSON that compares with every other value: absent before numbers before text."""
+    """Return a JSON value to sort by: absent values first, then numbers, then text."""
     match value:
         case None:
             return [0]
@@ -138,7 +138,7 @@ def _sortable(value: Any) -> list[Any]:
 
 
 def _after(key: Key, token: Key, orders: Sequence[_Order]) -> bool:
-    """Whether an item comes after the last one of the page before."""
+    """Whether the item with this key comes after the last item of the previous page, whose key is `token`."""
     for mine, last, order in zip(key, token, orders, strict=True):
         if mine != last:
             return (mine > last) != order.descending

@@ -1,4 +1,4 @@
-"""What does the platform remember? The only room with SQL; rules are in `control`.
+"""What does the platform store in its database? The only package with SQL; rules are in `control`.
 
 `with store.begin() as tx: tx.deployments.update(name, state=READY)`; `with store.read() as tx: tx.models.get(name)`.
 """

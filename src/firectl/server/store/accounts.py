@@ -23,11 +23,11 @@ class ApiKeyTable(RowTable[ApiKeyRow]):
     key = "key_id"
 
     def of_user(self, user: str) -> list[ApiKeyRow]:
-        """The keys of a user (`accounts/a/users/u`), oldest first."""
+        """Return the keys of a user (`accounts/a/users/u`), oldest first."""
         columns = tables.api_keys.c
         return self._select(columns.user == user, order_by=[columns.create_time, columns.key_id])
 
     def by_hash(self, sha256: str) -> ApiKeyRow | None:
-        """The key whose secret has this sha256 (hexadecimal), or None."""
+        """Return the key whose secret has this sha256 (hexadecimal), or None."""
         found = self._select(tables.api_keys.c.sha256 == sha256)
         return found[0] if found else None

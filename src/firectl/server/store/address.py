@@ -10,9 +10,9 @@ from firectl.errors import InputError
 
 
 def shown(url: str) -> str:
-    """The URL for messages: the password is hidden, the query is removed, and a file path is absolute.
+    """Return the URL for messages: the password is hidden, the query is removed, and a file path is absolute.
 
-    InputError if it is malformed.
+    InputError if the URL is malformed.
     """
     parsed = _parsed(url).set(query={})
     if _file(parsed):
@@ -21,7 +21,7 @@ def shown(url: str) -> str:
 
 
 def on_a_server(database: str) -> str | None:
-    """ "NAME on HOST" for a shown URL that may lack its password and query; None for a file, which is complete."""
+    """Return "NAME on HOST" for a URL from `shown` that names a database on a server; None for an SQLite file."""
     try:
         parsed = sa.make_url(database)
     except (sa.exc.ArgumentError, ValueError):
@@ -33,13 +33,13 @@ def on_a_server(database: str) -> str | None:
 
 
 def is_missing(url: str) -> bool:
-    """Whether the URL names an SQLite file that does not exist: opening it would create it."""
+    """Whether the URL names an SQLite file that does not exist. Opening the database would create the file."""
     path = _file(_parsed(url))
     return path != "" and not os.path.exists(path)
 
 
 def _file(parsed: sa.URL) -> str:
-    """The path of an SQLite file; empty for any other database."""
+    """Return the path of the SQLite file; "" for any other database."""
     path = parsed.database or ""
     return "" if parsed.get_backend_name() != "sqlite" or path == ":memory:" or path.startswith("file:") else path
 

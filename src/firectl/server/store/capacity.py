@@ -1,4 +1,4 @@
-"""May this many replicas run? The platform's cap over all deployments together."""
+"""May this many replicas run? The platform has one limit, `cap`, for the replicas of all deployments together."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _SHOWN = 5
 
 
 def free(tx: Tx, deployment: str, cap: int) -> int:
-    """Most replicas that a deployment may have, given what the others want."""
+    """Return how many replicas a deployment may have at most, given the desired replicas of the other deployments."""
     return cap - sum(row.desired_replicas for row in tx.deployments.active() if row.name != deployment)
 
 
 def reserve(tx: Tx, deployment: str, wanted: int, cap: int) -> None:
-    """RESOURCE_EXHAUSTED, naming the other deployments and the setting, unless `wanted` replicas fit under `cap`.
+    """Check that `wanted` replicas of a deployment fit under `cap`. Writes nothing.
 
-    INVALID_ARGUMENT where they never can.
+    RESOURCE_EXHAUSTED, naming the other deployments, if they do not fit now. INVALID_ARGUMENT if they can never fit.
     """
     if wanted > cap:
         raise invalid(

@@ -1,4 +1,4 @@
-"""How is the database opened, and what is a transaction? Connections and their settings; no query, no rule."""
+"""How is the database opened, and what is a transaction? Has the connections and their settings; no rules."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T = TypeVar("T", bound=RowTable[Any])
 
 BUSY_TIMEOUT_S = 30
 _SPARE_CONNECTIONS = 64
-"""More than the threads that query at the same time, so that none waits for a connection."""
+"""More connections than threads that query at the same time, so that no thread waits for a connection."""
 _BEGIN = "firectl_begin"
 _WRITERS_LOCK = 0x66697265
-"""PostgreSQL advisory lock that makes writers take turns, as SQLite's BEGIN IMMEDIATE does."""
+"""Key of the PostgreSQL advisory lock that lets one transaction write at a time, as SQLite's BEGIN IMMEDIATE does."""
 
 
 class Tx:
-    """One transaction: a snapshot of all tables; its writes are committed together or not at all."""
+    """One transaction on all tables. Its writes are committed together or not at all."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -44,7 +44,7 @@ class Tx:
         self.usage = UsageTable(connection)
 
     def table(self, kind: type[T]) -> T:
-        """The table of a noun that has no attribute here: `tx.table(RouterTable).get(name)`."""
+        """Return a table that is not an attribute of `Tx`: `tx.table(RouterTable).get(name)`."""
         return kind(self._connection)
 
 
@@ -52,13 +52,15 @@ class Store:
     """The platform's database. Safe to use from any thread; each `begin` and `read` has its own connection."""
 
     def __init__(self, url: str, admit: Callable[[Tx], None] | None = None) -> None:
-        """Open, and create missing tables. `url` is SQLAlchemy's: `sqlite:////path` or `postgresql+psycopg://…`.
+        """Open the database and create missing tables.
 
-        A database of an older version is upgraded; InputError for one of a newer firectl. An exception of `admit`
-        refuses the database, and rolls back its upgrade.
+        `url` is for SQLAlchemy: `sqlite:////path` or `postgresql+psycopg://…`.
+
+        Upgrade a database of an older firectl; InputError for one of a newer firectl. `admit` may refuse the database:
+        if it raises, the upgrade is rolled back.
         """
         self.version = 0
-        """Changes with every commit of this process: what was read under the same number still holds."""
+        """Changes with every commit of `begin`. While the number stays the same, earlier reads are still correct."""
         self._versions = itertools.count(1)
         self._engine = sa.create_engine(url, max_overflow=_SPARE_CONNECTIONS)
         self._sqlite = self._engine.dialect.name == "sqlite"
@@ -77,9 +79,9 @@ class Store:
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
-        """A transaction that may write. Writers take turns, so what was read in it still holds when it commits.
+        """Begin a transaction that may write. Only one may write at a time, so its reads stay true until it commits.
 
-        Commits when the block ends, durably; rolls back when it raises.
+        Commit, durably, when the block ends; roll back when the block raises.
         """
         with self.note() as tx:
             yield tx
@@ -87,13 +89,13 @@ class Store:
 
     @contextmanager
     def note(self) -> Iterator[Tx]:
-        """Like `begin`, for data that no decision depends on (how much was served, and when): keeps `version`."""
+        """Like `begin`, but leave `version` unchanged: for data that no decision depends on, such as usage counts."""
         with self._transaction("IMMEDIATE") as connection:
             yield Tx(connection)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        """A transaction that only reads, from one snapshot, and never waits for a writer."""
+        """Begin a transaction that only reads. It reads from one snapshot and never waits for a writer."""
         with self._transaction("DEFERRED") as connection:
             yield Tx(connection)
 
@@ -118,7 +120,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
-    # FULL: an acknowledged write must survive a power cut too, and a control plane writes rarely.
+    # FULL: a committed write must also survive a power cut. The cost is small, because the platform writes rarely.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -146,7 +148,7 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 def _add_columns(connection: sa.Connection) -> None:
-    """Add the missing columns to the existing tables. Missing tables have been created before."""
+    """Add missing columns to the tables. The caller has already created missing tables."""
     found = sa.inspect(connection)
     for table in tables.metadata.sorted_tables:
         there = {column["name"] for column in found.get_columns(table.name)}

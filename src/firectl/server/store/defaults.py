@@ -1,4 +1,4 @@
-"""Where does a request for a model without a deployment go? To the model's default deployed model.
+"""Where does a request go that names a model but no deployment? To the model's default deployed model.
 
 The default is the first one loaded, unless a user chose another. When the default is unloaded, the oldest other one
 becomes the default. Runs inside the transaction of the caller, which adds or removes deployed models.
@@ -14,7 +14,7 @@ from firectl.server.store.rows import DeployedModelRow
 
 
 def make_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
-    """Route requests for the model without a deployment to this row."""
+    """Make this row the default: requests that name only its model go to it."""
     before = tx.deployed_models.default_of(row.model)
     if before is not None and before.name != row.name:
         tx.deployed_models.update(before.name, default=False, update_time=now)
@@ -22,7 +22,7 @@ def make_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
 
 
 def give_up_default(tx: Tx, row: DeployedModelRow, now: datetime) -> None:
-    """The row is being unloaded: if it is the default, the oldest other row of its model becomes it."""
+    """If the row, which is being unloaded, is the default, make the oldest other row of its model the default."""
     if not row.default:
         return
     tx.deployed_models.update(row.name, default=False, update_time=now)

@@ -17,19 +17,19 @@ class DeploymentTable(RowTable[DeploymentRow]):
     row_type = DeploymentRow
 
     def of_account(self, account: str) -> list[DeploymentRow]:
-        """The deployments of an account (`accounts/a`), DELETED ones included, oldest first."""
+        """Return the deployments of an account (`accounts/a`), DELETED ones included, oldest first."""
         return self._select(tables.deployments.c.account == account, order_by=_BY_AGE)
 
     def all(self) -> list[DeploymentRow]:
-        """The deployments of every account, DELETED ones included, oldest first."""
+        """Return the deployments of every account, DELETED ones included, oldest first."""
         return self._select(order_by=_BY_AGE)
 
     def active(self) -> list[DeploymentRow]:
-        """The deployments of every account that are not DELETED: those that may own a process."""
+        """Return the deployments of every account that are not DELETED, oldest first. Only these may have processes."""
         return self._select(tables.deployments.c.state != DeploymentState.DELETED, order_by=_BY_AGE)
 
     def of_model(self, model: str) -> list[DeploymentRow]:
-        """Deployments that serve this model or need it as their base, except DELETED ones, oldest first."""
+        """Return the deployments that serve this model or need it as their base, except DELETED ones, oldest first."""
         of_it = sa.or_(tables.deployments.c.model == model, tables.deployments.c.base == model)
         return self._select(of_it, tables.deployments.c.state != DeploymentState.DELETED, order_by=_BY_AGE)
 
@@ -39,27 +39,27 @@ class DeployedModelTable(RowTable[DeployedModelRow]):
     row_type = DeployedModelRow
 
     def all(self) -> list[DeployedModelRow]:
-        """The rows of every account by name."""
+        """Return the rows of every account, sorted by name."""
         return self._select(order_by=[tables.deployed_models.c.name])
 
     def of_pair(self, model: str, deployment: str) -> list[DeployedModelRow]:
-        """The rows of a model on a deployment, oldest first: a new one may exist beside one that is being unloaded."""
+        """Return the rows of a model on a deployment, oldest first. A second row exists while an old one unloads."""
         columns = tables.deployed_models.c
         return self._select(
             columns.model == model, columns.deployment == deployment, order_by=[columns.create_time, columns.name]
         )
 
     def of_deployment(self, deployment: str) -> list[DeployedModelRow]:
-        """All rows of a deployment, its own model included, oldest first."""
+        """Return all rows of a deployment, its own model included, oldest first."""
         columns = tables.deployed_models.c
         return self._select(columns.deployment == deployment, order_by=[columns.create_time, columns.name])
 
     def of_model(self, model: str) -> list[DeployedModelRow]:
-        """All rows of a model, oldest first."""
+        """Return all rows of a model, oldest first."""
         columns = tables.deployed_models.c
         return self._select(columns.model == model, order_by=[columns.create_time, columns.name])
 
     def default_of(self, model: str) -> DeployedModelRow | None:
-        """The row that requests for the bare model go to, or None."""
+        """Return the row that receives requests which name only this model, or None."""
         found = self._select(tables.deployed_models.c.model == model, tables.deployed_models.c.default)
         return found[0] if found else None

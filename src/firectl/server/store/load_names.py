@@ -1,4 +1,4 @@
-"""What are the names of a load where it is served: its adapter's name in an engine, its merged folder? Pure.
+"""What is a load (a deployed model) called in an engine, and what is its merged folder? Pure functions.
 
 Each name contains the hash of the weights, so that a new version never answers under the old name.
 """
@@ -10,10 +10,10 @@ from firectl.server.store.rows import DeployedModelRow, ModelRow
 
 
 def engine_name(model: str, model_hash: str) -> str:
-    """An adapter's name inside an engine."""
+    """Return the name that an engine uses for an adapter."""
     return f"{model}@{short_hash(model_hash)}"
 
 
 def merged_folder(base: ModelRow, load: DeployedModelRow) -> str:
-    """The folder of a load's addon merged into a base, relative to the data folder."""
+    """Return the folder of the weights after a load's addon is merged into a base, relative to the data folder."""
     return f"merged/{merged_key(base.content_hash or '', load.model_hash or '')}"

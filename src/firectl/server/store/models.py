@@ -16,7 +16,7 @@ class ModelTable(RowTable[ModelRow]):
     row_type = ModelRow
 
     def all(self) -> list[ModelRow]:
-        """The models of every account, by name."""
+        """Return the models of every account, by name."""
         return self._select(order_by=[tables.models.c.name])
 
 
@@ -27,7 +27,7 @@ class FileTable:
         self._connection = connection
 
     def of_model(self, model: str) -> list[FileRow]:
-        """A model's files by name."""
+        """Return the files of a model, sorted by name."""
         query = tables.files.select().where(tables.files.c.model == model).order_by(tables.files.c.filename)
         return [FileRow(**found) for found in self._connection.execute(query).mappings()]
 
@@ -36,7 +36,7 @@ class FileTable:
         return FileRow(**found) if found else None
 
     def put(self, row: FileRow) -> None:
-        """Insert the row, or replace the one of the same name."""
+        """Insert the row, or replace the row with the same model and file name."""
         self.delete(row.model, row.filename)
         self._connection.execute(tables.files.insert().values(asdict(row)))
 

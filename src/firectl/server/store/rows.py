@@ -1,7 +1,7 @@
-"""What does the platform remember? One frozen dataclass per table, shared by store, control and reconcile.
+"""What does a row of each table hold? One frozen dataclass per table, shared by store, control and reconcile.
 
-A row holds the wire resource as the user wrote it (`resource`), and the columns that rules and queries need. It must
-not hold what running processes can tell, such as replica counts. A new noun has its row in a file of its own.
+A row holds the resource as the user wrote it (`resource`), and the columns that rules and queries need. It must not
+hold facts about running processes, such as replica counts. Put the row of a new kind of resource in its own file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from firectl.schemas.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """`content_hash` is the sha256 over its files once READY; `folder` is relative to the data folder.
+    """A model. `content_hash` is the hash of all its files, set once READY; `folder` is relative to the data folder.
 
     `damage` is the result of the check at `check_time`, when the files had these `stamps` (`integrity.Stamps`).
     """
@@ -41,7 +41,7 @@ class ModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRow:
-    """`model` is the requested one (a base or a LoRA), `base` the base model under it; equal unless live merge."""
+    """A deployment. `model` is the requested model; `base` is the same, or, for a live merge, the LoRA's base."""
 
     name: str
     account: str
@@ -53,21 +53,20 @@ class DeploymentRow:
     desired_replicas: int
     """The number of replicas that reconcile works towards; 0 when parked or scaled to zero."""
     served_folder: str | None = None
-    """The folder that replicas load, relative to the data folder; None until merged or resolved."""
+    """The folder that replicas load, relative to the data folder; None until reconcile has determined it."""
     merge_record: dict[str, object] | None = None
-    """The merge in `served_folder`: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
+    """What was merged into `served_folder`: lora.merge.MergeRecord as JSON, the proof that every tensor was used."""
     last_request_time: datetime | None = None
     create_time: datetime
     update_time: datetime
     delete_time: datetime | None = None
     purge_time: datetime | None = None
     woken_time: datetime | None = None
-    """When it was last told to run: created, scaled by hand, woken by a request or a load. Idle time starts no
-    earlier."""
+    """When the deployment was last created, undeleted, scaled up or woken. Idle time starts no earlier."""
     auto_deploy: bool = True
-    """Whether its own model is deployed with it, so that the bare model name may route to it."""
+    """Whether its own model gets a deployed model, so that requests which name only the model may go to it."""
     taken_along: list[dict[str, Any]] | None = None
-    """The loads on it when it was deleted, for an undelete to restore: see `control.deletion`."""
+    """The deployed models at the time of the delete, which an undelete restores: see `control.deployments.deletion`."""
 
     @property
     def is_live_merge(self) -> bool:
@@ -75,13 +74,13 @@ class DeploymentRow:
 
     @property
     def is_hot_reload(self) -> bool:
-        """Whether the latest addon loaded on it is merged into its base."""
+        """Whether the deployment merges the latest addon loaded on it into its base."""
         return bool(self.resource.enable_hot_reload_latest_addon)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedModelRow:
-    """`model_hash` binds the load to the weights at the time of the request."""
+    """A model on a deployment. `model_hash` is the model's content hash at the time of the request to load it."""
 
     name: str
     account: str
@@ -124,7 +123,7 @@ class UserRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKeyRow:
-    """`user` owns it. Of the secret only `sha256` (hexadecimal) and, for people, its `prefix` are stored."""
+    """An API key of `user`. Of the secret, only its `sha256` (hexadecimal) and, for people, its `prefix` are stored."""
 
     key_id: str
     user: str
@@ -138,7 +137,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class UsageRow:
-    """What a deployment served of a model in the `length` seconds from `start` (unix time)."""
+    """How much a deployment served for a model in the `length` seconds from `start` (unix time)."""
 
     deployment: str
     model: str

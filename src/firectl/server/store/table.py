@@ -1,4 +1,4 @@
-"""How does a dataclass become a row, and a row a dataclass? The statements that all tables share; no rule."""
+"""How does a dataclass become a row, and a row a dataclass? Has the SQL statements that all tables share; no rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 class RowTable(Generic[R]):
-    """One table within one transaction. Each field of `row_type` is a column; further columns are not read."""
+    """One table within one transaction. Each field of `row_type` is a column; other columns are not read."""
 
     table: ClassVar[sa.Table]
     row_type: ClassVar[type[Any]]
@@ -22,16 +22,16 @@ class RowTable(Generic[R]):
         self._connection = connection
 
     def get(self, key: str) -> R | None:
-        """The row of that key, or None."""
+        """Return the row with this key, or None."""
         found = self._select(self.table.c[self.key] == key)
         return found[0] if found else None
 
     def of_account(self, account: str) -> list[R]:
-        """The rows of an account (`accounts/a`) by key."""
+        """Return the rows of an account (`accounts/a`), sorted by key."""
         return self._select(self.table.c.account == account, order_by=[self.table.c[self.key]])
 
     def insert(self, row: R) -> None:
-        """Write a new row; sqlalchemy.exc.IntegrityError when its key is taken."""
+        """Insert a new row; sqlalchemy.exc.IntegrityError when its key already exists."""
         self._connection.execute(
             self.table.insert().values({f.name: getattr(row, f.name) for f in fields(self.row_type)})
         )
@@ -42,7 +42,7 @@ class RowTable(Generic[R]):
         return changed.rowcount > 0
 
     def delete(self, key: str) -> bool:
-        """Remove one row; False when there is none."""
+        """Delete one row; False when no row has this key."""
         return self._connection.execute(self.table.delete().where(self.table.c[self.key] == key)).rowcount > 0
 
     def _select(self, *where: sa.ColumnElement[bool], order_by: Sequence[sa.ColumnElement[Any]] = ()) -> list[R]:

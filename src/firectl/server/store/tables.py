@@ -1,6 +1,6 @@
-"""What does the database look like? Tables with a column for each field of `rows`; no query.
+"""Which tables and columns does the database have? A column for each field of the dataclasses in `rows`; no query.
 
-The older nouns share this file and `rows`; a new noun has its table and row in a file of its own, `store/NOUN.py`.
+Put the table and the row of a new kind of resource in a file of its own, `store/NAME.py`, not here or in `rows`.
 Every reference is a full name: `account` is `accounts/a`, `model` is `accounts/a/models/m`.
 """
 
@@ -43,7 +43,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 
 
 class WireJson(sa.types.TypeDecorator[Wire]):
-    """A wire schema as its JSON on the wire."""
+    """A column that stores a resource of one schema as the JSON of the API."""
 
     impl = sa.JSON
     cache_ok = True
@@ -148,7 +148,7 @@ deployments = sa.Table(
     sa.Column("woken_time", UtcTime),
     sa.Column("auto_deploy", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("taken_along", sa.JSON(none_as_null=True)),
-    sa.Column("parity", sa.JSON),  # Of earlier versions; not read or written.
+    sa.Column("parity", sa.JSON),  # Earlier versions used it; not read or written now.
 )
 
 deployed_models = sa.Table(
@@ -165,7 +165,7 @@ deployed_models = sa.Table(
     sa.Column("model_hash", sa.Text),
     sa.Column("create_time", UtcTime, nullable=False),
     sa.Column("update_time", UtcTime, nullable=False),
-    sa.Column("parity", sa.JSON),  # Of earlier versions; not read or written.
+    sa.Column("parity", sa.JSON),  # Earlier versions used it; not read or written now.
 )
 # At most one default per model: the database refuses a second one even if a rule has a bug.
 sa.Index(

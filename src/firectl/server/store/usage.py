@@ -1,4 +1,4 @@
-"""Rows of what was served: amounts by deployment, model and period. SQL only."""
+"""Rows of usage: requests, errors and tokens of each deployment, model and period. SQL only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _KEY = ("deployment", "model", "start", "length")
 
 
 class UsageTable:
-    """The amounts; the key is (deployment, model, start, length)."""
+    """The usage table: requests, errors and tokens. The key is (deployment, model, start, length)."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
     def add(self, rows: Iterable[UsageRow]) -> None:
-        """Add the amounts of each row to the stored ones."""
+        """Add the counts of each row to the stored row with the same key; insert the row if there is none."""
         for row in rows:
             key = [_COLUMNS[name] == getattr(row, name) for name in _KEY]
             more = {name: _COLUMNS[name] + getattr(row, name) for name in AMOUNTS}
@@ -31,7 +31,7 @@ class UsageTable:
                 self._connection.execute(tables.usage.insert().values(asdict(row)))
 
     def between(self, prefix: str, start: int, end: int) -> list[UsageRow]:
-        """The rows of deployments whose names begin with `prefix`, from `start` to before `end`."""
+        """Return the rows with `start` <= start < `end` of deployments whose names begin with `prefix`, by start."""
         theirs = _COLUMNS.deployment.startswith(prefix, autoescape=True)
         within = sa.and_(_COLUMNS.start >= start, _COLUMNS.start < end)
         query = tables.usage.select().where(theirs, within).order_by(_COLUMNS.start)
@@ -40,13 +40,13 @@ class UsageTable:
     def roll_up(self, length: int, into: int, before: int) -> None:
         """Combine rows of `length` seconds that begin before `before` into rows of `into` seconds."""
         old = sa.and_(_COLUMNS.length == length, _COLUMNS.start < before)
-        # Not `//`: it would be true division plus FLOOR on some databases.
+        # Not `//`: on some databases SQLAlchemy turns it into a true division and FLOOR.
         begin = _COLUMNS.start - _COLUMNS.start % into
         sums = [sa.func.sum(_COLUMNS[name]) for name in AMOUNTS]
         groups = (_COLUMNS.deployment, _COLUMNS.model, begin)
         found = self._connection.execute(sa.select(*groups, *sums).where(old).group_by(*groups)).all()
         for deployment, model, start, *amounts in found:
-            # PostgreSQL's sum of a bigint is a decimal.
+            # PostgreSQL returns the sum of bigints as a Decimal.
             added = dict(zip(AMOUNTS, map(int, amounts), strict=True))
             self.add([UsageRow(deployment=deployment, model=model, start=int(start), length=into, **added)])
         self._connection.execute(tables.usage.delete().where(old))

@@ -1,6 +1,6 @@
-"""What does a request for a deployment that is scaled to zero write?
+"""What does a request write when its deployment is scaled to zero?
 
-It sets the desired replicas to one, if the cap allows it.
+The request sets the desired replicas to one, if the limit of the platform allows one more.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from firectl.server.store.capacity import reserve
 
 
 def wake(tx: Tx, deployment: str, max_replicas: int, now: datetime) -> bool:
-    """Set the desired replicas of a deployment that is scaled to zero to one. Returns whether that changed the row.
+    """If a deployment is scaled to zero, set its desired replicas to one. Return whether the row changed.
 
-    A parked one (maximum 0) stays parked. RESOURCE_EXHAUSTED when the cap has no room for one more.
+    A parked deployment (maximum 0) is not changed. RESOURCE_EXHAUSTED when the platform's limit is reached.
     """
     row = tx.deployments.get(deployment)
     if row is None or row.desired_replicas > 0 or row.resource.max_replica_count == 0:

@@ -1,4 +1,4 @@
-"""Which rows may a caller see? Full names in, rows out; NOT_FOUND also for rows of other accounts."""
+"""Which rows may a caller see? Returns the row of a full name; NOT_FOUND also when it belongs to another account."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from firectl.server.store.rows import DeployedModelRow, DeploymentRow, ModelRow
 
 
 class Owned(Protocol):
-    """A row of an account's."""
+    """A row that belongs to an account."""
 
     @property
     def account(self) -> str: ...
@@ -24,7 +24,7 @@ R = TypeVar("R", bound=Owned)
 
 
 def account(caller: Caller, account_id: str) -> str:
-    """The account's full name; NOT_FOUND unless it is the caller's own or the public one."""
+    """Return the account's full name; NOT_FOUND unless it is the caller's own or the public one."""
     name = f"accounts/{account_id}"
     if not caller.may_use(name):
         raise not_found(f"account {name}")
@@ -32,22 +32,22 @@ def account(caller: Caller, account_id: str) -> str:
 
 
 def model(tx: Tx, caller: Caller, name: str) -> ModelRow:
-    """The row of a model."""
+    """Return the row of a model."""
     return found(tx.models.get, caller, name, "model")
 
 
 def deployment(tx: Tx, caller: Caller, name: str) -> DeploymentRow:
-    """The row of a deployment, a DELETED one included."""
+    """Return the row of a deployment, a DELETED one included."""
     return found(tx.deployments.get, caller, name, "deployment")
 
 
 def deployed_model(tx: Tx, caller: Caller, name: str) -> DeployedModelRow:
-    """The row of a deployed model."""
+    """Return the row of a deployed model."""
     return found(tx.deployed_models.get, caller, name, "deployed model")
 
 
 def reference(text: str | None, field: str, collection: str, caller: Caller) -> str:
-    """The full name that a field of a body refers to; an ID means the caller's account.
+    """Return the full name that a field of a body refers to; an ID means the caller's account.
 
     INVALID_ARGUMENT when the field is missing or malformed.
     """
@@ -63,7 +63,7 @@ def new_id(text: str, what: str) -> str:
 
 
 def found(get: Callable[[str], R | None], caller: Caller, name: str, what: str) -> R:
-    """The row that `get` has for a full name; `what` is the noun for the NOT_FOUND."""
+    """Return the row that `get` finds for a full name. NOT_FOUND, with the noun `what`, if it is not visible."""
     row = get(name)
     if row is None or not caller.may_use(row.account):
         raise not_found(f"{what} {name}")

@@ -1,4 +1,4 @@
-"""Which accounts and users are there, and which API keys do they hold?"""
+"""Which accounts, users and API keys exist?"""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from firectl.server.store.rows import AccountRow, ApiKeyRow, UserRow
 OWNER = "owner"
 """ID of the one user of the platform's account."""
 OWN_KEY = "platform"
-"""ID of the key that the platform made for itself, in its credential store."""
+"""ID of the API key that the platform made for itself; the key is in its credentials file."""
 R = TypeVar("R")
 _PREFIX_SHOWN = 6
 
 
 def bootstrap(store: Store, account: str, api_key: str, now: datetime) -> None:
-    """Insert what is missing of the platform's account, its user, its own key and the public account."""
+    """Insert the platform's account, its user, its own key and the public account, where they are missing."""
     user = UserRow(name=f"{account}/users/{OWNER}", account=account, display_name="Owner", create_time=now)
     with store.begin() as tx:
         for name, title in ((account, account.removeprefix("accounts/")), (PUBLIC_ACCOUNT, "Public models")):
@@ -40,7 +40,7 @@ def bootstrap(store: Store, account: str, api_key: str, now: datetime) -> None:
 
 
 def get_account(platform: Platform, account: str) -> Account:
-    """The account of this full name."""
+    """Return the account of this full name."""
     with platform.store.read() as tx:
         row = _found(tx.accounts.get(account), f"account {account}")
     return Account(
@@ -56,19 +56,19 @@ def get_account(platform: Platform, account: str) -> Account:
 
 
 def get_user(platform: Platform, name: str) -> User:
-    """The user of this full name."""
+    """Return the user of this full name."""
     with platform.store.read() as tx:
         return _user(_found(tx.users.get(name), f"user {name}"))
 
 
 def list_users(platform: Platform, account: str) -> list[User]:
-    """The users of an account."""
+    """Return the users of an account."""
     with platform.store.read() as tx:
         return [_user(row) for row in tx.users.of_account(account)]
 
 
 def create_key(platform: Platform, user: str, wanted: ApiKey) -> ApiKey:
-    """A new key with the name and expiry of `wanted`. Its secret is in the answer only."""
+    """Create a key with the name and expiry of `wanted`. Only the returned key has the secret; it is not stored."""
     now = platform.clock()
     if wanted.expire_time is not None and wanted.expire_time <= now:
         raise invalid("expire_time must be in the future")
@@ -81,14 +81,14 @@ def create_key(platform: Platform, user: str, wanted: ApiKey) -> ApiKey:
 
 
 def list_keys(platform: Platform, user: str) -> list[ApiKey]:
-    """The keys of a user, without their secrets, oldest first."""
+    """Return the keys of a user, without their secrets, oldest first."""
     with platform.store.read() as tx:
         _found(tx.users.get(user), f"user {user}")
         return [_key(row) for row in tx.api_keys.of_user(user)]
 
 
 def delete_key(platform: Platform, user: str, key_id: str) -> None:
-    """End the validity of a key. FAILED_PRECONDITION for the platform's own."""
+    """Delete a key, so that it is no longer valid. FAILED_PRECONDITION for the platform's own key."""
     with platform.store.begin() as tx:
         _found(tx.users.get(user), f"user {user}")
         row = tx.api_keys.get(key_id)

@@ -1,6 +1,6 @@
-"""When may a deployment be deleted, which loads end with it, and which does an undelete restore?
+"""When may a deployment be deleted, and which of its loads (deployed models) does an undelete restore?
 
-Runs inside a transaction of `deployments`. Rows only: reconcile stops replicas and loads addons.
+Runs inside a transaction of `deployments`. Changes rows only: reconcile stops replicas and loads addons.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RECENT_REQUESTS = "deployment has received inference requests in the last hour, 
 
 
 def delete(tx: Tx, row: DeploymentRow, now: datetime, *, hard: bool, ignore_checks: bool) -> None:
-    """Mark it DELETING, and its loads UNDEPLOYING. A second delete only makes a soft delete hard, if `hard`."""
+    """Mark the deployment DELETING and its loads UNDEPLOYING. A second delete can only make a soft delete hard."""
     if row.state in (DeploymentState.DELETING, DeploymentState.DELETED):
         if hard:
             tx.deployments.update(row.name, purge_time=now, update_time=now)
@@ -44,15 +44,15 @@ def delete(tx: Tx, row: DeploymentRow, now: datetime, *, hard: bool, ignore_chec
     status = Status.of(None, "the deployment is being deleted")
     for load in loads:
         give_up_default(tx, load, now)
-        # Not left to reconcile: until its next round the load could become the default of its model again.
+        # Set here and not by reconcile: before its next round the load could become the default of its model again.
         if load.state != LoadState.UNDEPLOYING:
             tx.deployed_models.update(load.name, state=LoadState.UNDEPLOYING, status=status, update_time=now)
 
 
 def restore_loads(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
-    """Load again what was loaded when it was deleted; the models that cannot be, each with its reason.
+    """Restore the loads that the deployment had when it was deleted. Return why a load was not restored, one text each.
 
-    A load keeps its name. It is the default of its model again, unless another load has become that.
+    A load keeps its name. If it was the default of its model, it becomes the default again, unless there is another.
     """
     lost = []
     for saved in row.taken_along or ():
@@ -73,7 +73,7 @@ def restore_loads(tx: Tx, row: DeploymentRow, now: datetime) -> list[str]:
 
 
 def _saved(load: DeployedModelRow) -> dict[str, Any]:
-    """A load as the row of its deployment saves it. With its age, because hot reload merges the latest load."""
+    """Return the JSON to save of a load. It includes the creation time, because hot reload merges the latest load."""
     return {
         "name": load.name,
         "account": load.account,

@@ -1,6 +1,6 @@
-"""Which deployments may be created, changed, scaled, deleted and undeleted? Rows only: reconcile runs the replicas.
+"""Which deployments may be created, changed, scaled, deleted and undeleted? Only rows change here.
 
-Every call commits its row, then pokes reconcile, then answers.
+Every change commits its row, then tells reconcile to look at the rows, then answers. Reconcile runs the replicas.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CreateOptions:
 
 
 def create(platform: Platform, caller: Caller, account: str, body: Deployment, options: CreateOptions) -> Deployment:
-    """A new deployment: of a base, or of a LoRA (live merge). With `validate_only` nothing is stored."""
+    """Create a deployment of a base, or of a LoRA (live merge). With `validate_only`, check it but store nothing."""
     deployment_id = random_id() if options.deployment_id is None else options.deployment_id
     name = f"{account}/deployments/{access.new_id(deployment_id, 'deployment')}"
     asked = access.reference(body.base_model, "base_model", "models", caller)
@@ -57,7 +57,7 @@ def create(platform: Platform, caller: Caller, account: str, body: Deployment, o
 
 
 def get(platform: Platform, caller: Caller, name: str) -> Deployment:
-    """The deployment as it is now, a DELETED one included."""
+    """Return the deployment as it is now, a DELETED one included."""
     with platform.store.read() as tx:
         row = access.deployment(tx, caller, name)
         loads = tx.deployed_models.of_deployment(name)
@@ -65,7 +65,7 @@ def get(platform: Platform, caller: Caller, name: str) -> Deployment:
 
 
 def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deployment]:
-    """The deployments of an account; DELETED ones only with `show_deleted`."""
+    """Return the deployments of an account; DELETED ones only with `show_deleted`."""
     with platform.store.read() as tx:
         rows = tx.deployments.of_account(account)
         shown = [row for row in rows if show_deleted or row.state != DeploymentState.DELETED]
@@ -74,7 +74,7 @@ def list_all(platform: Platform, account: str, show_deleted: bool) -> list[Deplo
 
 
 def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, object]:
-    """The proof of a live merge or hot reload: what was merged, and how much it changed. NOT_FOUND without a merge."""
+    """Return what a live merge or hot reload merged, and how much the weights changed. NOT_FOUND without a merge."""
     with platform.store.read() as tx:
         row = access.deployment(tx, caller, name)
         answering = hot_reload.merged(row, tx.deployed_models.of_deployment(name)) if row.is_hot_reload else None
@@ -87,7 +87,7 @@ def merge_record(platform: Platform, caller: Caller, name: str) -> dict[str, obj
 
 
 def update(platform: Platform, caller: Caller, name: str, patch: Patch[Deployment]) -> Deployment:
-    """Change the fields that may change; see `patch.apply`. New bounds move the number of replicas into them."""
+    """Change fields as `patch.apply` allows. Move the number of replicas to within new bounds."""
     with platform.store.begin() as tx:
         row = _living(tx, caller, name)
         before = show(platform, row)
@@ -103,7 +103,7 @@ def update(platform: Platform, caller: Caller, name: str, patch: Patch[Deploymen
 
 
 def scale(platform: Platform, caller: Caller, name: str, replica_count: int) -> None:
-    """Run this many replicas now, and widen the bounds to include the number. After 0 a request starts a replica."""
+    """Set the number of replicas, and widen the bounds to include it. After 0, the next request starts a replica."""
     if replica_count < 0:
         raise invalid(f"replica_count must not be negative, it is {replica_count}")
     with platform.store.begin() as tx:
@@ -115,7 +115,7 @@ def scale(platform: Platform, caller: Caller, name: str, replica_count: int) -> 
 
 
 def delete(platform: Platform, caller: Caller, name: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
-    """Stop and delete it: soft (it can be undeleted for 7 days) or hard. Idempotent."""
+    """Stop and delete a deployment: soft (it can be undeleted for 7 days) or hard. Idempotent."""
     with platform.store.begin() as tx:
         row = access.deployment(tx, caller, name)
         deletion.delete(tx, row, platform.clock(), hard=hard, ignore_checks=ignore_checks)
@@ -123,7 +123,7 @@ def delete(platform: Platform, caller: Caller, name: str, *, hard: bool = False,
 
 
 def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
-    """Undo a soft delete: it starts like a new deployment, and its loads are restored.
+    """Undo a soft delete: start the deployment like a new one, and restore its loads.
 
     The status of the answer names the loads that cannot be restored.
     """
@@ -161,8 +161,10 @@ def undelete(platform: Platform, caller: Caller, name: str) -> Deployment:
 
 
 def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRow] = ()) -> Deployment:
-    """The wire resource of a row, with the current replica counts; for hot reload also which of its `loads` answers,
-    and which one is to answer next."""
+    """Return the deployment of a row in the form that the API returns, with the current replica counts.
+
+    For hot reload also say which of its `loads` answers requests now, and which one will answer next.
+    """
     merged: dict[str, str] = {}
     if row.is_hot_reload:
         active, target = hot_reload.merged(row, loads), hot_reload.latest(row, loads)
@@ -174,7 +176,7 @@ def show(platform: Platform, row: DeploymentRow, loads: Sequence[DeployedModelRo
             "name": row.name,
             "base_model": row.model,
             "state": row.state,
-            # The row is written a moment after the last process ended.
+            # Without replicas, remove the note about ending replicas: the row is updated a moment after they ended.
             "status": row.status if count else without_leaving(row.status),
             "create_time": row.create_time,
             "update_time": row.update_time,
@@ -198,7 +200,7 @@ def _prepare(
     body: Deployment,
     options: CreateOptions,
 ) -> DeploymentRow:
-    """The row to insert, after all checks of a create."""
+    """Make all checks of a create and return the row to insert."""
     taken = tx.deployments.get(name)
     if taken is not None:
         raise _already_exists(taken)
@@ -238,7 +240,7 @@ def _already_exists(row: DeploymentRow) -> ApiError:
 
 
 def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
-    """The READY base that a model runs on: the model itself, or the base of an addon."""
+    """Return the READY base that a model runs on: the model itself, or the base of an addon."""
     if model.kind == ModelKind.BASE:
         return model
     base = tx.models.get(model.base or "")
@@ -249,7 +251,7 @@ def _base_of(tx: Tx, model: ModelRow) -> ModelRow:
 
 
 def _with_shape(tx: Tx, caller: Caller, asked: Deployment, base: ModelRow, skip_validation: bool) -> Deployment:
-    """The deployment with the fields of its shape; `deployment_shape` becomes the name of the version used."""
+    """Return the deployment with the fields of its shape; `deployment_shape` becomes the name of the version used."""
     if not asked.deployment_shape:
         return asked
     if asked.accelerator_type:
@@ -275,7 +277,10 @@ def _with_shape(tx: Tx, caller: Caller, asked: Deployment, base: ModelRow, skip_
 
 
 def _with_draft(asked: Deployment, base: ModelRow, disabled: bool) -> Deployment:
-    """The deployment with the base's default draft model, or without any. Stored and shown, never used here."""
+    """Return the deployment with the base's default draft model, or, if `disabled`, without one.
+
+    A draft model is stored and shown, but never used on this platform.
+    """
     if disabled:
         return asked.model_copy(
             update={"draft_model": None, "draft_token_count": None, "ngram_speculation_length": None}
@@ -296,7 +301,10 @@ def _living(tx: Tx, caller: Caller, name: str) -> DeploymentRow:
 
 
 def _within(resource: Deployment, row: DeploymentRow) -> int:
-    """How many replicas to run under new bounds. A parked deployment that is unparked starts like a new one."""
+    """Return how many replicas to run under new bounds.
+
+    A deployment that was parked (maximum 0) and now has a higher maximum starts like a new one.
+    """
     low, high = resource.min_replica_count or 0, resource.max_replica_count or 0
     if row.resource.max_replica_count == 0 and high > 0:
         return rules.first_replicas(resource)

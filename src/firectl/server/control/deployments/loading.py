@@ -1,6 +1,6 @@
 """Which models are loaded on which deployment: its own model, and its addons?
 
-Rows only: reconcile loads and unloads.
+Changes rows only: reconcile loads the models into engines and unloads them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ PATCH_RULES = PatchRules(
 
 
 def add_own(platform: Platform, tx: Tx, deployment: DeploymentRow) -> None:
-    """Insert the row of a deployment's own model if it is missing, so that the bare model name routes to it."""
+    """Insert the row of a deployment's own model if it is missing, so that requests for the model go to it."""
     if not tx.deployed_models.of_pair(deployment.model, deployment.name):
         _insert(platform, tx, deployment.account, DeployedModel(), deployment.model, deployment, None)
 
 
 def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, replace: bool) -> DeployedModel:
-    """Load an addon onto a deployment. The row of an addon that is loaded, or being loaded, is returned unchanged."""
+    """Load an addon onto a deployment. If it is already loaded, or being loaded, keep and return its row."""
     asked_model = access.reference(body.model, "model", "models", caller)
     asked_deployment = access.reference(body.deployment, "deployment", "deployments", caller)
     if body.serverless:
@@ -69,19 +69,19 @@ def load(platform: Platform, caller: Caller, account: str, body: DeployedModel, 
 
 
 def get(platform: Platform, caller: Caller, name: str) -> DeployedModel:
-    """The deployed model of this full name."""
+    """Return the deployed model of this full name."""
     with platform.store.read() as tx:
         return show(access.deployed_model(tx, caller, name))
 
 
 def list_all(platform: Platform, account: str) -> list[DeployedModel]:
-    """The deployed models of an account."""
+    """Return the deployed models of an account."""
     with platform.store.read() as tx:
         return [show(row) for row in tx.deployed_models.of_account(account)]
 
 
 def update(platform: Platform, caller: Caller, name: str, patch: Patch[DeployedModel]) -> DeployedModel:
-    """Change its texts, or make it the default of its model. To unset a default, set another one."""
+    """Change a deployed model's texts, or make it the default of its model. To unset a default, set another one."""
     with platform.store.begin() as tx:
         row = access.deployed_model(tx, caller, name)
         changed = apply(show(row), patch, PATCH_RULES)
@@ -115,7 +115,7 @@ def unload(platform: Platform, caller: Caller, name: str) -> None:
 
 
 def show(row: DeployedModelRow) -> DeployedModel:
-    """The wire resource of a row."""
+    """Return the deployed model of a row in the form that the API returns."""
     return row.resource.model_copy(
         update={
             "name": row.name,
@@ -133,7 +133,7 @@ def show(row: DeployedModelRow) -> DeployedModel:
 
 
 def _make_latest(platform: Platform, tx: Tx, row: DeployedModelRow) -> None:
-    """The addon is requested again while later ones are to replace it: unload the later ones."""
+    """Make `row` the latest addon of its deployment again: unload later addons that are still being loaded."""
     for other in tx.deployed_models.of_deployment(row.deployment):
         if (other.create_time, other.name) > (row.create_time, row.name) and other.state == LoadState.DEPLOYING:
             _unload(platform, tx, other, f"replaced by {row.model}")
@@ -147,7 +147,7 @@ def _unload(platform: Platform, tx: Tx, row: DeployedModelRow, why: str) -> None
 
 
 def _check_load(platform: Platform, tx: Tx, model: ModelRow, deployment: DeploymentRow, replace: bool) -> None:
-    """FAILED_PRECONDITION, with a hint that would work, unless this addon can be loaded on this deployment."""
+    """Raise an error, usually with a command that helps, unless this addon can be loaded on this deployment."""
     target = deployment.name.rsplit("/", 1)[1]
     if model.kind != ModelKind.ADDON:
         raise _base_not_adapter(model)
@@ -191,7 +191,7 @@ def _replaces_nothing(model: ModelRow, deployment: DeploymentRow) -> ApiError:
 
 
 def _there_anyway(model: ModelRow, deployment: DeploymentRow) -> ApiError:
-    """A deployment's own model cannot be loaded onto it."""
+    """Return the error for loading a deployment's own model onto it."""
     if model.kind != ModelKind.ADDON:
         return _base_not_adapter(model)
     return failed_precondition(
@@ -208,7 +208,7 @@ def _base_not_adapter(model: ModelRow) -> ApiError:
 
 
 def _check_beside_others(platform: Platform, model: ModelRow) -> None:
-    """FAILED_PRECONDITION for an adapter that can only be merged: an engine would refuse it later."""
+    """Raise FAILED_PRECONDITION for an adapter that can only be merged: an engine would refuse to load it later."""
     try:
         findings = merge_only(Adapter.open(FileStore(platform.paths).path(model.folder)))
     except InputError as error:

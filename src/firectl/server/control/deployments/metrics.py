@@ -1,4 +1,4 @@
-"""What are the metrics of an account's deployments? A page for Prometheus, and series from the stored history."""
+"""What are the metrics of an account's deployments? A page for Prometheus, and time series from the stored history."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s)", re.ASCII)
 
 
 def page(platform: Platform, account: str) -> bytes:
-    """The page that Prometheus scrapes: counts and times since the platform started, and current replicas."""
+    """Return the page that Prometheus scrapes: counts and times since the platform started, and current replicas."""
     with platform.store.read() as tx:
         rows = [row for row in tx.deployments.of_account(account) if row.state != DeploymentState.DELETED]
     running = []
@@ -38,7 +38,7 @@ def page(platform: Platform, account: str) -> bytes:
 def deployment_metrics(
     platform: Platform, account: str, *, metric: str, group_by: str, start: str, end: str, interval: str
 ) -> dict[str, object]:
-    """`{"series": [{"labels": {group: name}, "values": [{"timestamp", "value"}]}]}`; arguments as in `question`."""
+    """Return `{"series": [{"labels": {group: name}, "values": [{"timestamp", "value"}]}]}`, see `question`."""
     asked = question(metric, group_by, start, end, interval, platform.clock())
     with platform.store.read() as tx:
         rows = tx.usage.between(f"{account}/deployments/", asked.start, asked.end)
@@ -54,17 +54,17 @@ def deployment_metrics(
 
 
 def question(metric: str, group_by: str, start: str, end: str, interval: str, now: datetime) -> history.Question:
-    """The query that the parameters of a request mean; INVALID_ARGUMENT naming the parameter that is wrong.
+    """Parse the query parameters of a request; INVALID_ARGUMENT names the parameter that is wrong.
 
-    `start` and `end` are dates (an end includes its day) or RFC 3339; `interval` is `86400s` or Go's `24h`. Defaults:
-    up to now, in buckets of a day, and without a start only the last bucket. The future is cut off.
+    `start` and `end` are dates (the day of `end` is included) or RFC 3339 times; `interval` is `86400s` or Go's `24h`.
+    Defaults: `end` is now, `interval` is one day, `start` is one interval before the end. A later `end` means now.
     """
     _one_of("metric", metric, history.METRICS)
     group_by = group_by or "deployment"
     _one_of("groupBy", group_by, history.GROUPS)
     seconds = _seconds(interval) if interval else _DAY
     last = min(_time("end", end, of_a_day=True), now) if end else now
-    # Up to the end of the row that contains `last`, so that this second's requests count.
+    # End after the stored row that contains `last`, so that requests of the current second count.
     stop = history.begin(last, history.FINEST) + (0 if end and last < now else history.FINEST)
     first = _time("start", start) if start else datetime.fromtimestamp(stop - seconds, UTC)
     begin = history.begin(first, history.FINEST)
@@ -109,7 +109,7 @@ def _seconds(text: str) -> int:
 
 
 def _number(value: float) -> str:
-    """A decimal number without exponent or trailing zeros: `0`, `0.5`, `0.000011574074`."""
+    """Format a decimal number without exponent or trailing zeros: `0`, `0.5`, `0.000011574074`."""
     return f"{value:.12f}".rstrip("0").rstrip(".") if value else "0"
 
 

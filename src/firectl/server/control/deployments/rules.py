@@ -38,7 +38,7 @@ PATCH_RULES = PatchRules(
     same={"deployment_shape": same_shape},
 )  # fmt: skip
 
-# An unknown value of these is stored and shown as it came, if it is spelled like an enum value.
+# A value of an enum field that is spelled like an enum value. `check` accepts it even if it is unknown.
 _ENUM = re.compile(r"[A-Z][A-Z0-9_]*")
 _ENUM_FIELDS = ("accelerator_type", "precision", "direct_route_type")
 _COUNTS = (
@@ -48,7 +48,7 @@ _COUNTS = (
 
 
 def complete(asked: Deployment) -> Deployment:
-    """The deployment with all defaults filled in."""
+    """Return the deployment with all defaults filled in."""
     low = asked.min_replica_count or 0
     given = (asked.autoscaling_policy or AutoscalingPolicy()).model_dump(exclude_none=True)
     return asked.model_copy(
@@ -69,12 +69,12 @@ def complete(asked: Deployment) -> Deployment:
 
 
 def first_replicas(resource: Deployment) -> int:
-    """How many replicas start at create: the minimum, but at least one; none where the maximum is 0."""
+    """Return how many replicas a new deployment starts: its minimum, but at least one; none if its maximum is 0."""
     return min(max(resource.min_replica_count or 0, 1), resource.max_replica_count or 0)
 
 
 def check(resource: Deployment, model: ModelRow) -> None:
-    """INVALID_ARGUMENT, naming the field, unless this completed deployment of `model` is valid."""
+    """Raise INVALID_ARGUMENT, naming the field, unless this deployment of `model`, with its defaults, is valid."""
     check_display_name(resource.display_name)
     for field in _COUNTS:
         value = getattr(resource, field)
@@ -96,7 +96,7 @@ def check(resource: Deployment, model: ModelRow) -> None:
 
 
 def check_hardware(resource: Deployment) -> None:
-    """INVALID_ARGUMENT for an unknown accelerator or precision. Only at create: neither can change later."""
+    """Raise INVALID_ARGUMENT for an unknown accelerator or precision. Called only at create: neither changes later."""
     for field, known in (("accelerator_type", ACCELERATORS), ("precision", PRECISIONS)):
         value = getattr(resource, field)
         if value and value not in known and value != f"{field.upper()}_UNSPECIFIED":

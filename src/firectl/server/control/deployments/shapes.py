@@ -1,6 +1,6 @@
 """Which deployment shapes are there? Two for every READY base: BF16, which takes addons, and FP8, which does not.
 
-Computed from the rows of models with every call, never stored.
+Shapes are computed from the rows of models in every call, and never stored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ANY = "-"
 LATEST = "latest"
 DEFAULT = "default"
 ACCELERATOR = A100_80GB
-"""Nominal: replicas run on the hardware of this machine."""
+"""The accelerator that every shape names. It has no effect: replicas run on the hardware of this machine."""
 
 
 _KINDS = (
@@ -32,20 +32,20 @@ _KINDS = (
 
 
 def list_shapes(platform: Platform, caller: Caller, account: str, target: str | None) -> list[DeploymentShape]:
-    """The shapes of an account and of the public one; with a target model those that can serve it."""
+    """Return the shapes of an account and of the public account; with a target model, those that can serve it."""
     with platform.store.read() as tx:
         rows = _bases(tx, account, PUBLIC_ACCOUNT) if target is None else [_target_base(tx, caller, target)]
         return [shape for row in rows for shape in _shapes(row)]
 
 
 def get_shape(platform: Platform, name: str) -> DeploymentShape:
-    """The shape of this full name."""
+    """Return the shape of this full name."""
     with platform.store.read() as tx:
         return find(tx, name)[0]
 
 
 def list_versions(platform: Platform, account: str, shape_id: str) -> list[DeploymentShapeVersion]:
-    """The versions of a shape; with `-` those of all shapes of the account and the public one."""
+    """Return the versions of a shape; for the ID `-`, of all shapes of the account and of the public account."""
     with platform.store.read() as tx:
         if shape_id == ANY:
             rows = _bases(tx, account, PUBLIC_ACCOUNT)
@@ -54,20 +54,20 @@ def list_versions(platform: Platform, account: str, shape_id: str) -> list[Deplo
 
 
 def get_version(platform: Platform, shape: str, version: str) -> DeploymentShapeVersion:
-    """A version of the shape of this full name. There is one, which is also `latest`."""
+    """Return a version of the shape with this full name. A shape has one version, which `latest` also means."""
     with platform.store.read() as tx:
         return _version_of(tx, shape, version)
 
 
 def match(platform: Platform, caller: Caller, model: str, enable_addons: bool) -> list[DeploymentShapeVersion]:
-    """The versions that a deployment of this model can use."""
+    """Return the shape versions that a deployment of this model can use; `enable_addons`: only those with addons."""
     with platform.store.read() as tx:
         row = _target_base(tx, caller, model)
     return [_version(shape, row) for shape in _shapes(row) if shape.enable_addons or not enable_addons]
 
 
 def find(tx: Tx, name: str) -> tuple[DeploymentShape, ModelRow]:
-    """The shape of this full name (without a version), and the row of its base."""
+    """Return the shape of this full name (without a version), and the row of its base."""
     account = name.partition("/deploymentShapes/")[0]
     for row in _bases(tx, account):
         for shape in _shapes(row):
@@ -77,7 +77,7 @@ def find(tx: Tx, name: str) -> tuple[DeploymentShape, ModelRow]:
 
 
 def version_for(tx: Tx, caller: Caller, asked: str, base: ModelRow) -> DeploymentShapeVersion:
-    """The version that a `deployment_shape` means: `default`, an ID, or the full name of a shape or of a version."""
+    """Return the version for a `deployment_shape`: `default`, an ID, or the full name of a shape or of a version."""
     if asked == DEFAULT:
         return _version(_shapes(base)[0], base)
     text = asked if "/" in asked else f"{caller.account}/deploymentShapes/{asked}"
@@ -90,14 +90,14 @@ def version_for(tx: Tx, caller: Caller, asked: str, base: ModelRow) -> Deploymen
     access.account(caller, name.account)
     shape = f"accounts/{name.account}/deploymentShapes/{name.id}"
     if "/" not in asked and "/models/" in base.name:
-        # An ID also means a shape in the account of the base: the shapes of public bases are in the public account.
+        # An ID may also mean a shape in the base's account: the shapes of public bases are in the public account.
         of_base = f"{base.account}/deploymentShapes/{asked}"
         shape = of_base if any(found.name == of_base for found in _shapes(base)) else shape
     return _version_of(tx, shape, name.version or LATEST)
 
 
 def same_shape(stored: object, asked: object) -> bool:
-    """Whether `asked` means the shape of a stored version's name."""
+    """Whether `asked` means the shape whose version is `stored`: as its full name, its ID or its `latest` version."""
     if not isinstance(stored, str) or not isinstance(asked, str):
         return False
     shape = stored.partition("/versions/")[0]
@@ -110,7 +110,7 @@ def _bases(tx: Tx, *accounts: str) -> list[ModelRow]:
 
 
 def _target_base(tx: Tx, caller: Caller, target: str) -> ModelRow:
-    """The base that a model runs on: itself, or the base of an addon."""
+    """Return the base that a model runs on: the model itself, or the base of an addon. It must be READY."""
     row = access.model(tx, caller, access.reference(target, "target_model", "models", caller))
     base = row if row.kind == ModelKind.BASE else tx.models.get(row.base or "")
     if base is None or base.state != ModelState.READY:
@@ -143,7 +143,7 @@ def _shapes(row: ModelRow) -> list[DeploymentShape]:
 
 
 def _shape_id(model_id: str, precision: str) -> str:
-    """The model's ID and the precision. A long ID is cut, and made unique by a hash."""
+    """Return the ID of a shape: the model's ID and the precision. A long model ID is cut and gets a hash."""
     suffix = f"-{precision.lower()}"
     if len(model_id) + len(suffix) <= ID_MAX:
         return model_id + suffix

@@ -1,4 +1,4 @@
-"""Which models may be created, changed and deleted? Their files are `uploads`, their contents `validation`."""
+"""Which models may be created, changed and deleted? `uploads` handles their files, `validation` checks them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATCH_RULES = PatchRules(
 
 
 def create(platform: Platform, caller: Caller, account: str, model_id: str, model: Model) -> Model:
-    """A new model in state UPLOADING, without files. ALREADY_EXISTS when the name is taken."""
+    """Create a model in state UPLOADING, without files. ALREADY_EXISTS when the name is taken."""
     name = f"{account}/models/{access.new_id(model_id, 'model')}"
     kind = _kind(model)
     base = None
@@ -66,7 +66,7 @@ def create(platform: Platform, caller: Caller, account: str, model_id: str, mode
 
 
 def get(platform: Platform, caller: Caller, name: str) -> Model:
-    """The model, with its deployed models."""
+    """Return the model, with references to its deployed models."""
     with platform.store.read() as tx:
         row = access.model(tx, caller, name)
         loads = tx.deployed_models.of_model(name)
@@ -74,7 +74,7 @@ def get(platform: Platform, caller: Caller, name: str) -> Model:
 
 
 def list_all(platform: Platform, account: str) -> list[Model]:
-    """The models of an account."""
+    """Return the models of an account."""
     with platform.store.read() as tx:
         return [show(row) for row in tx.models.of_account(account)]
 
@@ -91,7 +91,7 @@ def update(platform: Platform, caller: Caller, name: str, patch: Patch[Model]) -
 
 
 def delete(platform: Platform, caller: Caller, name: str) -> None:
-    """Remove the model and its files. FAILED_PRECONDITION while it is loaded or deployed, naming the deployment."""
+    """Remove the model and its files. While it is loaded or deployed, FAILED_PRECONDITION names the deployment."""
     with platform.store.begin() as tx:
         row = access.model(tx, caller, name)
         _check_unused(tx, row)
@@ -100,7 +100,7 @@ def delete(platform: Platform, caller: Caller, name: str) -> None:
 
 
 def prepare(platform: Platform, caller: Caller, name: str, precision: str | None) -> None:
-    """Check the request. Nothing else to do here: weights are served as they are stored."""
+    """Check the request. No weights need to be prepared: they are served as they are stored."""
     if precision is not None and precision not in PRECISIONS:
         raise invalid(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     with platform.store.read() as tx:
@@ -108,7 +108,10 @@ def prepare(platform: Platform, caller: Caller, name: str, precision: str | None
 
 
 def verify(platform: Platform, caller: Caller, name: str) -> Model:
-    """Read the model's files again; the returned state is the result. FAILED_PRECONDITION before it was READY."""
+    """Check the model's files again; the state of the returned model is the result.
+
+    FAILED_PRECONDITION if the model has never been READY.
+    """
     with platform.store.read() as tx:
         row = access.model(tx, caller, name)
     if row.damage is None:
@@ -122,21 +125,21 @@ def verify(platform: Platform, caller: Caller, name: str) -> Model:
 
 
 def require_ready(row: ModelRow) -> None:
-    """FAILED_PRECONDITION unless the model's files are uploaded and validated; DATA_LOSS if they are damaged."""
+    """Raise FAILED_PRECONDITION unless the model's files are uploaded and validated; DATA_LOSS if they are damaged."""
     if row.state != ModelState.READY:
         raise failed_precondition(
             f"model {row.name} is {row.state}: its files are not all uploaded and validated yet",
             hint=f"firectl model upload {row.name.rsplit('/', 1)[1]} DIR",
         )
     if row.damage is not None:
-        # Not 500, which a client would take for transient and retry.
+        # The status is 409, not 500: clients retry after a 500, because it may be temporary.
         raise ApiError(
             Code.DATA_LOSS, row.damage.message or "", hint=f"firectl model verify {row.name}", http_status=409
         )
 
 
 def show(row: ModelRow) -> Model:
-    """The wire resource of a row."""
+    """Return the model of a row in the form that the API returns."""
     return row.resource.model_copy(
         update={
             "name": row.name,
@@ -150,7 +153,7 @@ def show(row: ModelRow) -> Model:
 
 
 def no_base(row: ModelRow, what: str) -> ApiError:
-    """The error for an addon whose base cannot be used, with the command that imports the base."""
+    """Return the error for an addon whose base cannot be used, with the command that imports the base."""
     account, _, model = (row.base or "").removeprefix("accounts/").partition("/models/")
     message, hint = f"the base model {row.base} of {row.name} {what}", f"firectl -a {account} model create {model} DIR"
     return failed_precondition(message, hint=hint)
@@ -167,7 +170,7 @@ def _ref(row: DeployedModelRow) -> DeployedModelRef:
 
 
 def _kind(model: Model) -> str:
-    """The kind that the body gives or implies. INVALID_ARGUMENT, or UNIMPLEMENTED for other kinds of models."""
+    """Return the kind that the body names or implies. UNIMPLEMENTED for a kind that is not served here."""
     if model.peft_details is not None and model.base_model_details is not None:
         raise invalid("peft_details and base_model_details exclude each other: a model is an addon or a base")
     base = ModelKind.BASE if model.base_model_details is not None else None
@@ -204,7 +207,7 @@ def _check_texts(model: Model) -> None:
 
 
 def check_display_name(text: str | None) -> None:
-    """INVALID_ARGUMENT for a display name of 64 characters or more."""
+    """Raise INVALID_ARGUMENT for a display name of 64 characters or more."""
     if len(text or "") > MAX_DISPLAY_NAME:
         raise invalid("display_name must be fewer than 64 characters long")
 

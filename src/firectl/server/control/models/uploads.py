@@ -1,6 +1,6 @@
 """Which files does a model have, which URLs upload and download them, and when is a file complete?
 
-The bytes go through `doors.files`; `disk.files` decides where they are stored.
+`doors.files` receives and sends the bytes; `disk.files` decides where they are stored.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_INT64 = 2**63 - 1
 
 @dataclass(frozen=True)
 class UploadPermit:
-    """What a signed URL allows: one method on one file of one model. It ends when the model is deleted.
+    """What a signed URL allows: one method on one file of one model. Deleting the model makes the URL invalid.
 
-    `upload` identifies a resumable upload: its parts share it. `sha256`, which no URL contains, is the file's hash if
-    the file was complete when the URL was checked.
+    `upload` is the ID of a resumable upload; "" for other URLs. `sha256` is not part of the URL: it is the file's hash
+    if the file was complete when the URL was checked.
     """
 
     model: str
@@ -45,10 +45,10 @@ class UploadPermit:
 def announce(
     platform: Platform, caller: Caller, name: str, sizes: Mapping[str, str], resumable: bool, origin: str
 ) -> SignedUrls:
-    """Register files with their sizes; the URLs to put them at. `origin` is `http://host:port` as called.
+    """Register files with their sizes and return the URLs to upload them to. `origin` is `http://host:port` as called.
 
-    Repeatable: a file announced with another size starts over, the others stay. The answer has the hashes of complete
-    files, so that the caller need not send the same content again.
+    A repeated call resets a file whose size differs, and keeps the others. The answer has the hashes of complete files,
+    so that the caller need not send the same content again.
     """
     announced = {filename: _size(filename, text) for filename, text in sizes.items()}
     if not announced:
@@ -79,7 +79,7 @@ def announce(
 
 
 def download_urls(platform: Platform, caller: Caller, name: str, origin: str) -> SignedUrls:
-    """The URL, size and hash of each file of a READY model."""
+    """Return the URL, size and hash of each file of a READY model."""
     with platform.store.read() as tx:
         row = access.model(tx, caller, name)
         models.require_ready(row)
@@ -95,9 +95,9 @@ def download_urls(platform: Platform, caller: Caller, name: str, origin: str) ->
 
 
 def check_permit(platform: Platform, method: str, name: str, filename: str, query: Mapping[str, str]) -> UploadPermit:
-    """What a signed URL allows; PERMISSION_DENIED unless the platform issued it for this method.
+    """Return what a signed URL allows; PERMISSION_DENIED unless the platform issued the URL for this method.
 
-    For an upload also FAILED_PRECONDITION when the model accepts no more files, or the file was announced again.
+    For an upload, FAILED_PRECONDITION when the model accepts no more files, or the file now has another size.
     """
     with platform.store.read() as tx:
         row = tx.models.get(name)
@@ -116,7 +116,7 @@ def check_permit(platform: Platform, method: str, name: str, filename: str, quer
 
 
 def begin_session(platform: Platform, permit: UploadPermit, origin: str) -> str:
-    """The URL for the parts of a new resumable upload of a file. It supersedes earlier uploads of that file."""
+    """Start a resumable upload of a file and return the URL for its parts. It ends earlier ones of the file."""
     session = replace(permit, upload=random_id(16))
     FileStore(platform.paths).begin_upload(session.folder, session.filename, session.upload)
     if permit.sha256 is not None:
@@ -125,20 +125,23 @@ def begin_session(platform: Platform, permit: UploadPermit, origin: str) -> str:
 
 
 def reopen(platform: Platform, permit: UploadPermit) -> None:
-    """Mark the file as incomplete: new bytes are coming."""
+    """Mark the file as incomplete, because a new upload of it begins."""
     with platform.store.begin() as tx:
         if _current(tx, permit).complete:
             _put(tx, permit.model, permit.filename, permit.size, None)
 
 
 def arrived_hash(platform: Platform, permit: UploadPermit) -> str | None:
-    """The sha256 of the file; None while it is incomplete."""
+    """Return the sha256 of the file; None while it is incomplete."""
     with platform.store.read() as tx:
         return _current(tx, permit).sha256
 
 
 def finish(platform: Platform, permit: UploadPermit, arrived: Path, sha256: str) -> None:
-    """Move a complete file into its model's folder, and mark it as complete. UploadSuperseded if it is."""
+    """Move a complete file into its model's folder, and mark it as complete.
+
+    UploadSuperseded if a later upload of the same file has begun.
+    """
     with platform.store.begin() as tx:
         _current(tx, permit)
         require_current(arrived)

@@ -1,4 +1,4 @@
-"""Can an uploaded model be served: are its files complete and valid? The last step of an upload makes it READY.
+"""Can an uploaded model be served: are its files complete and valid? If so, validation makes the model READY.
 
 `firectl.lora` decides whether an adapter is valid and fits its base. This module stores the result, and the
 safetensors copy of an adapter's `.bin`.
@@ -33,14 +33,14 @@ from firectl.server.store.rows import FileRow, ModelRow
 _MISSING_SHOWN = 10
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _PRECISION_OF = {"BF16": BF16, "F16": FP16}
-"""safetensors' dtype → the precision on the wire."""
+"""Maps a dtype of safetensors to the name of the precision in the API."""
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 _CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of a validation: the model's `fields` read from its files (None: unknown), and `warnings`."""
+    """The result of a validation. `fields` are the model's fields that its files determine (None: unknown)."""
 
     fields: Mapping[str, object]
     warnings: list[str]
@@ -49,10 +49,10 @@ class Checked:
 
 
 def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
-    """Check the files and make the model READY; the warnings. No effect on a READY model.
+    """Check the files, make the model READY and return the warnings. Does nothing for a READY model.
 
-    FAILED_PRECONDITION while files or the base are missing. INVALID_ARGUMENT for files that cannot be served: it says
-    where the problem is, what it is and what to do. The code of NotInspected for a `.bin` that was not read.
+    FAILED_PRECONDITION while files or the base are missing. INVALID_ARGUMENT, with the place, the problem and what to
+    do, for files that cannot be served. The code of NotInspected for a `.bin` that could not be read.
     """
     with platform.locks.hold(name):
         with platform.store.read() as tx:
@@ -65,7 +65,7 @@ def validate(platform: Platform, caller: Caller, name: str) -> list[str]:
         _require_complete(store, row, files)
         try:
             checked = _addon(store, row, base) if row.kind == ModelKind.ADDON else _base(store, row)
-            # Taken before the files are hashed, so that a later change is noticed.
+            # Record the stamps before the files are hashed, so that a later change is noticed.
             stamps = {file.filename: stamp(store.path(row.folder, file.filename)) for file in files}
             digest = content_hash(store.path(row.folder), [file.filename for file in files])
             if checked.weights is not None:
@@ -113,7 +113,7 @@ def _require_complete(store: FileStore, row: ModelRow, files: list[FileRow]) -> 
     missing = [file.filename for file in files if not file.complete]
     if missing:
         shown = ", ".join(missing[:_MISSING_SHOWN]) + (", …" if len(missing) > _MISSING_SHOWN else "")
-        # For a caller that sent all of them this means that another upload superseded its own.
+        # If the caller has sent all its files, an upload in progress means that another client's upload replaced them.
         arriving = any(store.is_arriving(row.folder, name) for name in missing)
         raise ApiError(
             Code.FAILED_PRECONDITION,
@@ -138,7 +138,7 @@ def _addon(store: FileStore, row: ModelRow, base: ModelRow | None) -> Checked:
         base_model_type=base_model.model_type,
         merge_addon_model_name=row.resource.peft_details.merge_addon_model_name if row.resource.peft_details else None,
     )
-    # In the model's status too, because it explains why a deployment of it answers as its base does.
+    # Also stored in the model's status, because it explains why a deployment of the addon answers like the base.
     nothing = next((finding.what for finding in report.warnings if finding.what.endswith(CHANGES_NOTHING)), None)
     fields = {
         "peft_details": details,
