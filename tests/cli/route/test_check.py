@@ -10,11 +10,9 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
+from tests.cli.live_route import DEPLOYMENT, MODEL, ROUTE, serving
 
-MODEL = "accounts/acme/models/m"
-BASE = "accounts/fireworks/models/base"
-DEPLOYMENT = "accounts/acme/deployments/d"
-ROUTE = f"{MODEL}#{DEPLOYMENT}"
+__all__ = ["serving"]
 
 
 @pytest.mark.parametrize(
@@ -75,20 +73,6 @@ def test_only_one_of_the_two_is_taken(cli: Cli) -> None:
     ran = cli("route", "check", ROUTE, "--request", "-")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("Error: give either a route or --request, and not both (code = InvalidArgument)\n")
-
-
-@pytest.fixture
-def serving(api: Api) -> Api:
-    """A LoRA loaded on a deployment of its base, all ready."""
-    lora = {"name": MODEL, "kind": "HF_PEFT_ADDON", "state": "READY", "peftDetails": {"baseModel": BASE}}
-    ref = {"name": "accounts/acme/deployedModels/m-1", "deployment": DEPLOYMENT, "default": True, "state": "DEPLOYED"}
-    api.on("GET", f"/v1/{MODEL}", {**lora, "deployedModelRefs": [ref]})
-    stats = {"readyReplicaCount": 1}
-    deployment = {"name": DEPLOYMENT, "baseModel": BASE, "state": "READY", "enableAddons": True, "replicaStats": stats}
-    api.on("GET", f"/v1/{DEPLOYMENT}", deployment)
-    row = {"name": ref["name"], "model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYED"}
-    api.on("GET", "/v1/accounts/acme/deployedModels", {"deployedModels": [row]})
-    return api
 
 
 def test_live_says_first_whether_it_is_ready_and_below_each_failed_check_what_to_run(cli: Cli, serving: Api) -> None:

@@ -8,11 +8,9 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.hosted import Api
+from tests.cli.live_route import BASE, DEPLOYMENT, MODEL, ROUTE, serving
 
-MODEL = "accounts/acme/models/m"
-BASE = "accounts/fireworks/models/base"
-DEPLOYMENT = "accounts/acme/deployments/d"
-ROUTE = f"{MODEL}#{DEPLOYMENT}"
+__all__ = ["serving"]
 
 
 def test_a_good_route_is_valid_and_exits_0(cli: Cli) -> None:
@@ -50,20 +48,6 @@ def test_an_account_completes_short_names_and_without_one_they_are_wrong(cli: Cl
         assert ran.code == 0
         assert ran.json["canonical"] == ROUTE
         assert len(ran.json["warnings"]) == 1
-
-
-@pytest.fixture
-def serving(api: Api) -> Api:
-    """A LoRA loaded on a deployment of its base, all ready."""
-    lora = {"name": MODEL, "kind": "HF_PEFT_ADDON", "state": "READY", "peftDetails": {"baseModel": BASE}}
-    ref = {"name": "accounts/acme/deployedModels/m-1", "deployment": DEPLOYMENT, "default": True, "state": "DEPLOYED"}
-    api.on("GET", f"/v1/{MODEL}", {**lora, "deployedModelRefs": [ref]})
-    stats = {"readyReplicaCount": 1}
-    deployment = {"name": DEPLOYMENT, "baseModel": BASE, "state": "READY", "enableAddons": True, "replicaStats": stats}
-    api.on("GET", f"/v1/{DEPLOYMENT}", deployment)
-    row = {"name": ref["name"], "model": MODEL, "deployment": DEPLOYMENT, "state": "DEPLOYED"}
-    api.on("GET", "/v1/accounts/acme/deployedModels", {"deployedModels": [row]})
-    return api
 
 
 def failed(cli: Cli, *argv: str) -> tuple[int, dict[str, str]]:
